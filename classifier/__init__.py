@@ -1,0 +1,1 @@
+"""Stage 2: the task classifier, its losses, and the recipe of every downstream model."""

@@ -1,0 +1,149 @@
+"""load_config: schema defaults <- YAML <- dotted overrides, as one frozen and checked object."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from configs.checks import check
+from configs.errors import ConfigError
+from configs.schema import ExperimentConfig
+
+DEFAULT_CONFIG = Path("configs/base/mimic_icustay_base.yaml")
+
+# `guidance=none` reads better than `guidance.kind=none`: naming a section sets its leading key.
+SHORTHANDS = {
+    "guidance": "guidance.kind",
+    "sampler": "sampler.name",
+    "data": "data.source",
+    "synthetic": "evaluation.synthetic",
+}
+
+
+def load_config(argv: Sequence[str]) -> ExperimentConfig:
+    """The experiment that `argv` describes.
+
+    Args:
+        argv: `[config.yaml] [key=value ...]` in any order; the first argument that ends in .yaml
+            is the config (default `configs/base/mimic_icustay_base.yaml`), the others are dotted
+            overrides such as `diffusion.max_steps=500`.
+
+    Raises:
+        ConfigError: unreadable YAML, unknown key (with the nearest one), wrong type, value out
+            of bounds, or missing value; the message names the key and where it came from.
+    """
+    path, overrides = split_arguments(argv)
+    schema = OmegaConf.structured(ExperimentConfig)
+    given = _read_yaml(path)
+    merged = _merge(schema, given, str(path))
+    for override in overrides:
+        merged = _merge(merged, _parse_override(override), f"argument {override!r}")
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise ConfigError(f"{path}: missing value for {', '.join(missing)}")
+    try:
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {_first_line(error)}") from error
+    assert isinstance(config, ExperimentConfig)
+    return check(config)
+
+
+def split_arguments(argv: Sequence[str]) -> tuple[Path, list[str]]:
+    """The config path and the overrides among the command-line arguments."""
+    paths = [argument for argument in argv if _is_path(argument)]
+    if len(paths) > 1:
+        raise ConfigError(f"more than one config given: {', '.join(paths)}; expected one")
+    overrides = [argument for argument in argv if not _is_path(argument)]
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigError(
+                f"argument {override!r}: expected a path ending in .yaml or key=value, "
+                "for example diffusion.max_steps=500"
+            )
+    return Path(paths[0]) if paths else DEFAULT_CONFIG, overrides
+
+
+def to_plain(config: ExperimentConfig) -> dict[str, Any]:
+    """The config as nested built-in types, for checkpoints and run records."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def to_yaml(config: ExperimentConfig) -> str:
+    """The resolved config as YAML text that `load_config` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
+
+
+def _is_path(argument: str) -> bool:
+    return argument.endswith((".yaml", ".yml")) and "=" not in argument
+
+
+def _read_yaml(path: Path) -> DictConfig:
+    if not path.is_file():
+        known = sorted(str(p) for p in DEFAULT_CONFIG.parent.glob("*.yaml"))
+        raise ConfigError(
+            f"config {path} does not exist; known configs: {', '.join(known) or 'none'}"
+        )
+    try:
+        given = OmegaConf.load(path)
+    except Exception as error:  # yaml's scanner errors share no base with OmegaConf's
+        raise ConfigError(f"{path}: not readable as YAML: {_first_line(error)}") from error
+    if not isinstance(given, DictConfig):
+        raise ConfigError(f"{path}: expected a mapping of keys at the top level")
+    return given
+
+
+def _parse_override(override: str) -> DictConfig:
+    key, value = override.split("=", 1)
+    if key == "synthetic" and not value.startswith("["):
+        value = f"[{value}]"
+    try:
+        return OmegaConf.from_dotlist([f"{SHORTHANDS.get(key, key)}={value}"])
+    except Exception as error:
+        raise ConfigError(f"argument {override!r}: {_first_line(error)}") from error
+
+
+def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
+    for key in _dotted_keys(extra, ""):
+        _require_known(base, key, origin)
+    try:
+        merged = OmegaConf.merge(base, extra)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        where = f"{origin}: {key}: " if key else f"{origin}: "
+        raise ConfigError(where + _first_line(error)) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _dotted_keys(node: DictConfig, prefix: str) -> Iterator[str]:
+    for key in node:
+        value = node._get_node(key)
+        full = f"{prefix}{key}"
+        if isinstance(value, DictConfig) and len(value) and full != "classifier.model_args":
+            yield from _dotted_keys(value, f"{full}.")
+        elif not full.startswith("classifier.model_args."):
+            yield full
+
+
+def _require_known(base: DictConfig, key: str, origin: str) -> None:
+    known = set(_dotted_keys(base, "")) | {"classifier.model_args"}
+    sections = {name.rsplit(".", depth)[0] for name in known for depth in (1, 2) if "." in name}
+    if key in known or key in sections or key.startswith("classifier.model_args."):
+        return
+    leaf = key.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
+        name for name in sorted(known) if name.rsplit(".", 1)[-1] == leaf
+    ]
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"{origin}: unknown key {key!r}{hint}")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,39 @@
+"""What every `main()` shares: logging, arguments -> config, and errors a person can act on."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from configs import load_config
+from configs.errors import UserError
+from configs.schema import ExperimentConfig
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
+    """Runs `main` on the config that the command line describes, and exits.
+
+    A `UserError` is printed as one message with exit code 2; set TARDIFF_DEBUG=1 for its
+    traceback. Anything else is a defect and keeps its traceback.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.exit(_guarded(main))
+
+
+def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
+    try:
+        main(load_config(sys.argv[1:]))
+    except UserError as error:
+        if os.environ.get("TARDIFF_DEBUG"):
+            raise
+        logging.getLogger("tardiff").error("error: %s", error)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        logging.getLogger("tardiff").error("interrupted; run the same command again to go on")
+        return EXIT_INTERRUPTED
+    return 0

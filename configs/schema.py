@@ -1,0 +1,246 @@
+"""The typed description of one experiment: every knob of the four stages, its unit, its default.
+
+One YAML holds one experiment and states only what differs from the defaults below, so two stages
+can never disagree. Standard library only; `configs.load_config` turns a YAML and overrides into
+an `ExperimentConfig`, and `check` in `configs/checks.py` enforces the choices and bounds declared
+here. Classes elsewhere take plain keyword arguments: no library code imports this file.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MISSING: Any = "???"  # OmegaConf's marker for "must be given"
+
+
+def choice(default: str, *others: str) -> Any:
+    """A string that must be one of the given values; the first is the default."""
+    return field(default=default, metadata={"choices": (default, *others)})
+
+
+def number(
+    default: float | None,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    open_low: bool = False,
+) -> Any:
+    """A number within [low, high], or (low, high] when `open_low`."""
+    return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
+
+
+def many(*default: Any) -> Any:
+    """A list with the given default items."""
+    return field(default_factory=lambda: list(default))
+
+
+VITALS = (
+    "heart_rate",
+    "systolic_pressure",
+    "diastolic_pressure",
+    "mean_pressure",
+    "temperature",
+    "gcs",
+    "urine",
+)
+
+
+@dataclass(frozen=True)
+class SimulatedConfig:
+    """The embedded cohort (data_preprocess/simulate.py)."""
+
+    num_subjects: int = number(3000, low=50)
+    prevalence: float = number(0.09, low=0.01, high=0.5)  # share of positive stays
+    num_channels: int = number(7, low=1)
+    num_steps: int = number(24, low=4)  # grid points per stay
+    num_classes: int = number(2, low=2)  # >2 grades the outcome by severity
+
+
+@dataclass(frozen=True)
+class PhysioNet2012Config:
+    """PhysioNet/CinC Challenge 2012 (data_preprocess/physionet2012.py)."""
+
+    folder: str = (
+        "../shared/data/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
+    )
+    train_set: str = "a"  # becomes train / val_guide / val_select
+    test_set: str | None = "b"  # None: the test split is drawn from train_set instead
+    channels: list[str] = many(*VITALS)
+
+
+@dataclass(frozen=True)
+class FilesConfig:
+    """Arrays at hand (data_preprocess/files.py): .npz, (data, label) .pkl, or .npy pairs."""
+
+    train: str | None = None
+    val: str | None = None  # None: drawn from train
+    test: str | None = None  # None: drawn from train
+    channels: list[str] | None = None  # names with units, in channel order; None: channel_0, ...
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the series come from and how they are split; see docs/data.md."""
+
+    source: str = choice("simulated", "physionet2012", "files", "mimic3", "mimic4", "eicu")
+    dir: str = "data/${experiment}"  # splits, normaliser and data card
+    rebuild: bool = False  # replace splits that were built with other settings
+    seed: int = 0  # of the split and of the simulator
+    task: str = choice("mortality", "icustay")  # icustay: length of stay > los_days
+    los_days: float = number(3.0, low=0.0)
+    window_hours: float = number(24.0, low=0.0, open_low=True)
+    step_minutes: float = number(60.0, low=0.0, open_low=True)
+    # Shares of the pool (by patient, stratified); what is left is train. `test` is ignored where
+    # the source brings its own test set.
+    val_guide: float = number(0.1, low=0.0, high=0.9)
+    val_select: float = number(0.1, low=0.0, high=0.9)
+    test: float = number(0.2, low=0.0, high=0.9)
+    # Absolute sizes in stays; a size given here wins over the share above.
+    train_size: int | None = number(None, low=2)
+    guide_size: int | None = number(None, low=2)
+    select_size: int | None = number(None, low=2)
+    normaliser: str = choice("zscore", "quantile")
+    clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
+    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
+    physionet2012: PhysioNet2012Config = field(default_factory=PhysioNet2012Config)
+    files: FilesConfig = field(default_factory=FilesConfig)
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Stage 1, the label-conditional 1D U-Net diffusion model (tardiff/train.py)."""
+
+    prediction: str = choice("v", "eps", "x0")
+    schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
+    num_steps: int = number(200, low=2)  # linear schedule only
+    beta_start: float = number(5e-4, low=0.0, high=1.0, open_low=True)
+    beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
+    loss: str = choice("l2", "l1", "huber")
+    observed_only: bool = True  # loss on measured entries only
+    width: int = number(32, low=8)  # channels of the first level, a multiple of 8
+    multipliers: list[int] = many(1, 2, 2)  # width per level; length - 1 down-samplings
+    blocks_per_level: int = number(2, low=1)
+    attention_levels: list[int] = many()  # indices into multipliers
+    dropout: float = number(0.0, low=0.0, high=0.9)
+    label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
+    class_balanced: bool = True  # batches draw each class equally often
+    batch_size: int = number(64, low=1)
+    max_steps: int = number(3000, low=1)
+    learning_rate: float = number(1e-3, low=0.0, open_low=True)
+    weight_decay: float = number(1e-4, low=0.0)
+    warmup_steps: int = number(100, low=0)
+    gradient_clip: float = number(1.0, low=0.0)
+    ema_decay: float = number(0.999, low=0.0, high=1.0)
+    val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
+    patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
+    precision: str = choice("32-true", "bf16-mixed", "16-mixed")
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Stage 2, the task classifier, and the recipe of every downstream model (classifier/)."""
+
+    model: str = "classifier.models:RNNClassifier"  # package.module:Class
+    model_args: dict[str, Any] = field(default_factory=dict)
+    input_space: str = choice("model", "clinical")  # what the class expects; see docs/method.md
+    checkpoint_dir: str = "classifier/checkpoint/${experiment}"
+    class_weight: str = choice("none", "balanced")
+    select_by: str = choice("auroc", "auprc", "loss")
+    batch_size: int = number(64, low=1)
+    max_epochs: int = number(40, low=1)
+    patience: int = number(8, low=1)  # epochs without improvement before stopping
+    learning_rate: float = number(2e-3, low=0.0, open_low=True)
+    weight_decay: float = number(1e-4, low=0.0)
+
+
+@dataclass(frozen=True)
+class InfluenceConfig:
+    """How the usefulness of a series is estimated (tardiff/influence.py)."""
+
+    guidance_loss: str = choice(
+        "auto", "rank", "balanced", "nll", "minority"
+    )  # auto: rank if binary
+    classes: list[int] | None = None  # only guidance rows of these classes; None: all
+    preconditioner: str = choice("ggn_cg", "none")
+    damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
+    cg_iterations: int = number(20, low=1)
+    preconditioner_rows: int = number(4096, low=1)
+    objective: str = choice("raw", "residual_free")
+    gradient: str = choice("finite_difference", "double_backward", "jvp", "head")
+    fd_step: float = number(1e-4, low=0.0, open_low=True)  # times ||phi|| / ||G||
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """How strongly, where and when the sampler is pushed (tardiff/guided.py)."""
+
+    kind: str = choice("influence", "classifier", "none")
+    w: float = 0.5  # realised shift of the mean influence, natural standard deviations
+    w_per_class: list[float] | None = None  # one strength per class; wins over w
+    calibrate: bool = True  # find the multiplier that realises w on a pilot; False: w multiplies
+    at: str = choice("x0hat", "xt")
+    interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
+    trust: float = number(1.0, low=0.0, open_low=True)  # rms(shift) <= trust * kappa_t per series
+    pilot_rows: int = number(96, low=8)  # series per class of the unguided pilot
+    paper_w: float = 100.0  # compat=paper only: the paper's raw multiplier of J
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The reverse process (tardiff/samplers.py)."""
+
+    name: str = choice("dpmpp_2m", "ddim", "ddpm")
+    num_steps: int = number(25, low=2)  # ddpm with the linear schedule uses all of its steps
+    log_snr_min: float = -7.0
+    log_snr_max: float = 9.0
+    eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
+    sde: bool = False  # dpmpp_2m only: the stochastic variant
+    cfg_scale: float = number(1.0, low=0.0)  # classifier-free guidance; 1: off
+    batch_size: int = number(256, low=1)
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """Stage 3: how many series of each label, and under which name (tardiff/generate.py)."""
+
+    name: str | None = None  # None: named after the guidance
+    ratio: float = number(1.0, low=0.0, open_low=True)  # synthetic : train, per class
+    counts: list[int] | None = None  # explicit number per class; wins over ratio
+    seed: int = 0
+    csv: bool = False  # also write the long-form table id,time,variable,value
+    unguided_too: bool = True  # write the unguided set from the same noise beside it
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Stage 4: which protocols judge which sets (scripts/evaluate.py)."""
+
+    synthetic: list[str] | None = None  # files to judge; None: all of runs/<experiment>/synthetic
+    protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
+    ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
+    models: list[str] = many("rnn")
+    seeds: list[int] = many(0, 1, 2)
+    bootstrap: int = number(1000, low=100)  # resamples of the test stays
+    confidence: float = number(0.95, low=0.5, high=0.999)
+    workers: int = number(0, low=0)  # processes; 0: one per core
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """All of one experiment. `experiment` names its folders and is the only required key."""
+
+    experiment: str = MISSING
+    runs_dir: str = "runs"
+    seed: int = 0  # of training
+    compat: str = choice("none", "paper")  # paper: Algorithm 1 as printed
+    accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, cuda, mps
+    devices: str = "auto"
+    num_nodes: int = number(1, low=1)
+    strategy: str = "auto"
+    data: DataConfig = field(default_factory=DataConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,0 +1,86 @@
+"""Cohort: what a reader of raw data returns, before splitting and imputation."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from configs.errors import DataError
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """One row of the flow table: a rule, how many stays it removed and how many were left."""
+
+    rule: str
+    removed: int
+    left: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Stays on a regular time grid as they were measured, in clinical units.
+
+    Attributes:
+        values: measurements; NaN where nothing was measured.
+        labels: task label per stay, in [0, len(label_names)).
+        subject_ids: patient key; two stays of one patient share it.
+        feature_names: channel names with units ("heart_rate[bpm]"), in channel order.
+        label_names: one name per class, e.g. ("survived", "died").
+        static: facts per stay that do not change with time (age, sex, unit type), NaN if unknown.
+        static_names: their names with units ("age[years]").
+        flow: the rules that led here, first to last (CONSORT style).
+        notes: counted facts for the data card, e.g. "out-of-range values set to missing: 812".
+
+    Raises:
+        DataError: lengths disagree, a label is out of range or a measured value is infinite.
+    """
+
+    values: Float[np.ndarray, "n channel time"]
+    labels: Int[np.ndarray, " n"]
+    subject_ids: Int[np.ndarray, " n"]
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    static: Float[np.ndarray, "n static"]
+    static_names: tuple[str, ...]
+    flow: tuple[FlowStep, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        n, num_channels, _ = self.values.shape
+        for name in ("labels", "subject_ids", "static"):
+            rows = len(getattr(self, name))
+            if rows != n:
+                raise DataError(f"cohort: {name} has {rows} rows but values has {n}")
+        if len(self.feature_names) != num_channels:
+            raise DataError(
+                f"cohort: {len(self.feature_names)} feature names for {num_channels} channels"
+            )
+        if self.static.shape[1] != len(self.static_names):
+            raise DataError(
+                f"cohort: {len(self.static_names)} static names for {self.static.shape[1]} columns"
+            )
+        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.label_names):
+            raise DataError(
+                f"cohort: labels span {self.labels.min()}..{self.labels.max()}, expected "
+                f"0..{len(self.label_names) - 1} ({', '.join(self.label_names)})"
+            )
+        if np.isinf(self.values).any():
+            raise DataError("cohort: a measured value is infinite; use NaN for missing")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "Cohort":
+        """The given stays, in the given order; flow and notes are kept."""
+        return Cohort(
+            values=self.values[rows],
+            labels=self.labels[rows],
+            subject_ids=self.subject_ids[rows],
+            feature_names=self.feature_names,
+            label_names=self.label_names,
+            static=self.static[rows],
+            static_names=self.static_names,
+            flow=self.flow,
+            notes=self.notes,
+        )

@@ -1,0 +1,152 @@
+"""EHRDataset: one split of fixed-length series, real or synthetic, in clinical units."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from configs.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EHRDataset:
+    """One split of fixed-length EHR series, real or synthetic, in clinical units.
+
+    Attributes:
+        values: measurements, e.g. heart rate in beats/min; always finite.
+        observed: True where measured, False where imputed; all True if synthetic.
+        labels: task label per stay, in [0, len(label_names)).
+        subject_ids: patient key, used only to prove splits disjoint; -1 if synthetic.
+        feature_names: channel names with units ("heart_rate[bpm]"), in channel order.
+        label_names: one name per class.
+        static: facts per stay that do not change with time, NaN where unknown; zero columns
+            where the source has none.
+        static_names: their names with units.
+
+    Raises:
+        DataError: lengths disagree, a value is not finite, or a label is out of range;
+            the message names the field and both shapes.
+    """
+
+    values: Float[np.ndarray, "n channel time"]
+    observed: Bool[np.ndarray, "n channel time"]
+    labels: Int[np.ndarray, " n"]
+    subject_ids: Int[np.ndarray, " n"]
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    static: Float[np.ndarray, "n static"]
+    static_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_values()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_channels(self) -> int:
+        """Channels per stay."""
+        return self.values.shape[1]
+
+    @property
+    def length(self) -> int:
+        """Grid points per stay."""
+        return self.values.shape[2]
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the task, absent ones included."""
+        return len(self.label_names)
+
+    @property
+    def class_counts(self) -> Int[np.ndarray, " k"]:
+        """Stays per class, absent classes included as 0."""
+        return np.bincount(self.labels, minlength=self.num_classes)
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "EHRDataset":
+        """The given stays, in the given order."""
+        return replace(
+            self,
+            values=self.values[rows],
+            observed=self.observed[rows],
+            labels=self.labels[rows],
+            subject_ids=self.subject_ids[rows],
+            static=self.static[rows],
+        )
+
+    def require_all_classes(self, where: str) -> None:
+        """Raises DataError if a class of `label_names` has no stay; `where` names the split."""
+        counts = self.class_counts
+        absent = [name for name, count in zip(self.label_names, counts, strict=True) if not count]
+        if absent:
+            raise DataError(
+                f"{where}: no stay of class {', '.join(absent)} (counts {counts.tolist()}); every "
+                "class is needed here - use a larger split, another data.seed, or fewer classes"
+            )
+
+    def _check_shapes(self) -> None:
+        if self.values.ndim != 3 or 0 in self.values.shape[1:]:
+            raise DataError(f"values has shape {self.values.shape}, expected (n, channel, time)")
+        n, num_channels, _ = self.values.shape
+        if self.observed.shape != self.values.shape:
+            raise DataError(
+                f"observed has shape {self.observed.shape}, values has {self.values.shape}"
+            )
+        for name in ("labels", "subject_ids", "static"):
+            rows = len(getattr(self, name))
+            if rows != n:
+                raise DataError(f"{name} has {rows} rows but values has {n}")
+        if len(self.feature_names) != num_channels:
+            raise DataError(f"{len(self.feature_names)} feature names for {num_channels} channels")
+        if len(set(self.feature_names)) != num_channels:
+            raise DataError(f"feature names repeat: {self.feature_names}")
+        if self.static.ndim != 2 or self.static.shape[1] != len(self.static_names):
+            raise DataError(
+                f"static has shape {self.static.shape}, static_names has {len(self.static_names)}"
+            )
+
+    def _check_values(self) -> None:
+        finite = np.isfinite(self.values)
+        if not finite.all():
+            row, channel, step = np.argwhere(~finite)[0]
+            raise DataError(
+                f"values holds {int((~finite).sum())} NaN or infinite entries, first in series "
+                f"{row}, channel {self.feature_names[channel]}, step {step}; impute first "
+                "(data_preprocess/impute.py keeps the `observed` mask)"
+            )
+        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
+            raise DataError(
+                f"labels span {self.labels.min()}..{self.labels.max()}, expected "
+                f"0..{self.num_classes - 1} ({', '.join(self.label_names)})"
+            )
+
+
+def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:
+    """The stays of both sets, first before second.
+
+    Raises:
+        DataError: channels, classes or lengths differ. Static facts are kept only if both sets
+            have the same ones.
+    """
+    require_same_task(first, second, "concatenate")
+    same_static = first.static_names == second.static_names
+    empty = np.zeros((len(first) + len(second), 0), np.float32)
+    return EHRDataset(
+        values=np.concatenate([first.values, second.values]),
+        observed=np.concatenate([first.observed, second.observed]),
+        labels=np.concatenate([first.labels, second.labels]),
+        subject_ids=np.concatenate([first.subject_ids, second.subject_ids]),
+        feature_names=first.feature_names,
+        label_names=first.label_names,
+        static=np.concatenate([first.static, second.static]) if same_static else empty,
+        static_names=first.static_names if same_static else (),
+    )
+
+
+def require_same_task(first: EHRDataset, second: EHRDataset, where: str) -> None:
+    """Raises DataError unless channels, classes and lengths agree; `where` opens the message."""
+    for name in ("feature_names", "label_names", "length"):
+        left, right = getattr(first, name), getattr(second, name)
+        if left != right:
+            raise DataError(f"{where}: {name} differ: {left} against {right}")

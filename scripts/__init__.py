@@ -1,0 +1,1 @@
+"""Stage 4: judging synthetic sets on real patients."""
