@@ -1,0 +1,112 @@
+"""What a run leaves about itself: resolved config, versions, seeds, code state, input hashes."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from configs import to_plain, to_yaml
+from configs.atomic import write_text
+from configs.errors import MismatchError
+from configs.schema import ExperimentConfig
+
+RECORDED_PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "scipy",
+    "omegaconf",
+    "duckdb",
+)
+
+
+def run_dir(config: ExperimentConfig) -> Path:
+    """The folder of everything this experiment produces, but the classifier's weights."""
+    return Path(config.runs_dir) / config.experiment
+
+
+def record_stage(config: ExperimentConfig, stage: str, facts: dict[str, Any]) -> None:
+    """Writes config.yaml and the stage's entry of record.json; other stages' entries stay.
+
+    Args:
+        facts: JSON-able results and input fingerprints worth keeping.
+    """
+    folder = run_dir(config)
+    write_text(folder / "config.yaml", to_yaml(config))
+    path = folder / "record.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record[stage] = {
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
+        "git": _git_state(),
+        "config": to_plain(config),
+        **facts,
+    }
+    write_text(path, json.dumps(record, indent=1))
+
+
+def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> bool:
+    """True if `path` holds exactly `settings`; False if it does not exist yet (it is written).
+
+    Raises:
+        MismatchError: the file holds other settings; names every difference, then `remedy`.
+    """
+    if not path.is_file():
+        write_text(path, json.dumps(settings, indent=1))
+        return False
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    differences = describe_differences(stored, settings)
+    if differences:
+        raise MismatchError(f"{path.parent}: made with other settings: {differences}. {remedy}")
+    return True
+
+
+def describe_differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The keys whose values differ, as "key: old -> new", joined; "" if none."""
+    flat_old, flat_new = _flatten(old, ""), _flatten(new, "")
+    keys = sorted(set(flat_old) | set(flat_new))
+    return "; ".join(
+        f"{key}: {flat_old.get(key)} -> {flat_new.get(key)}"
+        for key in keys
+        if flat_old.get(key) != flat_new.get(key)
+    )
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        for block in iter(lambda: handle.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flatten(node: Any, prefix: str) -> dict[str, Any]:
+    if isinstance(node, dict):
+        flat: dict[str, Any] = {}
+        for key, value in node.items():
+            flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    return {prefix: node}
+
+
+def _git_state() -> dict[str, Any]:
+    """Commit and dirty flag of the code, or why they are unknown (e.g. an installed wheel)."""
+    here = Path(__file__).parent
+    try:
+        sha = _git(here, "rev-parse", "HEAD")
+        return {"commit": sha, "dirty": bool(_git(here, "status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError) as error:
+        return {"unknown": str(error)}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

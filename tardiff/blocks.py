@@ -1,0 +1,106 @@
+"""The parts of the 1D U-Net: residual block, attention, resampling, level embedding.
+
+B batch, C channel, T time, E embedding width.
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tardiff.schedule import Levels, Series
+
+GROUPS = 8
+
+
+class LevelEmbedding(nn.Module):
+    """(B,) log-SNR -> (B, E): sinusoids of the noise angle, then two linear layers."""
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, embed: int) -> None:
+        super().__init__()
+        frequencies = torch.exp(torch.linspace(0.0, math.log(200.0), width // 2))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.project = nn.Sequential(nn.Linear(width, embed), nn.SiLU(), nn.Linear(embed, embed))
+
+    def forward(self, log_snr: Levels) -> Float[Tensor, "batch embed"]:
+        """The embedding of each level."""
+        # atan(sigma / alpha) spreads the levels evenly over (0, pi / 2) for any schedule.
+        angle = torch.atan(torch.exp(-log_snr / 2))
+        phases = angle[:, None] * self.frequencies.to(angle.dtype)
+        return self.project(torch.cat([phases.sin(), phases.cos()], dim=1))
+
+
+class ResBlock1D(nn.Module):
+    """(B, C_in, T), (B, E) -> (B, C_out, T); the embedding scales and shifts the second norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, embed: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(GROUPS, in_channels)
+        self.conv_in = nn.Conv1d(in_channels, out_channels, 3, padding=1)
+        self.modulate = nn.Linear(embed, 2 * out_channels)
+        self.norm_out = nn.GroupNorm(GROUPS, out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = _zeroed(nn.Conv1d(out_channels, out_channels, 3, padding=1))
+        same = in_channels == out_channels
+        self.skip = nn.Identity() if same else nn.Conv1d(in_channels, out_channels, 1)
+
+    def forward(self, h: Series, embedding: Float[Tensor, "batch embed"]) -> Series:
+        """The block's output; at initialisation equal to its skip path."""
+        scale, shift = self.modulate(embedding)[..., None].chunk(2, dim=1)
+        out = self.conv_in(functional.silu(self.norm_in(h)))
+        out = self.norm_out(out) * (1 + scale) + shift
+        return self.skip(h) + self.conv_out(self.dropout(functional.silu(out)))
+
+
+class Attention1D(nn.Module):
+    """(B, C, T) -> (B, C, T): residual multi-head self-attention over time."""
+
+    def __init__(self, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.to_qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.to_out = _zeroed(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, h: Series) -> Series:
+        """`h` plus what attention adds to it."""
+        qkv = rearrange(self.to_qkv(self.norm(h)), "b (n g d) t -> n b g t d", n=3, g=self.heads)
+        mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        return h + self.to_out(rearrange(mixed, "b g t d -> b (g d) t"))
+
+
+class Down1D(nn.Module):
+    """(B, C, T) -> (B, C, T / 2) by a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 4, stride=2, padding=1)
+
+    def forward(self, h: Series) -> Series:
+        """`h` at half the length."""
+        return self.conv(h)
+
+
+class Up1D(nn.Module):
+    """(B, C, T) -> (B, C, 2 T): nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, padding=1)
+
+    def forward(self, h: Series) -> Series:
+        """`h` at twice the length."""
+        return self.conv(functional.interpolate(h, scale_factor=2, mode="nearest"))
+
+
+def _zeroed(conv: nn.Conv1d) -> nn.Conv1d:
+    # Residual branches start at zero, so the untrained network is close to linear.
+    nn.init.zeros_(conv.weight)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv

@@ -1,0 +1,99 @@
+"""Progress bar with ETA and the CSV log of stage 1."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+from configs.atomic import atomic_path
+from tardiff.diffusion import DiffusionModule
+
+COLUMNS = ("step", "train_loss", "val_loss", "learning_rate", "seconds")
+
+
+class StepBar(pl.Callback):
+    """One bar over all training steps, with the loss and the time left."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the bar at the step a resumed run starts from."""
+        if trainer.is_global_zero:
+            self.bar = tqdm(
+                total=trainer.max_steps, initial=trainer.global_step, desc="diffusion", unit="step"
+            )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Advances the bar."""
+        if self.bar is not None:
+            self.bar.update(1)
+            if trainer.global_step % 10 == 0:
+                self.bar.set_postfix(_losses(trainer, pl_module), refresh=False)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Closes the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Leaves the terminal on a fresh line."""
+        self.on_train_end(trainer, pl_module)
+
+
+class CSVLog(pl.Callback):
+    """One row per held-out evaluation. Rows behind a resumed run's step are dropped first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self.started = 0.0
+        self.losses: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reads what an interrupted run has written up to its checkpoint."""
+        if self.path.is_file():
+            with self.path.open(newline="") as handle:
+                rows = [{key: float(row[key]) for key in COLUMNS} for row in csv.DictReader(handle)]
+            self.rows = [row for row in rows if row["step"] <= trainer.global_step]
+        elapsed = self.rows[-1]["seconds"] if self.rows else 0.0
+        self.started = time.monotonic() - elapsed
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Collects the step's loss."""
+        self.losses.append(pl_module.last_loss)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Adds the evaluation's row and writes the log."""
+        if not trainer.is_global_zero or not self.losses:
+            return
+        self.rows.append(
+            {
+                "step": float(trainer.global_step),
+                "train_loss": sum(self.losses) / len(self.losses),
+                "val_loss": float(trainer.callback_metrics["val_loss"]),
+                "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+                "seconds": round(time.monotonic() - self.started, 2),
+            }
+        )
+        self.losses = []
+        with atomic_path(self.path) as temporary, temporary.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def _losses(trainer: pl.Trainer, module: DiffusionModule) -> dict[str, str]:
+    shown = {"loss": f"{module.last_loss:.4f}"}
+    if "val_loss" in trainer.callback_metrics:
+        shown["val"] = f"{float(trainer.callback_metrics['val_loss']):.4f}"
+    return shown

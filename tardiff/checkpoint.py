@@ -1,0 +1,91 @@
+"""The finished diffusion model on disk: averaged weights and everything needed to trust them."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from configs.atomic import atomic_path
+from configs.errors import DataError, MismatchError, MissingInputError
+from tardiff.unet1d import UNet1D
+
+FORMAT = "tardiff-diffusion-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionModel:
+    """A trained denoising network with its origin.
+
+    Attributes:
+        network: in eval mode.
+        network_args: arguments of UNet1D.
+        prediction: what the network predicts.
+        level_table: levels of a discrete schedule, noisy last; None for the cosine schedule.
+        feature_names, label_names, length: of the series it was trained on.
+        normaliser: SHA-256 of the normaliser.
+        data_fingerprint: SHA-256 of the splits.
+        val_loss: held-out denoising loss of these weights.
+        step: training step of these weights.
+    """
+
+    network: nn.Module
+    network_args: dict[str, Any]
+    prediction: str
+    level_table: list[float] | None
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    length: int
+    normaliser: str
+    data_fingerprint: str
+    val_loss: float
+    step: int
+
+
+_PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
+_PLAIN += ("data_fingerprint", "val_loss", "step")
+_TUPLES = ("feature_names", "label_names")
+
+
+def save_model(path: Path, model: DiffusionModel) -> None:
+    """Writes the model as a plain dict that loads without unpickling objects."""
+    content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
+    content |= {name: list(getattr(model, name)) for name in _TUPLES}
+    content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_model(path: Path, command: str) -> DiffusionModel:
+    """Reads what `save_model` wrote.
+
+    Args:
+        command: the command that makes the file, for the error message.
+
+    Raises:
+        MissingInputError: no such file.
+        DataError: not such a file.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"no diffusion model at {path}; make it with: {command}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise DataError(f"{path}: not a diffusion model of this project: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path}: not a diffusion model of this project (no {FORMAT} mark)")
+    network = UNet1D(**content["network_args"])
+    network.load_state_dict(content["state_dict"])
+    names = {name: tuple(content[name]) for name in _TUPLES}
+    plain = {name: content[name] for name in _PLAIN}
+    return DiffusionModel(network=network.eval(), **(plain | names))
+
+
+def require_match(name: str, model: Any, expected: dict[str, Any], remedy: str) -> None:
+    """Raises MismatchError if an attribute of `model` is not the expected one; `name` opens it."""
+    for key, value in expected.items():
+        found = getattr(model, key)
+        if found != value:
+            raise MismatchError(f"{name}: {key} is {found}, but {value} is expected. {remedy}")

@@ -1,0 +1,197 @@
+"""DiffusionModule: the training objective of the denoising network, as a thin Lightning module.
+
+Every random choice of a step (rows, levels, noise, label dropout) is drawn from a generator
+seeded by (run seed, step, rank). Training is therefore a function of the step number: a run
+resumed from a checkpoint continues exactly as if it had never stopped.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tardiff.denoiser import training_target
+from tardiff.schedule import Series, add_noise, draw_levels
+from tardiff.unet1d import Labels
+
+VALIDATION_DRAWS = 4  # noise levels per held-out series; fixed, so evaluations are comparable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """How the network is trained; fields as in configs.schema.DiffusionConfig."""
+
+    prediction: str
+    loss: str
+    observed_only: bool
+    label_dropout: float
+    class_balanced: bool
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    ema_decay: float
+    level_table: Tensor | None = None  # levels of a discrete schedule; None: cosine
+
+
+@dataclass(frozen=True)
+class SeriesBatch:
+    """Model-space series with their mask and labels; the whole of a split, kept on the device."""
+
+    x: Series
+    observed: Bool[Tensor, "batch channel time"]
+    y: Labels
+
+
+class DiffusionModule(pl.LightningModule):
+    """Trains `network`; `ema` holds the averaged copy that samples and is judged.
+
+    Args:
+        network: (x_t, log_snr, y) -> prediction.
+        seed: of every random choice in training.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        train_data: SeriesBatch,
+        val_data: SeriesBatch,
+        objective: Objective,
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.ema = copy.deepcopy(network).requires_grad_(False).eval()
+        self.objective = objective
+        self.seed = seed
+        self.train_data = train_data
+        self.val_data = val_data
+        self.class_rows = [
+            torch.nonzero(train_data.y == label).flatten() for label in train_data.y.unique()
+        ]
+        self.last_loss = float("nan")
+
+    def setup(self, stage: str) -> None:
+        """Moves the series to the training device once; no loader copies them per step."""
+        self.train_data = _to_device(self.train_data, self.device)
+        self.val_data = _to_device(self.val_data, self.device)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of one drawn batch; `batch` only counts steps."""
+        generator = self._generator(self.global_step)
+        rows = self._draw_rows(generator).to(self.device)
+        data = self.train_data
+        y = self._drop_labels(data.y[rows], generator)
+        losses = self._losses(self.network, data.x[rows], data.observed[rows], y, generator)
+        loss = losses.mean()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"training step {self.global_step}: the loss is {loss.item()}; lower "
+                "diffusion.learning_rate or use diffusion.precision=32-true"
+            )
+        self.last_loss = loss.item()
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the averaged weights; early steps average over a shorter past."""
+        step = self.global_step
+        decay = min(self.objective.ema_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            averaged, current = list(self.ema.parameters()), list(self.network.parameters())
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    @torch.no_grad()
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs `val_loss`: the averaged network's loss on all held-out series, fixed noise."""
+        data = self.val_data
+        total, count = 0.0, 0
+        for draw in range(VALIDATION_DRAWS):
+            generator = self._generator(-1 - draw)
+            for rows in torch.arange(len(data.y)).split(256):
+                rows = rows.to(self.device)
+                x, observed, y = data.x[rows], data.observed[rows], data.y[rows]
+                total += self._losses(self.ema, x, observed, y, generator).sum().item()
+                count += len(rows)
+        self.log("val_loss", total / count, sync_dist=True, batch_size=1)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up, then cosine decay to a tenth."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.objective.learning_rate,
+            weight_decay=self.objective.weight_decay,
+        )
+        total, warmup = int(self.trainer.max_steps), self.objective.warmup_steps
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: _learning_rate_factor(step, warmup, total)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _losses(
+        self, network: nn.Module, x_0: Tensor, observed: Tensor, y: Tensor, generator: Any
+    ) -> Float[Tensor, " batch"]:
+        table = self.objective.level_table
+        levels = draw_levels(len(x_0), table=table, generator=generator).to(x_0)
+        eps = torch.randn(x_0.shape, generator=generator).to(x_0)
+        target = training_target(x_0, eps, levels, self.objective.prediction)
+        prediction = network(add_noise(x_0, levels, eps), levels, y)
+        errors = _elementwise(prediction, target, self.objective.loss)
+        if not self.objective.observed_only:
+            return errors.mean(dim=(1, 2))
+        weight = observed.to(errors)
+        return (errors * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)
+
+    def _draw_rows(self, generator: torch.Generator) -> Tensor:
+        size = self.objective.batch_size
+        if not self.objective.class_balanced:
+            return torch.randint(len(self.train_data.y), (size,), generator=generator)
+        classes = torch.arange(size) % len(self.class_rows)
+        uniform = torch.rand(size, generator=generator)
+        rows = [
+            self.class_rows[c][int(u * len(self.class_rows[c]))]
+            for c, u in _pairs(classes, uniform)
+        ]
+        return torch.stack(rows)
+
+    def _drop_labels(self, y: Tensor, generator: torch.Generator) -> Tensor:
+        dropped = torch.rand(len(y), generator=generator) < self.objective.label_dropout
+        return y.masked_fill(dropped.to(y.device), int(self.network.null_label))  # type: ignore[arg-type]
+
+    def _generator(self, step: int) -> torch.Generator:
+        # Validation counts steps from -1 downwards; SeedSequence takes no negative numbers.
+        key = [self.seed, abs(step), int(step < 0), self.global_rank]
+        state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(state >> 1))
+
+
+def _pairs(classes: Tensor, uniform: Tensor) -> list[tuple[int, float]]:
+    return list(zip(classes.tolist(), uniform.tolist(), strict=True))
+
+
+def _elementwise(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
+    if kind == "l2":
+        return functional.mse_loss(prediction, target, reduction="none")
+    if kind == "l1":
+        return functional.l1_loss(prediction, target, reduction="none")
+    return functional.huber_loss(prediction, target, reduction="none")
+
+
+def _learning_rate_factor(step: int, warmup: int, total: int) -> float:
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, total - warmup))
+    return 0.1 + 0.9 * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+def _to_device(data: SeriesBatch, device: torch.device) -> SeriesBatch:
+    return SeriesBatch(data.x.to(device), data.observed.to(device), data.y.to(device))
