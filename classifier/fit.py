@@ -1,0 +1,271 @@
+"""fit_classifier: one training of one classifier, used by stage 2 and by every judge of stage 4.
+
+It keeps everything in memory, writes no file, prints nothing unless asked to, leaves the caller's
+random state alone, and gives the same weights for the same seed on the same machine and thread
+count.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import Tensor, nn
+
+from classifier.callbacks import BestWeights, EpochBar, quiet_lightning
+from classifier.losses import num_classes
+from classifier.module import ClassifierModule
+from configs.errors import DataError
+
+EVAL_BATCH_SIZE = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRecipe:
+    """How a classifier is trained; units and choices as in configs.schema.ClassifierConfig."""
+
+    batch_size: int = 64
+    max_epochs: int = 40
+    patience: int = 8
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    class_weight: str = "none"
+    select_by: str = "auroc"
+
+    def __post_init__(self) -> None:
+        _require_choice("class_weight", self.class_weight, ("none", "balanced"))
+        _require_choice("select_by", self.select_by, ("auroc", "auprc", "loss"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedClassifier:
+    """What a training gave.
+
+    Attributes:
+        model: in eval mode, with the weights of the best epoch, on the device of the data.
+        history: one dict per epoch: epoch, train_loss, auroc, auprc, loss (on the select set).
+        best_epoch: 0-based.
+        best_score: value of the recipe's `select_by` in that epoch.
+    """
+
+    model: nn.Module
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_score: float
+
+
+def fit_classifier(
+    train: tuple[Tensor, Tensor],
+    select: tuple[Tensor, Tensor],
+    *,
+    build: Callable[[], nn.Module],
+    recipe: FitRecipe,
+    seed: int,
+    progress: bool = False,
+) -> FittedClassifier:
+    """A classifier trained on `train`, at the epoch that scores best on `select`.
+
+    Args:
+        train, select: model-space series (n, channel, time) and labels (n,), on one device; the
+            training runs there.
+        build: makes a fresh model; called once, under `seed`.
+        recipe: the hyper-parameters.
+        seed: of the initial weights, the batches and dropout.
+        progress: show a bar with loss, score and time left.
+
+    Raises:
+        DataError: shapes disagree, a value is not finite, a label is out of the range that the
+            model's logits tell apart, or a class is absent.
+        UserError: the training diverged.
+    """
+    device = train[0].device
+    with _seeded(seed, device), quiet_lightning():
+        model = build().to(device)
+        _require_fit_for(model, train, select)
+        module = ClassifierModule(
+            model,
+            class_weights=class_weights(train[1], recipe.class_weight),
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+        )
+        best = BestWeights(recipe.select_by)
+        _run(module, best, train, select, recipe=recipe, seed=seed, progress=progress)
+    model.load_state_dict(best.weights)
+    return FittedClassifier(
+        model=model.to(device).eval(),
+        history=module.history,
+        best_epoch=best.epoch,
+        best_score=best.score,
+    )
+
+
+@torch.no_grad()
+def predict_logits(
+    model: nn.Module, x: Float[Tensor, "n channel time"], batch_size: int = EVAL_BATCH_SIZE
+) -> Float[Tensor, "n out"]:
+    """Logits of all series in eval mode, on the device of `x`; the model's mode is kept.
+
+    Raises:
+        DataError: no series.
+    """
+    if not len(x):
+        raise DataError("predict_logits got no series")
+    was_training = model.training
+    model.eval()
+    parameter = next(model.parameters(), x)
+    parts = [model(part.to(parameter.device)).to(x.device) for part in x.split(batch_size)]
+    model.train(was_training)
+    return torch.cat(parts)
+
+
+def class_weights(y: Tensor, kind: str) -> Tensor:
+    """Loss factor per class: 1 ("none"), or n / (K n_k) ("balanced"), whose mean over y is 1."""
+    counts = torch.bincount(y).float()
+    if kind == "none":
+        return torch.ones_like(counts)
+    return len(y) / (len(counts) * counts)
+
+
+class TensorBatches:
+    """Iterates over (x, y) slices without touching single series.
+
+    Args:
+        data: tensors of equal length.
+        batch_size: rows per slice; the last one may be shorter.
+        generator: shuffles anew for every pass; None keeps the order.
+    """
+
+    def __init__(
+        self,
+        data: tuple[Tensor, Tensor],
+        batch_size: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.data = data
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return -(-len(self.data[1]) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        x, y = self.data
+        if self.generator is None:
+            yield from zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
+            return
+        order = torch.randperm(len(y), generator=self.generator).to(y.device)
+        for rows in order.split(self.batch_size):
+            yield x[rows], y[rows]
+
+
+def _run(
+    module: ClassifierModule,
+    best: BestWeights,
+    train: tuple[Tensor, Tensor],
+    select: tuple[Tensor, Tensor],
+    *,
+    recipe: FitRecipe,
+    seed: int,
+    progress: bool,
+) -> None:
+    device = train[0].device
+    stop = EarlyStopping(
+        recipe.select_by, mode=best.mode, patience=recipe.patience, check_finite=False
+    )
+    callbacks: list[Callback] = [best, stop]
+    trainer = Trainer(
+        accelerator=device.type,
+        devices=[device.index or 0] if device.type != "cpu" else 1,
+        max_epochs=recipe.max_epochs,
+        callbacks=callbacks + ([EpochBar(recipe.select_by)] if progress else []),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    batches = TensorBatches(train, recipe.batch_size, torch.Generator().manual_seed(seed))
+    with _interruptible():
+        trainer.fit(module, batches, TensorBatches(select, EVAL_BATCH_SIZE))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the program the ordinary way.
+
+    Lightning turns it into SystemExit and leaves SIGINT ignored, so that a caller could neither
+    clean up on KeyboardInterrupt nor be interrupted again.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from None
+        raise
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # torch.manual_seed would also reseed devices that are not forked here.
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _require_fit_for(
+    model: nn.Module, train: tuple[Tensor, Tensor], select: tuple[Tensor, Tensor]
+) -> None:
+    _require_arrays("train", *train)
+    _require_arrays("select", *select)
+    if train[0].shape[1:] != select[0].shape[1:]:
+        raise DataError(
+            f"train series are {tuple(train[0].shape[1:])} (channel, time) but select series are "
+            f"{tuple(select[0].shape[1:])}"
+        )
+    classes = num_classes(predict_logits(model, train[0][:1]).shape[1])
+    _require_labels("train", train[1], classes)
+    _require_labels("select", select[1], classes)
+
+
+def _require_arrays(where: str, x: Tensor, y: Tensor) -> None:
+    if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or not len(y):
+        raise DataError(
+            f"{where}: series of shape {tuple(x.shape)} and labels of shape {tuple(y.shape)}; "
+            "expected (n, channel, time) and (n,) with n > 0"
+        )
+    if x.device != y.device:
+        raise DataError(f"{where}: series are on {x.device} but labels on {y.device}")
+    if not torch.isfinite(x).all():
+        raise DataError(
+            f"{where}: {int((~torch.isfinite(x)).sum())} NaN or infinite values; expected finite "
+            "model-space series"
+        )
+
+
+def _require_labels(where: str, y: Tensor, classes: int) -> None:
+    if y.is_floating_point() or y.min() < 0 or y.max() >= classes:
+        raise DataError(
+            f"{where}: labels {y.dtype} span {y.min().item()}..{y.max().item()}; expected "
+            f"integers in 0..{classes - 1}"
+        )
+    absent = [k for k, count in enumerate(torch.bincount(y, minlength=classes)) if not count]
+    if absent:
+        raise DataError(
+            f"{where}: no series of class {', '.join(map(str, absent))} of {classes}; every class "
+            "is needed to train and to score a classifier"
+        )
+
+
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")
