@@ -1,0 +1,225 @@
+"""build: raw source -> {train,val_guide,val_select,test}.npz, normaliser.json, data.json, card.md.
+
+`python -m data_preprocess.build [config.yaml] [key=value ...]`. Later stages call `ensure_built`
+or `load_splits`. The folder appears under its name only when all of it is written.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.atomic import write_text
+from configs.entry import run_stage
+from configs.errors import DataError, MismatchError, MissingInputError, UserError
+from configs.schema import DataConfig, ExperimentConfig
+from data_preprocess import card
+from data_preprocess.cohort import Cohort
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.folder import fresh_folder
+from data_preprocess.impute import impute, train_medians
+from data_preprocess.normaliser import Normaliser
+from data_preprocess.sources import read_source
+from data_preprocess.splits import SPLIT_NAMES, Splits, split_by_subject
+from data_preprocess.store import load_dataset, save_dataset
+
+FORMAT = 1
+RECORD = "data.json"
+_FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
+log = logging.getLogger("tardiff.data")
+
+
+def main(config: ExperimentConfig) -> None:
+    """Builds the splits of `config.data`, or says that they are there already."""
+    built = ensure_built(config.data)
+    folder = Path(config.data.dir)
+    log.info("%s: %s", "built" if built else "already built with these settings", folder)
+    log.info("data card: %s", folder / "card.md")
+
+
+def ensure_built(data: DataConfig) -> bool:
+    """Builds the splits unless they are there; True if it built.
+
+    Raises:
+        MismatchError: they were built with other settings and `data.rebuild` is off; names each
+            differing key, old -> new.
+        UserError: the folder holds something else or cannot be written; or bad input.
+    """
+    folder = Path(data.dir)
+    if (folder / RECORD).is_file() and not data.rebuild:
+        _require_same_settings(folder, data)
+        return False
+    if folder.exists() and not (folder / RECORD).is_file() and any(folder.iterdir()):
+        raise UserError(
+            f"data.dir={folder} exists but holds no {RECORD}: it was not made by this program and "
+            "is left alone - choose another data.dir, or empty the folder"
+        )
+    with fresh_folder(folder) as temporary:
+        _build(data, temporary)
+    return True
+
+
+def load_splits(data: DataConfig) -> Splits:
+    """The built splits, verified against the settings and the recorded SHA-256 of every file.
+
+    Raises:
+        MissingInputError: they are not built; names the folder and the commands that build it.
+        MismatchError: they were built with other settings.
+        DataError: a file is damaged or was changed.
+    """
+    folder = Path(data.dir)
+    if not (folder / RECORD).is_file():
+        raise MissingInputError(
+            f"{folder / RECORD} does not exist: the splits are not built. Run "
+            "`python -m data_preprocess.build <config.yaml>` (or `bash train.sh <config.yaml>`, "
+            "which builds them first). No data at hand? `bash scripts/quickstart.sh` runs "
+            "everything on the embedded cohort"
+        )
+    _require_same_settings(folder, data)
+    record = _read_record(folder)
+    for name, expected in record["sha256"].items():
+        _require_sha256(folder / name, expected)
+    return Splits(
+        **{name: load_dataset(folder / f"{name}.npz") for name in SPLIT_NAMES},
+        normaliser=Normaliser.load(folder / "normaliser.json"),
+        fingerprint=record["fingerprint"],
+    )
+
+
+def settings_of(data: DataConfig) -> dict[str, Any]:
+    """The settings that decide the content of the splits, as flat dotted keys.
+
+    Where the folder is and whether to rebuild it do not, nor do the sections of other sources.
+    """
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(data):
+        value = getattr(data, field.name)
+        if dataclasses.is_dataclass(value):
+            if field.name == data.source:
+                flat |= {f"{field.name}.{k}": v for k, v in vars(value).items()}
+        elif field.name not in ("dir", "rebuild"):
+            flat[field.name] = value
+    return flat
+
+
+def make_splits(pool: Cohort, test: Cohort | None, data: DataConfig) -> Splits:
+    """Pool (and test cohort, if the source has one) -> imputed splits with their normaliser."""
+    cohorts = _split(pool, test, data)
+    fill = train_medians(cohorts["train"].values, pool.feature_names)
+    datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
+    normaliser = Normaliser.fit(datasets["train"], kind=data.normaliser, clip=data.clip)
+    fingerprint = _fingerprint(datasets, normaliser)
+    return Splits(**datasets, normaliser=normaliser, fingerprint=fingerprint)
+
+
+def _build(data: DataConfig, folder: Path) -> None:
+    pool, test = read_source(data)
+    for line in card.flow_lines(pool) + (card.flow_lines(test) if test is not None else []):
+        log.info(line)
+    splits = make_splits(pool, test, data)
+    settings = settings_of(data)
+    known = card.facts(splits, pool, test)
+    for name, split in splits.items():
+        save_dataset(folder / f"{name}.npz", split)
+        log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
+    splits.normaliser.save(folder / "normaliser.json")
+    write_text(folder / "card.md", card.markdown(known, settings, splits))
+    digests = {name: _sha256(folder / name) for name in _FILES}
+    record = {"format": FORMAT, "settings": settings, **known, "sha256": digests}
+    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def _split(pool: Cohort, test: Cohort | None, data: DataConfig) -> dict[str, Cohort]:
+    held_out: dict[str, float | int] = {} if test is not None else {"test": data.test}
+    held_out["val_guide"] = data.val_guide if data.guide_size is None else data.guide_size
+    held_out["val_select"] = data.val_select if data.select_size is None else data.select_size
+    rows = split_by_subject(
+        pool.subject_ids,
+        pool.labels,
+        held_out=held_out,
+        train_size=data.train_size,
+        seed=data.seed,
+    )
+    cohorts = {name: pool.take(chosen) for name, chosen in rows.items()}
+    return cohorts if test is None else cohorts | {"test": test}
+
+
+def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:
+    values, observed = impute(cohort.values, fill)
+    return EHRDataset(
+        values=values,
+        observed=observed,
+        labels=cohort.labels,
+        subject_ids=cohort.subject_ids,
+        feature_names=cohort.feature_names,
+        label_names=cohort.label_names,
+        static=cohort.static,
+        static_names=cohort.static_names,
+    )
+
+
+def _fingerprint(datasets: dict[str, EHRDataset], normaliser: Normaliser) -> str:
+    digest = hashlib.sha256(normaliser.fingerprint().encode())
+    for name in SPLIT_NAMES:
+        split = datasets[name]
+        digest.update(f"{name}{split.feature_names}{split.label_names}".encode())
+        for field in ("values", "observed", "labels", "subject_ids", "static"):
+            array = np.ascontiguousarray(getattr(split, field))
+            digest.update(f"{field}{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        complete = record["format"] == FORMAT and {"settings", "sha256", "fingerprint"} <= set(
+            record
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a data record ({error}); rebuild it") from error
+    if not complete:
+        raise DataError(
+            f"{path}: written by another version of this program (format {record['format']}, "
+            f"expected {FORMAT}); rebuild with data.rebuild=true"
+        )
+    return record
+
+
+def _require_same_settings(folder: Path, data: DataConfig) -> None:
+    built, asked = _read_record(folder)["settings"], settings_of(data)
+    changes = [
+        f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
+        for key in sorted(built.keys() | asked.keys())
+        if built.get(key, "absent") != asked.get(key, "absent")
+    ]
+    if changes:
+        raise MismatchError(
+            f"{folder} was built with other settings (old -> new): {'; '.join(changes)}. "
+            "Build it anew with data.rebuild=true, or give this experiment its own data.dir"
+        )
+
+
+def _require_sha256(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing from a built data folder; rebuild with data.rebuild=true"
+        )
+    if _sha256(path) != expected:
+        raise DataError(
+            f"{path} was changed after it was built (its SHA-256 differs from {RECORD}); "
+            "rebuild with data.rebuild=true"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,140 @@
+"""card: what a built data set says about itself, for programs (facts) and people (markdown)."""
+
+from typing import Any
+
+import numpy as np
+
+from data_preprocess.cohort import Cohort
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
+
+LICENCES = {
+    "simulated": "Simulated (data_preprocess/simulate.py); no patient is in it. MIT.",
+    "physionet2012": (
+        "PhysioNet/Computing in Cardiology Challenge 2012, Open Data Commons Attribution License "
+        "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and Goldberger "
+        "et al., Circulation 2000;101(23):e215-e220."
+    ),
+    "files": "Your own files; their licence and data use agreement apply to everything made here.",
+}
+_UNKNOWN_LICENCE = "See the source; its data use agreement applies to everything made from it."
+
+
+def facts(splits: Splits, pool: Cohort, test: Cohort | None) -> dict[str, Any]:
+    """Counts and summaries of the splits as JSON-able built-in types."""
+    return {
+        "feature_names": list(splits.train.feature_names),
+        "label_names": list(splits.train.label_names),
+        "length": splits.train.length,
+        "flow": _flow(pool),
+        "test_flow": _flow(test) if test is not None else None,
+        "notes": list(pool.notes),
+        "test_notes": list(test.notes) if test is not None else [],
+        "class_counts": {name: split.class_counts.tolist() for name, split in splits.items()},
+        "patients": {name: len(np.unique(split.subject_ids)) for name, split in splits.items()},
+        "missing_share": {name: _missing(split) for name, split in splits.items()},
+        "static": _static_summary(splits.train),
+        "fingerprint": splits.fingerprint,
+    }
+
+
+def markdown(known: dict[str, Any], settings: dict[str, Any], splits: Splits) -> str:
+    """The human data card."""
+    source = settings["source"]
+    parts = [
+        f"# Data card: {source}, {len(known['feature_names'])} channels x {known['length']} steps",
+        LICENCES.get(source, _UNKNOWN_LICENCE),
+        "For research on synthetic data; not for clinical use.",
+        "## Stays kept and removed",
+        _flow_table(known["flow"]),
+    ]
+    if known["test_flow"]:
+        parts += ["Test set of the source:", _flow_table(known["test_flow"])]
+    notes = [*known["notes"], *(f"test set: {note}" for note in known["test_notes"])]
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
+    parts += ["## Splits (disjoint by patient)", _class_table(known)]
+    parts += ["## Share of missing entries", _missing_table(known)]
+    parts += ["Filled forward, then backward, then with the train median; `observed` keeps which."]
+    parts += [
+        f"## Normaliser ({splits.normaliser.kind}, fitted on train)",
+        _normaliser_table(splits),
+    ]
+    if known["static"]:
+        parts += ["## Static facts (train)", _static_table(known["static"])]
+    parts += [f"Content fingerprint (SHA-256): `{known['fingerprint']}`"]
+    return "\n\n".join(parts) + "\n"
+
+
+def flow_lines(cohort: Cohort) -> list[str]:
+    """The flow table as lines for the terminal."""
+    return [f"  {step.rule}: removed {step.removed:,}, left {step.left:,}" for step in cohort.flow]
+
+
+def _flow(cohort: Cohort) -> list[dict[str, Any]]:
+    return [{"rule": s.rule, "removed": s.removed, "left": s.left} for s in cohort.flow]
+
+
+def _missing(split: EHRDataset) -> list[float]:
+    return [round(float(share), 4) for share in 1 - split.observed.mean(axis=(0, 2))]
+
+
+def _static_summary(train: EHRDataset) -> dict[str, dict[str, float]]:
+    summary = {}
+    for index, name in enumerate(train.static_names):
+        column = train.static[:, index]
+        known = column[np.isfinite(column)].astype(np.float64)
+        if len(known):
+            low, middle, high = np.percentile(known, [25, 50, 75])
+            summary[name] = {"mean": float(known.mean()), "median": middle, "q25": low, "q75": high}
+        else:
+            summary[name] = {}
+        summary[name]["unknown"] = 1 - len(known) / max(len(column), 1)
+    return summary
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _flow_table(flow: list[dict[str, Any]]) -> str:
+    rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
+    return _table(["rule", "removed", "left"], rows)
+
+
+def _class_table(known: dict[str, Any]) -> str:
+    rows = []
+    for name, counts in known["class_counts"].items():
+        total = sum(counts)
+        shares = [f"{count:,} ({count / total:.1%})" for count in counts]
+        rows.append([name, f"{total:,}", f"{known['patients'][name]:,}", *shares])
+    return _table(["split", "stays", "patients", *known["label_names"]], rows)
+
+
+def _missing_table(known: dict[str, Any]) -> str:
+    names = list(known["missing_share"])
+    rows = [
+        [channel, *(f"{known['missing_share'][name][index]:.1%}" for name in names)]
+        for index, channel in enumerate(known["feature_names"])
+    ]
+    return _table(["channel", *names], rows)
+
+
+def _normaliser_table(splits: Splits) -> str:
+    rows = []
+    for index, name in enumerate(splits.train.feature_names):
+        measured = splits.train.values[:, index][splits.train.observed[:, index]]
+        numbers = (measured.mean(dtype=float), measured.std(dtype=float))
+        numbers += (splits.normaliser.low[index], splits.normaliser.high[index])
+        rows.append([name, *(f"{number:.4g}" for number in numbers)])
+    return _table(["channel", "mean", "sd", "lowest", "highest"], rows)
+
+
+def _static_table(static: dict[str, dict[str, float]]) -> str:
+    keys = ("mean", "q25", "median", "q75")
+    rows = []
+    for name, summary in static.items():
+        numbers = [f"{summary[key]:.4g}" if key in summary else "-" for key in keys]
+        rows.append([name, *numbers, f"{summary['unknown']:.1%}"])
+    return _table(["fact", *keys, "unknown"], rows)

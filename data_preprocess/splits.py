@@ -1,0 +1,153 @@
+"""Splits by patient: train / val_guide / val_select / test, stratified, seeded and disjoint.
+
+val_guide is the guidance set of the influence; val_select picks checkpoints, thresholds and
+guidance strength. They are disjoint so that a choice is never made on the rows that guided.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from configs.errors import DataError
+from data_preprocess.dataset import EHRDataset, require_same_task
+from data_preprocess.normaliser import Normaliser
+
+SPLIT_NAMES = ("train", "val_guide", "val_select", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """The four splits of one experiment and the map to model space they share.
+
+    Attributes:
+        train, val_guide, val_select, test: disjoint by patient, in clinical units.
+        normaliser: fitted on the measured entries of train.
+        fingerprint: SHA-256 of the content; equal data have equal fingerprints.
+
+    Raises:
+        DataError: a patient is in two splits, channels, classes or lengths differ, or a class
+            has no stay in one of the splits.
+        MismatchError: the normaliser was fitted on other channels.
+    """
+
+    train: EHRDataset
+    val_guide: EHRDataset
+    val_select: EHRDataset
+    test: EHRDataset
+    normaliser: Normaliser
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        for name, split in self.items():
+            require_same_task(self.train, split, f"train against {name}")
+            split.require_all_classes(f"{name} split")
+        self.normaliser.require_channels(self.train, "train split")
+        _require_disjoint(self.items())
+
+    def items(self) -> list[tuple[str, EHRDataset]]:
+        """(name, split) in the order of SPLIT_NAMES."""
+        return [(name, getattr(self, name)) for name in SPLIT_NAMES]
+
+
+def split_by_subject(
+    subject_ids: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    held_out: dict[str, float | int],
+    train_size: int | None = None,
+    seed: int,
+) -> dict[str, Int[np.ndarray, " m"]]:
+    """Row numbers per split, ascending; no patient is in two splits.
+
+    Patients are stratified by the largest label among their stays, shuffled with `seed`, and
+    dealt to the held-out splits in the given order; what is left is train.
+
+    Args:
+        held_out: per split, a share of all stays (float in [0, 1)) or a number of stays (int).
+            A split is filled with whole patients, so it can fall short by less than one patient's
+            stays per stratum, never exceed.
+        train_size: subsample train, again by patient, to at most this many stays.
+
+    Raises:
+        DataError: the sizes ask for more stays than there are.
+    """
+    patients, member = np.unique(subject_ids, return_inverse=True)
+    stays = np.bincount(member, minlength=len(patients))
+    strata = np.zeros(len(patients), np.int64)
+    np.maximum.at(strata, member, labels)
+    free = np.random.default_rng(seed).permutation(len(patients))
+    chosen: dict[str, np.ndarray] = {}
+    for name, wanted in held_out.items():
+        size = wanted if isinstance(wanted, int) else round(wanted * len(labels))
+        chosen[name] = _deal(free, stays, strata, size, name)
+        free = free[~np.isin(free, chosen[name])]
+    chosen["train"] = (
+        free if train_size is None else _deal(free, stays, strata, train_size, "train")
+    )
+    return {name: np.flatnonzero(np.isin(member, chosen[name])) for name in ("train", *held_out)}
+
+
+def _deal(
+    free: Int[np.ndarray, " p"],
+    stays: Int[np.ndarray, " q"],
+    strata: Int[np.ndarray, " q"],
+    size: int,
+    name: str,
+) -> Int[np.ndarray, " r"]:
+    """Patients for a split of `size` stays, drawn from `free` in its order, per stratum."""
+    available = int(stays[free].sum())
+    if size > available:
+        raise DataError(
+            f"{name} split: {size} stays wanted but only {available} are left in the pool after "
+            "the splits dealt before it - ask for fewer or add data"
+        )
+    totals = np.bincount(strata[free], weights=stays[free])
+    quotas = _apportion(totals, size)
+    taken = [
+        _fill(free[strata[free] == stratum], stays, quota) for stratum, quota in enumerate(quotas)
+    ]
+    return np.concatenate(taken)
+
+
+def _apportion(totals: np.ndarray, size: int) -> Int[np.ndarray, " stratum"]:
+    """`size` shared among strata in proportion to `totals`, by largest remainder.
+
+    A stratum that has patients gets at least one stay where the split has room for it: a rare
+    class must not vanish from a small split by rounding.
+    """
+    exact = size * totals / max(totals.sum(), 1)
+    quotas = np.floor(exact).astype(np.int64)
+    order = np.argsort(quotas - exact, kind="stable")
+    quotas[order[: size - quotas.sum()]] += 1
+    for stratum in np.flatnonzero((quotas == 0) & (totals > 0)):
+        largest = int(quotas.argmax())
+        if quotas[largest] > 1:
+            quotas[largest] -= 1
+            quotas[stratum] += 1
+    return quotas
+
+
+def _fill(
+    patients: Int[np.ndarray, " p"], stays: Int[np.ndarray, " q"], quota: int
+) -> Int[np.ndarray, " r"]:
+    """The first patients that fit into `quota` stays, larger ones skipped once they do not fit."""
+    taken, left = [], quota
+    for patient in patients:
+        if left == 0:
+            break
+        if stays[patient] <= left:
+            taken.append(patient)
+            left -= stays[patient]
+    return np.array(taken, np.int64)
+
+
+def _require_disjoint(splits: list[tuple[str, EHRDataset]]) -> None:
+    owner: dict[int, str] = {}
+    for name, split in splits:
+        for subject in np.unique(split.subject_ids).tolist():
+            if owner.setdefault(subject, name) != name:
+                raise DataError(
+                    f"patient {subject} is in both {owner[subject]} and {name}; splits must be "
+                    "disjoint by patient - build them again with data.rebuild=true"
+                )
