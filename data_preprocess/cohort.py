@@ -1,6 +1,6 @@
 """Cohort: what a reader of raw data returns, before splitting and imputation."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -73,14 +73,25 @@ class Cohort:
 
     def take(self, rows: Int[np.ndarray, " m"]) -> "Cohort":
         """The given stays, in the given order; flow and notes are kept."""
-        return Cohort(
+        return replace(
+            self,
             values=self.values[rows],
             labels=self.labels[rows],
             subject_ids=self.subject_ids[rows],
-            feature_names=self.feature_names,
-            label_names=self.label_names,
             static=self.static[rows],
-            static_names=self.static_names,
-            flow=self.flow,
-            notes=self.notes,
         )
+
+    def remove(self, rules: "dict[str, np.ndarray]") -> "Cohort":
+        """The stays that no rule removes; every rule that removes some gets a row in the flow.
+
+        Args:
+            rules: per rule, in order of application, True for the stays it removes.
+        """
+        keep = np.ones(len(self), bool)
+        flow = list(self.flow)
+        for rule, hit in rules.items():
+            removed = int((hit & keep).sum())
+            keep &= ~hit
+            if removed:
+                flow.append(FlowStep(rule, removed, int(keep.sum())))
+        return replace(self.take(np.flatnonzero(keep)), flow=tuple(flow))

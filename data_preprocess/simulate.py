@@ -220,7 +220,7 @@ def _autoregressive(
     keep = np.exp(-(hours[1] - hours[0]) / 3.0)
     drive = rng.normal(size=shape) * np.sqrt(1 - keep**2)
     drive[..., 0] = rng.normal(size=shape[:2])
-    slow = lfilter([1.0], [1.0, -keep], drive, axis=-1)
+    slow = np.asarray(lfilter([1.0], [1.0, -keep], drive, axis=-1))
     return 0.8 * slow + 0.6 * rng.normal(size=shape)
 
 
