@@ -78,9 +78,9 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         raise DataError(f"{path}: not a diffusion model of this project (no {FORMAT} mark)")
     network = UNet1D(**content["network_args"])
     network.load_state_dict(content["state_dict"])
-    names = {name: tuple(content[name]) for name in _TUPLES}
-    plain = {name: content[name] for name in _PLAIN}
-    return DiffusionModel(network=network.eval(), **(plain | names))
+    fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
+    fields |= {name: tuple(content[name]) for name in _TUPLES}
+    return DiffusionModel(network=network.eval(), **fields)
 
 
 def require_match(name: str, model: Any, expected: dict[str, Any], remedy: str) -> None:

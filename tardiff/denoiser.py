@@ -1,6 +1,6 @@
 """Denoiser: (x_t, log_snr, y) -> x0_hat in model space; the only contract samplers know."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from tardiff.unet1d import Labels
 PREDICTIONS = ("v", "eps", "x0")
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """Estimate of the clean series, E[x_0 | x_t, y]; row i depends on row i of the inputs only."""
 

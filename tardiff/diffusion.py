@@ -104,8 +104,10 @@ class DiffusionModule(pl.LightningModule):
         step = self.global_step
         decay = min(self.objective.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            averaged, current = list(self.ema.parameters()), list(self.network.parameters())
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+            for averaged, current in zip(
+                self.ema.parameters(), self.network.parameters(), strict=True
+            ):
+                averaged.lerp_(current, 1 - decay)
 
     @torch.no_grad()
     def validation_step(self, batch: Any, batch_idx: int) -> None:

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stage 3: generates a synthetic set, guided by influence unless told otherwise.
+# usage: bash generation.sh [config.yaml] [guidance=influence|classifier|none] [key=value ...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source scripts/env.sh
+exec "${PYTHON:-python}" -m tardiff.generate "$@"

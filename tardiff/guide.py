@@ -1,0 +1,147 @@
+"""build_influence: from a classifier, the guidance rows and the settings to a Direction.
+
+The (preconditioned) guidance gradient is computed once and cached on disk under a hash of all
+that it depends on: the classifier's weights, the data and the influence settings.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from configs.atomic import atomic_path
+from tardiff.guidance_losses import Labels, resolve_kind
+from tardiff.influence import InfluenceDirection, guidance_gradient
+from tardiff.parameters import norm
+from tardiff.precondition import precondition
+from tardiff.schedule import Series
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfluenceSettings:
+    """Fields as in configs.schema.InfluenceConfig."""
+
+    guidance_loss: str
+    classes: Sequence[int] | None
+    preconditioner: str
+    damping: float
+    cg_iterations: int
+    preconditioner_rows: int
+
+
+@dataclass(frozen=True)
+class LabelledSeries:
+    """Model-space series with labels."""
+
+    x: Series
+    y: Labels
+
+
+def guide_vector(
+    model: nn.Module,
+    guide: LabelledSeries,
+    train: LabelledSeries,
+    settings: InfluenceSettings,
+    *,
+    num_classes: int,
+    seed: int,
+    cache: Path | None = None,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """G (preconditioned if asked for) and the facts of its computation, from `cache` if there.
+
+    Args:
+        train: rows of the classifier's training loss; they define the Gauss-Newton matrix.
+        cache: folder of cached vectors; None computes anew.
+    """
+    if cache is None:
+        return _compute(model, guide, train, settings, num_classes, seed)
+    path = cache / f"{_key(model, guide, train, settings, seed)}.pt"
+    if path.is_file():
+        content = torch.load(path, weights_only=True)
+        log.info("guidance gradient: cached in %s", path)
+        return content["vector"], content["facts"]
+    vector, facts = _compute(model, guide, train, settings, num_classes, seed)
+    with atomic_path(path) as temporary:
+        torch.save({"vector": vector, "facts": facts}, temporary)
+    return vector, facts
+
+
+def _compute(
+    model: nn.Module,
+    guide: LabelledSeries,
+    train: LabelledSeries,
+    settings: InfluenceSettings,
+    num_classes: int,
+    seed: int,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    started = time.monotonic()
+    kind = resolve_kind(settings.guidance_loss, num_classes)
+    vector = guidance_gradient(
+        model, guide.x, guide.y, kind=kind, num_classes=num_classes, classes=settings.classes
+    )
+    facts: dict[str, Any] = {
+        "guidance_loss": kind,
+        "guidance_rows": len(guide.y),
+        "gradient_norm": norm(vector),
+    }
+    if settings.preconditioner == "ggn_cg":
+        rows = _subset(len(train.y), settings.preconditioner_rows, seed)
+        vector, solved = precondition(
+            model,
+            vector,
+            train.x[rows],
+            damping=settings.damping,
+            iterations=settings.cg_iterations,
+        )
+        facts |= solved
+    facts["seconds"] = round(time.monotonic() - started, 2)
+    return vector, facts
+
+
+def build_influence(
+    model: nn.Module,
+    vector: dict[str, Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    method: str,
+    objective: str,
+    fd_step: float,
+    device: torch.device,
+) -> InfluenceDirection:
+    """The influence direction of `model` on `device`."""
+    moved = {name: part.to(device) for name, part in vector.items()}
+    return InfluenceDirection(
+        model.to(device), loss, moved, method=method, objective=objective, fd_step=fd_step
+    )
+
+
+def _subset(available: int, wanted: int, seed: int) -> Tensor:
+    order = np.random.default_rng(seed).permutation(available)
+    return torch.from_numpy(np.sort(order[:wanted]))
+
+
+def _key(
+    model: nn.Module,
+    guide: LabelledSeries,
+    train: LabelledSeries,
+    settings: InfluenceSettings,
+    seed: int,
+) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(settings), seed], sort_keys=True).encode())
+    for name, part in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(part.cpu().numpy().tobytes())
+    for rows in (guide, train):
+        digest.update(rows.x.numpy().tobytes())
+        digest.update(rows.y.numpy().tobytes())
+    return digest.hexdigest()[:24]

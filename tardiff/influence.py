@@ -1,0 +1,136 @@
+"""Influence: the guidance gradient G, and I(z) = <G, grad_phi loss(z)> with its input gradient.
+
+Sign, from first principles: one SGD step on z = (x, y) moves phi by -eta grad_phi loss(z), so the
+guidance loss changes by -eta <G, grad_phi loss(z)> to first order. Training on a series with a
+higher score lowers the guidance loss more; the sampler climbs I, along J = +grad_x I (TarDiff
+eq. 23 with G as in Algorithm 1). docs/method.md says where the paper's signs disagree.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tardiff.guidance_losses import Labels, logit_gradient
+from tardiff.influence_gradients import METHODS, ScoreAndGradient
+from tardiff.parameters import ParamGrads, trainable
+from tardiff.schedule import Series
+
+PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def guidance_gradient(
+    model: nn.Module,
+    x: Series,
+    y: Labels,
+    *,
+    kind: str,
+    num_classes: int,
+    classes: Sequence[int] | None = None,
+    batch_size: int = 512,
+) -> dict[str, Tensor]:
+    """G: gradient of the guidance loss with respect to each trainable parameter.
+
+    Two streaming passes: the logits of all rows give dL/dlogits, then one backward per batch adds
+    J^T dL/dlogits. No graph outlives its batch, so memory does not grow with the number of rows,
+    and the batch size changes memory only, not G.
+
+    Args:
+        kind: see `tardiff.guidance_losses.logit_gradient`.
+
+    Raises:
+        ValueError: model in training mode, no rows, or a class without rows.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode: dropout would make G random; call eval()")
+    if len(y) == 0:
+        raise ValueError("the guidance set is empty")
+    weights = logit_gradient(
+        all_logits(model, x, batch_size), y, kind=kind, num_classes=num_classes, classes=classes
+    )
+    return jacobian_transpose(model, x, weights, batch_size)
+
+
+@torch.no_grad()
+def all_logits(model: nn.Module, x: Series, batch_size: int) -> Tensor:
+    """Logits of every row, without a graph."""
+    return torch.cat([model(rows) for rows in x.split(batch_size)])
+
+
+def jacobian_transpose(
+    model: nn.Module, x: Series, weights: Tensor, batch_size: int
+) -> dict[str, Tensor]:
+    """sum_i J_i^T weights_i over all rows, by parameter name."""
+    parameters = trainable(model)
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        for rows, row_weights in zip(x.split(batch_size), weights.split(batch_size), strict=True):
+            scalar = (model(rows) * row_weights).sum()
+            parts = torch.autograd.grad(scalar, list(parameters.values()), allow_unused=True)
+            for name, part in zip(parameters, parts, strict=True):
+                if part is None:
+                    raise ValueError(
+                        f"parameter {name} gets no gradient from the loss; freeze it "
+                        "(requires_grad=False) or remove it from the model"
+                    )
+                total[name] += part
+    return total
+
+
+class InfluenceDirection:
+    """Scores series by influence and gives the direction in which each score rises.
+
+    Args:
+        model: classifier (B, C, T) -> (B, out) in eval mode whose rows are independent.
+        loss: unreduced loss, (logits, y) -> (B,).
+        guide_gradient: G, or the preconditioned G.
+        method: how the input gradient is taken: "finite_difference", "double_backward", "jvp"
+            or "head"; see tardiff/influence_gradients.py.
+        objective: "raw": I itself; "residual_free": I without the factor (p - y), so that
+            series the classifier gets wrong are not preferred for being wrong.
+        fd_step: relative step of the finite difference.
+
+    Raises:
+        ValueError: model in training mode, or its parameter names differ from G's.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: PerSampleLoss,
+        guide_gradient: ParamGrads,
+        *,
+        method: str = "finite_difference",
+        objective: str = "raw",
+        fd_step: float = 1e-4,
+    ) -> None:
+        if model.training:
+            raise ValueError("the model is in training mode; call eval() first")
+        names = set(trainable(model))
+        if names != set(guide_gradient):
+            odd = sorted(names ^ set(guide_gradient))
+            raise ValueError(f"G belongs to another classifier: parameters differ at {odd[:4]}")
+        if method not in METHODS:
+            raise ValueError(f"method={method!r}, expected one of {sorted(METHODS)}")
+        self._compute: ScoreAndGradient = METHODS[method](
+            model, loss, guide_gradient, objective, fd_step
+        )
+
+    def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
+        """(I, J): the score of each series, (B,), and its gradient, (B, C, T), both detached.
+
+        Always in float32 (or the input's higher precision): a finite difference has no digits
+        left in half precision.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            score, gradient = self._compute(x.detach().to(_at_least_float(x)), y)
+        return score.detach(), gradient.detach()
+
+    def score(self, x: Series, y: Labels, batch_size: int = 512) -> Tensor:
+        """I of any number of series, (n,)."""
+        pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
+        return torch.cat([self(rows, labels)[0] for rows, labels in pairs])
+
+
+def _at_least_float(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32

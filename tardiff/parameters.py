@@ -1,0 +1,69 @@
+"""Vectors in a classifier's parameter space, keyed by parameter name, and moved copies of it."""
+
+import copy
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+ParamGrads = Mapping[str, Tensor]
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters influence looks at, by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def inner(left: ParamGrads, right: ParamGrads) -> float:
+    """<left, right>, accumulated in float64."""
+    return float(sum((left[name].double() * right[name].double()).sum() for name in left))
+
+
+def norm(vector: ParamGrads) -> float:
+    """Euclidean norm."""
+    return math.sqrt(inner(vector, vector))
+
+
+def combine(left: ParamGrads, factor: float, right: ParamGrads) -> dict[str, Tensor]:
+    """left + factor * right."""
+    return {name: left[name] + factor * right[name] for name in left}
+
+
+def finite_step(model: nn.Module, direction: ParamGrads, relative: float) -> float:
+    """Step e = relative * ||phi|| / ||direction||, so that e * direction is small beside phi.
+
+    Raises:
+        ValueError: the direction is zero or not finite, so no difference can be taken along it.
+    """
+    size = norm(direction)
+    if not math.isfinite(size) or size == 0.0:
+        raise ValueError(
+            f"the guidance gradient has norm {size}; the guidance set gives no direction (is the "
+            "classifier saturated on it, or the guidance set empty of errors?)"
+        )
+    return relative * norm({k: p.detach() for k, p in trainable(model).items()}) / size
+
+
+def moved_copy(model: nn.Module, direction: ParamGrads, step: float) -> nn.Module:
+    """A frozen copy of `model` with parameters phi + step * direction, ready for input gradients.
+
+    cuDNN's recurrent backward works in training mode only, so recurrent layers are put there with
+    their dropout removed: their output stays that of eval mode.
+    """
+    moved = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        for name, parameter in moved.named_parameters():
+            if name in direction:
+                parameter.add_(direction[name].to(parameter), alpha=step)
+    moved.requires_grad_(False)
+    return differentiable_rnn(moved)
+
+
+def differentiable_rnn(model: nn.Module) -> nn.Module:
+    """Puts recurrent layers in training mode without dropout, in place; see `moved_copy`."""
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0
+            module.train()
+    return model

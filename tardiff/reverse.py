@@ -1,0 +1,86 @@
+"""ReverseProcess: runs a sampler over any number of series in batches, with progress.
+
+Everything random depends on (seed, series number) alone: neither the batch size nor the place of
+a series in the run changes it, up to the rounding of batched matrix products.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from tardiff.denoiser import Denoiser
+from tardiff.guided import GuidedDenoiser
+from tardiff.noise import SeriesNoise
+from tardiff.samplers import MeanShift, sample_ddim, sample_ddpm, sample_dpmpp_2m
+from tardiff.schedule import Series
+from tardiff.unet1d import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReverseProcess:
+    """How series are drawn.
+
+    Attributes:
+        sampler: "dpmpp_2m", "ddim" or "ddpm".
+        levels: log-SNR of the steps, noisy to clean, float64.
+        shape: (channel, time).
+        seed: of the run.
+        batch_size: series per denoiser call; changes memory only.
+        eta: stochasticity of ddim.
+        sde: the stochastic variant of dpmpp_2m.
+    """
+
+    sampler: str
+    levels: Float[Tensor, " step"]
+    shape: tuple[int, int]
+    seed: int
+    batch_size: int
+    device: torch.device
+    eta: float = 0.0
+    sde: bool = False
+
+    def run(
+        self,
+        denoiser: Denoiser,
+        y: Labels,
+        numbers: Sequence[int],
+        *,
+        mean_shift: MeanShift | None = None,
+        title: str | None = None,
+    ) -> Series:
+        """One series per label, model space, on the CPU.
+
+        Args:
+            numbers: series numbers; equal numbers give equal noise.
+            mean_shift: ddpm only, see `sample_ddpm`.
+            title: of the progress bar; None shows none.
+        """
+        if len(numbers) != len(y):
+            raise ValueError(f"{len(numbers)} series numbers for {len(y)} labels")
+        if mean_shift is not None and self.sampler != "ddpm":
+            raise ValueError(f"a shift of the mean needs sampler=ddpm, got {self.sampler}")
+        done = []
+        with tqdm(total=len(y), desc=title, unit="series", disable=title is None) as bar:
+            for rows in torch.arange(len(y)).split(self.batch_size):
+                chosen = [numbers[row] for row in rows.tolist()]
+                done.append(self._batch(denoiser, y[rows], chosen, mean_shift).cpu())
+                bar.update(len(rows))
+        return torch.cat(done) if done else torch.zeros(0, *self.shape)
+
+    def _batch(
+        self, denoiser: Denoiser, y: Tensor, numbers: list[int], mean_shift: MeanShift | None
+    ) -> Series:
+        noise = SeriesNoise(self.seed, numbers, self.shape, self.device)
+        if isinstance(denoiser, GuidedDenoiser):
+            denoiser.stats.new_batch()
+        x, y = noise(), y.to(self.device)
+        if self.sampler == "ddpm":
+            return sample_ddpm(denoiser, x, y, self.levels, noise=noise, mean_shift=mean_shift)
+        if self.sampler == "ddim":
+            return sample_ddim(denoiser, x, y, self.levels, eta=self.eta, noise=noise)
+        source = noise if self.sde else None
+        return sample_dpmpp_2m(denoiser, x, y, self.levels, noise=source)

@@ -1,0 +1,134 @@
+"""Writes a synthetic set: .npz in clinical units, its data card, its picture, CSV on request."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from configs.atomic import write_text
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.export_long import write_long_csv
+from data_preprocess.splits import Splits
+from data_preprocess.store import save_dataset
+from tardiff.outcome import GuidanceOutcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticSet:
+    """A generated set in model space, with what is known of its making."""
+
+    name: str
+    x: Tensor
+    y: Tensor
+    outcome: GuidanceOutcome | None
+    facts: dict[str, Any]
+
+
+def write_set(
+    folder: Path, synthetic: SyntheticSet, splits: Splits, csv_step_minutes: float | None
+) -> Path:
+    """Writes `<name>.npz` and `<name>.card.md` (and `<name>.csv` if a step is given).
+
+    Returns:
+        The path of the .npz.
+    """
+    dataset = to_dataset(synthetic, splits)
+    path = folder / f"{synthetic.name}.npz"
+    if csv_step_minutes is not None:
+        write_long_csv(folder / f"{synthetic.name}.csv", dataset, step_minutes=csv_step_minutes)
+    write_text(folder / f"{synthetic.name}.card.md", card(synthetic, dataset, splits))
+    save_dataset(path, dataset, extra=synthetic.facts)
+    return path
+
+
+def to_dataset(synthetic: SyntheticSet, splits: Splits) -> EHRDataset:
+    """The set as any other split: clinical units, everything observed, no patient."""
+    values = splits.normaliser.to_clinical(synthetic.x)
+    n = len(values)
+    return EHRDataset(
+        values=values,
+        observed=np.ones(values.shape, bool),
+        labels=synthetic.y.cpu().numpy(),
+        subject_ids=np.full(n, -1, np.int64),
+        feature_names=splits.train.feature_names,
+        label_names=splits.train.label_names,
+        static=np.zeros((n, 0), np.float32),
+        static_names=(),
+    )
+
+
+def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
+    """The data card, Markdown."""
+    config = synthetic.facts["config"]
+    lines = [
+        f"# Synthetic set `{synthetic.name}` of experiment `{synthetic.facts['experiment']}`",
+        "",
+        "Synthetic series; no row is a patient. For research on training sets; not for clinical "
+        "use, and no proof of privacy by itself: see the evaluation's privacy section.",
+        "",
+        f"- {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, in "
+        "clinical units, within the range measured in the training split",
+        f"- per class: {_counts(dataset)}; training split: {_counts(splits.train)}",
+        f"- diffusion model: held-out denoising loss "
+        f"{synthetic.facts['diffusion']['val_loss']:.4f} at step "
+        f"{synthetic.facts['diffusion']['step']}",
+        f"- sampler: {_pairs(config['sampler'])}",
+        f"- seed {config['generation']['seed']}, data fingerprint "
+        f"`{synthetic.facts['data_fingerprint'][:16]}`",
+        "",
+        *_guidance_lines(synthetic, splits),
+        "## Channels, synthetic against train (mean, standard deviation)",
+        "",
+        "| channel | synthetic | train |",
+        "| --- | --- | --- |",
+        *_channel_rows(dataset, splits.train),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
+    if synthetic.outcome is None:
+        return ["Unguided.", ""]
+    outcome = synthetic.outcome
+    rows = zip(
+        splits.train.label_names,
+        outcome.requested,
+        outcome.realised,
+        outcome.multiplier,
+        outcome.scale,
+        strict=True,
+    )
+    table = [f"| {n} | {a:+.2f} | {r:+.2f} | {m:.3g} | {s:.3g} |" for n, a, r, m, s in rows]
+    return [
+        "## Guidance",
+        "",
+        outcome.line(splits.train.label_names),
+        "",
+        "| class | asked shift (s.d.) | realised (s.d.) | multiplier | natural s.d. of the score |",
+        "| --- | --- | --- | --- | --- |",
+        *table,
+        "",
+        f"Guidance gradient: {_pairs(outcome.facts)}" if outcome.facts else "",
+        "",
+    ]
+
+
+def _channel_rows(dataset: EHRDataset, train: EHRDataset) -> list[str]:
+    rows = []
+    for index, name in enumerate(dataset.feature_names):
+        made, real = dataset.values[:, index], train.values[:, index]
+        cells = [f"{side.mean():.4g}, {side.std():.3g}" for side in (made, real)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
+
+
+def _counts(dataset: EHRDataset) -> str:
+    pairs = zip(dataset.label_names, dataset.class_counts.tolist(), strict=True)
+    return ", ".join(f"{name} {count}" for name, count in pairs)
+
+
+def _pairs(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())

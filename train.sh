@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stage 1: trains the diffusion model (and builds the data set of the config if it is not there).
+# usage: bash train.sh [config.yaml] [key=value ...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source scripts/env.sh
+exec "${PYTHON:-python}" -m tardiff.train "$@"
