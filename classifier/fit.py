@@ -16,6 +16,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
+from classifier.batches import TensorBatches, require_labels, require_series
 from classifier.callbacks import BestWeights, EpochBar, quiet_lightning
 from classifier.losses import num_classes
 from classifier.module import ClassifierModule
@@ -130,38 +131,6 @@ def class_weights(y: Tensor, kind: str) -> Tensor:
     return len(y) / (len(counts) * counts)
 
 
-class TensorBatches:
-    """Iterates over (x, y) slices without touching single series.
-
-    Args:
-        data: tensors of equal length.
-        batch_size: rows per slice; the last one may be shorter.
-        generator: shuffles anew for every pass; None keeps the order.
-    """
-
-    def __init__(
-        self,
-        data: tuple[Tensor, Tensor],
-        batch_size: int,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        self.data = data
-        self.batch_size = batch_size
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return -(-len(self.data[1]) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        x, y = self.data
-        if self.generator is None:
-            yield from zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
-            return
-        order = torch.randperm(len(y), generator=self.generator).to(y.device)
-        for rows in order.split(self.batch_size):
-            yield x[rows], y[rows]
-
-
 def _run(
     module: ClassifierModule,
     best: BestWeights,
@@ -225,45 +194,16 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _require_fit_for(
     model: nn.Module, train: tuple[Tensor, Tensor], select: tuple[Tensor, Tensor]
 ) -> None:
-    _require_arrays("train", *train)
-    _require_arrays("select", *select)
+    require_series("train", *train)
+    require_series("select", *select)
     if train[0].shape[1:] != select[0].shape[1:]:
         raise DataError(
             f"train series are {tuple(train[0].shape[1:])} (channel, time) but select series are "
             f"{tuple(select[0].shape[1:])}"
         )
     classes = num_classes(predict_logits(model, train[0][:1]).shape[1])
-    _require_labels("train", train[1], classes)
-    _require_labels("select", select[1], classes)
-
-
-def _require_arrays(where: str, x: Tensor, y: Tensor) -> None:
-    if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or not len(y):
-        raise DataError(
-            f"{where}: series of shape {tuple(x.shape)} and labels of shape {tuple(y.shape)}; "
-            "expected (n, channel, time) and (n,) with n > 0"
-        )
-    if x.device != y.device:
-        raise DataError(f"{where}: series are on {x.device} but labels on {y.device}")
-    if not torch.isfinite(x).all():
-        raise DataError(
-            f"{where}: {int((~torch.isfinite(x)).sum())} NaN or infinite values; expected finite "
-            "model-space series"
-        )
-
-
-def _require_labels(where: str, y: Tensor, classes: int) -> None:
-    if y.is_floating_point() or y.min() < 0 or y.max() >= classes:
-        raise DataError(
-            f"{where}: labels {y.dtype} span {y.min().item()}..{y.max().item()}; expected "
-            f"integers in 0..{classes - 1}"
-        )
-    absent = [k for k, count in enumerate(torch.bincount(y, minlength=classes)) if not count]
-    if absent:
-        raise DataError(
-            f"{where}: no series of class {', '.join(map(str, absent))} of {classes}; every class "
-            "is needed to train and to score a classifier"
-        )
+    require_labels("train", train[1], classes)
+    require_labels("select", select[1], classes)
 
 
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,0 +1,163 @@
+"""Reads and writes a trained classifier together with all that decides what it may be used on."""
+
+import pickle
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from classifier.clinical_input import build_classifier
+from classifier.losses import num_outputs
+from configs.atomic import atomic_path
+from configs.errors import DataError, MismatchError, MissingInputError
+from data_preprocess.normaliser import Normaliser
+from data_preprocess.splits import Splits
+
+KIND = "tardiff-classifier"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierFacts:
+    """What a classifier was trained as, and on.
+
+    Attributes:
+        model_path, model_args: architecture, as `build_model` takes it.
+        input_space: what the architecture expects, "model" or "clinical".
+        feature_names, label_names, length: channels, classes and grid points of its series.
+        normaliser: the map to the model space it was trained in.
+        data_fingerprint: SHA-256 of the splits.
+        settings: what decides its weights besides the data (recipe, seed), for comparison.
+        scores: on the select split.
+    """
+
+    model_path: str
+    model_args: dict[str, Any]
+    input_space: str
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    length: int
+    normaliser: Normaliser
+    data_fingerprint: str
+    settings: dict[str, Any]
+    scores: dict[str, float]
+
+    def build(self) -> nn.Module:
+        """A fresh, untrained model of this architecture that takes model-space series."""
+        return build_classifier(
+            self.model_path,
+            self.model_args,
+            input_space=self.input_space,
+            normaliser=self.normaliser,
+            length=self.length,
+            num_outputs=num_outputs(len(self.label_names)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedClassifier(ClassifierFacts):
+    """The facts and the trained model, in eval mode on the CPU."""
+
+    model: nn.Module
+
+
+def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> None:
+    """Writes `model`, as `facts.build()` made it, to `path`; whole or not at all."""
+    plain = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
+    plain["normaliser"] = facts.normaliser.to_plain()
+    weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        torch.save({"kind": KIND, "format": FORMAT, "facts": plain, "weights": weights}, temporary)
+
+
+def load_classifier(path: Path, splits: Splits | None = None) -> LoadedClassifier:
+    """Reads what `save_classifier` wrote.
+
+    Args:
+        splits: refuse a classifier that was not trained on these.
+
+    Raises:
+        MissingInputError: no such file.
+        DataError: not such a file, or its weights do not fit its architecture.
+        MismatchError: trained on other channels, classes, lengths, normaliser or data.
+        ConfigError: its architecture cannot be imported.
+    """
+    facts, weights = _read(path)
+    if splits is not None:
+        require_trained_on(path, facts, splits)
+    with torch.random.fork_rng(devices=[]):  # fresh weights are drawn only to be replaced
+        model = facts.build()
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise DataError(
+            f"{path}: its weights do not fit {facts.model_path} ({error}); the class has changed "
+            "since - train it again with `bash classifier/train.sh`"
+        ) from error
+    known = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
+    return LoadedClassifier(model=model.eval(), **known)
+
+
+def load_facts(path: Path) -> ClassifierFacts:
+    """The facts alone; the architecture is not imported. Errors as in `load_classifier`."""
+    return _read(path)[0]
+
+
+def require_trained_on(path: Path, facts: ClassifierFacts, splits: Splits) -> None:
+    """Raises MismatchError, saying both sides, unless `facts` belong to `splits`."""
+    pairs = {
+        "channels": (facts.feature_names, splits.train.feature_names),
+        "classes": (facts.label_names, splits.train.label_names),
+        "grid points": (facts.length, splits.train.length),
+        "normaliser": (facts.normaliser.fingerprint(), splits.normaliser.fingerprint()),
+        "splits": (facts.data_fingerprint, splits.fingerprint),
+    }
+    for what, (trained, given) in pairs.items():
+        if trained != given:
+            raise MismatchError(
+                f"{path}: the classifier was trained with {what} {_show(trained)}, the data have "
+                f"{_show(given)}; train it on these data with `bash classifier/train.sh "
+                "<config.yaml>`, or point data.dir at the splits it was trained on"
+            )
+
+
+def _show(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
+    if not path.is_file():
+        raise MissingInputError(
+            f"{path} does not exist; train the classifier first with "
+            "`bash classifier/train.sh <config.yaml>`"
+        )
+    content = _read_plain(path)
+    if not isinstance(content, dict) or content.get("kind") != KIND:
+        raise DataError(f"{path}: not a classifier checkpoint of this project")
+    if content.get("format") != FORMAT:
+        raise DataError(f"{path}: format {content.get('format')}, this version reads {FORMAT}")
+    try:
+        return _facts(content["facts"]), content["weights"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path}: a damaged classifier checkpoint ({error})") from error
+
+
+def _read_plain(path: Path) -> Any:
+    try:
+        # weights_only: tensors and built-in types; a pickle that would run code is refused.
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(
+            f"{path}: not a classifier checkpoint of this project ({reason[0]})"
+        ) from error
+
+
+def _facts(plain: dict[str, Any]) -> ClassifierFacts:
+    arguments: dict[str, Any] = dict(plain)
+    for name in ("feature_names", "label_names"):
+        arguments[name] = tuple(arguments[name])
+    arguments["normaliser"] = Normaliser.from_plain(arguments["normaliser"])
+    return ClassifierFacts(**arguments)

@@ -1,0 +1,184 @@
+"""Stage 2: trains the task classifier on train, picks its epoch on val_select, saves it."""
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
+from classifier.fit import FitRecipe, FittedClassifier, fit_classifier, predict_logits
+from classifier.scores import report_scores
+from configs import to_plain
+from configs.atomic import write_text
+from configs.entry import run_stage
+from configs.errors import ConfigError
+from configs.run_record import describe_differences, record_stage
+from configs.schema import ClassifierConfig, ExperimentConfig
+from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.normaliser import Normaliser
+from data_preprocess.splits import Splits
+
+log = logging.getLogger("tardiff.classifier")
+
+
+def main(config: ExperimentConfig) -> None:
+    """Trains the classifier of `config`, unless the one that is there is the same.
+
+    The same means: same splits, same classifier section, same seed. Any other classifier under
+    the same path is replaced, which is said.
+    """
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    path = checkpoint_path(config)
+    facts = _facts(config, splits)
+    if path.is_file() and _is_up_to_date(path, facts):
+        return
+    log.info("classifier: %s, %s", config.classifier.model, _describe(splits))
+    fitted = _fit(config, splits, facts)
+    logits = predict_logits(fitted.model, _tensors(splits.val_select, splits.normaliser)[0])
+    scores = report_scores(logits, torch.from_numpy(splits.val_select.labels))
+    _save(path, fitted, dataclasses.replace(facts, scores=scores))
+    record_stage(config, "classifier", _metrics(fitted, scores, splits))
+    log.info("%s", _summary(fitted, scores, config.classifier))
+    log.info("saved %s", path)
+
+
+def checkpoint_path(config: ExperimentConfig) -> Path:
+    """Where the classifier of the experiment is kept."""
+    return Path(config.classifier.checkpoint_dir) / "best.ckpt"
+
+
+def recipe_of(classifier: ClassifierConfig) -> FitRecipe:
+    """The training recipe of a config section."""
+    names = [field.name for field in dataclasses.fields(FitRecipe)]
+    return FitRecipe(**{name: getattr(classifier, name) for name in names})
+
+
+def pick_device(accelerator: str) -> torch.device:
+    """The device for stage 2: the first CUDA GPU if there is one and it is allowed, else the CPU.
+
+    Raises:
+        ConfigError: a GPU is asked for by name and none is there, or the name is not known.
+    """
+    if accelerator in ("cuda", "gpu"):
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                f"accelerator={accelerator}: no CUDA GPU is available to this process; use "
+                "accelerator=auto or accelerator=cpu"
+            )
+        return torch.device("cuda", 0)
+    if accelerator not in ("auto", "cpu", "mps"):
+        raise ConfigError(
+            f"accelerator={accelerator!r}: stage 2 knows auto, cpu, cuda, gpu and mps"
+        )
+    if accelerator == "mps":
+        log.info("the classifier is small: it is trained on the CPU, not on mps")
+    use_gpu = accelerator == "auto" and torch.cuda.is_available()
+    return torch.device("cuda", 0) if use_gpu else torch.device("cpu")
+
+
+def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
+    section = to_plain(config)["classifier"]
+    section.pop("checkpoint_dir")
+    return ClassifierFacts(
+        model_path=config.classifier.model,
+        model_args=section["model_args"],
+        input_space=config.classifier.input_space,
+        feature_names=splits.train.feature_names,
+        label_names=splits.train.label_names,
+        length=splits.train.length,
+        normaliser=splits.normaliser,
+        data_fingerprint=splits.fingerprint,
+        settings={"classifier": section, "seed": config.seed},
+        scores={},
+    )
+
+
+def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
+    found = load_facts(path)
+    if found.data_fingerprint != wanted.data_fingerprint:
+        log.info("%s was trained on other data; training again replaces it", path)
+        return False
+    differences = describe_differences(found.settings, wanted.settings)
+    if differences:
+        log.info("%s has other settings (%s); training again replaces it", path, differences)
+        return False
+    log.info(
+        "%s is up to date (AUROC %.3f on val_select); remove it to train again",
+        path,
+        found.scores["auroc"],
+    )
+    return True
+
+
+def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> FittedClassifier:
+    device = pick_device(config.accelerator)
+    train, select = (
+        tuple(tensor.to(device) for tensor in _tensors(split, splits.normaliser))
+        for split in (splits.train, splits.val_select)
+    )
+    return fit_classifier(
+        (train[0], train[1]),
+        (select[0], select[1]),
+        build=facts.build,
+        recipe=recipe_of(config.classifier),
+        seed=config.seed,
+        progress=True,
+    )
+
+
+def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]:
+    return normaliser.to_model(split.values), torch.from_numpy(split.labels)
+
+
+def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
+    """Writes the checkpoint last: where it stands, the files beside it are of the same training."""
+    metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
+    write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
+    write_text(path.with_name("history.csv"), _as_csv(fitted.history))
+    save_classifier(path, fitted.model, facts)
+
+
+def _as_csv(history: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+def _metrics(fitted: FittedClassifier, scores: dict[str, float], splits: Splits) -> dict[str, Any]:
+    return {
+        "best_epoch": fitted.best_epoch,
+        "val_select": scores,
+        "data_fingerprint": splits.fingerprint,
+    }
+
+
+def _describe(splits: Splits) -> str:
+    counts = splits.train.class_counts.tolist()
+    classes = zip(splits.train.label_names, counts, strict=True)
+    return f"{len(splits.train)} train series ({', '.join(f'{n} {name}' for name, n in classes)})"
+
+
+def _summary(
+    fitted: FittedClassifier, scores: dict[str, float], classifier: ClassifierConfig
+) -> str:
+    threshold = scores.get("f1_threshold")
+    note = "" if threshold is None else f" (threshold {threshold:.3f}, chosen on the same series)"
+    return (
+        f"epoch {fitted.best_epoch + 1} of {len(fitted.history)}, selected by "
+        f"{classifier.select_by}; on val_select: AUROC {scores['auroc']:.3f}, AUPRC "
+        f"{scores['auprc']:.3f}, F1 {scores['f1']:.3f}{note}"
+    )
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Stage 2: trains the task classifier (and builds the data set of the config if it is not there).
+# usage: bash classifier/train.sh [config.yaml] [key=value ...]     from the repository root, or
+#        bash train.sh [config.yaml] [key=value ...]                from inside classifier/
+# The config is looked for where you are, then in the repository root.
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/env.sh
+resolve_config "$caller" "$@"
+exec "$PYTHON" -m classifier.train ${ARGS[@]+"${ARGS[@]}"}
