@@ -105,7 +105,8 @@ def _deal(
     totals = np.bincount(strata[free], weights=stays[free])
     quotas = _apportion(totals, size)
     taken = [
-        _fill(free[strata[free] == stratum], stays, quota) for stratum, quota in enumerate(quotas)
+        _fill(free[strata[free] == stratum], stays, int(quota))
+        for stratum, quota in enumerate(quotas)
     ]
     return np.concatenate(taken)
 
