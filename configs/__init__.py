@@ -41,9 +41,8 @@ def load_config(argv: Sequence[str]) -> ExperimentConfig:
     merged = _merge(schema, given, str(path))
     for override in overrides:
         merged = _merge(merged, _parse_override(override), f"argument {override!r}")
-    missing = sorted(OmegaConf.missing_keys(merged))
-    if missing:
-        raise ConfigError(f"{path}: missing value for {', '.join(missing)}")
+    if OmegaConf.is_missing(merged, "experiment"):
+        raise ConfigError(f"{path}: missing value for experiment, the name of the run's folders")
     try:
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

@@ -174,14 +174,14 @@ class GuidanceConfig:
     """How strongly, where and when the sampler is pushed (tardiff/guided.py)."""
 
     kind: str = choice("influence", "classifier", "none")
-    w: float = 0.5  # realised shift of the mean influence, natural standard deviations
+    w: float = number(0.5)  # realised shift of the mean influence, natural standard deviations
     w_per_class: list[float] | None = None  # one strength per class; wins over w
     calibrate: bool = True  # find the multiplier that realises w on a pilot; False: w multiplies
     at: str = choice("x0hat", "xt")
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
     trust: float = number(1.0, low=0.0, open_low=True)  # rms(shift) <= trust * kappa_t per series
     pilot_rows: int = number(96, low=8)  # series per class of the unguided pilot
-    paper_w: float = 100.0  # compat=paper only: the paper's raw multiplier of J
+    paper_w: float = number(100.0)  # compat=paper only: the paper's raw multiplier of J
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,8 @@ class SamplerConfig:
     name: str = choice("dpmpp_2m", "ddim", "ddpm")
     num_steps: int = number(25, low=2)  # ddpm with the linear schedule uses all of its steps
     # Starting at -7 with pure noise would pull every mean 3 % towards 0 (docs/method.md).
-    log_snr_min: float = -10.0
-    log_snr_max: float = 9.0
+    log_snr_min: float = number(-10.0, low=-11.0)
+    log_snr_max: float = number(9.0, high=11.0)
     eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
     sde: bool = False  # dpmpp_2m only: the stochastic variant
     cfg_scale: float = number(1.0, low=0.0)  # classifier-free guidance; 1: off

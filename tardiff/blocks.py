@@ -49,7 +49,9 @@ class ResBlock1D(nn.Module):
         same = in_channels == out_channels
         self.skip = nn.Identity() if same else nn.Conv1d(in_channels, out_channels, 1)
 
-    def forward(self, h: Series, embedding: Float[Tensor, "batch embed"]) -> Series:
+    def forward(
+        self, h: Series, embedding: Float[Tensor, "batch embed"]
+    ) -> Float[Tensor, "batch out time"]:
         """The block's output; at initialisation equal to its skip path."""
         scale, shift = self.modulate(embedding)[..., None].chunk(2, dim=1)
         out = self.conv_in(functional.silu(self.norm_in(h)))
@@ -81,7 +83,7 @@ class Down1D(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(channels, channels, 4, stride=2, padding=1)
 
-    def forward(self, h: Series) -> Series:
+    def forward(self, h: Series) -> Float[Tensor, "batch channel half"]:
         """`h` at half the length."""
         return self.conv(h)
 
@@ -93,7 +95,7 @@ class Up1D(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(channels, channels, 3, padding=1)
 
-    def forward(self, h: Series) -> Series:
+    def forward(self, h: Series) -> Float[Tensor, "batch channel double"]:
         """`h` at twice the length."""
         return self.conv(functional.interpolate(h, scale_factor=2, mode="nearest"))
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from configs.atomic import atomic_path
 from tardiff.diffusion import DiffusionModule
 
-COLUMNS = ("step", "train_loss", "val_loss", "learning_rate", "seconds")
+COLUMNS: tuple[str, ...] = ("step", "train_loss", "val_loss", "learning_rate", "seconds")
 
 
 class StepBar(pl.Callback):

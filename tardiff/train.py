@@ -27,6 +27,16 @@ from tardiff.unet1d import UNet1D
 
 log = logging.getLogger(__name__)
 
+# The loaders only count steps, since the series lie on the device; the averaged network is meant
+# to be in eval mode; resuming finds its own folder.
+IRRELEVANT_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*number of training batches.*",
+    r".*module\(s\) in eval mode.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+)
+
 
 def main(config: ExperimentConfig) -> None:
     """Trains on the train split, stops on val_select, writes runs/<experiment>/diffusion/."""
@@ -73,10 +83,8 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     if resume:
         log.info("continuing from %s", last)
     with warnings.catch_warnings():
-        # The loaders only count steps; the series already lie on the device.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
-        warnings.filterwarnings("ignore", message=".*number of training batches.*")
+        for message in IRRELEVANT_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
         trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -148,6 +156,8 @@ def _best_checkpoint(folder: Path) -> ModelCheckpoint:
         monitor="val_loss",
         save_last=True,
         save_top_k=1,
+        # Right after the evaluation, as early stopping judges: a checkpoint then holds both.
+        save_on_train_epoch_end=False,
         enable_version_counter=False,
     )
 
@@ -156,7 +166,9 @@ def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint
     diffusion = config.diffusion
     callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
     if diffusion.patience:
-        callbacks.append(EarlyStopping("val_loss", patience=diffusion.patience))
+        callbacks.append(
+            EarlyStopping("val_loss", patience=diffusion.patience, check_on_train_epoch_end=False)
+        )
     try:
         return pl.Trainer(
             accelerator=config.accelerator,

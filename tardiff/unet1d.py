@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -106,5 +106,5 @@ class _Stage(nn.Module):
         self.block = ResBlock1D(in_channels, out_channels, embed, dropout)
         self.attention = Attention1D(out_channels) if attend else nn.Identity()
 
-    def forward(self, h: Series, embedding: Tensor) -> Series:
+    def forward(self, h: Series, embedding: Tensor) -> Float[Tensor, "batch out time"]:
         return self.attention(self.block(h, embedding))
