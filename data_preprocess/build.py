@@ -23,7 +23,7 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.folder import fresh_folder
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.normaliser import Normaliser
-from data_preprocess.sources import read_source
+from data_preprocess.sources import SourceData, read_source
 from data_preprocess.splits import SPLIT_NAMES, Splits, split_by_subject
 from data_preprocess.store import load_dataset, save_dataset
 
@@ -106,10 +106,10 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
     return flat
 
 
-def make_splits(pool: Cohort, test: Cohort | None, data: DataConfig) -> Splits:
-    """Pool (and test cohort, if the source has one) -> imputed splits with their normaliser."""
-    cohorts = _split(pool, test, data)
-    fill = train_medians(cohorts["train"].values, pool.feature_names)
+def make_splits(source: SourceData, data: DataConfig) -> Splits:
+    """What a reader returned -> imputed splits with their normaliser."""
+    cohorts = _split(source, data)
+    fill = train_medians(cohorts["train"].values, source.pool.feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
     normaliser = Normaliser.fit(datasets["train"], kind=data.normaliser, clip=data.clip)
     fingerprint = _fingerprint(datasets, normaliser)
@@ -117,12 +117,13 @@ def make_splits(pool: Cohort, test: Cohort | None, data: DataConfig) -> Splits:
 
 
 def _build(data: DataConfig, folder: Path) -> None:
-    pool, test = read_source(data)
-    for line in card.flow_lines(pool) + (card.flow_lines(test) if test is not None else []):
-        log.info(line)
-    splits = make_splits(pool, test, data)
+    source = read_source(data)
+    for cohort in source:
+        for line in card.flow_lines(cohort) if cohort is not None else ():
+            log.info(line)
+    splits = make_splits(source, data)
     settings = settings_of(data)
-    known = card.facts(splits, pool, test)
+    known = card.facts(splits, source)
     for name, split in splits.items():
         save_dataset(folder / f"{name}.npz", split)
         log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
@@ -133,19 +134,31 @@ def _build(data: DataConfig, folder: Path) -> None:
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
-def _split(pool: Cohort, test: Cohort | None, data: DataConfig) -> dict[str, Cohort]:
-    held_out: dict[str, float | int] = {} if test is not None else {"test": data.test}
-    held_out["val_guide"] = data.val_guide if data.guide_size is None else data.guide_size
-    held_out["val_select"] = data.val_select if data.select_size is None else data.select_size
+def _split(source: SourceData, data: DataConfig) -> dict[str, Cohort]:
+    """Deals the pool; a split that the source brings itself is not drawn from the pool."""
+    guide = data.val_guide if data.guide_size is None else data.guide_size
+    select = data.val_select if data.select_size is None else data.select_size
+    held_out: dict[str, float | int] = {} if source.test is not None else {"test": data.test}
+    if source.val is None:
+        held_out |= {"val_guide": guide, "val_select": select}
+    cohorts = _deal(source.pool, held_out, data.train_size, data.seed)
+    if source.test is not None:
+        cohorts["test"] = source.test
+    if source.val is not None:
+        if data.guide_size is None:  # the two shares become the proportion of the two halves
+            guide = data.val_guide / max(data.val_guide + data.val_select, 1e-12)
+        halves = _deal(source.val, {"val_guide": guide}, data.select_size, data.seed)
+        cohorts |= {"val_guide": halves["val_guide"], "val_select": halves["train"]}
+    return cohorts
+
+
+def _deal(
+    cohort: Cohort, held_out: dict[str, float | int], train_size: int | None, seed: int
+) -> dict[str, Cohort]:
     rows = split_by_subject(
-        pool.subject_ids,
-        pool.labels,
-        held_out=held_out,
-        train_size=data.train_size,
-        seed=data.seed,
+        cohort.subject_ids, cohort.labels, held_out=held_out, train_size=train_size, seed=seed
     )
-    cohorts = {name: pool.take(chosen) for name, chosen in rows.items()}
-    return cohorts if test is None else cohorts | {"test": test}
+    return {name: cohort.take(chosen) for name, chosen in rows.items()}
 
 
 def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:

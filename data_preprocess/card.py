@@ -6,6 +6,7 @@ import numpy as np
 
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.sources import SourceData
 from data_preprocess.splits import Splits
 
 LICENCES = {
@@ -17,19 +18,23 @@ LICENCES = {
     ),
     "files": "Your own files; their licence and data use agreement apply to everything made here.",
 }
+_COHORTS = {
+    "pool": "Pool (train and what is drawn from it)",
+    "test": "Test set of the source",
+    "val": "Validation set of the source",
+}
 _UNKNOWN_LICENCE = "See the source; its data use agreement applies to everything made from it."
 
 
-def facts(splits: Splits, pool: Cohort, test: Cohort | None) -> dict[str, Any]:
+def facts(splits: Splits, source: SourceData) -> dict[str, Any]:
     """Counts and summaries of the splits as JSON-able built-in types."""
+    cohorts = {name: cohort for name, cohort in source._asdict().items() if cohort is not None}
     return {
         "feature_names": list(splits.train.feature_names),
         "label_names": list(splits.train.label_names),
         "length": splits.train.length,
-        "flow": _flow(pool),
-        "test_flow": _flow(test) if test is not None else None,
-        "notes": list(pool.notes),
-        "test_notes": list(test.notes) if test is not None else [],
+        "flow": {name: _flow(cohort) for name, cohort in cohorts.items()},
+        "notes": {name: list(cohort.notes) for name, cohort in cohorts.items()},
         "class_counts": {name: split.class_counts.tolist() for name, split in splits.items()},
         "patients": {name: len(np.unique(split.subject_ids)) for name, split in splits.items()},
         "missing_share": {name: _missing(split) for name, split in splits.items()},
@@ -46,13 +51,10 @@ def markdown(known: dict[str, Any], settings: dict[str, Any], splits: Splits) ->
         LICENCES.get(source, _UNKNOWN_LICENCE),
         "For research on synthetic data; not for clinical use.",
         "## Stays kept and removed",
-        _flow_table(known["flow"]),
     ]
-    if known["test_flow"]:
-        parts += ["Test set of the source:", _flow_table(known["test_flow"])]
-    notes = [*known["notes"], *(f"test set: {note}" for note in known["test_notes"])]
-    if notes:
-        parts.append("\n".join(f"- {note}" for note in notes))
+    for name, flow in known["flow"].items():
+        parts += [f"{_COHORTS[name]}:", _flow_table(flow)]
+        parts += ["\n".join(f"- {note}" for note in known["notes"][name])]
     parts += ["## Splits (disjoint by patient)", _class_table(known)]
     parts += ["## Share of missing entries", _missing_table(known)]
     parts += ["Filled forward, then backward, then with the train median; `observed` keeps which."]

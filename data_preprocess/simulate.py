@@ -15,20 +15,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import brentq
 from scipy.signal import lfilter
 from scipy.special import expit
 
 from configs.errors import ConfigError
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.simulated_channels import ChannelTable, channel_table
+from data_preprocess.simulated_outcome import (
+    PHENOTYPES,
+    Stays,
+    class_probabilities,
+    draw_labels,
+    label_names,
+)
 
-PHENOTYPES = ("stable", "septic", "haemorrhagic", "respiratory", "neurologic")
 _SHARES = (0.48, 0.17, 0.11, 0.14, 0.10)
-# How deadly a phenotype is at full activation, and for merely having it.
-_LETHALITY = np.array([0.0, 1.0, 1.25, 0.9, 1.4])
 _SECOND_STAY = 0.15  # share of patients with a second stay
-_RISK_SPREAD = 1.42  # standard deviation of the risk logit; sets the AUROC of the true risk
 _STATIC_NAMES = ("age[years]", "sex[1=male]", "unit_type[code]")
 
 
@@ -38,8 +40,11 @@ class SimulatedTruth:
 
     Attributes:
         probabilities: true P(label = k) per stay given its latent state. Since the outcome is
-            drawn from exactly these, their AUROC bounds that of every classifier from above
-            (the Bayes classifier of the latent state).
+            drawn from exactly these, `roc_auc_score(labels, probabilities[:, 1])` is the AUROC of
+            the Bayes classifier that sees the latent state: about 0.85, an upper bound (in
+            expectation) for every classifier of the measured series. For comparison, gradient
+            boosting on summary features of the series: 0.74 from 500 stays, 0.77 from 2,000, 0.80
+            from 20,000 (two seeds, 9,200 test stays; a logistic regression within 0.02 of it).
         phenotype: index into PHENOTYPES.
         activation: deterioration per grid point, 0 (none) to about 1.5.
     """
@@ -47,18 +52,6 @@ class SimulatedTruth:
     probabilities: Float[np.ndarray, "n k"]
     phenotype: Int[np.ndarray, " n"]
     activation: Float[np.ndarray, "n time"]
-
-
-@dataclass(frozen=True)
-class _Stays:
-    """Latent state of every stay."""
-
-    subject: np.ndarray
-    frailty: np.ndarray
-    age: np.ndarray
-    male: np.ndarray
-    phenotype: np.ndarray
-    activation: np.ndarray
 
 
 def read_simulated(
@@ -139,14 +132,14 @@ def simulate(
     table = channel_table(num_channels)
     values = _signals(rng, stays, table, hours)
     values = np.where(_measured(rng, stays, table, values.shape), values, np.nan)
-    probabilities = _probabilities(rng, stays, prevalence, num_classes)
-    labels = _draw_labels(rng, probabilities)
+    probabilities = class_probabilities(stays, prevalence, num_classes)
+    labels = draw_labels(rng, probabilities)
     cohort = Cohort(
         values=values[:, :num_channels].astype(np.float32),
         labels=labels,
         subject_ids=stays.subject,
         feature_names=table.names[:num_channels],
-        label_names=_label_names(num_classes),
+        label_names=label_names(num_classes),
         static=_static(rng, stays),
         static_names=_STATIC_NAMES,
         flow=(FlowStep(f"stays of {num_subjects} simulated patients", 0, len(labels)),),
@@ -155,7 +148,7 @@ def simulate(
     return cohort, SimulatedTruth(probabilities, stays.phenotype, stays.activation)
 
 
-def _draw_stays(rng: np.random.Generator, num_subjects: int, hours: np.ndarray) -> _Stays:
+def _draw_stays(rng: np.random.Generator, num_subjects: int, hours: np.ndarray) -> Stays:
     num_stays = 1 + (rng.random(num_subjects) < _SECOND_STAY)
     subject = np.repeat(np.arange(num_subjects), num_stays)
     frailty = rng.normal(size=num_subjects)[subject]
@@ -165,7 +158,7 @@ def _draw_stays(rng: np.random.Generator, num_subjects: int, hours: np.ndarray) 
     intensity = rng.gamma(2.5, 0.22, len(subject)) * np.exp(0.25 * frailty)
     activation = intensity[:, None] * _course(rng, len(subject), hours)
     activation[phenotype == 0] *= 0.15
-    return _Stays(subject, frailty, age, male, phenotype, np.minimum(activation, 1.8))
+    return Stays(subject, frailty, age, male, phenotype, np.minimum(activation, 1.8))
 
 
 def _course(rng: np.random.Generator, n: int, hours: np.ndarray) -> np.ndarray:
@@ -181,7 +174,7 @@ def _course(rng: np.random.Generator, n: int, hours: np.ndarray) -> np.ndarray:
 
 
 def _signals(
-    rng: np.random.Generator, stays: _Stays, table: ChannelTable, hours: np.ndarray
+    rng: np.random.Generator, stays: Stays, table: ChannelTable, hours: np.ndarray
 ) -> np.ndarray:
     """Complete, noisy channel values, (n, channel, time), in clinical units."""
     n, num_channels, num_steps = len(stays.subject), len(table.names), len(hours)
@@ -199,12 +192,13 @@ def _signals(
     return table.finish(np.clip(values, table.low[:, None], table.high[:, None]))
 
 
-def _personal(rng: np.random.Generator, stays: _Stays, table: ChannelTable) -> np.ndarray:
-    """Offset of a patient's own baseline; older patients run higher pulse pressures."""
+def _personal(rng: np.random.Generator, stays: Stays, table: ChannelTable) -> np.ndarray:
+    """Offset of a patient's own baseline, which age and frailty shift."""
     patients = stays.subject[-1] + 1
     offset = table.spread * rng.normal(size=(patients, len(table.names)))
     ageing = table.per_decade * ((stays.age - 63) / 10)[:, None]
-    return (offset[stays.subject] + ageing)[..., None]
+    frailty = table.per_frailty * stays.frailty[:, None]
+    return (offset[stays.subject] + ageing + frailty)[..., None]
 
 
 def _waves(rng: np.random.Generator, table: ChannelTable, n: int, hours: np.ndarray) -> np.ndarray:
@@ -231,7 +225,7 @@ def _artefacts(rng: np.random.Generator, values: np.ndarray, table: ChannelTable
 
 
 def _measured(
-    rng: np.random.Generator, stays: _Stays, table: ChannelTable, shape: tuple[int, ...]
+    rng: np.random.Generator, stays: Stays, table: ChannelTable, shape: tuple[int, ...]
 ) -> np.ndarray:
     """True where a value was charted: in rounds, and more often the sicker the patient."""
     n, num_channels, num_steps = shape
@@ -241,44 +235,7 @@ def _measured(
     return groups[:, table.group] < chance
 
 
-def _probabilities(
-    rng: np.random.Generator, stays: _Stays, prevalence: float, num_classes: int
-) -> np.ndarray:
-    """P(label = k) per stay, from the latent state; shares of the classes as asked."""
-    score = _risk_score(stays)
-    score = _RISK_SPREAD * (score - score.mean()) / score.std()
-    above = [np.ones(len(score))]
-    for grade in range(1, num_classes):
-        share = prevalence * (num_classes - grade) / (num_classes - 1)
-        intercept = brentq(lambda b, s=share: expit(score + b).mean() - s, -60.0, 60.0)
-        above.append(expit(score + intercept))
-    above.append(np.zeros(len(score)))
-    return -np.diff(np.stack(above, axis=1), axis=1)
-
-
-def _risk_score(stays: _Stays) -> np.ndarray:
-    """Relative log-odds: where the patient ended, whether it got worse, and what was left."""
-    num_steps = stays.activation.shape[1]
-    quarter = max(num_steps // 4, 1)
-    end = stays.activation[:, -quarter:].mean(axis=1)
-    trend = end - stays.activation[:, : num_steps - quarter].mean(axis=1)
-    lethality = _LETHALITY[stays.phenotype]
-    reserve = 0.35 * stays.frailty + 0.3 * (stays.age - 63) / 16
-    return lethality * (2.2 * end + 1.3 * np.maximum(trend, 0)) * (1 + 0.4 * reserve) + reserve
-
-
-def _draw_labels(rng: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
-    below = np.cumsum(probabilities, axis=1)[:, :-1]
-    return (rng.random((len(below), 1)) >= below).sum(axis=1).astype(np.int64)
-
-
-def _label_names(num_classes: int) -> tuple[str, ...]:
-    if num_classes == 2:
-        return ("survived", "died")
-    return ("survived", *(f"grade_{grade}" for grade in range(1, num_classes)))
-
-
-def _static(rng: np.random.Generator, stays: _Stays) -> np.ndarray:
+def _static(rng: np.random.Generator, stays: Stays) -> np.ndarray:
     # The unit hints at the phenotype without giving it away.
     unit = np.where(rng.random(len(stays.subject)) < 0.6, stays.phenotype % 4, 0)
     unit = np.where(unit == 0, rng.integers(0, 4, len(unit)), unit)

@@ -8,28 +8,29 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-# Columns: name[unit], baseline, spread between patients, change per decade of age, circadian
-# amplitude, noise (sd, within a stay); linear and then quadratic response to the activation of the
-# septic, haemorrhagic, respiratory and neurologic phenotype; log-odds of being charted in a step,
-# group charted together, size of an artefact, lowest and highest value, decimals charted.
+# Columns: name[unit], baseline, spread between patients, change per decade of age and per sd of
+# frailty, circadian amplitude, noise (sd, within a stay); linear and then quadratic response to
+# the activation of the septic, haemorrhagic, respiratory and neurologic phenotype; log-odds of
+# being charted in a step, group charted together, size of an artefact, lowest and highest value,
+# decimals charted.
 # Until `finish`, the systolic row holds pulse pressure and the diastolic row nothing.
 _TABLE = """
-heart_rate[bpm]          82   11   -1.5  3    5.0   22   30   12  -16    6    4    2   -2   2.2 0   45  25  220 0
-systolic_pressure[mmHg]  48   8     4.0  1    5.0    6   -8    0   14   -8  -10    2    8   1.8 1  -30   8  140 0
-diastolic_pressure[mmHg]  0   0     0    0    0      0    0    0    0    0    0    0    0   1.8 1    0   0    0 0
-mean_pressure[mmHg]      83   9     0.5  3    5.0   -6    2    3    8  -10  -16   -2    6   1.8 1   35  25  170 0
-temperature[C]           36.9 0.3 -0.05  0.25 0.2  1.3 -0.4  0.3  0.5 -0.3 -0.3    0  0.2  -0.9 2 -2.5  30   42 1
-respiratory_rate[1/min]  17   2.5   0.3  0.7  2.2    6    4    9   -4    1    2    3    1   2.0 0   12   4   55 0
-spo2[%]                  97.0 1.0  -0.2  0    0.9 -0.8 -0.3 -3.0 -0.3 -0.6 -0.3 -3.0 -0.5   2.0 0  -18  55  100 0
-gcs[points]              14.5 0.5  -0.1  0    0.6   -1 -0.5   -1   -4   -1   -1   -1   -3  -0.2 3    0   3   15 0
-urine[mL]                85   20   -3.0  5    30   -30  -35   -5   20  -10  -10    0   10   1.0 4    0   0  800 0
-lactate[mmol/L]          1.4  0.4   0    0    0.3  1.6  1.8  0.6  0.3  0.8  1.5  0.4  0.1  -2.2 5    0 0.3   25 1
-creatinine[mg/dL]        1.0  0.3  0.08  0    0.1  0.6  0.3  0.1    0  0.3  0.2    0    0  -2.4 6    0 0.2   15 1
-haemoglobin[g/dL]        11.5 1.4  -0.2  0    0.4 -0.3 -2.0    0    0    0 -1.2    0    0  -2.2 6    0   4   19 1
-white_cells[10^9/L]      9.5  2.5   0    0    0.8    5  1.5    2    1    1  0.5    0    0  -2.4 6    0 0.1   80 1
-ph[-]                    7.40 0.03  0    0    0.02 -.05 -.06 -.07 .02 -.04 -.06 -.06   0   -1.8 5    0 6.7  7.8 2
-paco2[mmHg]              40   4     0.3  0    3.0   -4   -3    9   -4    0    0    7    3  -1.8 5    0  12  120 0
-glucose[mg/dL]           135  25    2.0  6    16    22   15    5   18    0    5    0    5  -0.8 7    0  20  700 0
+heart_rate[bpm]             82    11  -1.5     4     3   5.0    22    30    12   -16     6     4     2    -2   2.2     0    45    25   220     0
+systolic_pressure[mmHg]     48     8   4.0    -3     1   5.0     6    -8     0    14    -8   -10     2     8   1.8     1   -30     8   140     0
+diastolic_pressure[mmHg]     0     0     0     0     0     0     0     0     0     0     0     0     0     0   1.8     1     0     0     0     0
+mean_pressure[mmHg]         83     9   0.5    -4     3   5.0    -6     2     3     8   -10   -16    -2     6   1.8     1    35    25   170     0
+temperature[C]            36.9   0.3 -0.05  -0.1  0.25   0.2   1.3  -0.4   0.3   0.5  -0.3  -0.3     0   0.2  -0.9     2  -2.5    30    42     1
+respiratory_rate[1/min]     17   2.5   0.3   1.3   0.7   2.2     6     4     9    -4     1     2     3     1   2.0     0    12     4    55     0
+spo2[%]                   97.0   1.0  -0.2  -0.7     0   0.9  -0.8  -0.3  -3.0  -0.3  -0.6  -0.3  -3.0  -0.5   2.0     0   -18    55   100     0
+gcs[points]               14.5   0.5  -0.1  -0.4     0   0.6    -1  -0.5    -1    -4    -1    -1    -1    -3  -0.2     3     0     3    15     0
+urine[mL]                   85    20  -3.0   -12     5    30   -30   -35    -5    20   -10   -10     0    10   1.0     4     0     0   800     0
+lactate[mmol/L]            1.4   0.4     0   0.2     0   0.3   1.6   1.8   0.6   0.3   0.8   1.5   0.4   0.1  -2.2     5     0   0.3    25     1
+creatinine[mg/dL]          1.0   0.3  0.08   0.2     0   0.1   0.6   0.3   0.1     0   0.3   0.2     0     0  -2.4     6     0   0.2    15     1
+haemoglobin[g/dL]         11.5   1.4  -0.2  -0.6     0   0.4  -0.3  -2.0     0     0     0  -1.2     0     0  -2.2     6     0     4    19     1
+white_cells[10^9/L]        9.5   2.5     0   0.5     0   0.8     5   1.5     2     1     1   0.5     0     0  -2.4     6     0   0.1    80     1
+ph[-]                     7.40  0.03     0 -0.01     0  0.02  -.05  -.06  -.07   .02  -.04  -.06  -.06     0  -1.8     5     0   6.7   7.8     2
+paco2[mmHg]                 40     4   0.3     1     0   3.0    -4    -3     9    -4     0     0     7     3  -1.8     5     0    12   120     0
+glucose[mg/dL]             135    25   2.0     6     6    16    22    15     5    18     0     5     0     5  -0.8     7     0    20   700     0
 """  # noqa: E501 - a table reads better than it wraps
 _PULSE, _DIASTOLIC, _MEAN, _NUM_VITALS = 1, 2, 3, 7
 _FIRST_WAVE_GROUP = 8
@@ -43,6 +44,7 @@ class ChannelTable:
     baseline: np.ndarray
     spread: np.ndarray
     per_decade: np.ndarray
+    per_frailty: np.ndarray
     circadian: np.ndarray
     noise: np.ndarray
     linear: np.ndarray
@@ -75,10 +77,10 @@ def channel_table(num_channels: int) -> ChannelTable:
     waves = [_wave(index) for index in range(num_channels - len(lines))]
     rows = np.array([[*map(float, line[1:]), 0.0, 1.0] for line in listed] + [w[1] for w in waves])
     names = tuple(line[0] for line in listed) + tuple(wave[0] for wave in waves)
-    gains = rows[:, 5:13].reshape(len(rows), 2, 4)
+    gains = rows[:, 6:14].reshape(len(rows), 2, 4)
     gains = np.concatenate([np.zeros((len(rows), 2, 1)), gains], axis=2)  # stable: no response
-    columns = [*rows[:, :5].T, gains[:, 0], gains[:, 1], *rows[:, 13:].T]
-    columns[8] = columns[8].astype(int)
+    columns = [*rows[:, :6].T, gains[:, 0], gains[:, 1], *rows[:, 14:].T]
+    columns[9] = columns[9].astype(int)
     keys = [field.name for field in fields(ChannelTable)][1:]
     return ChannelTable(names=names, **dict(zip(keys, columns, strict=True)))
 
@@ -89,6 +91,6 @@ def _wave(index: int) -> tuple[str, list[float]]:
     gains[index % 4] = 0.8 if index % 2 else -0.8
     period = 2.0 + 1.5 * (index % 7)  # hours
     charting, group, artefact, low, high, decimals = 2.5, _FIRST_WAVE_GROUP + index, 0, -50, 50, 3
-    head = [0.0, 0.5, 0.0, 0.0, 0.4]
+    head = [0.0, 0.5, 0.0, 0.0, 0.0, 0.4]
     tail = [charting, group, artefact, low, high, decimals, 0.6, period]
     return f"wave_{index + 1}[a.u.]", [*head, *gains.tolist(), *tail]

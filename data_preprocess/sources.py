@@ -1,9 +1,9 @@
 """The registry of sources: `data.source` -> the function that reads it.
 
-A reader takes plain keyword arguments and returns `(pool, test)`: the stays to be split, and the
-source's own test cohort or None. It is called with the fields of the config section of its own
-name (`data.physionet2012.folder` -> `folder=`) and with those of the shared settings below that
-it has a parameter for. Readers are imported only when chosen.
+A reader takes plain keyword arguments and returns `(pool, test)` or `(pool, test, val)`: the stays
+to be split, and the source's own test and validation cohorts or None. It is called with the fields
+of the config section of its own name (`data.physionet2012.folder` -> `folder=`) and with those of
+the shared settings below that it has a parameter for. Readers are imported only when chosen.
 """
 
 import dataclasses
@@ -31,7 +31,8 @@ class SourceData(NamedTuple):
     """What a reader returns."""
 
     pool: Cohort
-    test: Cohort | None
+    test: Cohort | None = None
+    val: Cohort | None = None
 
 
 def read_source(data: DataConfig) -> SourceData:

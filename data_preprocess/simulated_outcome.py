@@ -1,0 +1,77 @@
+"""The outcome of a simulated stay: its risk from the latent state, and the label drawn from it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import brentq
+from scipy.special import expit
+
+PHENOTYPES = ("stable", "septic", "haemorrhagic", "respiratory", "neurologic")
+# How deadly a phenotype is at full activation, and for merely having it.
+_LETHALITY = np.array([0.0, 1.0, 1.25, 0.9, 1.4])
+_RISK_SPREAD = 1.42  # standard deviation of the risk logit; sets the AUROC of the true risk
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Latent state of every stay.
+
+    Attributes:
+        subject: patient number; the stays of a patient are neighbours.
+        frailty: of the patient, in standard deviations.
+        age: years.
+        male: 1 or 0.
+        phenotype: index into PHENOTYPES.
+        activation: deterioration per grid point, 0 (none) to 1.8.
+    """
+
+    subject: Int[np.ndarray, " n"]
+    frailty: Float[np.ndarray, " n"]
+    age: Float[np.ndarray, " n"]
+    male: Float[np.ndarray, " n"]
+    phenotype: Int[np.ndarray, " n"]
+    activation: Float[np.ndarray, "n time"]
+
+
+def class_probabilities(
+    stays: Stays, prevalence: float, num_classes: int
+) -> Float[np.ndarray, "n k"]:
+    """P(label = k) per stay, from the latent state; the mean shares are as asked, exactly.
+
+    Proportional odds: one score, one intercept per grade. The score is standardised, so that the
+    AUROC of the true risk is about 0.85 whatever the number of steps.
+    """
+    score = _risk_score(stays)
+    score = _RISK_SPREAD * (score - score.mean()) / score.std()
+    above = [np.ones(len(score))]
+    for grade in range(1, num_classes):
+        share = prevalence * (num_classes - grade) / (num_classes - 1)
+        intercept = brentq(lambda b, s=share: expit(score + b).mean() - s, -60.0, 60.0)
+        above.append(expit(score + intercept))
+    above.append(np.zeros(len(score)))
+    return -np.diff(np.stack(above, axis=1), axis=1)
+
+
+def _risk_score(stays: Stays) -> np.ndarray:
+    """Relative log-odds: where the patient ended, whether it got worse, and what was left."""
+    num_steps = stays.activation.shape[1]
+    quarter = max(num_steps // 4, 1)
+    end = stays.activation[:, -quarter:].mean(axis=1)
+    trend = end - stays.activation[:, : num_steps - quarter].mean(axis=1)
+    lethality = _LETHALITY[stays.phenotype]
+    reserve = 0.35 * stays.frailty + 0.3 * (stays.age - 63) / 16
+    return lethality * (2.2 * end + 1.3 * np.maximum(trend, 0)) * (1 + 0.4 * reserve) + reserve
+
+
+def draw_labels(rng: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
+    """A label per stay, drawn from its probabilities."""
+    below = np.cumsum(probabilities, axis=1)[:, :-1]
+    return (rng.random((len(below), 1)) >= below).sum(axis=1).astype(np.int64)
+
+
+def label_names(num_classes: int) -> tuple[str, ...]:
+    """Names of the classes; more than two are grades of the outcome."""
+    if num_classes == 2:
+        return ("survived", "died")
+    return ("survived", *(f"grade_{grade}" for grade in range(1, num_classes)))
