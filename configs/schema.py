@@ -9,79 +9,35 @@ here. Classes elsewhere take plain keyword arguments: no library code imports th
 from dataclasses import dataclass, field
 from typing import Any
 
-MISSING: Any = "???"  # OmegaConf's marker for "must be given"
-
-
-def choice(default: str, *others: str) -> Any:
-    """A string that must be one of the given values; the first is the default."""
-    return field(default=default, metadata={"choices": (default, *others)})
-
-
-def number(
-    default: float | None,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    open_low: bool = False,
-) -> Any:
-    """A number within [low, high], or (low, high] when `open_low`."""
-    return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
-
-
-def many(*default: Any) -> Any:
-    """A list with the given default items."""
-    return field(default_factory=lambda: list(default))
-
-
-VITALS = (
-    "heart_rate",
-    "systolic_pressure",
-    "diastolic_pressure",
-    "mean_pressure",
-    "temperature",
-    "gcs",
-    "urine",
+from configs.fields import MISSING, choice, many, number
+from configs.schema_sources import (
+    EicuConfig,
+    FilesConfig,
+    MedformerConfig,
+    Mimic3Config,
+    Mimic4Config,
+    PhysioNet2012Config,
+    PtbConfig,
+    SimulatedConfig,
+    TableConfig,
 )
-
-
-@dataclass(frozen=True)
-class SimulatedConfig:
-    """The embedded cohort (data_preprocess/simulate.py)."""
-
-    num_subjects: int = number(3000, low=50)
-    prevalence: float = number(0.09, low=0.01, high=0.5)  # share of positive stays
-    num_channels: int = number(7, low=1)
-    num_steps: int = number(24, low=4)  # grid points per stay
-    num_classes: int = number(2, low=2)  # >2 grades the outcome by severity
-
-
-@dataclass(frozen=True)
-class PhysioNet2012Config:
-    """PhysioNet/CinC Challenge 2012 (data_preprocess/physionet2012.py)."""
-
-    folder: str = (
-        "../shared/data/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
-    )
-    train_set: str = "a"  # becomes train / val_guide / val_select
-    test_set: str | None = "b"  # None: the test split is drawn from train_set instead
-    channels: list[str] = many(*VITALS)
-
-
-@dataclass(frozen=True)
-class FilesConfig:
-    """Arrays at hand (data_preprocess/files.py): .npz, (data, label) .pkl, or .npy pairs."""
-
-    train: str | None = None
-    val: str | None = None  # None: drawn from train
-    test: str | None = None  # None: drawn from train
-    channels: list[str] | None = None  # names with units, in channel order; None: channel_0, ...
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Where the series come from and how they are split; see docs/data.md."""
 
-    source: str = choice("simulated", "physionet2012", "files", "mimic3", "mimic4", "eicu")
+    source: str = choice(
+        "simulated",
+        "physionet2012",
+        "files",
+        "mimic3",
+        "mimic4",
+        "eicu",
+        "table",
+        "medformer",
+        "ptb",
+    )
     dir: str = "data/${experiment}"  # splits, normaliser and data card
     rebuild: bool = False  # replace splits that were built with other settings
     seed: int = 0  # of the split and of the simulator
@@ -100,9 +56,17 @@ class DataConfig:
     select_size: int | None = number(None, low=2)
     normaliser: str = choice("zscore", "quantile")
     clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
+    memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
+    threads: int = number(0, low=0)  # of DuckDB; 0: one per core
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
     physionet2012: PhysioNet2012Config = field(default_factory=PhysioNet2012Config)
     files: FilesConfig = field(default_factory=FilesConfig)
+    mimic3: Mimic3Config = field(default_factory=Mimic3Config)
+    mimic4: Mimic4Config = field(default_factory=Mimic4Config)
+    eicu: EicuConfig = field(default_factory=EicuConfig)
+    table: TableConfig = field(default_factory=TableConfig)
+    medformer: MedformerConfig = field(default_factory=MedformerConfig)
+    ptb: PtbConfig = field(default_factory=PtbConfig)
 
 
 @dataclass(frozen=True)

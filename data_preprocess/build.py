@@ -93,7 +93,8 @@ def load_splits(data: DataConfig) -> Splits:
 def settings_of(data: DataConfig) -> dict[str, Any]:
     """The settings that decide the content of the splits, as flat dotted keys.
 
-    Where the folder is and whether to rebuild it do not, nor do the sections of other sources.
+    Where the folder is and whether to rebuild it do not, nor do the resources of reading and the
+    sections of other sources.
     """
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(data):
@@ -101,7 +102,7 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             if field.name == data.source:
                 flat |= {f"{field.name}.{k}": v for k, v in vars(value).items()}
-        elif field.name not in ("dir", "rebuild"):
+        elif field.name not in ("dir", "rebuild", "memory_limit", "threads"):
             flat[field.name] = value
     return flat
 
@@ -209,13 +210,18 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
     changes = [
         f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
         for key in sorted(built.keys() | asked.keys())
-        if built.get(key, "absent") != asked.get(key, "absent")
+        if built.get(key, "absent") != asked.get(key, "absent") and not _is_unstated(key, asked)
     ]
     if changes:
         raise MismatchError(
             f"{folder} was built with other settings (old -> new): {'; '.join(changes)}. "
             "Build it anew with data.rebuild=true, or give this experiment its own data.dir"
         )
+
+
+def _is_unstated(key: str, asked: dict[str, Any]) -> bool:
+    """A later stage needs no raw data, so it need not say again where they were."""
+    return key.endswith(".folder") and asked.get(key) is None
 
 
 def _require_sha256(path: Path, expected: str) -> None:

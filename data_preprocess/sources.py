@@ -23,8 +23,19 @@ READERS = {
     "mimic3": "data_preprocess.mimic3:read_mimic3",
     "mimic4": "data_preprocess.mimic4:read_mimic4",
     "eicu": "data_preprocess.eicu:read_eicu",
+    "table": "data_preprocess.from_table:read_table",
+    "medformer": "data_preprocess.medformer:read_medformer",
+    "ptb": "data_preprocess.ptb:read_ptb",
 }
-SHARED = ("task", "los_days", "window_hours", "step_minutes", "seed")
+SHARED = (
+    "task",
+    "los_days",
+    "window_hours",
+    "step_minutes",
+    "seed",
+    "memory_limit",
+    "threads",
+)
 
 
 class SourceData(NamedTuple):
