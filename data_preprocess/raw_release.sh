@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# What mimic3.sh, mimic4.sh and eicu.sh share: options -> config and dotted overrides of build.py.
+set -euo pipefail
+source=$1
+shift
+usage() {
+    sed -n '2,5s/^# \{0,1\}//p' "data_preprocess/$source.sh" >&2
+    exit 2
+}
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+task=icustay
+folder=
+overrides=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --task | --preset | --memory-limit | --threads)
+            [ $# -ge 2 ] || { echo "error: $1 needs a value" >&2; usage; } ;;
+    esac
+    case $1 in
+        --task) task=$2; shift ;;
+        --preset) overrides+=("data.$source.preset=$2"); shift ;;
+        --memory-limit) overrides+=("data.memory_limit=$2"); shift ;;
+        --threads) overrides+=("data.threads=$2"); shift ;;
+        --rebuild) overrides+=("data.rebuild=true") ;;
+        -*) echo "error: unknown option $1" >&2; usage ;;
+        *=*) overrides+=("$1") ;;
+        *) [ -z "$folder" ] || { echo "error: two folders: $folder and $1" >&2; usage; }
+           folder=$1 ;;
+    esac
+    shift
+done
+[ -n "$folder" ] || { echo "error: which folder holds the tables?" >&2; usage; }
+case $folder in /*) ;; *) folder=$caller/$folder ;; esac
+case $source-$task in
+    mimic3-icustay) config=configs/base/mimic_icustay_base.yaml ;;
+    mimic3-mortality) config=configs/base/mimic_mortality.yaml ;;
+    *-icustay | *-mortality) config=configs/base/${source}_$task.yaml ;;
+    *) echo "error: --task $task: expected mortality or icustay" >&2; usage ;;
+esac
+. scripts/env.sh
+"$PYTHON" -m data_preprocess.build "$config" "data.$source.folder=$folder" ${overrides[@]+"${overrides[@]}"}
+kept=()
+for override in ${overrides[@]+"${overrides[@]}"}; do
+    case $override in
+        data.memory_limit=* | data.threads=* | data.rebuild=*) ;;
+        *) kept+=("$override") ;;
+    esac
+done
+echo "next: bash train.sh $config ${kept[*]+"${kept[*]}"}"
