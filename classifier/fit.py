@@ -54,7 +54,7 @@ class FittedClassifier:
     """
 
     model: nn.Module
-    history: list[dict[str, float]]
+    history: list[dict[str, int | float]]
     best_epoch: int
     best_score: float
 

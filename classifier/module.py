@@ -32,7 +32,7 @@ class ClassifierModule(LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.history: list[dict[str, float]] = []
+        self.history: list[dict[str, int | float]] = []
         self._train_losses: list[Tensor] = []
         self._select: list[tuple[Tensor, Tensor]] = []
 

@@ -146,7 +146,7 @@ def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
     save_classifier(path, fitted.model, facts)
 
 
-def _as_csv(history: list[dict[str, float]]) -> str:
+def _as_csv(history: list[dict[str, int | float]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()
