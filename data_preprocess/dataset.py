@@ -38,6 +38,7 @@ class EHRDataset:
     static_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        self._check_types()
         self._check_shapes()
         self._check_values()
 
@@ -84,6 +85,22 @@ class EHRDataset:
                 f"{where}: no stay of class {', '.join(absent)} (counts {counts.tolist()}); every "
                 "class is needed here - use a larger split, another data.seed, or fewer classes"
             )
+
+    def _check_types(self) -> None:
+        wanted = {
+            "values": "f",
+            "observed": "b",
+            "labels": "iu",
+            "subject_ids": "iu",
+            "static": "f",
+        }
+        words = {"f": "floating", "b": "bool", "iu": "integer"}
+        for name, kinds in wanted.items():
+            array = getattr(self, name)
+            if array.dtype.kind not in kinds:
+                raise DataError(f"{name} has dtype {array.dtype}, expected {words[kinds]}")
+            if array.ndim == 0:
+                raise DataError(f"{name} has shape (), expected one row per stay")
 
     def _check_shapes(self) -> None:
         if self.values.ndim != 3 or 0 in self.values.shape[1:]:

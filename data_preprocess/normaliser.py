@@ -22,6 +22,7 @@ from configs.atomic import write_text
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
 
+KINDS = ("zscore", "quantile")
 NUM_QUANTILES = 65
 # A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
 # this share of the spread are merged so that every slope stays finite and non-zero.
@@ -49,12 +50,22 @@ class Normaliser:
     high: tuple[float, ...]
     clip: float
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"normaliser kind {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if not len(self.feature_names) == len(self.knots) == len(self.low) == len(self.high):
+            raise DataError("normaliser: feature_names, knots, low and high differ in length")
+        for name, sides in zip(self.feature_names, self.knots, strict=True):
+            rising = all(len(side) > 1 and (np.diff(side) > 0).all() for side in sides)
+            if not rising or len(sides[0]) != len(sides[1]):
+                raise DataError(f"normaliser: the knots of channel {name} do not rise")
+
     @classmethod
     def fit(cls, train: EHRDataset, *, kind: str = "zscore", clip: float = 6.0) -> "Normaliser":
         """The map fitted on the measured entries of `train`.
 
         Raises:
-            DataError: a channel has fewer than two distinct measured values.
+            DataError: a channel has fewer than two distinct measured values, or unknown `kind`.
         """
         knots, low, high = [], [], []
         for index, name in enumerate(train.feature_names):

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,18 @@ from data_preprocess.dataset import EHRDataset
 
 FORMAT = 1
 _ARRAYS = ("values", "observed", "labels", "subject_ids", "static")
+# What numpy and zipfile raise on files that are empty, cut off, damaged or of another kind.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _NAMES = ("feature_names", "label_names", "static_names")
 
 
@@ -48,11 +61,13 @@ def _load(path: Path) -> tuple[EHRDataset, dict[str, Any]]:
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, since numpy leaves its own handle open on a cut-off file.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             meta = json.loads(str(archive["meta"]))
             arrays: dict[str, Any] = {name: archive[name] for name in _ARRAYS}
         names: dict[str, Any] = {name: tuple(meta[name]) for name in _NAMES}
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        extra = dict(meta["extra"])
+    except _UNREADABLE as error:
         raise DataError(
             f"{path}: not a dataset file of this project ({type(error).__name__}: {error}); "
             f"expected an .npz with {', '.join(_ARRAYS)} and meta"
@@ -60,6 +75,6 @@ def _load(path: Path) -> tuple[EHRDataset, dict[str, Any]]:
     if meta.get("format") != FORMAT:
         raise DataError(f"{path}: format {meta.get('format')}, this version reads {FORMAT}")
     try:
-        return EHRDataset(**(arrays | names)), meta["extra"]
+        return EHRDataset(**(arrays | names)), extra
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
