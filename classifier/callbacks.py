@@ -1,6 +1,7 @@
 """What fit_classifier hangs into the Trainer: the best weights, a progress bar, and quiet."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,11 @@ class EpochBar(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar."""
         total = (trainer.max_epochs or 1) * int(trainer.num_training_batches)
-        self.bar = tqdm(total=total, desc="classifier", unit="batch", dynamic_ncols=True)
+        # A log file gets a line now and then, a terminal a bar that moves.
+        pace = 0.2 if sys.stderr.isatty() else 10.0
+        self.bar = tqdm(
+            total=total, desc="classifier", unit="batch", dynamic_ncols=True, mininterval=pace
+        )
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Moves it."""
@@ -72,7 +77,7 @@ class EpochBar(Callback):
         row = module.history[-1]
         if self.bar is not None:
             shown = {"loss": f"{row['train_loss']:.3f}", "val": f"{row[self.select_by]:.3f}"}
-            self.bar.set_postfix({"epoch": row["epoch"] + 1, **shown})
+            self.bar.set_postfix({"epoch": row["epoch"] + 1, **shown}, refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Closes it."""

@@ -1,6 +1,7 @@
 """Reads and writes a trained classifier together with all that decides what it may be used on."""
 
 import pickle
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,11 @@ def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
 
 def _read_plain(path: Path) -> Any:
     try:
-        # weights_only: tensors and built-in types; a pickle that would run code is refused.
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About foreign pickles, which are refused below in words of our own.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            # weights_only: tensors and built-in types; a pickle that would run code is refused.
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
