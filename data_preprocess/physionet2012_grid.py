@@ -83,8 +83,8 @@ def _aggregate(events: pd.DataFrame, grid: Grid, *, summed: bool) -> np.ndarray:
     size = len(grid.records) * grid.num_steps
     counts = np.bincount(cells, minlength=size)
     totals = np.bincount(cells, weights=events["value"].to_numpy(), minlength=size)
-    totals[counts == 0] = np.nan
-    return totals if summed else totals / np.maximum(counts, 1)
+    amounts = totals if summed else totals / np.maximum(counts, 1)
+    return np.where(counts > 0, amounts, np.nan)
 
 
 def static_facts(events: pd.DataFrame, grid: Grid) -> Float[np.ndarray, "n static"]:

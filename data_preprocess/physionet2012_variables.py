@@ -78,9 +78,9 @@ class Rescale:
 
 
 RESCALES = (
-    Rescale("Temp", 70, 120, 5 / 9, -160 / 9, "Fahrenheit turned into Celsius"),
-    Rescale("pH", 65, 80, 0.1, 0.0, "decimal point restored (73.5 -> 7.35)"),
-    Rescale("pH", 650, 800, 0.01, 0.0, "decimal point restored (735 -> 7.35)"),
+    Rescale("Temp", 70.0, 120.0, 5 / 9, -160 / 9, "Fahrenheit turned into Celsius"),
+    Rescale("pH", 65.0, 80.0, 0.1, 0.0, "decimal point restored (73.5 -> 7.35)"),
+    Rescale("pH", 650.0, 800.0, 0.01, 0.0, "decimal point restored (735 -> 7.35)"),
     Rescale("SaO2", 0.4, 1.0, 100.0, 0.0, "fraction turned into per cent"),
 )
 
@@ -110,6 +110,9 @@ def channels_named(names: list[str]) -> tuple[Channel, ...]:
             raise ConfigError(
                 f"data.physionet2012.channels: unknown channel {name!r}; known: {', '.join(known)}"
             )
-    if not names or len(set(names)) != len(names):
-        raise ConfigError(f"data.physionet2012.channels={names}: expected names, each once")
+    measured_by = {known[name] for name in names}
+    if not names or len(measured_by) != len(names):
+        raise ConfigError(
+            f"data.physionet2012.channels={names}: expected one name or more, each variable once"
+        )
     return tuple(Channel(f"{n}[{PARAMETERS[known[n][0]][0]}]", known[n]) for n in names)

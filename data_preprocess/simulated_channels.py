@@ -90,7 +90,8 @@ def _wave(index: int) -> tuple[str, list[float]]:
     gains = np.zeros(8)
     gains[index % 4] = 0.8 if index % 2 else -0.8
     period = 2.0 + 1.5 * (index % 7)  # hours
-    charting, group, artefact, low, high, decimals = 2.5, _FIRST_WAVE_GROUP + index, 0, -50, 50, 3
+    charting, group, artefact = 2.5, float(_FIRST_WAVE_GROUP + index), 0.0
+    low, high, decimals = -50.0, 50.0, 3.0
     head = [0.0, 0.5, 0.0, 0.0, 0.0, 0.4]
     tail = [charting, group, artefact, low, high, decimals, 0.6, period]
     return f"wave_{index + 1}[a.u.]", [*head, *gains.tolist(), *tail]
