@@ -1,0 +1,161 @@
+"""Scores of predicted probabilities, computed under many row weightings at once.
+
+A bootstrap resample is a vector of counts per test row, so every score here takes `weights` of
+shape (resamples, rows) and returns one value per resample; a plain score is the case of one
+resample of ones. Ranking scores sort the rows once and then need a single cumulative sum, which
+makes a thousand resamples of a few thousand rows a matter of milliseconds. Definitions are those
+of scikit-learn (ties count one half in AUROC; AUPRC is the average precision, a step function).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+METRICS = ("auroc", "auprc", "f1", "brier")
+LOWER_IS_BETTER = frozenset({"brier"})
+
+# Resamples handled at once; keeps the sorted copy of the weights near the processor's caches.
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a fitted model says about one set of stays, and the truth.
+
+    Attributes:
+        probabilities: one column per class; rows sum to 1.
+        labels: the true class per row.
+        minority: the class with the fewest real training stays; `f1` is about it if binary.
+        threshold: a row is called `minority` from this probability on; chosen on val_select and
+            used by binary tasks only.
+    """
+
+    probabilities: Float[np.ndarray, "n classes"]
+    labels: Int[np.ndarray, " n"]
+    minority: int
+    threshold: float
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the task has two classes."""
+        return self.probabilities.shape[1] == 2
+
+
+def score(
+    predictions: Predictions, weights: Float[np.ndarray, "resamples n"]
+) -> dict[str, Float[np.ndarray, " resamples"]]:
+    """Every metric of `METRICS` under each weighting.
+
+    Binary: AUROC and AUPRC of class 1, F1 of the minority class at the threshold, Brier score
+    mean((p1 - y)^2). More classes: macro averages of the one-vs-rest AUROC and AUPRC and of the
+    F1 of the most probable class, Brier score mean(sum_k (p_k - 1[y = k])^2), in [0, 2].
+    A class without weight makes its AUROC and AUPRC, and so the macro averages, NaN.
+    """
+    p, y = predictions.probabilities, predictions.labels
+    scored = [1] if predictions.is_binary else list(range(p.shape[1]))
+    ranking = [ranking_scores(p[:, k], y == k, weights) for k in scored]
+    if predictions.is_binary:
+        called = {predictions.minority: p[:, predictions.minority] >= predictions.threshold}
+        errors = (p[:, 1] - (y == 1)) ** 2
+    else:
+        best = p.argmax(axis=1)
+        called = {k: best == k for k in scored}
+        errors = ((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1)
+    return {
+        "auroc": np.mean([auroc for auroc, _ in ranking], axis=0),
+        "auprc": np.mean([auprc for _, auprc in ranking], axis=0),
+        "f1": np.mean([f1_scores(call, y == k, weights) for k, call in called.items()], axis=0),
+        "brier": weighted_sums(errors, weights) / weights.sum(axis=1, dtype=np.float64),
+    }
+
+
+def point_scores(predictions: Predictions) -> dict[str, float]:
+    """Every metric of `METRICS` with each row counted once."""
+    ones = np.ones((1, len(predictions.labels)))
+    return {name: float(values[0]) for name, values in score(predictions, ones).items()}
+
+
+def ranking_scores(
+    scores: Float[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    weights: Float[np.ndarray, "resamples n"],
+) -> tuple[Float[np.ndarray, " resamples"], Float[np.ndarray, " resamples"]]:
+    """AUROC and average precision under each weighting; NaN where a side has no weight."""
+    order = np.argsort(-scores, kind="stable")
+    ranks = _Ranks.of(scores[order], positive[order])
+    auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
+    for start in range(0, len(weights), BLOCK):
+        block = slice(start, start + BLOCK)
+        auroc[block], auprc[block] = _rank_block(weights[block][:, order], ranks)
+    return auroc, auprc
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """Positions in descending score order that the ranking scores look up, per positive row.
+
+    A cumulative sum padded with a leading 0 has, at index i, the weight of the first i rows.
+    Rows of equal score form one group: `starts` and `ends` are the ends of the group of a
+    positive row among all rows, `positives_before` and `positives_through` among positive rows.
+    """
+
+    positive: Int[np.ndarray, " positives"]
+    starts: Int[np.ndarray, " positives"]
+    ends: Int[np.ndarray, " positives"]
+    positives_before: Int[np.ndarray, " positives"]
+    positives_through: Int[np.ndarray, " positives"]
+
+    @classmethod
+    def of(cls, descending: np.ndarray, positive: np.ndarray) -> "_Ranks":
+        rows = np.flatnonzero(positive)
+        starts = np.searchsorted(-descending, -descending[rows], side="left")
+        ends = np.searchsorted(-descending, -descending[rows], side="right")
+        counts = np.concatenate([[0], np.cumsum(positive)])
+        return cls(rows, starts, ends, counts[starts], counts[ends])
+
+
+def _rank_block(weights: np.ndarray, ranks: _Ranks) -> tuple[np.ndarray, np.ndarray]:
+    own = weights[:, ranks.positive].astype(np.float64)
+    all_rows, true_rows = _padded_cumsum(weights), _padded_cumsum(own)
+    total, positives = all_rows[:, -1], true_rows[:, -1]
+    negatives = total - positives
+    hits = true_rows[:, ranks.positives_through]
+    called = all_rows[:, ranks.ends]
+    above = all_rows[:, ranks.starts] - true_rows[:, ranks.positives_before]
+    # Negatives below a positive count 1, those of equal score 1/2.
+    beaten = negatives[:, None] - 0.5 * (above + called - hits)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auroc = (own * beaten).sum(axis=1) / (positives * negatives)
+        precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+        auprc = (own * precision).sum(axis=1) / positives
+    # One side without weight: neither score is defined.
+    return auroc, np.where(negatives > 0, auprc, np.nan)
+
+
+def _padded_cumsum(weights: np.ndarray) -> np.ndarray:
+    out = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=out[:, 1:])
+    return out
+
+
+def f1_scores(
+    called: Bool[np.ndarray, " n"],
+    positive: Bool[np.ndarray, " n"],
+    weights: Float[np.ndarray, "resamples n"],
+) -> Float[np.ndarray, " resamples"]:
+    """F1 under each weighting; 0 where nothing is positive and nothing is called positive."""
+    hits = weighted_sums(called & positive, weights)
+    both = weighted_sums(called, weights) + weighted_sums(positive, weights)
+    return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+
+
+def weighted_sums(
+    values: np.ndarray, weights: Float[np.ndarray, "resamples n"]
+) -> Float[np.ndarray, " resamples"]:
+    """sum_i w_bi v_i per resample b, accumulated in double precision."""
+    out = np.empty(len(weights))
+    for start in range(0, len(weights), BLOCK):
+        block = slice(start, start + BLOCK)
+        out[block] = weights[block].astype(np.float64) @ values.astype(np.float64)
+    return out
