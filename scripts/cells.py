@@ -1,0 +1,174 @@
+"""run_cells: fits every cell once, in parallel processes, and keeps what is done on disk.
+
+The unit of work is a fit: cells whose model is trained on the same rows in the same way (TRTR and
+the TRTS of every set, or TSRTR at ratio 0) share it. Each cell's probabilities are kept in a file
+named by a hash of everything that decides them, so an interrupted run continues where it stopped
+and a changed array, recipe or seed is fitted anew.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import joblib
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from classifier.scores import best_f1_threshold
+from configs.atomic import atomic_path
+from configs.errors import UserError
+from scripts.downstream import LabelledArrays, Predictor
+from scripts.protocols import Cell, EvaluationData, scored_rows, synthetic_source, training_rows
+from scripts.scores import Predictions
+
+# Raise it when a change of the code changes what a cell holds: older files are then not read.
+CACHE_VERSION = 1
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Fitter(Protocol):
+    """What run_cells asks of the downstream models (scripts.downstream.Downstream)."""
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """All that decides how `name` is fitted, as JSON-able types."""
+        ...
+
+    def fit(
+        self, name: str, train: LabelledArrays, select: LabelledArrays, *, seed: int
+    ) -> Predictor:
+        """A fitted model as series -> class probabilities."""
+        ...
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    data: EvaluationData,
+    *,
+    fitter: Fitter,
+    cache: Path,
+    workers: int = 0,
+) -> dict[Cell, Predictions]:
+    """The predictions of every cell, fitted now or read from `cache`.
+
+    Args:
+        workers: parallel processes, each with one thread; 0 means one per core. One works in
+            this process. The result does not depend on it.
+
+    Raises:
+        UserError: a cell cannot be fitted because of its input; the message names the cell.
+        RuntimeError: a cell failed for another reason; the message names the cell.
+    """
+    fits: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if _read(cell, data, fitter, cache) is None:
+            fits.setdefault(_fit_key(cell, data, fitter), []).append(cell)
+    missing = sum(len(group) for group in fits.values())
+    if missing < len(cells):
+        logger.info("%d of %d cells were done before", len(cells) - missing, len(cells))
+    workers = min(workers or joblib.cpu_count(), max(len(fits), 1))
+    # Unordered, so that the bar moves when any worker is done; memory-mapped copies on write,
+    # so that every process shares one copy of the series.
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", mmap_mode="c")
+    jobs = (joblib.delayed(_run_fit)(group, data, fitter, cache) for group in fits.values())
+    with tqdm(total=len(cells), initial=len(cells) - missing, unit="cell", desc="evaluate") as bar:
+        for finished in pool(jobs):
+            bar.update(finished)
+    return {cell: _require(cell, data, fitter, cache) for cell in cells}
+
+
+def cell_path(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Path:
+    """The cache file of `cell`, named by the content of its fit and of the rows that judge it."""
+    scored = scored_rows(cell, data).fingerprint
+    return cache / f"{_digest([_fit_key(cell, data, fitter), scored])}.npz"
+
+
+def _fit_key(cell: Cell, data: EvaluationData, fitter: Fitter) -> str:
+    source = synthetic_source(cell, data)
+    return _digest(
+        {
+            "version": CACHE_VERSION,
+            "real": None if cell.protocol == "TSTR" else data.train.fingerprint,
+            "synthetic": None if source is None else source.fingerprint,
+            "ratio": None if source is None else cell.ratio,
+            "select": data.select.fingerprint,
+            "minority": data.minority,
+            "model": fitter.describe(cell.model),
+            "seed": cell.seed,
+        }
+    )
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _run_fit(cells: list[Cell], data: EvaluationData, fitter: Fitter, cache: Path) -> int:
+    """Fits the model that `cells` share, writes the file of each; the number of cells."""
+    first = cells[0]
+    try:
+        with _one_thread():
+            x, y = training_rows(first, data)
+            select = (data.select.x, data.select.y)
+            predict = fitter.fit(first.model, (x, y), select, seed=first.seed)
+            threshold = _threshold(predict(data.select.x), data)
+            for cell in cells:
+                path = cell_path(cell, data, fitter, cache)
+                _write(path, cell, predict(scored_rows(cell, data).x), threshold)
+    except UserError as error:
+        raise type(error)(f"evaluation cell {first}: {error}") from error
+    except Exception as error:
+        message = f"evaluation cell {first} failed: {type(error).__name__}: {error}"
+        raise RuntimeError(message) from error
+    return len(cells)
+
+
+def _threshold(probabilities: np.ndarray, data: EvaluationData) -> float:
+    """The cut on the minority's probability with the best F1 on val_select (binary tasks)."""
+    if data.num_classes > 2:
+        return float("nan")
+    minority = (data.select.y == data.minority).astype(np.int64)
+    return best_f1_threshold(probabilities[:, data.minority], minority)[0]
+
+
+@contextmanager
+def _one_thread():
+    """One thread for torch, in a worker or here: sums, hence results, depend on the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write(path: Path, cell: Cell, probabilities: np.ndarray, threshold: float) -> None:
+    with atomic_path(path) as temporary:
+        np.savez(temporary, probabilities=probabilities, threshold=threshold, cell=str(cell))
+
+
+def _read(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Predictions | None:
+    path = cell_path(cell, data, fitter, cache)
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        probabilities, threshold = archive["probabilities"], float(archive["threshold"])
+    return Predictions(
+        probabilities=probabilities,
+        labels=scored_rows(cell, data).y,
+        minority=data.minority,
+        threshold=threshold,
+    )
+
+
+def _require(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Predictions:
+    predictions = _read(cell, data, fitter, cache)
+    assert predictions is not None, f"cell {cell} was fitted but its file is gone"
+    return predictions

@@ -1,0 +1,83 @@
+"""The downstream models that judge a synthetic set: how each is fitted and asked for probabilities.
+
+A name in `evaluation.models` is "rnn" for the task classifier of the experiment's own config, or
+any other classifier as `classifier.model` takes it ("conv", "package.module:Class"), trained by
+the same recipe with that class's default arguments.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classifier.fit import FitRecipe, fit_classifier, predict_logits
+from classifier.losses import class_probabilities, num_outputs
+from classifier.models import build_model
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+LabelledArrays = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downstream:
+    """Fits the downstream models by name; holds plain values only, so it travels to workers.
+
+    Attributes:
+        model, model_args: the task classifier, which the name "rnn" stands for.
+        recipe: how every neural model is trained.
+        num_classes: classes of the task.
+    """
+
+    model: str
+    recipe: FitRecipe
+    num_classes: int
+    model_args: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
+        path, model_args = self._architecture(name)
+        return {"model": path, "args": model_args, "recipe": dataclasses.asdict(self.recipe)}
+
+    def check(self, names: list[str], *, in_channels: int, length: int) -> None:
+        """Raises ConfigError if one of `names` is not a classifier for such series."""
+        for name in names:
+            self._build(name, in_channels, length)
+
+    def fit(
+        self, name: str, train: LabelledArrays, select: LabelledArrays, *, seed: int
+    ) -> Predictor:
+        """A model fitted on `train`, selected on `select`, as series -> class probabilities."""
+        _, in_channels, length = train[0].shape
+        fitted = fit_classifier(
+            _tensors(train),
+            _tensors(select),
+            build=lambda: self._build(name, in_channels, length),
+            recipe=self.recipe,
+            seed=seed,
+        )
+
+        def predict(x: np.ndarray) -> np.ndarray:
+            logits = predict_logits(fitted.model, torch.tensor(x))
+            # In double precision confident predictions keep their order instead of tying at 1.
+            return class_probabilities(logits.double()).numpy()
+
+        return predict
+
+    def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
+        return (self.model, self.model_args) if name == "rnn" else (name, {})
+
+    def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
+        path, model_args = self._architecture(name)
+        outputs = num_outputs(self.num_classes)
+        return build_model(
+            path, model_args, in_channels=in_channels, length=length, num_outputs=outputs
+        )
+
+
+def _tensors(arrays: LabelledArrays) -> tuple[Tensor, Tensor]:
+    # Copies: workers get read-only memory maps, which torch cannot wrap.
+    return torch.tensor(arrays[0]), torch.tensor(arrays[1], dtype=torch.int64)
