@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Stage 4: judges the synthetic sets of an experiment (or synthetic=path) on real test stays.
+# usage: bash evaluate.sh [config.yaml] [key=value ...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source scripts/env.sh
+exec "${PYTHON:-python}" -m scripts.evaluate "$@"

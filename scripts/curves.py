@@ -1,0 +1,71 @@
+"""ROC and precision-recall curves, averaged over seeds."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from scripts.figures import Styles, shared_legend, tidy
+from scripts.protocols import REAL, Cell
+from scripts.scores import Predictions
+
+GRID = np.linspace(0, 1, 201)
+
+
+def curve_figure(results: Mapping[Cell, Predictions], model: str, styles: Styles) -> Figure:
+    """ROC and precision-recall curves on the real test stays: real-only and synthetic-only.
+
+    Curves of the seeds are averaged vertically. More than two classes: also averaged over the
+    one-vs-rest curves of the classes.
+    """
+    groups: dict[str, list[Predictions]] = {}
+    for cell, predictions in results.items():
+        if cell.model == model and cell.protocol in ("TRTR", "TSTR"):
+            groups.setdefault(cell.generator, []).append(predictions)
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    roc, pr = figure.subplots(1, 2)
+    for generator, per_seed in groups.items():
+        style = {"color": styles.colour(generator), "linestyle": styles.dash(generator)}
+        label = "real only" if generator == REAL else generator
+        true_positive_rate, precision = average_curves(per_seed)
+        roc.plot(GRID, true_positive_rate, label=label, **style)
+        pr.plot(GRID[1:], precision[1:], label=label, **style)
+    roc.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, label="chance")
+    pr.axhline(_chance_precision(next(iter(groups.values()))[0]), color="0.6", linewidth=0.8)
+    for axes, x, y in (
+        (roc, "false positive rate", "true positive rate"),
+        (pr, "recall", "precision"),
+    ):
+        axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+        tidy(axes)
+    figure.suptitle(
+        f"ROC and precision-recall on real test stays, downstream model {model}",
+        fontsize=12,
+        fontweight="bold",
+    )
+    shared_legend(figure, roc)
+    return figure
+
+
+def average_curves(
+    per_seed: Sequence[Predictions],
+) -> tuple[Float[np.ndarray, " grid"], Float[np.ndarray, " grid"]]:
+    """True positive rate at each false positive rate of GRID, and precision at each recall."""
+    rates, precisions = [], []
+    for predictions in per_seed:
+        p, y = predictions.probabilities, predictions.labels
+        for k in [1] if predictions.is_binary else range(p.shape[1]):
+            false_rate, true_rate, _ = roc_curve(y == k, p[:, k])
+            precision, recall, _ = precision_recall_curve(y == k, p[:, k])
+            rates.append(np.interp(GRID, false_rate, true_rate))
+            # A step to the right: the precision reached with at least this recall.
+            reached = np.searchsorted(recall[::-1], GRID, side="left")
+            precisions.append(precision[::-1][reached])
+    return np.mean(rates, axis=0), np.mean(precisions, axis=0)
+
+
+def _chance_precision(predictions: Predictions) -> float:
+    classes = predictions.probabilities.shape[1]
+    return float((predictions.labels == 1).mean()) if classes == 2 else 1 / classes

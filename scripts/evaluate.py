@@ -1,0 +1,157 @@
+"""Stage 4 entry: judges synthetic sets by the models they train, writes tables and figures."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from classifier.fit import FitRecipe
+from configs import to_plain
+from configs.entry import run_stage
+from configs.run_record import record_stage, run_dir
+from configs.schema import ExperimentConfig
+from data_preprocess.build import load_splits
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
+from scripts.cells import run_cells
+from scripts.downstream import Downstream
+from scripts.figure_set import write_figures
+from scripts.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
+from scripts.results import as_text, write_markdown, write_results, write_summary
+from scripts.scores import Predictions
+from scripts.statistics import UNGUIDED, Summary, summarise
+from scripts.synthetic_sets import find_sets
+
+logger = logging.getLogger(__name__)
+
+
+def main(config: ExperimentConfig) -> None:
+    """Fits every cell that is not done yet and writes runs/<experiment>/evaluation/.
+
+    Raises:
+        UserError: data or sets are missing or do not fit each other, or a set is too small.
+    """
+    splits = load_splits(config.data)
+    folder = run_dir(config)
+    sets = {}
+    if set(config.evaluation.protocols) != {"TRTR"}:
+        sets = find_sets(config.evaluation.synthetic, folder / "synthetic", splits)
+    data = evaluation_data(splits, sets)
+    results = _fit_all(config, data, folder / "evaluation" / "cells")
+    summaries = summarise(
+        results,
+        splits.test.subject_ids,
+        resamples=config.evaluation.bootstrap,
+        confidence=config.evaluation.confidence,
+    )
+    facts = _facts(config, splits, sets)
+    _show(folder / "evaluation", results, summaries, facts)
+    record_stage(config, "evaluation", facts)
+
+
+def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:
+    """The rows of all cells in model space."""
+
+    def series(dataset: EHRDataset) -> Series:
+        return Series(x=splits.normaliser.to_model(dataset.values).numpy(), y=dataset.labels)
+
+    return EvaluationData(
+        train=series(splits.train),
+        select=series(splits.val_select),
+        test=series(splits.test),
+        synthetic={name: series(dataset) for name, dataset in sets.items()},
+        num_classes=splits.train.num_classes,
+    )
+
+
+def notes_on(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str]:
+    """Sentences a reader must not miss."""
+    notes = []
+    if sets and UNGUIDED not in sets:
+        notes.append(
+            f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
+            "Make one with `bash generation.sh <config.yaml> guidance=none`."
+        )
+    if len(config.evaluation.seeds) == 1:
+        notes.append(
+            "One seed: intervals and p-values cover the test stays only, not how much a model "
+            "depends on its initial weights. Give several evaluation.seeds before claiming more."
+        )
+    return notes
+
+
+def _fit_all(
+    config: ExperimentConfig, data: EvaluationData, cache: Path
+) -> dict[Cell, Predictions]:
+    chosen = config.evaluation
+    cells = plan_cells(
+        protocols=chosen.protocols,
+        generators=list(data.synthetic),
+        ratios=chosen.ratios,
+        models=chosen.models,
+        seeds=chosen.seeds,
+    )
+    require_enough(cells, data)
+    fitter = downstream(config, data.num_classes)
+    _, in_channels, length = data.train.x.shape
+    fitter.check(chosen.models, in_channels=in_channels, length=length)
+    return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers)
+
+
+def downstream(config: ExperimentConfig, num_classes: int) -> Downstream:
+    """The downstream models, trained as the experiment's task classifier is."""
+    chosen = config.classifier
+    recipe = FitRecipe(
+        batch_size=chosen.batch_size,
+        max_epochs=chosen.max_epochs,
+        patience=chosen.patience,
+        learning_rate=chosen.learning_rate,
+        weight_decay=chosen.weight_decay,
+        class_weight=chosen.class_weight,
+        select_by=chosen.select_by,
+    )
+    return Downstream(
+        model=chosen.model,
+        model_args=chosen.model_args,
+        recipe=recipe,
+        num_classes=num_classes,
+    )
+
+
+def _facts(
+    config: ExperimentConfig,
+    splits: Splits,
+    sets: Mapping[str, EHRDataset],
+) -> dict[str, Any]:
+    counted = {"train": splits.train, "val_select": splits.val_select, "test": splits.test}
+    return {
+        "experiment": config.experiment,
+        "data_fingerprint": splits.fingerprint,
+        "label_names": list(splits.train.label_names),
+        "real_stays_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
+        "synthetic_stays_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
+        "settings": to_plain(config)["evaluation"],
+        "notes": notes_on(config, sets),
+    }
+
+
+def _show(
+    folder: Path,
+    results: Mapping[Cell, Predictions],
+    summaries: Sequence[Summary],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes every file of `folder`, then prints the tables and where the files are."""
+    write_results(folder / "results.csv", results)
+    write_summary(folder / "summary.json", summaries, facts)
+    write_markdown(folder / "summary.md", summaries, facts)
+    figures = write_figures(folder, results, summaries)
+    logger.info("\n%s", as_text(summaries, facts))
+    logger.info("\nresults  %s", folder / "results.csv")
+    logger.info("summary  %s, %s", folder / "summary.md", folder / "summary.json")
+    for path in figures:
+        logger.info("figure   %s", path)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,152 @@
+"""The tables a person reads: aligned text for the terminal, Markdown for summary.md.
+
+A `*` marks the best set of a block (same protocol, ratio and model) in a column, and only when the
+interval of its paired difference excludes 0: the difference to `unguided`, or, where `unguided`
+itself is best, the difference of every other set to it. A number without a mark is not better
+than its neighbours as far as these data can tell.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from scripts.bootstrap import Difference
+from scripts.protocols import REAL
+from scripts.scores import LOWER_IS_BETTER, METRICS
+from scripts.statistics import UNGUIDED, Summary
+
+TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier"}
+WITH_INTERVAL = ("auroc", "auprc")
+TRAINED_ON = {
+    "TRTR": "real (TRTR)",
+    "TSTR": "synthetic (TSTR)",
+    "TRTS": "real, judged on synthetic (TRTS)",
+    "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, column names and rows of cells; a row of no cells is a separator."""
+
+    heading: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def as_text(self) -> str:
+        """Aligned columns, for a monospaced terminal."""
+        widths = [max(len(row[i]) for row in self._filled()) for i in range(len(self.columns))]
+
+        def line(cells: Sequence[str]) -> str:
+            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            return "  ".join(padded).rstrip()
+
+        rule = "-" * len(line(["-" * width for width in widths]))
+        body = [line(row) if row else rule for row in self.rows]
+        return "\n".join([self.heading, line(self.columns), rule, *body])
+
+    def as_markdown(self) -> str:
+        """A Markdown section with a pipe table."""
+        escaped = [[cell.replace("*", "\\*") for cell in row] for row in self.rows if row]
+        header = [self.columns, ["---"] * len(self.columns)]
+        lines = ["| " + " | ".join(row) + " |" for row in (*header, *escaped)]
+        return "\n".join([f"## {self.heading}", "", *lines])
+
+    def _filled(self) -> Iterable[list[str]]:
+        return [self.columns, *(row for row in self.rows if row)]
+
+
+def score_tables(summaries: Sequence[Summary]) -> list[Table]:
+    """Per downstream model: one row per protocol and set, one column per metric."""
+    return [_score_table(model, summaries) for model in _models(summaries)]
+
+
+def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
+    """Per downstream model: paired differences to the unguided set and to real-only training."""
+    tables = [_difference_table(model, summaries) for model in _models(summaries)]
+    return [table for table in tables if table.rows]
+
+
+def stars(summaries: Sequence[Summary]) -> set[tuple[str, float | None, str, str, str]]:
+    """(protocol, ratio, model, metric, generator) of every number that earns a mark."""
+    blocks: dict[tuple[str, float | None, str, str], list[Summary]] = {}
+    for summary in summaries:
+        key = (summary.protocol, summary.ratio, summary.model, summary.metric)
+        blocks.setdefault(key, []).append(summary)
+    return {
+        (*key, best.generator)
+        for key, block in blocks.items()
+        if (best := _clear_best(key[-1], block)) is not None
+    }
+
+
+def _clear_best(metric: str, block: Sequence[Summary]) -> Summary | None:
+    better = min if metric in LOWER_IS_BETTER else max
+    best = better(block, key=lambda summary: summary.mean)
+    if best.generator == UNGUIDED:
+        references = [s.vs_unguided for s in block if s is not best]
+    else:
+        references = [best.vs_unguided]
+    clear = [d is not None and d.excludes_zero for d in references]
+    return best if clear and all(clear) else None
+
+
+def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
+    marked = stars(summaries)
+    cells: dict[tuple[str, float | None, str], dict[str, str]] = {}
+    for s in summaries:
+        if s.model == model:
+            star = (s.protocol, s.ratio, model, s.metric, s.generator) in marked
+            row = cells.setdefault((s.protocol, s.ratio, s.generator), {})
+            row[s.metric] = _score_text(s) + ("*" if star else "")
+    columns = ["trained on", "set", *(TITLES[metric] for metric in METRICS)]
+    rows = _blocks({key: [values[m] for m in METRICS] for key, values in cells.items()})
+    return Table(f"Scores, downstream model {model}", columns, rows)
+
+
+def _difference_table(model: str, summaries: Sequence[Summary]) -> Table:
+    rows: list[list[str]] = []
+    for metric in WITH_INTERVAL:
+        chosen = [s for s in summaries if s.model == model and s.metric == metric]
+        compared = {
+            (s.protocol, s.ratio, s.generator): [
+                TITLES[metric],
+                _difference_text(s.vs_unguided),
+                _difference_text(s.vs_real),
+            ]
+            for s in chosen
+            if s.generator != REAL and s.protocol != "TRTS"
+        }
+        rows += _blocks(compared)
+    columns = ["trained on", "set", "metric", f"minus {UNGUIDED}", "minus real only"]
+    return Table(f"Paired differences, downstream model {model}", columns, rows)
+
+
+def _blocks(cells: dict[tuple[str, float | None, str], list[str]]) -> list[list[str]]:
+    """Rows with the protocol named once per block, and a rule after each protocol."""
+    rows: list[list[str]] = []
+    before: tuple[str, float | None] | None = None
+    for (protocol, ratio, generator), values in cells.items():
+        if before is not None and before[0] != protocol:
+            rows.append([])
+        name = TRAINED_ON[protocol].format(ratio=ratio or 0.0)
+        rows.append([name if (protocol, ratio) != before else "", generator, *values])
+        before = (protocol, ratio)
+    return [*rows, []] if rows else rows
+
+
+def _score_text(summary: Summary) -> str:
+    text = f"{summary.mean:.3f}"
+    if summary.metric in WITH_INTERVAL:
+        text += f" [{summary.low:.3f}, {summary.high:.3f}]"
+    return text
+
+
+def _difference_text(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    d = difference
+    return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}] p={d.p:.3f}"
+
+
+def _models(summaries: Sequence[Summary]) -> list[str]:
+    return list(dict.fromkeys(summary.model for summary in summaries))

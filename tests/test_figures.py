@@ -1,0 +1,91 @@
+"""What the figures show: every set, told apart, with its numbers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import auc, average_precision_score, roc_auc_score
+from test_statistics import make_results
+
+from scripts.curves import GRID, average_curves, curve_figure
+from scripts.figure_set import file_name, write_figures
+from scripts.figures import Styles, difference_figure, tsrtr_figure, tstr_figure
+from scripts.scores import Predictions
+from scripts.statistics import summarise
+
+STYLES = Styles(["unguided", "influence"])
+
+
+@pytest.fixture(scope="module")
+def results():
+    return make_results()
+
+
+@pytest.fixture(scope="module")
+def summaries(results):
+    return summarise(results, np.arange(200), resamples=100, confidence=0.95)
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
+    figure = tsrtr_figure(summaries, "rnn", STYLES)
+    assert legend_of(figure) == ["real only", "unguided", "influence"]
+    values = {(s.protocol, s.generator, s.metric): s.mean for s in summaries}
+    for axes, metric in zip(figure.axes, ("auroc", "auprc"), strict=True):
+        line = next(line for line in axes.lines if line.get_label() == "influence")
+        assert line.get_xdata().tolist() == [0.0, 0.5]
+        expected = [values["TRTR", "real", metric], values["TSRTR", "influence", metric]]
+        assert line.get_ydata().tolist() == expected
+
+
+def test_tstr_bars_end_at_the_scores(summaries):
+    figure = tstr_figure(summaries, "rnn", STYLES)
+    axes = figure.axes[0]
+    ends = [bar.get_x() + bar.get_width() for bar in axes.patches]
+    rows = [s for s in summaries if s.metric == "auroc" and s.protocol in ("TRTR", "TSTR")]
+    assert ends == pytest.approx([row.mean for row in rows])
+    assert [label.get_text() for label in axes.get_yticklabels()][0] == "real only"
+
+
+def test_differences_are_to_unguided_or_else_to_real(summaries):
+    figure = difference_figure(summaries, "rnn", STYLES)
+    assert "unguided set" in figure.get_suptitle()
+    assert legend_of(figure) == ["influence"]
+    alone = [
+        dataclasses.replace(s, vs_unguided=None) for s in summaries if s.generator != "unguided"
+    ]
+    figure = difference_figure(alone, "rnn", STYLES)
+    assert "real-only" in figure.get_suptitle()
+
+
+def test_every_set_is_told_apart_without_colour(results):
+    names = ["unguided", "a", "b", "c"]
+    styles = Styles(names)
+    assert len({styles.line(name)["marker"] for name in names}) == 4
+    assert len({styles.colour(name) for name in names}) == 4
+    assert legend_of(curve_figure(results, "rnn", STYLES)) == [
+        "real only",
+        "unguided",
+        "influence",
+        "chance",
+    ]
+
+
+def test_averaged_curves_enclose_the_scores():
+    rng = np.random.default_rng(0)
+    y = (rng.random(2000) < 0.2).astype(np.int64)
+    p = 1 / (1 + np.exp(-(rng.normal(size=2000) + 1.5 * y)))
+    one = Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+    rate, precision = average_curves([one, one])
+    assert auc(GRID, rate) == pytest.approx(roc_auc_score(y, p), abs=0.005)
+    assert precision[1:].mean() == pytest.approx(average_precision_score(y, p), abs=0.01)
+
+
+def test_figures_are_written_for_the_protocols_that_were_run(results, tmp_path):
+    baseline = {c: r for c, r in results.items() if c.protocol == "TRTR"}
+    rows = summarise(baseline, np.arange(200), resamples=100, confidence=0.95)
+    assert [path.name for path in write_figures(tmp_path, baseline, rows)] == ["roc_pr_rnn.png"]
+    assert file_name("my.package:Net v2") == "my.package_Net_v2"
