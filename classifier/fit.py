@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
@@ -157,6 +158,8 @@ def _run(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        # One process on one device, also inside a SLURM job that was given several tasks.
+        plugins=LightningEnvironment(),
     )
     batches = TensorBatches(train, recipe.batch_size, torch.Generator().manual_seed(seed))
     with _interruptible():
