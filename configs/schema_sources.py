@@ -101,7 +101,7 @@ class TableConfig:
     labels: str | None = None  # the same formats: id,label[,subject]; None: columns of `series`
     layout: str = choice("long", "wide", "meds")
     id: str = "id"  # column that names a series
-    time: str = "time"  # minutes from the window's start, or a time stamp (then from the first row)
+    time: str = "time"  # minutes from the window's start, or a time stamp (then from the first value)
     variable: str = "variable"  # long only
     value: str = "value"  # long only
     label: str = "label"

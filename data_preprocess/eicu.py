@@ -124,7 +124,7 @@ def _load_stays(engine: Engine, request: Request) -> tuple[list[FlowStep], bool]
             row_number() OVER (PARTITION BY uniquepid ORDER BY hospitaldischargeyear::INTEGER,
                 patienthealthsystemstayid::BIGINT, unitvisitnumber::INTEGER, id) AS visit
         FROM (SELECT {cells} FROM {patient.scan})""",
-        source=patient,
+        source=patient.path,
     )
     stays.require_unique(engine, "stays", "id", str(patient.path))
     total = engine.number("SELECT count(*) FROM stays")
@@ -162,7 +162,7 @@ def _stage(
               FROM {table.scan})
         SEMI JOIN stays USING (id) WHERE {"true" if keep_times else inside}""",
         desc=f"read {table.path.name}",
-        source=table,
+        source=table.path,
     )
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from tqdm import tqdm
 
 from configs.errors import ConfigError, DataError, UserError
-from data_preprocess.tables import RawTable
 
 _LOG = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
@@ -31,13 +30,13 @@ class Engine:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def run(self, sql: str, *, desc: str = "", source: RawTable | None = None) -> None:
+    def run(self, sql: str, *, desc: str = "", source: Path | None = None) -> None:
         """Runs one statement.
 
         Args:
             desc: shown on a progress bar (percent of the bytes of the scanned file); no bar if
                 empty.
-            source: the raw table the statement reads; errors name its file.
+            source: the file that the statement reads; errors name it.
 
         Raises:
             DataError: the file is cut off, malformed or holds a value that cannot be cast.
@@ -130,9 +129,9 @@ def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
             connection.close()
 
 
-def _explained(error: duckdb.Error, source: RawTable | None) -> Exception:
+def _explained(error: duckdb.Error, source: Path | None) -> Exception:
     text = str(error)
-    where = f"{source.path}: " if source else ""
+    where = f"{source}: " if source else ""
     if isinstance(error, duckdb.OutOfMemoryException):
         return UserError(f"{where}{_first_line(error)}; give more with memory_limit=4GB")
     if source is None:

@@ -143,7 +143,7 @@ def _load_stays(engine: Engine, release: Release, request: Request) -> tuple[lis
     def table(name: str, columns: Sequence[str]) -> RawTable:
         found = find_table(request.folder, name, columns, subfolders=release.subfolders)
         picked = ", ".join(columns)
-        engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {found.scan}", source=found)
+        engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {found.scan}", source=found.path)
         return found
 
     stay_id = release.stay_id
@@ -167,7 +167,7 @@ def _load_stays(engine: Engine, release: Release, request: Request) -> tuple[lis
             a.hospital_expire_flag::INTEGER AS died,
             row_number() OVER (PARTITION BY subject ORDER BY intime, id) AS visit
         FROM icustays i JOIN patients p USING (subject_id) JOIN admissions a USING (hadm_id)""",
-        source=icustays,
+        source=icustays.path,
     )
     total = engine.number("SELECT count(*) FROM stays")
     flow: list[FlowStep] = [FlowStep(f"ICU stays of {icustays.path.name}", 0, total)]
@@ -210,7 +210,7 @@ def _read_chart(
             LEFT JOIN cohort ON e.id = cohort.id)
         WHERE id IS NULL OR (stay IS NOT NULL AND (second IS NULL OR ({inside})))""",
         desc=f"read {table.path.name}",
-        source=table,
+        source=table.path,
     )
 
 

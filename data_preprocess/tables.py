@@ -72,6 +72,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """`name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def _locate(folder: Path, name: str, subfolders: Sequence[str]) -> Path:
     places = [folder / sub for sub in subfolders if (folder / sub).is_dir()]
     for suffix in (".csv.gz", ".csv"):
