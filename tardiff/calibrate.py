@@ -32,14 +32,15 @@ class Calibration:
         multiplier: what the sampler uses.
         scale: natural standard deviation s_y of the score.
         natural_mean: mean score of the unguided pilot.
-        requested, realised: shift of the mean score in units of s_y.
+        requested, realised: shift of the mean score in units of s_y; None where none was asked
+            for or the pilot did not measure it.
     """
 
     multiplier: float
     scale: float
     natural_mean: float
-    requested: float
-    realised: float
+    requested: float | None
+    realised: float | None
 
 
 def natural_scale(scores: Tensor) -> float:
@@ -64,8 +65,8 @@ def fixed(scores: Tensor, multiplier: float) -> Calibration:
         multiplier=multiplier,
         scale=natural_scale(scores),
         natural_mean=winsorised_mean(scores),
-        requested=multiplier,
-        realised=float("nan"),
+        requested=None,
+        realised=None,
     )
 
 

@@ -1,32 +1,31 @@
 """Stage 3 entry: influence-guided generation, with its unguided counterpart from the same noise."""
 
 import logging
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from classifier.checkpoint import load_classifier
-from classifier.losses import per_sample_loss
 from configs import to_plain
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
-from data_preprocess.build import load_splits
-from data_preprocess.splits import Splits
 from tardiff.calibrate import Calibration, as_tensors, calibrate, fixed
-from tardiff.checkpoint import DiffusionModel, load_model, require_match
-from tardiff.denoiser import NetworkDenoiser
-from tardiff.direction import ClassifierDirection, Direction
-from tardiff.guide import InfluenceSettings, LabelledSeries, build_influence, guide_vector
+from tardiff.direction import Direction
+from tardiff.guide import InfluenceSettings
 from tardiff.guided import GuidedDenoiser, active_levels
+from tardiff.inputs import (
+    Parts,
+    configured_process,
+    guidance_direction,
+    influence_direction,
+    load_parts,
+    task_classifier,
+)
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
-from tardiff.requested import pilot_numbers, requested_labels, strengths
+from tardiff.requested import pilot_numbers, strengths
 from tardiff.reverse import ReverseProcess
-from tardiff.schedule import log_snr_grid
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -34,89 +33,16 @@ log = logging.getLogger(__name__)
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What every way of generating needs."""
-
-    config: ExperimentConfig
-    splits: Splits
-    model: DiffusionModel
-    device: torch.device
-    y: Tensor
-
-    @property
-    def denoiser(self) -> NetworkDenoiser:
-        """The unguided denoiser, classifier-free guidance included."""
-        return NetworkDenoiser(
-            self.model.network,
-            prediction=self.model.prediction,
-            cfg_scale=self.config.sampler.cfg_scale,
-        )
-
-    def process(self, levels: Tensor, sampler: str) -> ReverseProcess:
-        """The reverse process over `levels`."""
-        settings = self.config.sampler
-        return ReverseProcess(
-            sampler=sampler,
-            levels=levels,
-            shape=(len(self.model.feature_names), self.model.length),
-            seed=self.config.generation.seed,
-            batch_size=settings.batch_size,
-            device=self.device,
-            eta=settings.eta,
-            sde=settings.sde,
-        )
-
-
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
-    parts = _load(config)
+    parts = load_parts(config)
     if config.compat == "paper":
         _generate_paper(parts)
     elif config.guidance.kind == "none":
-        process = _configured_process(parts)
+        process = configured_process(parts)
         _write(parts, "unguided", _sample(parts, process, "unguided"), None)
     else:
         _generate_guided(parts)
-
-
-def _load(config: ExperimentConfig) -> Parts:
-    splits = load_splits(config.data)
-    model = load_model(
-        run_dir(config) / "diffusion" / "model.pt", f"bash train.sh <config of {config.experiment}>"
-    )
-    expected = {
-        "feature_names": splits.train.feature_names,
-        "label_names": splits.train.label_names,
-        "length": splits.train.length,
-        "normaliser": splits.normaliser.fingerprint(),
-        "data_fingerprint": splits.fingerprint,
-    }
-    require_match("diffusion model", model, expected, "Train it again: bash train.sh")
-    device = pick_device(config.accelerator)
-    model.network.to(device)
-    generation = config.generation
-    y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
-    return Parts(config, splits, model, device, y)
-
-
-def pick_device(accelerator: str) -> torch.device:
-    """The torch device for Lightning's accelerator name."""
-    if accelerator in ("auto", "gpu"):
-        found = (
-            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        )
-        return found or torch.device("cpu")
-    return torch.device(accelerator)
-
-
-def _configured_process(parts: Parts) -> ReverseProcess:
-    settings = parts.config.sampler
-    if settings.name == "ddpm" and parts.model.level_table is not None:
-        levels = torch.tensor(parts.model.level_table, dtype=torch.float64).flip(0)
-    else:
-        levels = log_snr_grid(settings.num_steps, settings.log_snr_min, settings.log_snr_max)
-    return parts.process(levels, settings.name)
 
 
 def _sample(parts: Parts, process: ReverseProcess, title: str, **changes: Any) -> Tensor:
@@ -127,71 +53,27 @@ def _sample(parts: Parts, process: ReverseProcess, title: str, **changes: Any) -
 def _generate_guided(parts: Parts) -> None:
     config = parts.config
     name = config.generation.name or NAMES[config.guidance.kind]
-    process = _configured_process(parts)
-    direction, facts = _direction(parts)
+    process = configured_process(parts)
+    direction, facts = guidance_direction(parts)
     calibrations = _calibrate(parts, process, direction)
     guided = _guided_denoiser(parts, process, direction, calibrations)
     unguided_x = _sample(parts, process, "unguided")
     guided_x = _sample(parts, process, name, denoiser=guided)
+    score = "influence" if config.guidance.kind == "influence" else "log p(label)"
     outcome = summarise(
-        direction, unguided_x, guided_x, parts.y, calibrations, guided.stats, parts.device, facts
+        direction,
+        unguided_x,
+        guided_x,
+        parts.y,
+        calibrations,
+        guided.stats,
+        parts.device,
+        facts,
+        score,
     )
     if config.generation.unguided_too:
         _write(parts, "unguided", unguided_x, None)
     _write(parts, name, guided_x, outcome)
-
-
-def _direction(parts: Parts) -> tuple[Direction, dict[str, Any]]:
-    config = parts.config
-    classifier = _classifier(parts)
-    if config.guidance.kind == "classifier":
-        return ClassifierDirection(classifier.to(parts.device), per_sample_loss), {}
-    influence = config.influence
-    settings = InfluenceSettings(
-        guidance_loss=influence.guidance_loss,
-        classes=influence.classes,
-        preconditioner=influence.preconditioner,
-        damping=influence.damping,
-        cg_iterations=influence.cg_iterations,
-        preconditioner_rows=influence.preconditioner_rows,
-    )
-    return _influence(parts, classifier, settings)
-
-
-def _influence(
-    parts: Parts, classifier: nn.Module, settings: InfluenceSettings
-) -> tuple[Direction, dict[str, Any]]:
-    config, splits = parts.config, parts.splits
-    vector, facts = guide_vector(
-        classifier,
-        _labelled(splits, "val_guide"),
-        _labelled(splits, "train"),
-        settings,
-        num_classes=splits.train.num_classes,
-        seed=config.seed,
-        cache=run_dir(config) / "influence",
-    )
-    direction = build_influence(
-        classifier,
-        vector,
-        per_sample_loss,
-        method=config.influence.gradient,
-        objective=config.influence.objective,
-        fd_step=config.influence.fd_step,
-        device=parts.device,
-    )
-    return direction, facts
-
-
-def _classifier(parts: Parts) -> nn.Module:
-    path = Path(parts.config.classifier.checkpoint_dir) / "best.ckpt"
-    return load_classifier(path, parts.splits).model
-
-
-def _labelled(splits: Splits, name: str) -> LabelledSeries:
-    dataset = getattr(splits, name)
-    x = splits.normaliser.to_model(dataset.values)
-    return LabelledSeries(x, torch.from_numpy(dataset.labels))
 
 
 def _calibrate(parts: Parts, process: ReverseProcess, direction: Direction) -> list[Calibration]:
@@ -249,7 +131,7 @@ def _generate_paper(parts: Parts) -> None:
         cg_iterations=config.influence.cg_iterations,
         preconditioner_rows=config.influence.preconditioner_rows,
     )
-    direction, facts = _influence(parts, _classifier(parts), settings)
+    direction, facts = influence_direction(parts, task_classifier(parts), settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
     unguided_x = _sample(parts, process, "paper, w = 0")
@@ -259,7 +141,15 @@ def _generate_paper(parts: Parts) -> None:
         for k, rows in ((k, unguided_x[parts.y == k]) for k in parts.y.unique().tolist())
     ]
     outcome = summarise(
-        direction, unguided_x, guided_x, parts.y, natural, shift.stats, parts.device, facts
+        direction,
+        unguided_x,
+        guided_x,
+        parts.y,
+        natural,
+        shift.stats,
+        parts.device,
+        facts,
+        "influence",
     )
     name = config.generation.name or "paper"
     if config.generation.unguided_too:

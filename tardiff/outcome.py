@@ -21,7 +21,8 @@ class GuidanceOutcome:
     """Per class: how the mean score moved; over the run: how large the push was.
 
     Attributes:
-        requested: asked shift, natural standard deviations.
+        score: what guidance climbed, "influence" or "log p(label)".
+        requested: asked shift, natural standard deviations; None if only a multiplier was given.
         realised: shift of the (winsorised) mean score of the whole set, same unit.
         mean_score, mean_score_unguided: means over the whole set, score's own unit.
         multiplier, scale: what the sampler used.
@@ -31,7 +32,8 @@ class GuidanceOutcome:
         facts: of the guidance gradient (loss, rows, norms, residual).
     """
 
-    requested: list[float]
+    score: str
+    requested: list[float | None]
     realised: list[float]
     mean_score: list[float]
     mean_score_unguided: list[float]
@@ -45,14 +47,14 @@ class GuidanceOutcome:
     def line(self, label_names: tuple[str, ...]) -> str:
         """One line for the terminal; says so if guidance moved nothing."""
         shifts = ", ".join(
-            f"{name} {got:+.2f} (asked {asked:+.2f})"
+            f"{name} {got:+.2f}" + ("" if asked is None else f" (asked {asked:+.2f})")
             for name, got, asked in zip(label_names, self.realised, self.requested, strict=True)
         )
         dead = all(abs(shift) < DEAD for shift in self.realised)
-        asked = any(abs(shift) >= DEAD for shift in self.requested)
+        asked = any(shift is None or abs(shift) >= DEAD for shift in self.requested)
         warning = "; GUIDANCE HAD NO EFFECT" if dead and asked else ""
         return (
-            f"guidance: mean influence moved by {shifts} natural s.d.; rms of the shift "
+            f"guidance: mean {self.score} moved by {shifts} natural s.d.; rms of the shift "
             f"{100 * self.relative_to_step:.1f} % of the denoiser's step, "
             f"{100 * self.clipped:.1f} % of the steps clipped by the trust region{warning}"
         )
@@ -71,6 +73,7 @@ def summarise(
     stats: GuidanceStats,
     device: torch.device,
     facts: dict[str, Any],
+    score: str,
 ) -> GuidanceOutcome:
     """Scores both sets and compares them class by class."""
     before = score_all(direction, unguided, y, device)
@@ -78,6 +81,7 @@ def summarise(
     means = [(_mean(before[y == k]), _mean(after[y == k])) for k in range(len(calibrations))]
     scales = [calibration.scale for calibration in calibrations]
     return GuidanceOutcome(
+        score=score,
         requested=[calibration.requested for calibration in calibrations],
         realised=[(new - old) / s for (old, new), s in zip(means, scales, strict=True)],
         mean_score=[new for _, new in means],

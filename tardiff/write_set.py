@@ -101,7 +101,10 @@ def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
         outcome.scale,
         strict=True,
     )
-    table = [f"| {n} | {a:+.2f} | {r:+.2f} | {m:.3g} | {s:.3g} |" for n, a, r, m, s in rows]
+    table = [
+        f"| {n} | {'-' if a is None else format(a, '+.2f')} | {r:+.2f} | {m:.3g} | {s:.3g} |"
+        for n, a, r, m, s in rows
+    ]
     return [
         "## Guidance",
         "",

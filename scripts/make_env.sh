@@ -1,0 +1,41 @@
+# Sourced by quickstart.sh and test.sh, from the repository root: makes .venv and installs the
+# project into it unless an environment with the packages is active already.
+# usage: source scripts/make_env.sh [extras]   e.g. "[test]"
+
+EXTRAS=${1:-}
+
+installed() {
+    # The marker holds the hash of what was installed: a changed pyproject installs again.
+    [ -f .venv/.installed"$EXTRAS" ] && [ "$(cat .venv/.installed"$EXTRAS")" = "$(wanted)" ]
+}
+
+wanted() { cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1; }
+
+find_python() {
+    for candidate in python3 python python3.13 python3.12 python3.11 python3.10; do
+        if command -v "$candidate" >/dev/null 2>&1 &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: Python >= 3.10 is needed, none was found on the path" >&2
+    return 1
+}
+
+if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] &&
+    python -c 'import configs, pytorch_lightning, duckdb' >/dev/null 2>&1 &&
+    { [ -z "$EXTRAS" ] || python -c 'import pytest, hypothesis, jaxtyping, beartype' >/dev/null 2>&1; }; then
+    PYTHON=python
+else
+    if ! installed; then
+        base=$(find_python)
+        echo "making .venv with $($base --version) (a few minutes, about 1.5 GB) ..."
+        [ -x .venv/bin/python ] || "$base" -m venv .venv
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+            -c constraints.txt -e ".$EXTRAS"
+        wanted >.venv/.installed"$EXTRAS"
+    fi
+    PYTHON=.venv/bin/python
+fi
+export PYTHON
