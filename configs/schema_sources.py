@@ -101,7 +101,9 @@ class TableConfig:
     labels: str | None = None  # the same formats: id,label[,subject]; None: columns of `series`
     layout: str = choice("long", "wide", "meds")
     id: str = "id"  # column that names a series
-    time: str = "time"  # minutes from the window's start, or a time stamp (then from the first value)
+    time: str = (
+        "time"  # minutes from the window's start, or a time stamp (then from the first value)
+    )
     variable: str = "variable"  # long only
     value: str = "value"  # long only
     label: str = "label"
@@ -125,4 +127,3 @@ class PtbConfig:
     """The PTB Diagnostic ECG Database as PhysioNet ships it (data_preprocess/ptb.py)."""
 
     folder: str | None = None  # holds patientXXX/*.hea and *.dat
-    rate: float = number(250.0, low=50.0, high=1000.0)  # samples per second after resampling
