@@ -5,7 +5,6 @@ random state alone, and gives the same weights for the same seed on the same mac
 count.
 """
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -168,17 +167,11 @@ def _run(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the program the ordinary way.
-
-    Lightning turns it into SystemExit and leaves SIGINT ignored, so that a caller could neither
-    clean up on KeyboardInterrupt nor be interrupted again.
-    """
-    handler = signal.getsignal(signal.SIGINT)
+    """Ctrl-C reaches the caller as KeyboardInterrupt; Lightning would make it SystemExit(1)."""
     try:
         yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from None
         raise
 

@@ -113,6 +113,35 @@ def test_auroc_is_chosen_over_accuracy():
     assert fitted.best_epoch == 0
 
 
+def test_the_earliest_of_equal_epochs_is_kept():
+    x, y = torch.zeros(2, 1, 2), torch.tensor([0, 1])
+    x[:, 0, 0] = torch.arange(2)
+    build, recipe = partial(Scripted, [[0.0, 1.0], [0.0, 2.0]]), FitRecipe(max_epochs=2)
+    assert fit_classifier((x, y), (x, y), build=build, recipe=recipe, seed=0).best_epoch == 0
+
+
+def test_training_batches_are_shuffled_by_the_seed():
+    class Recorder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(2, 1)
+            self.seen = []
+
+        def forward(self, x):
+            if self.training:
+                self.seen += x[:, 0, 0].tolist()
+            return self.head(x[:, 0])
+
+    x, y = torch.zeros(12, 1, 2), torch.arange(12) % 2
+    x[:, 0, 0] = torch.arange(12)
+    fit = partial(fit_classifier, (x, y), (x, y), build=Recorder)
+    recipe = FitRecipe(batch_size=4, max_epochs=2)
+    first, again, other = (fit(recipe=recipe, seed=seed).model.seen for seed in (0, 0, 1))
+    assert first == again != other
+    assert sorted(first[:12]) == sorted(first[12:]) == list(range(12))
+    assert first[:12] != first[12:] and first[:12] != list(range(12))
+
+
 def test_balanced_weights_by_hand():
     y = torch.tensor([0] * 6 + [1] * 2)
     torch.testing.assert_close(class_weights(y, "balanced"), torch.tensor([8 / 12, 8 / 4]))
@@ -245,7 +274,9 @@ def test_unknown_choices_are_refused():
 def test_batches_cover_each_series_once_in_a_new_order_every_pass():
     x, y = torch.arange(10.0)[:, None, None], torch.arange(10)
     batches = TensorBatches((x, y), 4, torch.Generator().manual_seed(0))
+    state = torch.get_rng_state()
     passes = [torch.cat([labels for _, labels in batches]) for _ in range(2)]
+    assert torch.equal(torch.get_rng_state(), state)
     assert len(batches) == 3
     assert all(sorted(order.tolist()) == list(range(10)) for order in passes)
     assert not torch.equal(*passes)

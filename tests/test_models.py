@@ -82,6 +82,7 @@ def test_import_path_is_the_same_as_the_short_name():
 
 
 OWN = """
+import torch
 from torch import nn
 class Linear(nn.Module):
     def __init__(self, in_channels, length, num_outputs, *, scale=1.0):
@@ -102,6 +103,13 @@ class Normed(Linear):
 class Centred(Linear):
     def forward(self, x):
         return super().forward(x - x.mean(0))
+class Counting(Linear):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.register_buffer("calls", torch.tensor(0))
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
 class Dropping(Linear):
     def __init__(self, in_channels, length, num_outputs):
         super().__init__(in_channels, length, num_outputs)
@@ -157,6 +165,10 @@ def test_probing_leaves_no_trace():
     assert probed.training
     for ours, theirs in zip(probed.parameters(), plain.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_probing_restores_buffers(own_module):
+    assert build_model(f"{own_module}:Counting", {}, **SHAPE).calls == 0
 
 
 def _normaliser(kind: str) -> Normaliser:
