@@ -16,6 +16,24 @@ LICENCES = {
         "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and Goldberger "
         "et al., Circulation 2000;101(23):e215-e220."
     ),
+    "mimic3": (
+        "MIMIC-III: the full release is under the PhysioNet Credentialed Health Data License, and "
+        "what is made from it may not be shared outside it; the demo is under the Open Database "
+        "License. Cite Johnson et al., Scientific Data 2016;3:160035, and Goldberger et al., "
+        "Circulation 2000;101(23):e215-e220."
+    ),
+    "mimic4": (
+        "MIMIC-IV: the full release is under the PhysioNet Credentialed Health Data License, and "
+        "what is made from it may not be shared outside it. Cite Johnson et al., Scientific Data "
+        "2023;10:1, and Goldberger et al., Circulation 2000;101(23):e215-e220."
+    ),
+    "eicu": (
+        "eICU Collaborative Research Database: the full release is under the PhysioNet "
+        "Credentialed Health Data License, and what is made from it may not be shared outside it; "
+        "the demo is under the Open Database License. Cite Pollard et al., Scientific Data "
+        "2018;5:180178, and Goldberger et al., Circulation 2000;101(23):e215-e220."
+    ),
+    "table": "Your own table; its licence and data use agreement apply to everything made here.",
     "files": "Your own files; their licence and data use agreement apply to everything made here.",
 }
 _COHORTS = {
