@@ -35,7 +35,12 @@ def main(config: ExperimentConfig) -> None:
     folder = run_dir(config)
     sets = {}
     if set(config.evaluation.protocols) != {"TRTR"}:
-        sets = find_sets(config.evaluation.synthetic, folder / "synthetic", splits)
+        sets = find_sets(
+            config.evaluation.synthetic,
+            folder / "synthetic",
+            splits,
+            step_minutes=config.data.step_minutes,
+        )
     data = evaluation_data(splits, sets)
     results = _fit_all(config, data, folder / "evaluation" / "cells")
     summaries = summarise(

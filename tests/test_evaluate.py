@@ -144,8 +144,11 @@ def test_unguided_is_judged_whatever_was_asked_for(experiment):
     own = folder / "runs/tiny/synthetic"
     outside = folder / "timegan.npz"
     save_dataset(outside, as_synthetic(splits.train, seed=5))
-    assert list(find_sets([str(outside)], own, splits)) == ["unguided", "timegan"]
-    assert list(find_sets(None, own, splits)) == ["unguided", "influence"]
+    assert list(find_sets([str(outside)], own, splits, step_minutes=60.0)) == [
+        "unguided",
+        "timegan",
+    ]
+    assert list(find_sets(None, own, splits, step_minutes=60.0)) == ["unguided", "influence"]
 
 
 def test_sets_that_do_not_fit_are_refused(experiment):
@@ -156,7 +159,7 @@ def test_sets_that_do_not_fit_are_refused(experiment):
     def refused(dataset, error, match, facts=None):
         save_dataset(bad, dataset, facts)
         with pytest.raises(error, match=match):
-            find_sets([str(bad)], own, splits)
+            find_sets([str(bad)], own, splits, step_minutes=60.0)
 
     channels = ("a", *fake.feature_names[1:])
     refused(
@@ -172,7 +175,7 @@ def test_sets_that_do_not_fit_are_refused(experiment):
     one_class = fake.take(np.flatnonzero(fake.labels == 0))
     refused(one_class, DataError, "no stay of class")
     with pytest.raises(MissingInputError, match="absent.npz does not exist"):
-        find_sets([str(folder / "absent.npz")], own, splits)
+        find_sets([str(folder / "absent.npz")], own, splits, step_minutes=60.0)
 
 
 def test_names_must_tell_sets_apart(experiment):
@@ -181,10 +184,10 @@ def test_names_must_tell_sets_apart(experiment):
     other = folder / "elsewhere/influence.npz"
     save_dataset(other, as_synthetic(splits.train))
     with pytest.raises(ConfigError, match="influence names more than one file"):
-        find_sets([str(other), str(own / "influence.npz")], own, splits)
+        find_sets([str(other), str(own / "influence.npz")], own, splits, step_minutes=60.0)
     save_dataset(folder / "real.npz", as_synthetic(splits.train))
     with pytest.raises(ConfigError, match="may not be called 'real'"):
-        find_sets([str(folder / "real.npz")], own, splits)
+        find_sets([str(folder / "real.npz")], own, splits, step_minutes=60.0)
 
 
 def test_an_unknown_downstream_model_is_refused_before_any_fit(experiment):
