@@ -18,6 +18,7 @@ from configs.schema import ExperimentConfig
 from data_preprocess import build
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.engine import open_engine
+from data_preprocess.stays import is_measured
 from data_preprocess.table_series import Names, arrange, grid_values, open_view, read_outcomes
 
 _MEDS = {"id": "subject_id", "time": "time", "variable": "code", "value": "numeric_value"}
@@ -68,9 +69,8 @@ def read_table(
         found, subjects, label_names = read_outcomes(engine, names, outcome_file)
         variables = arrange(engine, names, layout, columns, Path(series), channels)
         values, outside = grid_values(engine, len(found), variables, num_steps, step_minutes)
-    flow = [FlowStep(f"series with a label in {outcome_file.name}", 0, len(found))]
-    kept = np.array([not np.isnan(row).all() for row in values], bool)
-    flow.append(FlowStep("no value in the window", int((~kept).sum()), int(kept.sum())))
+    start = FlowStep(f"series with a label in {outcome_file.name}", 0, len(found))
+    kept = is_measured(values)
     if not kept.any():
         raise DataError(
             f"{series}: no value of {', '.join(variables)} lies in the window of {window_hours:g} h"
@@ -83,7 +83,7 @@ def read_table(
         label_names=label_names,
         static=np.zeros((int(kept.sum()), 0), np.float32),
         static_names=(),
-        flow=tuple(flow),
+        flow=(start, FlowStep("no value in the window", int((~kept).sum()), int(kept.sum()))),
         notes=(f"values outside the window, not used: {outside:,}",),
     )
     return cohort, None
