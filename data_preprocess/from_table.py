@@ -8,6 +8,7 @@ time, one column per variable) or MEDS events (subject_id, time, code, numeric_v
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,7 @@ def read_table(
         values, outside = grid_values(engine, len(found), variables, num_steps, step_minutes)
     start = FlowStep(f"series with a label in {outcome_file.name}", 0, len(found))
     kept = is_measured(values)
-    if not kept.any():
-        raise DataError(
-            f"{series}: no value of {', '.join(variables)} lies in the window of {window_hours:g} h"
-        )
+    _require_any(kept, series, variables, window_hours)
     cohort = Cohort(
         values=values[kept],
         labels=found[kept],
@@ -87,6 +85,15 @@ def read_table(
         notes=(f"values outside the window, not used: {outside:,}",),
     )
     return cohort, None
+
+
+def _require_any(
+    kept: np.ndarray, series: str, variables: Sequence[str], window_hours: float
+) -> None:
+    if not kept.any():
+        raise DataError(
+            f"{series}: no value of {', '.join(variables)} lies in the window of {window_hours:g} h"
+        )
 
 
 def _num_steps(window_hours: float, step_minutes: float) -> int:
