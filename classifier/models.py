@@ -19,6 +19,7 @@ from configs.errors import ConfigError
 SHORT_NAMES = {
     "rnn": "classifier.models:RNNClassifier",
     "conv": "classifier.models:ConvClassifier",
+    "timesnet": "classifier.timesnet:TimesNetClassifier",
 }
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
 POOLS = ("mean", "max", "last", "attention")
