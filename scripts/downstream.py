@@ -1,12 +1,13 @@
 """The downstream models that judge a synthetic set: how each is fitted and asked for probabilities.
 
-A name in `evaluation.models` is "rnn" for the task classifier of the experiment's own config, or
-any other classifier as `classifier.model` takes it ("conv", "package.module:Class"), trained by
-the same recipe with that class's default arguments.
+A name in `evaluation.models` is
+- "rnn": the task classifier of the experiment's own config, whatever its class;
+- "gbdt" or "rocket": a model on fixed features (scripts/feature_models.py);
+- any other classifier as `classifier.model` takes it ("conv", "timesnet", "package.module:Class"),
+  with that class's default arguments and the recipe of the config.
 """
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,7 @@ from torch import Tensor
 from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models import build_model
-
-Predictor = Callable[[np.ndarray], np.ndarray]
-LabelledArrays = tuple[np.ndarray, np.ndarray]
+from scripts.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +38,22 @@ class Downstream:
 
     def describe(self, name: str) -> dict[str, Any]:
         """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
+        if name in FITS:
+            return {"model": name, "settings": SETTINGS[name], **self._choices()}
         path, model_args = self._architecture(name)
         return {"model": path, "args": model_args, "recipe": dataclasses.asdict(self.recipe)}
 
     def check(self, names: list[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
-        for name in names:
+        for name in [name for name in names if name not in FITS]:
             self._build(name, in_channels, length)
 
     def fit(
         self, name: str, train: LabelledArrays, select: LabelledArrays, *, seed: int
     ) -> Predictor:
         """A model fitted on `train`, selected on `select`, as series -> class probabilities."""
+        if name in FITS:
+            return FITS[name](train, select, seed=seed, **self._choices())
         _, in_channels, length = train[0].shape
         fitted = fit_classifier(
             _tensors(train),
@@ -66,6 +69,12 @@ class Downstream:
             return class_probabilities(logits.double()).numpy()
 
         return predict
+
+    def _choices(self) -> dict[str, str]:
+        return {
+            "select_by": self.recipe.select_by,
+            "class_weight": self.recipe.class_weight,
+        }
 
     def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
         return (self.model, self.model_args) if name == "rnn" else (name, {})
