@@ -123,7 +123,7 @@ class Inception(nn.Module):
             F.pad(convolve.get_parameter("weight"), [reach - size] * 4)
             for size, convolve in enumerate(self.convolutions)
         ]
-        biases = [convolve.get_parameter("bias") for convolve in self.convolutions]
+        biases: list[Tensor] = [c.get_parameter("bias") for c in self.convolutions]
         weight, bias = torch.stack(kernels).mean(0), torch.stack(biases).mean(0)
         return F.conv2d(x, weight, bias, padding=reach)
 

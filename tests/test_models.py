@@ -137,7 +137,7 @@ def test_own_class_by_import_path(own_module, x):
     [
         ("nowhere.models:Net", {}, "cannot import nowhere.models"),
         ("own_classifiers:Missing", {}, "no nn.Module class 'Missing'; it has Linear, Flat"),
-        ("own_classifiers", {}, "expected rnn, conv or package.module:Class"),
+        ("own_classifiers", {}, "expected rnn, conv, timesnet or package.module:Class"),
         ("own_classifiers:Linear", {"depth": 3}, "accepts scale"),
         ("own_classifiers:Flat", {}, r"returned \(2,\), expected logits of shape \(2, 1\)"),
         ("own_classifiers:Normed", {}, "training mode.*replace BatchNorm"),
