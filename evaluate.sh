@@ -2,6 +2,8 @@
 # Stage 4: judges the synthetic sets of an experiment (or synthetic=path) on real test stays.
 # usage: bash evaluate.sh [config.yaml] [key=value ...]
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/env.sh
-exec "${PYTHON:-python}" -m scripts.evaluate "$@"
+resolve_config "$caller" "$@"
+exec "$PYTHON" -m scripts.evaluate ${ARGS[@]+"${ARGS[@]}"}

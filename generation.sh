@@ -2,6 +2,8 @@
 # Stage 3: generates a synthetic set, guided by influence unless told otherwise.
 # usage: bash generation.sh [config.yaml] [guidance=influence|classifier|none] [key=value ...]
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/env.sh
-exec "${PYTHON:-python}" -m tardiff.generate "$@"
+resolve_config "$caller" "$@"
+exec "$PYTHON" -m tardiff.generate ${ARGS[@]+"${ARGS[@]}"}

@@ -2,6 +2,8 @@
 # Stage 1: trains the diffusion model (and builds the data set of the config if it is not there).
 # usage: bash train.sh [config.yaml] [key=value ...]
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source scripts/env.sh
-exec "${PYTHON:-python}" -m tardiff.train "$@"
+resolve_config "$caller" "$@"
+exec "$PYTHON" -m tardiff.train ${ARGS[@]+"${ARGS[@]}"}
