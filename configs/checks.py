@@ -106,7 +106,7 @@ def _check_lists(config: ExperimentConfig) -> None:
         )
     if not evaluation.seeds:
         raise ConfigError("evaluation.seeds=[]: at least one seed is needed")
-    known = ("TRTR", "TSTR", "TRTS", "TSRTR")
+    known = ("TRTR", "TRTR-steps", "TSTR", "TRTS", "TSRTR")
     unknown = [name for name in evaluation.protocols if name not in known]
     if unknown:
         raise ConfigError(

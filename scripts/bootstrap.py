@@ -17,6 +17,7 @@ What no interval here covers is that another run of the same generator gives ano
 statement is about these sets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ class Difference:
         mean: of the seed-averaged scores.
         low, high, p: interval and two-sided p-value over test stays and seeds; over test stays
             alone if there is one seed.
+        p_holm: p-value corrected for the family of comparisons it belongs to, None outside one.
         stays_low, stays_high: interval over test stays alone, for these fitted models.
     """
 
@@ -45,6 +47,7 @@ class Difference:
     p: float
     stays_low: float
     stays_high: float
+    p_holm: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -123,6 +126,17 @@ def two_sided_p(draws: Float[np.ndarray, " resamples"]) -> float:
     """Twice the smaller share of draws on either side of 0, counting the observed sample once."""
     below, above = int((draws <= 0).sum()), int((draws >= 0).sum())
     return min(1.0, 2 * (1 + min(below, above)) / (1 + len(draws)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979): the chance of any false claim in the family stays below
+    a level if claims are made where the corrected value does."""
+    order = np.argsort(p_values, kind="stable")
+    factors = len(p_values) - np.arange(len(p_values))
+    stepped = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return corrected.tolist()
 
 
 def _shared_by_seeds(difference: np.ndarray) -> np.ndarray:

@@ -41,9 +41,15 @@ class Fitter(Protocol):
         ...
 
     def fit(
-        self, name: str, train: LabelledArrays, select: LabelledArrays, *, seed: int
+        self,
+        name: str,
+        train: LabelledArrays,
+        select: LabelledArrays,
+        *,
+        seed: int,
+        effort: float = 1.0,
     ) -> Predictor:
-        """A fitted model as series -> class probabilities."""
+        """A fitted model as series -> class probabilities; `effort` scales its epochs."""
         ...
 
 
@@ -101,6 +107,7 @@ def _fit_key(cell: Cell, data: EvaluationData, fitter: Fitter) -> str:
             "minority": data.minority,
             "model": fitter.describe(cell.model),
             "seed": cell.seed,
+            "effort": cell.effort,
         }
     )
 
@@ -117,7 +124,8 @@ def _run_fit(cells: list[Cell], data: EvaluationData, fitter: Fitter, cache: Pat
         with _one_thread():
             x, y = training_rows(first, data)
             select = (data.select.x, data.select.y)
-            predict = fitter.fit(first.model, (x, y), select, seed=first.seed)
+            effort = first.effort
+            predict = fitter.fit(first.model, (x, y), select, seed=first.seed, effort=effort)
             threshold = _threshold(predict(data.select.x), data)
             for cell in cells:
                 path = cell_path(cell, data, fitter, cache)

@@ -8,6 +8,7 @@ A name in `evaluation.models` is
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,9 +50,21 @@ class Downstream:
             self._build(name, in_channels, length)
 
     def fit(
-        self, name: str, train: LabelledArrays, select: LabelledArrays, *, seed: int
+        self,
+        name: str,
+        train: LabelledArrays,
+        select: LabelledArrays,
+        *,
+        seed: int,
+        effort: float = 1.0,
     ) -> Predictor:
-        """A model fitted on `train`, selected on `select`, as series -> class probabilities."""
+        """A model fitted on `train`, selected on `select`, as series -> class probabilities.
+
+        Args:
+            seed: of the fit.
+            effort: factor of the largest number of epochs and of the patience, rounded up; for
+                models that are trained by steps.
+        """
         if name in FITS:
             return FITS[name](train, select, seed=seed, **self._choices())
         _, in_channels, length = train[0].shape
@@ -59,7 +72,7 @@ class Downstream:
             _tensors(train),
             _tensors(select),
             build=lambda: self._build(name, in_channels, length),
-            recipe=self.recipe,
+            recipe=self._recipe(effort),
             seed=seed,
         )
 
@@ -69,6 +82,12 @@ class Downstream:
             return class_probabilities(logits.double()).numpy()
 
         return predict
+
+    def _recipe(self, effort: float) -> FitRecipe:
+        epochs, patience = self.recipe.max_epochs * effort, self.recipe.patience * effort
+        return dataclasses.replace(
+            self.recipe, max_epochs=math.ceil(epochs), patience=math.ceil(patience)
+        )
 
     def _choices(self) -> dict[str, str]:
         return {

@@ -15,11 +15,13 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from scripts.cells import run_cells
 from scripts.downstream import Downstream
+from scripts.feature_models import FITS
 from scripts.figure_set import write_figures
 from scripts.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
 from scripts.results import as_text, write_markdown, write_results, write_summary
 from scripts.scores import Predictions
 from scripts.statistics import UNGUIDED, Summary, summarise
+from scripts.subgroups import SubgroupScore, subgroup_scores
 from scripts.synthetic_sets import find_sets
 
 logger = logging.getLogger(__name__)
@@ -49,8 +51,14 @@ def main(config: ExperimentConfig) -> None:
         resamples=config.evaluation.bootstrap,
         confidence=config.evaluation.confidence,
     )
+    subgroups = subgroup_scores(
+        results,
+        splits.test,
+        resamples=config.evaluation.bootstrap,
+        confidence=config.evaluation.confidence,
+    )
     facts = _facts(config, splits, sets)
-    _show(folder / "evaluation", results, summaries, facts)
+    _show(folder / "evaluation", results, summaries, subgroups, facts)
     record_stage(config, "evaluation", facts)
 
 
@@ -95,6 +103,7 @@ def _fit_all(
         ratios=chosen.ratios,
         models=chosen.models,
         seeds=chosen.seeds,
+        without_steps=FITS,
     )
     require_enough(cells, data)
     fitter = downstream(config, data.num_classes)
@@ -144,12 +153,13 @@ def _show(
     folder: Path,
     results: Mapping[Cell, Predictions],
     summaries: Sequence[Summary],
+    subgroups: Sequence[SubgroupScore],
     facts: Mapping[str, Any],
 ) -> None:
     """Writes every file of `folder`, then prints the tables and where the files are."""
     write_results(folder / "results.csv", results)
-    write_summary(folder / "summary.json", summaries, facts)
-    write_markdown(folder / "summary.md", summaries, facts)
+    write_summary(folder / "summary.json", summaries, subgroups, facts)
+    write_markdown(folder / "summary.md", summaries, subgroups, facts)
     figures = write_figures(folder, results, summaries)
     logger.info("\n%s", as_text(summaries, facts))
     logger.info("\nresults  %s", folder / "results.csv")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from scripts.curves import curve_figure
+from scripts.curves import curve_figure, reliability_figure
 from scripts.figures import Styles, difference_figure, save, tsrtr_figure, tstr_figure
 from scripts.protocols import REAL, Cell
 from scripts.scores import Predictions
@@ -40,7 +40,10 @@ def _figures(
     styles: Styles,
 ) -> dict[str, Figure]:
     protocols = {summary.protocol for summary in summaries}
-    figures = {"roc_pr": curve_figure(results, model, styles)}
+    figures = {
+        "roc_pr": curve_figure(results, model, styles),
+        "calibration": reliability_figure(results, model, styles),
+    }
     if "TSRTR" in protocols:
         figures["tsrtr"] = tsrtr_figure(summaries, model, styles)
     if "TSTR" in protocols:

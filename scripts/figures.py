@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from configs.atomic import atomic_path
 from scripts.bootstrap import Difference
-from scripts.protocols import REAL
+from scripts.protocols import REAL, STEPS
 from scripts.statistics import UNGUIDED, Summary
 from scripts.table import TITLES, WITH_INTERVAL
 
@@ -65,6 +65,11 @@ def tsrtr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Fi
     def draw(axes: Axes, metric: str) -> None:
         real = _one(summaries, "TRTR", model, metric, REAL)
         axes.axhline(real.mean, color="black", linestyle=(0, (1, 1.5)), label="real only")
+        control = _pick(summaries, STEPS, model, metric)
+        if control:
+            ratios = [row.ratio or 0.0 for row in control]
+            means = [row.mean for row in control]
+            axes.plot(ratios, means, color="0.45", marker="x", label="real only, same steps")
         for generator in _generators(summaries, "TSRTR"):
             rows = [real, *_pick(summaries, "TSRTR", model, metric, generator)]
             ratios = [row.ratio or 0.0 for row in rows]
@@ -76,7 +81,8 @@ def tsrtr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Fi
         axes.set_ylabel(f"{TITLES[metric]} on real test stays")
 
     title = f"Real plus synthetic training data (TSRTR), downstream model {model}"
-    return _panels(title, "line: mean over seeds; band: 95 % interval over test stays", draw)
+    note = "line: mean over seeds; band: interval over test stays. Compare sets by their paired "
+    return _panels(title, note + "differences, not by overlapping bands.", draw)
 
 
 def tstr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Figure:
@@ -97,7 +103,7 @@ def tstr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Fig
 
     title = f"Trained on one source only (TRTR and TSTR), downstream model {model}"
     count = len(_pick(summaries, "TSTR", model, "auroc")) + 1
-    note = "bar: mean over seeds; line: 95 % interval over test stays"
+    note = "bar: mean over seeds; line: interval over test stays"
     return _panels(title, note, draw, height=1.9 + 0.45 * count, legend=False)
 
 
@@ -127,7 +133,7 @@ def difference_figure(summaries: Sequence[Summary], model: str, styles: Styles) 
 
     count = sum(1 for s in chosen if s.metric == "auroc" and difference(s))
     title = f"Paired difference to {reference}, downstream model {model}"
-    note = "95 % interval over test stays and seeds; filled: the interval excludes 0"
+    note = "interval over test stays and seeds; filled: the interval excludes 0"
     return _panels(title, note, draw, height=2.2 + 0.28 * count)
 
 
@@ -152,10 +158,10 @@ def _panels(
     return figure
 
 
-def shared_legend(figure: Figure, axes: Axes) -> None:
+def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     """The legend of `axes` below all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
 
 
 def tidy(axes: Axes) -> None:

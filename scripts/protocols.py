@@ -3,9 +3,13 @@
 | protocol | trained on                              | scored on |
 |----------|-----------------------------------------|-----------|
 | TRTR     | real train (the real-only baseline)     | real test |
+| TRTR-steps | real train, for as many optimiser steps as TSRTR of that ratio | real test |
 | TSTR     | the whole synthetic set                 | real test |
 | TRTS     | real train                              | the whole synthetic set |
 | TSRTR    | real train + ratio * len(train) synthetic rows | real test |
+
+TRTR-steps is the control for TSRTR: more rows also mean more steps per epoch, and a gain that it
+shows too is not owed to the synthetic rows.
 
 Whatever it is trained on, every model stops early and chooses its F1 threshold on val_select,
 which is real and took no part in guidance; the test labels are read when probabilities are
@@ -13,7 +17,7 @@ scored and never before. Nothing here knows which generator made a set.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +26,8 @@ from jaxtyping import Float, Int
 from configs.errors import DataError
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
-PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
+STEPS = "TRTR-steps"
+PROTOCOLS = ("TRTR", STEPS, "TSTR", "TRTS", "TSRTR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +83,9 @@ class Cell:
 
     Attributes:
         protocol: one of PROTOCOLS.
-        generator: name of the synthetic set; REAL for TRTR.
-        ratio: synthetic : real rows of the training set; 0 for TRTR, None where the training set
-            is not a mixture (TSTR, TRTS).
+        generator: name of the synthetic set; REAL for TRTR and TRTR-steps.
+        ratio: synthetic : real rows of the training set (of the TSRTR that TRTR-steps controls
+            for); 0 for TRTR, None where the training set is not a mixture (TSTR, TRTS).
         model: name of the downstream model.
         seed: of the fit and of the draw of synthetic rows.
     """
@@ -90,6 +95,11 @@ class Cell:
     ratio: float | None
     model: str
     seed: int
+
+    @property
+    def effort(self) -> float:
+        """Factor of the number of epochs, with which TRTR-steps makes up for its fewer rows."""
+        return 1.0 + (self.ratio or 0.0) if self.protocol == STEPS else 1.0
 
     def __str__(self) -> str:
         ratio = "" if self.ratio is None else f" ratio {self.ratio:g}"
@@ -103,16 +113,26 @@ def plan_cells(
     ratios: Sequence[float],
     models: Sequence[str],
     seeds: Sequence[int],
+    without_steps: Collection[str] = (),
 ) -> list[Cell]:
     """Every cell to fit, real-only first; the real-only baseline is in it whatever was asked for.
 
-    The baseline is TSRTR at ratio 0: the same rows through the same code path.
+    The baseline is TSRTR at ratio 0: the same rows through the same code path. Models in
+    `without_steps` are not trained by steps and get no TRTR-steps.
     """
     rows: list[tuple[str, str, float | None]] = [("TRTR", REAL, 0.0)]
     for protocol in [name for name in PROTOCOLS if name in protocols and name != "TRTR"]:
-        steps: Sequence[float | None] = sorted(set(ratios)) if protocol == "TSRTR" else [None]
-        rows += [(protocol, name, ratio) for ratio in steps for name in generators]
-    return [Cell(*row, model, seed) for model in models for row in rows for seed in seeds]
+        mixed = protocol in ("TSRTR", STEPS)
+        steps: Sequence[float | None] = sorted(set(ratios)) if mixed else [None]
+        names = [REAL] if protocol == STEPS else generators
+        rows += [(protocol, name, ratio) for ratio in steps for name in names]
+    return [
+        Cell(*row, model, seed)
+        for model in models
+        for row in rows
+        if not (row[0] == STEPS and model in without_steps)
+        for seed in seeds
+    ]
 
 
 def training_rows(
@@ -143,7 +163,8 @@ def synthetic_source(cell: Cell, data: EvaluationData) -> Series | None:
 
 def require_enough(cells: Sequence[Cell], data: EvaluationData) -> None:
     """Raises DataError if a set is too small for a ratio, before anything is fitted."""
-    for generator, ratio in sorted({(c.generator, c.ratio) for c in cells if c.ratio}):
+    mixed = {(c.generator, c.ratio) for c in cells if c.protocol == "TSRTR" and c.ratio}
+    for generator, ratio in sorted(mixed):
         draw_stratified(
             data.synthetic[generator].y,
             round(ratio * len(data.train)),
@@ -185,7 +206,7 @@ def _augmented(cell: Cell, data: EvaluationData) -> tuple[np.ndarray, np.ndarray
     pool_x, pool_y = (
         (data.train.x[:0], data.train.y[:0]) if source is None else (source.x, source.y)
     )
-    count = round((cell.ratio or 0.0) * len(data.train))
+    count = 0 if source is None else round((cell.ratio or 0.0) * len(data.train))
     rows = draw_stratified(pool_y, count, seed=cell.seed, where=str(cell))
     return np.concatenate([data.train.x, pool_x[rows]]), np.concatenate(
         [data.train.y, pool_y[rows]]

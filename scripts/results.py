@@ -14,7 +14,8 @@ from configs.atomic import write_text
 from scripts.protocols import Cell
 from scripts.scores import Predictions, point_scores
 from scripts.statistics import Summary
-from scripts.table import Table, difference_tables, score_tables
+from scripts.subgroups import SubgroupScore
+from scripts.table import Table, difference_tables, score_tables, subgroup_table
 
 TEXT_WIDTH = 100
 
@@ -22,7 +23,9 @@ LEGEND = (
     "[low, high]: bootstrap interval; of a score over test stays, of a difference over test stays "
     "and seeds. *: best set of its block, and its paired difference excludes 0. F1: of the rarer "
     "class (macro average for more than two), threshold chosen on val_select. Brier: lower is "
-    "better. p-values are not corrected for the number of comparisons."
+    "better. ECE: expected calibration error, ten bins of equally many stays. p: uncorrected; "
+    "p=...+: below 0.05 also after Holm's correction for all differences of its metric, model and "
+    "reference."
 )
 COLUMNS = ("protocol", "generator", "ratio", "model", "seed", "metric", "value")
 
@@ -40,18 +43,30 @@ def write_results(path: Path, results: Mapping[Cell, Predictions]) -> None:
     write_text(path, text.getvalue())
 
 
-def write_summary(path: Path, summaries: Sequence[Summary], facts: Mapping[str, Any]) -> None:
-    """`facts` and, under "rows", every `Summary` as plain types; numbers that are not defined
-    become null."""
+def write_summary(
+    path: Path,
+    summaries: Sequence[Summary],
+    subgroups: Sequence[SubgroupScore],
+    facts: Mapping[str, Any],
+) -> None:
+    """`facts`, every `Summary` under "rows", every score of a group under "subgroups", as plain
+    types; numbers that are not defined become null."""
     rows = [dataclasses.asdict(summary) for summary in summaries]
-    content = _finite({**facts, "rows": rows})
+    groups = [dataclasses.asdict(score) for score in subgroups]
+    content = _finite({**facts, "rows": rows, "subgroups": groups})
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def write_markdown(path: Path, summaries: Sequence[Summary], facts: Mapping[str, Any]) -> None:
-    """The tables of `as_text` as Markdown."""
+def write_markdown(
+    path: Path,
+    summaries: Sequence[Summary],
+    subgroups: Sequence[SubgroupScore],
+    facts: Mapping[str, Any],
+) -> None:
+    """The tables of `as_text`, and that of the subgroups, as Markdown."""
     parts = [f"# {facts['experiment']}: evaluation", heading(facts), *facts["notes"]]
-    parts += [table.as_markdown() for table in _tables(summaries)]
+    tables = _tables(summaries) + ([subgroup_table(subgroups)] if subgroups else [])
+    parts += [table.as_markdown() for table in tables]
     write_text(path, "\n\n".join([*parts, LEGEND.replace("*:", "\\*:")]) + "\n")
 
 

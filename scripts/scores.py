@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-METRICS = ("auroc", "auprc", "f1", "brier")
-LOWER_IS_BETTER = frozenset({"brier"})
+METRICS = ("auroc", "auprc", "f1", "brier", "ece")
+LOWER_IS_BETTER = frozenset({"brier", "ece"})
+
+CALIBRATION_BINS = 10
 
 # Resamples handled at once; keeps the sorted copy of the weights near the processor's caches.
 BLOCK = 128
@@ -49,7 +51,8 @@ def score(
 
     Binary: AUROC and AUPRC of class 1, F1 of the minority class at the threshold, Brier score
     mean((p1 - y)^2). More classes: macro averages of the one-vs-rest AUROC and AUPRC and of the
-    F1 of the most probable class, Brier score mean(sum_k (p_k - 1[y = k])^2), in [0, 2].
+    F1 of the most probable class, Brier score mean(sum_k (p_k - 1[y = k])^2), in [0, 2]. `ece` is
+    the expected calibration error, see `calibration_errors`.
     A class without weight makes its AUROC and AUPRC, and so the macro averages, NaN.
     """
     p, y = predictions.probabilities, predictions.labels
@@ -67,6 +70,7 @@ def score(
         "auprc": np.mean([auprc for _, auprc in ranking], axis=0),
         "f1": np.mean([f1_scores(call, y == k, weights) for k, call in called.items()], axis=0),
         "brier": weighted_sums(errors, weights) / weights.sum(axis=1, dtype=np.float64),
+        "ece": calibration_errors(*confidence_and_truth(predictions), weights),
     }
 
 
@@ -148,6 +152,36 @@ def f1_scores(
     hits = weighted_sums(called & positive, weights)
     both = weighted_sums(called, weights) + weighted_sums(positive, weights)
     return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
+
+
+def confidence_and_truth(
+    predictions: Predictions,
+) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """What calibration compares: binary, the probability of class 1 and whether it is the truth;
+    more classes, the largest probability and whether its class is the truth."""
+    p, y = predictions.probabilities, predictions.labels
+    if predictions.is_binary:
+        return p[:, 1], y == 1
+    return p.max(axis=1), p.argmax(axis=1) == y
+
+
+def calibration_bins(confidence: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Bin per row: CALIBRATION_BINS bins of equally many rows. Equal widths would put nearly all
+    rows of a rare outcome into the first bin."""
+    ranks = np.argsort(np.argsort(confidence, kind="stable"), kind="stable")
+    return ranks * CALIBRATION_BINS // max(len(ranks), 1)
+
+
+def calibration_errors(
+    confidence: Float[np.ndarray, " n"],
+    truth: Bool[np.ndarray, " n"],
+    weights: Float[np.ndarray, "resamples n"],
+) -> Float[np.ndarray, " resamples"]:
+    """Expected calibration error: mean over bins of |mean confidence - share of truth|, bins
+    weighted by their rows. Chance alone makes it positive, the more so the fewer the rows."""
+    bins, gaps = calibration_bins(confidence), confidence - truth
+    per_bin = [np.abs(weighted_sums(gaps * (bins == b), weights)) for b in range(CALIBRATION_BINS)]
+    return np.sum(per_bin, axis=0) / weights.sum(axis=1, dtype=np.float64)
 
 
 def weighted_sums(

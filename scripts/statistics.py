@@ -4,16 +4,17 @@ How stays and seeds are resampled, and what the intervals cover, is said in scri
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from scripts.bootstrap import Difference, compare, interval, resample_counts
-from scripts.protocols import REAL, Cell
+from scripts.bootstrap import Difference, compare, holm, interval, resample_counts
+from scripts.protocols import REAL, STEPS, Cell
 from scripts.scores import METRICS, Predictions, point_scores, score
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
+REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,9 @@ class Summary:
         metric: one of METRICS.
         mean, sd: over seeds; sd is None for a single seed.
         low, high: bootstrap percentile interval of the mean over test stays.
-        vs_unguided, vs_real: paired differences; None for the reference itself, where it was not
-            evaluated, and for TRTS, whose sets are judged on different rows.
+        vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
+            training, and to real-only training for as many steps; None for the reference itself,
+            where it was not evaluated, and for TRTS, whose sets are judged on different rows.
     """
 
     protocol: str
@@ -41,6 +43,7 @@ class Summary:
     high: float
     vs_unguided: Difference | None
     vs_real: Difference | None
+    vs_steps: Difference | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ def summarise(
 ) -> list[Summary]:
     """One `Summary` per row and metric, in the order of `results`.
 
+    p-values are corrected (Holm) within families: the differences to one reference in one metric
+    of one downstream model, over all protocols, ratios and sets.
+
     Args:
         test_subjects: patient of each real test stay.
         resamples: bootstrap resamples.
@@ -71,11 +77,30 @@ def summarise(
         seed: of the resampling.
     """
     scored = _score_rows(results, test_subjects, resamples=resamples, seed=seed)
-    return [
+    summaries = [
         _summary(row, metric, scored, confidence=confidence, seed=seed)
         for row in scored
         for metric in METRICS
     ]
+    for reference in REFERENCES:
+        summaries = _correct(summaries, reference)
+    return summaries
+
+
+def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
+    """The summaries with `p_holm` of the differences to `reference` filled in."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for index, summary in enumerate(summaries):
+        if getattr(summary, reference) is not None:
+            families.setdefault((summary.model, summary.metric), []).append(index)
+    corrected = list(summaries)
+    for members in families.values():
+        differences = [getattr(summaries[index], reference) for index in members]
+        values = holm([difference.p for difference in differences])
+        for index, difference, value in zip(members, differences, values, strict=True):
+            changed = {reference: replace(difference, p_holm=value)}
+            corrected[index] = replace(summaries[index], **changed)
+    return corrected
 
 
 def _score_rows(
@@ -142,4 +167,5 @@ def _summary(
         high=high,
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),
+        vs_steps=against((STEPS, REAL, ratio, model)),
     )

@@ -10,14 +10,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scripts.bootstrap import Difference
-from scripts.protocols import REAL
+from scripts.protocols import STEPS
 from scripts.scores import LOWER_IS_BETTER, METRICS
-from scripts.statistics import UNGUIDED, Summary
+from scripts.statistics import REFERENCES, UNGUIDED, Summary
+from scripts.subgroups import SubgroupScore
 
-TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier"}
+TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
 WITH_INTERVAL = ("auroc", "auprc")
+REFERENCE_TITLES = {
+    "vs_unguided": f"minus {UNGUIDED}",
+    "vs_real": "minus real only",
+    "vs_steps": "minus real, same steps",
+}
+DAGGER, HOLM_LEVEL = "+", 0.05
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
+    STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
     "TSTR": "synthetic (TSTR)",
     "TRTS": "real, judged on synthetic (TRTS)",
     "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
@@ -66,6 +74,24 @@ def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
+def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
+    """AUROC per group, and its paired difference to the unguided set."""
+    rows = [
+        [
+            f"{score.subgroup} ({score.num_stays:,})",
+            TRAINED_ON[s.protocol].format(ratio=s.ratio or 0.0),
+            s.generator,
+            s.model,
+            _score_text(s),
+            _interval_text(s.vs_unguided),
+        ]
+        for score in scores
+        for s in [score.summary]
+    ]
+    columns = ["group (test stays)", "trained on", "set", "model", "AUROC", f"minus {UNGUIDED}"]
+    return Table("Subgroups (exploratory)", columns, rows)
+
+
 def stars(summaries: Sequence[Summary]) -> set[tuple[str, float | None, str, str, str]]:
     """(protocol, ratio, model, metric, generator) of every number that earns a mark."""
     blocks: dict[tuple[str, float | None, str, str], list[Summary]] = {}
@@ -104,20 +130,22 @@ def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
 
 
 def _difference_table(model: str, summaries: Sequence[Summary]) -> Table:
+    of_model = [s for s in summaries if s.model == model]
+    references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
     rows: list[list[str]] = []
     for metric in WITH_INTERVAL:
-        chosen = [s for s in summaries if s.model == model and s.metric == metric]
+        chosen = [s for s in of_model if s.metric == metric]
         compared = {
             (s.protocol, s.ratio, s.generator): [
                 TITLES[metric],
-                _difference_text(s.vs_unguided),
-                _difference_text(s.vs_real),
+                *(_difference_text(getattr(s, name)) for name in references),
             ]
             for s in chosen
-            if s.generator != REAL and s.protocol != "TRTS"
+            if s.protocol not in ("TRTR", "TRTS")
         }
         rows += _blocks(compared)
-    columns = ["trained on", "set", "metric", f"minus {UNGUIDED}", "minus real only"]
+    titles = [REFERENCE_TITLES[name] for name in references]
+    columns = ["trained on", "set", "metric", *titles]
     return Table(f"Paired differences, downstream model {model}", columns, rows)
 
 
@@ -144,8 +172,16 @@ def _score_text(summary: Summary) -> str:
 def _difference_text(difference: Difference | None) -> str:
     if difference is None:
         return "-"
+    corrected = difference.p_holm
+    kept = DAGGER if corrected is not None and corrected < HOLM_LEVEL else ""
+    return f"{_interval_text(difference)} p={difference.p:.3f}{kept}"
+
+
+def _interval_text(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
     d = difference
-    return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}] p={d.p:.3f}"
+    return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:

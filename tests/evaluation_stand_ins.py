@@ -43,10 +43,12 @@ class MeanFitter:
     def describe(self, name: str) -> dict[str, Any]:
         return {"name": name, "version": self.version}
 
-    def fit(self, name, train, select, *, seed):
+    def fit(self, name, train, select, *, seed, effort=1.0):
         if self.fail_after is not None and len(self.calls) >= self.fail_after:
             raise self.error
-        self.calls.append({"name": name, "train": train, "select": select, "seed": seed})
+        self.calls.append(
+            {"name": name, "train": train, "select": select, "seed": seed, "effort": effort}
+        )
         x, y = train
         direction = x[y == 1].mean(axis=0) - x[y == 0].mean(axis=0)
         direction = direction + 0.01 * np.random.default_rng(seed).normal(size=direction.shape)

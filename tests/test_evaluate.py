@@ -79,11 +79,11 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     out = folder / "runs/tiny/evaluation"
     rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
     cells = 1 + 2 + 2 + 2 * 2
-    assert len(rows) == cells * 2 * 4
+    assert len(rows) == cells * 2 * 5
     assert list(rows[0]) == ["protocol", "generator", "ratio", "model", "seed", "metric", "value"]
     assert {r["ratio"] for r in rows if r["protocol"] in ("TSTR", "TRTS")} == {""}
     summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["rows"]) == cells * 4
+    assert len(summary["rows"]) == cells * 5
     assert summary["notes"] == []
     mean = np.mean(
         [
@@ -98,7 +98,13 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
         if (r["protocol"], r["generator"], r["metric"]) == ("TSTR", "influence", "auprc")
     ]
     assert stated == pytest.approx(mean, abs=1e-6)
-    names = {"roc_pr_rnn.png", "tsrtr_rnn.png", "tstr_rnn.png", "differences_rnn.png"}
+    names = {
+        "roc_pr_rnn.png",
+        "calibration_rnn.png",
+        "tsrtr_rnn.png",
+        "tstr_rnn.png",
+        "differences_rnn.png",
+    }
     assert {path.name for path in out.glob("*.png")} == names
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in out.glob("*.png"))
     assert "unguided" in caplog.text and str(out / "results.csv") in caplog.text

@@ -7,9 +7,10 @@ import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 from test_statistics import make_results
 
-from scripts.curves import GRID, average_curves, curve_figure
+from scripts.curves import GRID, average_curves, curve_figure, reliability, reliability_figure
 from scripts.figure_set import file_name, write_figures
 from scripts.figures import Styles, difference_figure, tsrtr_figure, tstr_figure
+from scripts.protocols import Cell
 from scripts.scores import Predictions
 from scripts.statistics import summarise
 
@@ -84,8 +85,31 @@ def test_averaged_curves_enclose_the_scores():
     assert precision[1:].mean() == pytest.approx(average_precision_score(y, p), abs=0.01)
 
 
+def test_reliability_of_honest_probabilities_is_the_diagonal():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.6, size=20_000)
+    y = (rng.random(20_000) < p).astype(np.int64)
+    one = Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+    predicted, observed = reliability([one, one])
+    assert len(predicted) == 10 and (np.diff(predicted) > 0).all()
+    assert np.abs(predicted - observed).max() < 0.04
+    figure = reliability_figure({Cell("TRTR", "real", 0.0, "rnn", 0): one}, "rnn", STYLES)
+    assert legend_of(figure) == ["real only", "perfectly calibrated"]
+
+
+def test_same_steps_control_is_drawn_where_it_was_run(results):
+    control = {
+        Cell("TRTR-steps", "real", 0.5, "rnn", c.seed): p
+        for c, p in results.items()
+        if c.protocol == "TRTR"
+    }
+    rows = summarise(results | control, np.arange(200), resamples=100, confidence=0.95)
+    assert "real only, same steps" in legend_of(tsrtr_figure(rows, "rnn", STYLES))
+
+
 def test_figures_are_written_for_the_protocols_that_were_run(results, tmp_path):
     baseline = {c: r for c, r in results.items() if c.protocol == "TRTR"}
     rows = summarise(baseline, np.arange(200), resamples=100, confidence=0.95)
-    assert [path.name for path in write_figures(tmp_path, baseline, rows)] == ["roc_pr_rnn.png"]
+    names = {path.name for path in write_figures(tmp_path, baseline, rows)}
+    assert names == {"roc_pr_rnn.png", "calibration_rnn.png"}
     assert file_name("my.package:Net v2") == "my.package_Net_v2"

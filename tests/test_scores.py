@@ -66,6 +66,41 @@ def test_multiclass_scores_are_macro_averages():
     assert values["brier"] == pytest.approx(((p - onehot) ** 2).sum(axis=1).mean())
 
 
+def test_calibration_error_is_the_gap_of_ten_equal_bins():
+    rng = np.random.default_rng(0)
+    p = rng.permutation(np.linspace(0.001, 0.3, 200))
+    y = (rng.random(200) < p).astype(np.int64)
+    predictions = Predictions(
+        probabilities=np.stack([1 - p, p], axis=1), labels=y, minority=1, threshold=0.5
+    )
+    order = np.argsort(p)
+    gaps = [abs(p[rows].mean() - y[rows].mean()) for rows in np.split(order, 10)]
+    assert point_scores(predictions)["ece"] == pytest.approx(np.mean(gaps))
+
+
+def test_calibration_error_sees_what_ranking_does_not():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.5, size=20_000)
+    y = (rng.random(20_000) < p).astype(np.int64)
+
+    def scores(probability):
+        both = np.stack([1 - probability, probability], axis=1)
+        return point_scores(Predictions(probabilities=both, labels=y, minority=1, threshold=0.5))
+
+    honest, doubled = scores(p), scores(2 * p)
+    assert honest["ece"] < 0.02
+    assert doubled["ece"] == pytest.approx(p.mean(), abs=0.02)
+    assert honest["auroc"] == doubled["auroc"]
+
+
+def test_calibration_of_more_classes_is_about_the_answer_given():
+    p = np.array([[0.6, 0.3, 0.1]] * 10)
+    y = np.array([0] * 4 + [1] * 6)
+    predictions = Predictions(probabilities=p, labels=y, minority=2, threshold=float("nan"))
+    # Ten rows in ten bins: each row's own gap.
+    assert point_scores(predictions)["ece"] == pytest.approx(0.4 * 0.4 + 0.6 * 0.6)
+
+
 def test_a_side_without_weight_has_no_ranking_score():
     weights = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0], [1.0, 0.0, 1.0]])
     auroc, auprc = ranking_scores(

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from configs.errors import DataError
-from scripts.bootstrap import compare, interval, resample_counts, two_sided_p
+from scripts.bootstrap import compare, holm, interval, resample_counts, two_sided_p
 from scripts.protocols import REAL, Cell
 from scripts.scores import Predictions, ranking_scores
 from scripts.statistics import summarise
@@ -104,6 +104,12 @@ def test_two_sided_p_counts_both_tails():
     assert two_sided_p(-draws) == two_sided_p(draws)
 
 
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
 def test_stays_of_one_patient_are_drawn_together():
     subjects = np.repeat(np.arange(50), 3)
     counts = resample_counts(subjects, np.arange(150) % 2, resamples=20, seed=0)
@@ -145,7 +151,7 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
     results = make_results()
     summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
     by_key = {(s.protocol, s.generator, s.metric): s for s in summaries}
-    assert len(by_key) == len(summaries) == 7 * 4
+    assert len(by_key) == len(summaries) == 7 * 5
 
     def points(protocol, generator):
         cells = [c for c in results if (c.protocol, c.generator) == (protocol, generator)]
@@ -164,6 +170,31 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
     assert by_key["TSTR", "unguided", "auroc"].vs_unguided is None
     assert by_key["TRTS", "influence", "auroc"].vs_unguided is None
     assert by_key["TRTR", REAL, "auroc"].vs_real is None
+
+
+def test_families_are_corrected_by_reference_metric_and_model():
+    results = make_results() | {
+        Cell(c.protocol, c.generator, c.ratio, "conv", c.seed): p for c, p in make_results().items()
+    }
+    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    chosen = [s for s in summaries if (s.model, s.metric) == ("rnn", "auprc")]
+    differences = [s.vs_real for s in chosen if s.vs_real is not None]
+    assert len(differences) == 4
+    assert [d.p_holm for d in differences] == holm([d.p for d in differences])
+
+
+def test_gain_over_the_same_steps_control_is_paired_by_ratio():
+    results = make_results()
+    control = {
+        Cell("TRTR-steps", REAL, 0.5, "rnn", c.seed): p
+        for c, p in results.items()
+        if c.protocol == "TRTR"
+    }
+    summaries = summarise(results | control, np.arange(200), resamples=150, confidence=0.95)
+    for s in summaries:
+        assert (s.vs_steps is not None) == (s.protocol == "TSRTR")
+        if s.vs_steps is not None and s.vs_real is not None:
+            assert s.vs_steps.mean == s.vs_real.mean
 
 
 def test_without_an_unguided_set_there_is_no_such_difference():

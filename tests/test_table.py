@@ -1,5 +1,7 @@
 """Which numbers earn a mark, and that tables align."""
 
+import dataclasses
+
 import pytest
 
 from scripts.bootstrap import Difference
@@ -21,6 +23,7 @@ def summary(generator, mean, difference=None, *, metric="auroc", protocol="TSTR"
         high=mean + 0.02,
         vs_unguided=difference,
         vs_real=difference,
+        vs_steps=None,
     )
 
 
@@ -64,7 +67,7 @@ def test_lower_is_better_for_brier():
 def all_metrics(generator, mean, protocol, ratio=None):
     return [
         summary(generator, mean, CLEAR_GAIN, metric=metric, protocol=protocol, ratio=ratio)
-        for metric in ("auroc", "auprc", "f1", "brier")
+        for metric in ("auroc", "auprc", "f1", "brier", "ece")
     ]
 
 
@@ -87,6 +90,15 @@ def test_text_tables_align(rows):
             assert all(line[start] == "0" and line[start - 1] == " " for start in starts)
     assert "real + 0.2 synthetic (TSRTR)" in table.as_text()
     assert "0.750 [0.730, 0.770]*" in table.as_text()
+
+
+def test_p_values_that_survive_correction_say_so():
+    kept = dataclasses.replace(CLEAR_GAIN, p=0.004, p_holm=0.02)
+    lost = dataclasses.replace(CLEAR_GAIN, p=0.02, p_holm=0.06)
+    (table,) = difference_tables([summary("a", 0.7, kept), summary("b", 0.7, lost)])
+    assert "p=0.004+" in table.as_text()
+    assert "p=0.020 " in table.as_text()
+    assert "same steps" not in table.as_text()
 
 
 def test_differences_leave_out_the_real_baseline(rows):
