@@ -5,7 +5,7 @@ import numpy as np
 Z95 = 1.959963984540054
 
 
-def wilson(share: float, trials: float, z: float = Z95) -> tuple[float, float]:
+def wilson(share: float, trials: int | float, z: float = Z95) -> tuple[float, float]:
     """Wilson score interval of a binomial share (Wilson 1927); within [0, 1], never empty.
 
     Args:
@@ -15,7 +15,10 @@ def wilson(share: float, trials: float, z: float = Z95) -> tuple[float, float]:
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     spread = share * (1 - share) / trials + z**2 / (4 * trials**2)
     half = z * np.sqrt(spread) / (1 + z**2 / trials)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # The ends are exact at 0 and 1; rounding must not turn "nothing seen" into "surely above 0".
+    low = 0.0 if share <= 0 else max(0.0, float(centre - half))
+    high = 1.0 if share >= 1 else min(1.0, float(centre + half))
+    return low, high
 
 
 def auc_interval(

@@ -8,10 +8,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from scripts.fidelity.features import RandomConvolutions, summary_features
+from scripts.intervals import auc_interval
 from scripts.metric_report import MetricReport
 from scripts.trio import Trio, draw
 
-MAX_ROWS = 10_000
+MAX_ROWS = 5000
 NUM_KERNELS = 64
 
 
@@ -20,10 +21,11 @@ def probe_auc(
     fit_labels: Int[np.ndarray, " n"],
     features: Float[np.ndarray, "m feature"],
     labels: Int[np.ndarray, " m"],
-) -> float:
-    """AUC on (features, labels) of a logistic probe fitted on the first two arguments.
+) -> tuple[float, float, float]:
+    """AUC on (features, labels) of a logistic probe fitted on the first two arguments; interval.
 
-    More than two classes: mean of one-against-rest AUCs over the classes present in both.
+    More than two classes: mean of one-against-rest AUCs, and of the ends of their intervals, over
+    the classes present in both.
     """
     model = make_pipeline(
         StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
@@ -31,9 +33,13 @@ def probe_auc(
     probabilities = model.fit(fit_features, fit_labels).predict_proba(features)
     classes = list(model.classes_)
     scored = [k for k in classes if 0 < (labels == k).sum() < len(labels)]
-    return float(
-        np.mean([roc_auc_score(labels == k, probabilities[:, classes.index(k)]) for k in scored])
-    )
+    rows = []
+    for k in scored:
+        auc = float(roc_auc_score(labels == k, probabilities[:, classes.index(k)]))
+        positives = int((labels == k).sum())
+        rows.append((auc, *auc_interval(auc, positives, len(labels) - positives)))
+    auc, low, high = np.mean(rows, axis=0).tolist()
+    return auc, low, high
 
 
 def conditional_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
@@ -61,14 +67,15 @@ def conditional_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Me
         chosen = x[rows[name]]
         inputs[name] = np.hstack([encoder(chosen), summary_features(chosen)])
 
-    def auc(fit: str, score: str) -> float:
-        return probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
-
-    return MetricReport(
-        values={
-            "label_auc_of_real_probe": auc("holdout", "synthetic"),
-            "label_auc_of_real_probe_reference": auc("holdout", "train"),
-            "label_auc_of_synthetic_probe": auc("synthetic", "holdout"),
-            "label_auc_of_synthetic_probe_reference": auc("train", "holdout"),
-        }
-    )
+    values: dict[str, float] = {}
+    for probe, fit, score in (
+        ("real", "holdout", "synthetic"),
+        ("synthetic", "synthetic", "holdout"),
+    ):
+        name = f"label_auc_of_{probe}_probe"
+        found = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
+        values |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+        fit, score = ("train" if side == "synthetic" else side for side in (fit, score))
+        reference = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
+        values[f"{name}_reference"] = reference[0]
+    return MetricReport(values=values)

@@ -7,10 +7,12 @@ from scripts.fidelity.features import PrincipalAxes, RandomConvolutions, Standar
 from scripts.metric_report import MetricReport
 from scripts.trio import Trio, draw
 
-MAX_ROWS = 20_000
+MAX_ROWS = 10_000
 NUM_KERNELS = 64
 CLASS_AXES = 16  # a rare class has too few stays for a covariance of all features
 MIN_CLASS_ROWS = 2 * CLASS_AXES
+MAX_CLASS_ROWS = 5000
+PERMUTATIONS = 200
 
 
 def frechet_distance(
@@ -36,7 +38,8 @@ def frechet_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Metric
     Features are scaled by their standard deviation in train, and the distance is divided by their
     total variance there, so 1 means "one standard deviation apart in every feature".
     `frechet_within_class` averages over classes with equal weight: right series under wrong
-    labels score well overall and badly here.
+    labels score well overall and badly here. `frechet_within_class_p` is the chance of a value
+    this high if synthetic and held-out stays of a class were interchangeable.
     """
     encoder = RandomConvolutions(
         trio.x_train.shape[1], trio.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
@@ -51,7 +54,7 @@ def frechet_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Metric
     values = {"frechet": overall[0], "frechet_reference": overall[1]}
     axes = PrincipalAxes(features["train"], CLASS_AXES)
     projected = {name: axes(f) for name, f in features.items()}
-    within = within_class(projected, labels, trio.train.label_names, max_rows, seed)
+    within = within_class(projected, labels, trio.train.label_names, seed=seed)
     return MetricReport(values=values | within.values, flags=within.flags)
 
 
@@ -59,31 +62,45 @@ def within_class(
     features: dict[str, Float[np.ndarray, "_ axis"]],
     labels: dict[str, np.ndarray],
     label_names: tuple[str, ...],
-    max_rows: int,
+    *,
     seed: int,
+    permutations: int = PERMUTATIONS,
 ) -> MetricReport:
     """Frechet distance class by class, equal sizes; a class too small to compare is flagged."""
     values: dict[str, float] = {}
-    pairs, flags = [], []
+    rows, flags = [], []
     for number, label in enumerate(label_names):
-        members = {name: np.flatnonzero(labels[name] == number) for name in features}
-        size = min(max_rows, *(len(rows) for rows in members.values()))
+        members = {name: f[labels[name] == number] for name, f in features.items()}
+        size = min(MAX_CLASS_ROWS, *(len(f) for f in members.values()))
         if size < MIN_CLASS_ROWS:
             flags.append(
                 f"within-class Frechet distance: class {label} left out, its smallest set has "
                 f"{size} stays and {MIN_CLASS_ROWS} are needed"
             )
             continue
-        chosen = {
-            name: features[name][rows[draw(len(rows), size, seed)]]
-            for name, rows in members.items()
-        }
-        pairs.append(_against_holdout(chosen))
-        values[f"frechet_within_class/{label}"] = pairs[-1][0]
-    if pairs:
-        values["frechet_within_class"] = float(np.mean([pair[0] for pair in pairs]))
-        values["frechet_within_class_reference"] = float(np.mean([pair[1] for pair in pairs]))
+        chosen = {name: f[draw(len(f), size, seed)] for name, f in members.items()}
+        found, reference = _against_holdout(chosen)
+        values[f"frechet_within_class/{label}"] = found
+        rows.append([found, reference, *_permuted(chosen, permutations, seed)])
+    if rows:
+        found, reference, *chance = np.mean(rows, axis=0)
+        values["frechet_within_class"] = float(found)
+        values["frechet_within_class_reference"] = float(reference)
+        at_least = int((np.array(chance) >= found).sum())
+        values["frechet_within_class_p"] = (1 + at_least) / (1 + permutations)
     return MetricReport(values=values, flags=flags)
+
+
+def _permuted(features: dict[str, np.ndarray], permutations: int, seed: int) -> list[float]:
+    """The class' distance after swapping held-out and synthetic stays at random."""
+    rng = np.random.default_rng(seed)
+    pooled = np.concatenate([features["holdout"], features["synthetic"]])
+    size, scale = len(features["holdout"]), features["train"].var(0).sum()
+    orders = (rng.permutation(len(pooled)) for _ in range(permutations))
+    return [
+        float(frechet_distance(pooled[order[:size]], pooled[order[size:]]) / scale)
+        for order in orders
+    ]
 
 
 def _against_holdout(features: dict[str, np.ndarray]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from scripts.metric_report import MetricReport
 from scripts.trio import Trio, draw
 
-MAX_ROWS = 20_000
+MAX_ROWS = 10_000
 MAX_LAG = 8
 
 

@@ -49,6 +49,7 @@ def copies_report(trio: Trio) -> MetricReport:
     fresh = closeness(trio.x_holdout, trio.x_train)
     near = float(found.near.mean())
     low, high = wilson(near, len(found.near))
+    reference = float(fresh.near.mean())
     exact = int(found.exact.sum())
     values = {
         "exact_copies": float(exact),
@@ -57,7 +58,8 @@ def copies_report(trio: Trio) -> MetricReport:
         "near_copy_share": near,
         "near_copy_share_low": low,
         "near_copy_share_high": high,
-        "near_copy_share_reference": float(fresh.near.mean()),
+        "near_copy_share_reference": reference,
+        "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
     }
     arrays = {"closest_train_synthetic": found.distance, "closest_train_holdout": fresh.distance}
     flags = [f"{exact} synthetic series are copies of train stays"] if exact else []

@@ -17,7 +17,9 @@ from scripts.metric_report import MetricReport
 from scripts.neighbours import nearest
 from scripts.trio import Trio, draw
 
-MAX_ROWS = 10_000
+MAX_ROWS = 5000
+MAX_SYNTHETIC = 20_000
+KDE_ROWS = 5000
 FALSE_POSITIVE_RATE = 0.01
 KDE_AXES = 8
 CHUNK = 1024
@@ -41,6 +43,8 @@ def attack_scores(
     candidates: Float[Tensor, "n dim"],
     synthetic: Float[Tensor, "m dim"],
     known_real: Float[Tensor, "k dim"],
+    *,
+    seed: int = 0,
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Membership scores of three attacks; higher = more likely a member.
 
@@ -53,7 +57,8 @@ def attack_scores(
     to_synthetic = nearest(candidates, synthetic)[0][:, 0].double()
     to_known = nearest(candidates, known_real)[0][:, 0].double()
     ratio = torch.log(to_known + TINY) - torch.log(to_synthetic + TINY)
-    points, data, known = _project(candidates, synthetic, known_real)
+    sampled = synthetic[draw(len(synthetic), KDE_ROWS, seed)]
+    points, data, known = _project(candidates, sampled, known_real)
     densities = [
         log_density(points, rows, _scott_width(len(rows), rows.shape[1])) for rows in (data, known)
     ]
@@ -88,7 +93,9 @@ def chance_of_rate(
     return float(hypergeom.sf(hits - 1, 2 * size, size, hits + allowed))
 
 
-def membership_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+def membership_report(
+    trio: Trio, *, seed: int, max_rows: int = MAX_ROWS, max_synthetic: int = MAX_SYNTHETIC
+) -> MetricReport:
     """The three attacks; `membership_auc` and `membership_tpr` are those of the strongest.
 
     Picking the strongest of three is allowed for: the interval of the AUC and the p-value
@@ -98,15 +105,16 @@ def membership_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Met
     the non-members, against equally many train stays.
 
     Args:
-        max_rows: members, non-members, known stays, and synthetic stays at most, each.
+        max_rows: members, non-members and known stays at most, each.
+        max_synthetic: synthetic series that the attacker has.
     """
     order = np.random.default_rng(seed).permutation(len(trio.holdout))
     size = min(max_rows, len(order) // 2, len(trio.train))
     others = trio.x_holdout[order[:size]].flatten(1)
     known = trio.x_holdout[order[size : 2 * size]].flatten(1)
     members = trio.x_train[draw(len(trio.train), size, seed)].flatten(1)
-    synthetic = trio.x_synthetic[draw(len(trio.synthetic), max_rows, seed)].flatten(1)
-    scores = attack_scores(torch.cat([members, others]), synthetic, known)
+    synthetic = trio.x_synthetic[draw(len(trio.synthetic), max_synthetic, seed)].flatten(1)
+    scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
     is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
     values: dict[str, float] = {}
     arrays = {}
