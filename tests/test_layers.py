@@ -1,4 +1,4 @@
-"""The layering configs <- data_preprocess <- classifier <- tardiff <- scripts: imports point left."""
+"""Layering configs <- data_preprocess <- classifier <- tardiff <- scripts: imports point left."""
 
 import ast
 from pathlib import Path
