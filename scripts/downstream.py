@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from classifier.clinical_input import ClinicalInput
 from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models import build_model
+from data_preprocess.normaliser import Normaliser
 from scripts.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
 
 
@@ -30,19 +32,28 @@ class Downstream:
         model, model_args: the task classifier, which the name "rnn" stands for.
         recipe: how every neural model is trained.
         num_classes: classes of the task.
+        clinical_input: the map of the series, if the task classifier takes clinical units; None if
+            it takes model space, as all others do.
     """
 
     model: str
     recipe: FitRecipe
     num_classes: int
     model_args: dict[str, Any] = field(default_factory=dict)
+    clinical_input: Normaliser | None = None
 
     def describe(self, name: str) -> dict[str, Any]:
         """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
         if name in FITS:
             return {"model": name, "settings": SETTINGS[name], **self._choices()}
         path, model_args = self._architecture(name)
-        return {"model": path, "args": model_args, "recipe": dataclasses.asdict(self.recipe)}
+        clinical = self._clinical_input(name)
+        return {
+            "model": path,
+            "args": model_args,
+            "recipe": dataclasses.asdict(self.recipe),
+            "clinical_input": clinical.fingerprint() if clinical else None,
+        }
 
     def check(self, names: list[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
@@ -101,9 +112,14 @@ class Downstream:
     def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
         path, model_args = self._architecture(name)
         outputs = num_outputs(self.num_classes)
-        return build_model(
+        model = build_model(
             path, model_args, in_channels=in_channels, length=length, num_outputs=outputs
         )
+        clinical = self._clinical_input(name)
+        return ClinicalInput(model, clinical) if clinical else model
+
+    def _clinical_input(self, name: str) -> Normaliser | None:
+        return self.clinical_input if name == "rnn" else None
 
 
 def _tensors(arrays: LabelledArrays) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.cells import run_cells
 from scripts.downstream import Downstream
@@ -44,7 +45,7 @@ def main(config: ExperimentConfig) -> None:
             step_minutes=config.data.step_minutes,
         )
     data = evaluation_data(splits, sets)
-    results = _fit_all(config, data, folder / "evaluation" / "cells")
+    results = _fit_all(config, data, splits.normaliser, folder / "evaluation" / "cells")
     summaries = summarise(
         results,
         splits.test.subject_ids,
@@ -94,7 +95,7 @@ def notes_on(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[s
 
 
 def _fit_all(
-    config: ExperimentConfig, data: EvaluationData, cache: Path
+    config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser, cache: Path
 ) -> dict[Cell, Predictions]:
     chosen = config.evaluation
     cells = plan_cells(
@@ -106,13 +107,13 @@ def _fit_all(
         without_steps=FITS,
     )
     require_enough(cells, data)
-    fitter = downstream(config, data.num_classes)
+    fitter = downstream(config, data.num_classes, normaliser)
     _, in_channels, length = data.train.x.shape
     fitter.check(chosen.models, in_channels=in_channels, length=length)
     return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers)
 
 
-def downstream(config: ExperimentConfig, num_classes: int) -> Downstream:
+def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:
     """The downstream models, trained as the experiment's task classifier is."""
     chosen = config.classifier
     recipe = FitRecipe(
@@ -129,6 +130,7 @@ def downstream(config: ExperimentConfig, num_classes: int) -> Downstream:
         model_args=chosen.model_args,
         recipe=recipe,
         num_classes=num_classes,
+        clinical_input=normaliser if chosen.input_space == "clinical" else None,
     )
 
 

@@ -1,11 +1,15 @@
 """Gradient boosting and random convolutions as downstream models."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 from evaluation_stand_ins import make_series
 from sklearn.metrics import roc_auc_score
 
 from classifier.fit import FitRecipe
+from data_preprocess.normaliser import Normaliser
 from scripts.downstream import Downstream
 
 MODELS = ("gbdt", "rocket")
@@ -81,3 +85,24 @@ def test_only_what_decides_a_fit_is_in_its_description():
     assert downstream().describe("gbdt") != downstream(select_by="auprc").describe("gbdt")
     assert downstream().describe("rnn") != downstream(max_epochs=3).describe("rnn")
     assert downstream().describe("gbdt") != downstream().describe("rocket")
+
+
+def test_a_task_classifier_in_clinical_units_is_judged_in_them():
+    normaliser = Normaliser(
+        kind="zscore",
+        feature_names=("heart_rate[bpm]",),
+        knots=(((60.0, 100.0), (-1.0, 1.0)),),
+        low=(30.0,),
+        high=(200.0,),
+        clip=6.0,
+    )
+    plain = Downstream(model="conv", recipe=FitRecipe(), num_classes=2)
+    clinical = dataclasses.replace(plain, clinical_input=normaliser)
+    assert clinical.describe("rnn") != plain.describe("rnn")
+    assert clinical.describe("conv") == plain.describe("conv")
+    torch.manual_seed(0)
+    wrapped = clinical._build("rnn", 1, 8).eval()
+    torch.manual_seed(0)
+    bare = plain._build("rnn", 1, 8).eval()
+    x = torch.randn(2, 1, 8)
+    torch.testing.assert_close(wrapped(x), bare(80 + 20 * x))
