@@ -45,7 +45,7 @@ def test_defaults_are_frozen_and_overrides_apply():
     config = load("diffusion.max_steps=7", "guidance=none", "classifier.model_args.hidden=5")
     assert config.diffusion.max_steps == 7
     assert config.guidance.kind == "none"
-    assert config.classifier.model_args == {"hidden": 5}
+    assert config.classifier.model_args["hidden"] == 5
     assert config.data.dir == "data/demo"
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 3
