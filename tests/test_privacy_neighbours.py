@@ -33,6 +33,15 @@ def test_near_copies_far_from_the_origin_keep_their_distance():
     assert distances.numpy() == pytest.approx(1e-2, rel=0.05)
 
 
+def test_row_numbers_follow_the_exact_distances():
+    """Twins so close that the fast formula orders them at random."""
+    base = torch.randn(200, 100, generator=torch.Generator().manual_seed(0)) * 300
+    reference = torch.cat([base + 0.02, base])
+    _, rows = nearest(base + 0.005, reference, k=2)
+    assert rows[:, 0].tolist() == list(range(200, 400))
+    assert rows[:, 1].tolist() == list(range(200))
+
+
 def test_a_second_equal_row_is_a_neighbour_the_row_itself_is_not():
     reference = torch.tensor([[0.0], [0.0], [5.0]])
     distances, rows = nearest(reference, reference, exclude_self=True)
