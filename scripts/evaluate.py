@@ -25,6 +25,8 @@ from scripts.statistics import UNGUIDED, Summary, summarise
 from scripts.subgroups import SubgroupScore, subgroup_scores
 from scripts.synthetic_sets import find_sets
 
+ENOUGH_SEEDS = 5
+
 logger = logging.getLogger(__name__)
 
 
@@ -86,10 +88,16 @@ def notes_on(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[s
             f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
             "Make one with `bash generation.sh <config.yaml> guidance=none`."
         )
-    if len(config.evaluation.seeds) == 1:
+    seeds = len(config.evaluation.seeds)
+    if seeds == 1:
         notes.append(
             "One seed: intervals and p-values cover the test stays only, not how much a model "
             "depends on its initial weights. Give several evaluation.seeds before claiming more."
+        )
+    elif seeds < ENOUGH_SEEDS:
+        notes.append(
+            f"{seeds} seeds: how much fits vary is hardly known, so intervals of differences are "
+            f"wide. Give at least {ENOUGH_SEEDS} evaluation.seeds before claiming a gain or none."
         )
     return notes
 

@@ -91,7 +91,7 @@ def heading(facts: Mapping[str, Any]) -> str:
     )
     return (
         f"{sum(real['train']):,} real training stays, {sum(test):,} test stays ({shares}); "
-        f"synthetic sets: {sets}; {len(settings['seeds'])} seeds, "
+        f"synthetic sets: {sets}; seeds {', '.join(map(str, settings['seeds']))}; "
         f"{settings['bootstrap']:,} bootstrap resamples, "
         f"{100 * settings['confidence']:g} % intervals"
     )

@@ -10,7 +10,7 @@ of scikit-learn (ties count one half in AUROC; AUPRC is the average precision, a
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 METRICS = ("auroc", "auprc", "f1", "brier", "ece")
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
@@ -180,16 +180,18 @@ def calibration_errors(
     """Expected calibration error: mean over bins of |mean confidence - share of truth|, bins
     weighted by their rows. Chance alone makes it positive, the more so the fewer the rows."""
     bins, gaps = calibration_bins(confidence), confidence - truth
-    per_bin = [np.abs(weighted_sums(gaps * (bins == b), weights)) for b in range(CALIBRATION_BINS)]
-    return np.sum(per_bin, axis=0) / weights.sum(axis=1, dtype=np.float64)
+    one_hot = bins[:, None] == np.arange(CALIBRATION_BINS)
+    per_bin = np.abs(weighted_sums(gaps[:, None] * one_hot, weights))
+    return per_bin.sum(axis=1) / weights.sum(axis=1, dtype=np.float64)
 
 
 def weighted_sums(
-    values: np.ndarray, weights: Float[np.ndarray, "resamples n"]
-) -> Float[np.ndarray, " resamples"]:
-    """sum_i w_bi v_i per resample b, accumulated in double precision."""
-    out = np.empty(len(weights))
+    values: Shaped[np.ndarray, "n ..."], weights: Float[np.ndarray, "resamples n"]
+) -> Float[np.ndarray, "resamples ..."]:
+    """sum_i w_bi v_i per resample b (and column), accumulated in double precision."""
+    out = np.empty((len(weights), *values.shape[1:]))
+    values = values.astype(np.float64)
     for start in range(0, len(weights), BLOCK):
         block = slice(start, start + BLOCK)
-        out[block] = weights[block].astype(np.float64) @ values.astype(np.float64)
+        out[block] = weights[block].astype(np.float64) @ values
     return out

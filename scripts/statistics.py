@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
+from tqdm import tqdm
 
 from scripts.bootstrap import Difference, compare, holm, interval, resample_counts
 from scripts.protocols import REAL, STEPS, Cell
@@ -112,7 +113,7 @@ def _score_rows(
         grouped.setdefault(row, []).append(predictions)
     counts: dict[str, np.ndarray] = {}
     scored = {}
-    for row, per_seed in grouped.items():
+    for row, per_seed in tqdm(grouped.items(), desc="bootstrap", unit="row", disable=None):
         judged_on = row[1] if row[0] == "TRTS" else REAL
         if judged_on not in counts:
             labels = per_seed[0].labels
