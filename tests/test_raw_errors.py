@@ -190,7 +190,13 @@ def test_an_interrupted_build_leaves_nothing_and_runs_again(tmp_path):
     environment = os.environ | {"TMPDIR": str(scratch)}
     command = build(raw, tmp_path / "out", "data.threads=1")
     running = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # Tests run in the background would hand an ignored SIGINT down to their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     while running.poll() is None and not list(scratch.iterdir()):
         time.sleep(0.01)  # the scratch database marks the start of the extraction
