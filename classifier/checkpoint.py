@@ -1,7 +1,5 @@
 """Reads and writes a trained classifier together with all that decides what it may be used on."""
 
-import pickle
-import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from torch import nn
 
 from classifier.clinical_input import build_classifier
 from classifier.losses import num_outputs
+from classifier.plain_file import load_plain
 from configs.atomic import atomic_path
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.normaliser import Normaliser
@@ -134,7 +133,7 @@ def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
             f"{path} does not exist; train the classifier first with "
             "`bash classifier/train.sh <config.yaml>`"
         )
-    content = _read_plain(path)
+    content = load_plain(path, "classifier checkpoint")
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise DataError(f"{path}: not a classifier checkpoint of this project")
     if content.get("format") != FORMAT:
@@ -143,20 +142,6 @@ def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
         return _facts(content["facts"]), content["weights"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: a damaged classifier checkpoint ({error})") from error
-
-
-def _read_plain(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            # About foreign pickles, which are refused below in words of our own.
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            # weights_only: tensors and built-in types; a pickle that would run code is refused.
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(
-            f"{path}: not a classifier checkpoint of this project ({reason[0]})"
-        ) from error
 
 
 def _facts(plain: dict[str, Any]) -> ClassifierFacts:

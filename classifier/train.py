@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
+from classifier.device import pick_device
 from classifier.fit import FitRecipe, FittedClassifier, fit_classifier, predict_logits
 from classifier.scores import report_scores
 from configs import to_plain
 from configs.atomic import write_text
 from configs.entry import run_stage
-from configs.errors import ConfigError
 from configs.run_record import describe_differences, record_stage
 from configs.schema import ClassifierConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -59,29 +59,6 @@ def recipe_of(classifier: ClassifierConfig) -> FitRecipe:
     """The training recipe of a config section."""
     names = [field.name for field in dataclasses.fields(FitRecipe)]
     return FitRecipe(**{name: getattr(classifier, name) for name in names})
-
-
-def pick_device(accelerator: str) -> torch.device:
-    """The device for stage 2: the first CUDA GPU if there is one and it is allowed, else the CPU.
-
-    Raises:
-        ConfigError: a GPU is asked for by name and none is there, or the name is not known.
-    """
-    if accelerator in ("cuda", "gpu"):
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                f"accelerator={accelerator}: no CUDA GPU is available to this process; use "
-                "accelerator=auto or accelerator=cpu"
-            )
-        return torch.device("cuda", 0)
-    if accelerator not in ("auto", "cpu", "mps"):
-        raise ConfigError(
-            f"accelerator={accelerator!r}: stage 2 knows auto, cpu, cuda, gpu and mps"
-        )
-    if accelerator == "mps":
-        log.info("the classifier is small: it is trained on the CPU, not on mps")
-    use_gpu = accelerator == "auto" and torch.cuda.is_available()
-    return torch.device("cuda", 0) if use_gpu else torch.device("cpu")
 
 
 def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:

@@ -16,6 +16,7 @@ import numpy as np
 from configs.atomic import write_text
 from configs.entry import run_stage
 from configs.errors import DataError, MismatchError, MissingInputError, UserError
+from configs.run_record import sha256_file
 from configs.schema import DataConfig, ExperimentConfig
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
@@ -130,7 +131,7 @@ def _build(data: DataConfig, folder: Path) -> None:
         log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
     splits.normaliser.save(folder / "normaliser.json")
     write_text(folder / "card.md", card.markdown(known, settings, splits))
-    digests = {name: _sha256(folder / name) for name in _FILES}
+    digests = {name: sha256_file(folder / name) for name in _FILES}
     record = {"format": FORMAT, "settings": settings, **known, "sha256": digests}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
@@ -229,15 +230,11 @@ def _require_sha256(path: Path, expected: str) -> None:
         raise DataError(
             f"{path} is missing from a built data folder; rebuild with data.rebuild=true"
         )
-    if _sha256(path) != expected:
+    if sha256_file(path) != expected:
         raise DataError(
             f"{path} was changed after it was built (its SHA-256 differs from {RECORD}); "
             "rebuild with data.rebuild=true"
         )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier.fit import FitRecipe
+from classifier.train import recipe_of
 from configs import to_plain
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
@@ -124,19 +124,10 @@ def _fit_all(
 def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:
     """The downstream models, trained as the experiment's task classifier is."""
     chosen = config.classifier
-    recipe = FitRecipe(
-        batch_size=chosen.batch_size,
-        max_epochs=chosen.max_epochs,
-        patience=chosen.patience,
-        learning_rate=chosen.learning_rate,
-        weight_decay=chosen.weight_decay,
-        class_weight=chosen.class_weight,
-        select_by=chosen.select_by,
-    )
     return Downstream(
         model=chosen.model,
         model_args=chosen.model_args,
-        recipe=recipe,
+        recipe=recipe_of(chosen),
         num_classes=num_classes,
         clinical_input=normaliser if chosen.input_space == "clinical" else None,
     )

@@ -31,14 +31,12 @@ class Calibration:
     Attributes:
         multiplier: what the sampler uses.
         scale: natural standard deviation s_y of the score.
-        natural_mean: mean score of the unguided pilot.
         requested, realised: shift of the mean score in units of s_y; None where none was asked
             for or the pilot did not measure it.
     """
 
     multiplier: float
     scale: float
-    natural_mean: float
     requested: float | None
     realised: float | None
 
@@ -64,7 +62,6 @@ def fixed(scores: Tensor, multiplier: float) -> Calibration:
     return Calibration(
         multiplier=multiplier,
         scale=natural_scale(scores),
-        natural_mean=winsorised_mean(scores),
         requested=None,
         realised=None,
     )
@@ -97,9 +94,7 @@ def calibrate(pilot: PilotScores, label: int, unguided: Tensor, w: float) -> Cal
             realised,
             multiplier,
         )
-    return Calibration(
-        multiplier=multiplier, scale=scale, natural_mean=mean, requested=w, realised=realised
-    )
+    return Calibration(multiplier=multiplier, scale=scale, requested=w, realised=realised)
 
 
 def winsorised_mean(scores: Tensor) -> float:

@@ -1,6 +1,5 @@
 """The finished diffusion model on disk: averaged weights and everything needed to trust them."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from classifier.plain_file import load_plain
 from configs.atomic import atomic_path
 from configs.errors import DataError, MismatchError, MissingInputError
 from tardiff.unet1d import UNet1D
@@ -70,10 +70,7 @@ def load_model(path: Path, command: str) -> DiffusionModel:
     """
     if not path.is_file():
         raise MissingInputError(f"no diffusion model at {path}; make it with: {command}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise DataError(f"{path}: not a diffusion model of this project: {error}") from error
+    content = load_plain(path, "diffusion model")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a diffusion model of this project (no {FORMAT} mark)")
     network = UNet1D(**content["network_args"])

@@ -16,7 +16,7 @@ Logits = Float[Tensor, "batch out"]
 Labels = Int[Tensor, " batch"]
 KINDS = ("rank", "balanced", "nll", "minority")
 
-# Rows of the (positive, negative) pair matrix held at a time: 20,000 x 24 rows stay under 100 MB.
+# Entries of the (positive, negative) pair matrix held at a time.
 PAIR_BLOCK = 1_000_000
 
 

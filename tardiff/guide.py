@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from classifier.plain_file import load_plain
 from configs.atomic import atomic_path
 from tardiff.guidance_losses import Labels, resolve_kind
 from tardiff.influence import InfluenceDirection, guidance_gradient
@@ -67,7 +68,7 @@ def guide_vector(
         return _compute(model, guide, train, settings, num_classes, seed)
     path = cache / f"{_key(model, guide, train, settings, seed)}.pt"
     if path.is_file():
-        content = torch.load(path, weights_only=True)
+        content = load_plain(path, "cached guidance gradient")
         log.info("guidance gradient: cached in %s", path)
         return content["vector"], content["facts"]
     vector, facts = _compute(model, guide, train, settings, num_classes, seed)

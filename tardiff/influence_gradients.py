@@ -20,7 +20,6 @@ from torch.func import functional_call, jvp
 from tardiff.guidance_losses import residual
 from tardiff.parameters import (
     ParamGrads,
-    differentiable_rnn,
     finite_step,
     moved_copy,
     trainable,
@@ -106,8 +105,8 @@ def head(
     Raises:
         ValueError: the model has no linear layer, or its last one is not the logits.
     """
-    name, layer = _last_linear(model)
-    frozen = differentiable_rnn(moved_copy(model, direction, 0.0))
+    name = _last_linear(model)
+    frozen = moved_copy(model, direction, 0.0)
     inputs: list[Tensor] = []
     dict(frozen.named_modules())[name].register_forward_pre_hook(
         lambda module, arguments: inputs.append(arguments[0])
@@ -172,8 +171,8 @@ def _unit_residual(logits: Tensor, y: Tensor) -> Tensor:
     return raw / raw.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
-def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
-    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+def _last_linear(model: nn.Module) -> str:
+    layers = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
     if not layers:
         raise ValueError("influence.gradient=head needs a classifier that ends in nn.Linear")
     return layers[-1]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from classifier.checkpoint import load_classifier
+from classifier.device import pick_device
 from classifier.losses import per_sample_loss
 from configs.run_record import run_dir
 from configs.schema import ExperimentConfig
@@ -80,16 +81,6 @@ def load_parts(config: ExperimentConfig) -> Parts:
     generation = config.generation
     y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
     return Parts(config, splits, model, device, y)
-
-
-def pick_device(accelerator: str) -> torch.device:
-    """The torch device for Lightning's accelerator name."""
-    if accelerator in ("auto", "gpu"):
-        found = (
-            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        )
-        return found or torch.device("cpu")
-    return torch.device(accelerator)
 
 
 def configured_process(parts: Parts) -> ReverseProcess:

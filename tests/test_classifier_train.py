@@ -138,7 +138,7 @@ def test_an_absent_gpu_is_an_error_only_when_asked_for(monkeypatch):
     assert train.pick_device("auto").type == "cpu"
     with pytest.raises(ConfigError, match="no CUDA GPU is available"):
         train.pick_device("cuda")
-    with pytest.raises(ConfigError, match="stage 2 knows"):
+    with pytest.raises(ConfigError, match="stages 2 and 3 know"):
         train.pick_device("tpu")
 
 
