@@ -8,6 +8,15 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.schema import ExperimentConfig
 
+BASELINES = (
+    "guide_rows",
+    "oversampling",
+    "class_weights",
+    "smote",
+    "jitter",
+    "scaling",
+    "time_warp",
+)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -111,6 +120,11 @@ def _check_lists(config: ExperimentConfig) -> None:
     if unknown:
         raise ConfigError(
             f"evaluation.protocols: unknown {unknown}; expected some of {list(known)}"
+        )
+    unknown = [name for name in evaluation.baselines if name not in BASELINES]
+    if unknown:
+        raise ConfigError(
+            f"evaluation.baselines: unknown {unknown}; expected some of {list(BASELINES)}"
         )
     if any(ratio <= 0 for ratio in evaluation.ratios):
         raise ConfigError(

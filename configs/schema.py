@@ -87,6 +87,8 @@ class DiffusionConfig:
     dropout: float = number(0.0, low=0.0, high=0.9)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     class_balanced: bool = True  # batches draw each class equally often
+    # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
+    include_guide: bool = False
     batch_size: int = number(64, low=1)
     max_steps: int = number(3000, low=1)
     learning_rate: float = number(1e-3, low=0.0, open_low=True)
@@ -183,6 +185,9 @@ class EvaluationConfig:
     protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
     models: list[str] = many("rnn")
+    # Real-only training made better without a generator, protocol TRTR+ (scripts/baselines.py):
+    # guide_rows, oversampling, class_weights, smote, jitter, scaling, time_warp.
+    baselines: list[str] = many()
     seeds: list[int] = many(0, 1, 2)
     bootstrap: int = number(1000, low=100)  # resamples of the test stays
     confidence: float = number(0.95, low=0.5, high=0.999)

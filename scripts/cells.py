@@ -23,11 +23,19 @@ from classifier.scores import best_f1_threshold
 from configs.atomic import atomic_path
 from configs.errors import UserError
 from scripts.downstream import LabelledArrays, Predictor
-from scripts.protocols import Cell, EvaluationData, scored_rows, synthetic_source, training_rows
+from scripts.protocols import (
+    BASELINE,
+    Cell,
+    EvaluationData,
+    other_rows,
+    scored_rows,
+    synthetic_source,
+    training_rows,
+)
 from scripts.scores import Predictions
 
 # Raise it when a change of the code changes what a cell holds: older files are then not read.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +56,10 @@ class Fitter(Protocol):
         *,
         seed: int,
         effort: float = 1.0,
+        class_weight: str | None = None,
     ) -> Predictor:
-        """A fitted model as series -> class probabilities; `effort` scales its epochs."""
+        """A fitted model as series -> class probabilities; `effort` scales its epochs, and
+        `class_weight` wins over the recipe's."""
         ...
 
 
@@ -60,10 +70,13 @@ def run_cells(
     fitter: Fitter,
     cache: Path,
     workers: int = 0,
+    on_select: bool = False,
 ) -> dict[Cell, Predictions]:
     """The predictions of every cell, fitted now or read from `cache`.
 
     Args:
+        on_select: predictions for val_select instead of the rows that judge the cell: for choosing
+            between sets without a look at the test rows.
         workers: parallel processes, each with one thread; 0 means one per core. One works in
             this process. The result does not depend on it.
 
@@ -86,7 +99,7 @@ def run_cells(
     with tqdm(total=len(cells), initial=len(cells) - missing, unit="cell", desc="evaluate") as bar:
         for finished in pool(jobs):
             bar.update(finished)
-    return {cell: _require(cell, data, fitter, cache) for cell in cells}
+    return {cell: _require(cell, data, fitter, cache, on_select) for cell in cells}
 
 
 def cell_path(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Path:
@@ -96,7 +109,7 @@ def cell_path(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> 
 
 
 def _fit_key(cell: Cell, data: EvaluationData, fitter: Fitter) -> str:
-    source = synthetic_source(cell, data)
+    source, other = synthetic_source(cell, data), other_rows(cell, data)
     return _digest(
         {
             "version": CACHE_VERSION,
@@ -108,6 +121,8 @@ def _fit_key(cell: Cell, data: EvaluationData, fitter: Fitter) -> str:
             "model": fitter.describe(cell.model),
             "seed": cell.seed,
             "effort": cell.effort,
+            "baseline": cell.generator if cell.protocol == BASELINE else None,
+            "other": None if other is None else other.fingerprint,
         }
     )
 
@@ -124,12 +139,18 @@ def _run_fit(cells: list[Cell], data: EvaluationData, fitter: Fitter, cache: Pat
         with _one_thread():
             x, y = training_rows(first, data)
             select = (data.select.x, data.select.y)
-            effort = first.effort
-            predict = fitter.fit(first.model, (x, y), select, seed=first.seed, effort=effort)
-            threshold = _threshold(predict(data.select.x), data)
+            predict = fitter.fit(
+                first.model,
+                (x, y),
+                select,
+                seed=first.seed,
+                effort=first.effort,
+                class_weight=first.class_weight,
+            )
+            selection = predict(data.select.x)
             for cell in cells:
                 path = cell_path(cell, data, fitter, cache)
-                _write(path, cell, predict(scored_rows(cell, data).x), threshold)
+                _write(path, cell, predict(scored_rows(cell, data).x), selection, data)
     except UserError as error:
         raise type(error)(f"evaluation cell {first}: {error}") from error
     except Exception as error:
@@ -157,26 +178,40 @@ def _one_thread():
         torch.set_num_threads(before)
 
 
-def _write(path: Path, cell: Cell, probabilities: np.ndarray, threshold: float) -> None:
+def _write(
+    path: Path, cell: Cell, scored: np.ndarray, selection: np.ndarray, data: EvaluationData
+) -> None:
+    threshold = _threshold(selection, data)
     with atomic_path(path) as temporary:
-        np.savez(temporary, probabilities=probabilities, threshold=threshold, cell=str(cell))
+        np.savez(
+            temporary,
+            probabilities=scored,
+            select_probabilities=selection,
+            threshold=threshold,
+            cell=str(cell),
+        )
 
 
-def _read(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Predictions | None:
+def _read(
+    cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path, on_select: bool = False
+) -> Predictions | None:
     path = cell_path(cell, data, fitter, cache)
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as archive:
-        probabilities, threshold = archive["probabilities"], float(archive["threshold"])
+        name = "select_probabilities" if on_select else "probabilities"
+        probabilities, threshold = archive[name], float(archive["threshold"])
     return Predictions(
         probabilities=probabilities,
-        labels=scored_rows(cell, data).y,
+        labels=data.select.y if on_select else scored_rows(cell, data).y,
         minority=data.minority,
         threshold=threshold,
     )
 
 
-def _require(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Predictions:
-    predictions = _read(cell, data, fitter, cache)
+def _require(
+    cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path, on_select: bool
+) -> Predictions:
+    predictions = _read(cell, data, fitter, cache, on_select)
     assert predictions is not None, f"cell {cell} was fitted but its file is gone"
     return predictions

@@ -45,7 +45,12 @@ class Downstream:
     def describe(self, name: str) -> dict[str, Any]:
         """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
         if name in FITS:
-            return {"model": name, "settings": SETTINGS[name], **self._choices()}
+            return {
+                "model": name,
+                "settings": SETTINGS[name],
+                "select_by": self.recipe.select_by,
+                "class_weight": self.recipe.class_weight,
+            }
         path, model_args = self._architecture(name)
         clinical = self._clinical_input(name)
         return {
@@ -68,6 +73,7 @@ class Downstream:
         *,
         seed: int,
         effort: float = 1.0,
+        class_weight: str | None = None,
     ) -> Predictor:
         """A model fitted on `train`, selected on `select`, as series -> class probabilities.
 
@@ -75,15 +81,18 @@ class Downstream:
             seed: of the fit.
             effort: factor of the largest number of epochs and of the patience, rounded up; for
                 models that are trained by steps.
+            class_weight: in place of the recipe's, if given.
         """
+        recipe = self._recipe(effort, class_weight)
         if name in FITS:
-            return FITS[name](train, select, seed=seed, **self._choices())
+            choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
+            return FITS[name](train, select, seed=seed, **choices)
         _, in_channels, length = train[0].shape
         fitted = fit_classifier(
             _tensors(train),
             _tensors(select),
             build=lambda: self._build(name, in_channels, length),
-            recipe=self._recipe(effort),
+            recipe=recipe,
             seed=seed,
         )
 
@@ -94,17 +103,14 @@ class Downstream:
 
         return predict
 
-    def _recipe(self, effort: float) -> FitRecipe:
+    def _recipe(self, effort: float, class_weight: str | None) -> FitRecipe:
         epochs, patience = self.recipe.max_epochs * effort, self.recipe.patience * effort
         return dataclasses.replace(
-            self.recipe, max_epochs=math.ceil(epochs), patience=math.ceil(patience)
+            self.recipe,
+            max_epochs=math.ceil(epochs),
+            patience=math.ceil(patience),
+            class_weight=class_weight or self.recipe.class_weight,
         )
-
-    def _choices(self) -> dict[str, str]:
-        return {
-            "select_by": self.recipe.select_by,
-            "class_weight": self.recipe.class_weight,
-        }
 
     def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
         return (self.model, self.model_args) if name == "rnn" else (name, {})

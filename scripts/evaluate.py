@@ -73,6 +73,7 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
 
     return EvaluationData(
         train=series(splits.train),
+        guide=series(splits.val_guide),
         select=series(splits.val_select),
         test=series(splits.test),
         synthetic={name: series(dataset) for name, dataset in sets.items()},
@@ -113,6 +114,7 @@ def _fit_all(
         models=chosen.models,
         seeds=chosen.seeds,
         without_steps=FITS,
+        baselines=chosen.baselines,
     )
     require_enough(cells, data)
     fitter = downstream(config, data.num_classes, normaliser)

@@ -7,6 +7,7 @@
 | TSTR     | the whole synthetic set                 | real test |
 | TRTS     | real train                              | the whole synthetic set |
 | TSRTR    | real train + ratio * len(train) synthetic rows | real test |
+| TRTR+    | real train, made better without a generator (scripts/baselines.py) | real test |
 
 TRTR-steps is the control for TSRTR: more rows also mean more steps per epoch, and a gain that it
 shows too is not owed to the synthetic rows.
@@ -24,9 +25,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from configs.errors import DataError
+from scripts.baselines import CLASS_WEIGHTS, GUIDE_ROWS, baseline_rows
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
 STEPS = "TRTR-steps"
+BASELINE = "TRTR+"
 PROTOCOLS = ("TRTR", STEPS, "TSTR", "TRTS", "TSRTR")
 
 
@@ -60,11 +63,13 @@ class EvaluationData:
 
     Attributes:
         train, select, test: the real splits train, val_select and test.
+        guide: val_guide; trained on by the baseline "guide_rows" only.
         synthetic: the sets under judgement by name.
         num_classes: classes of the task.
     """
 
     train: Series
+    guide: Series
     select: Series
     test: Series
     synthetic: dict[str, Series]
@@ -82,8 +87,8 @@ class Cell:
     """One fitted model in the table of results.
 
     Attributes:
-        protocol: one of PROTOCOLS.
-        generator: name of the synthetic set; REAL for TRTR and TRTR-steps.
+        protocol: one of PROTOCOLS, or BASELINE.
+        generator: name of the synthetic set, or of the baseline; REAL for TRTR and TRTR-steps.
         ratio: synthetic : real rows of the training set (of the TSRTR that TRTR-steps controls
             for); 0 for TRTR, None where the training set is not a mixture (TSTR, TRTS).
         model: name of the downstream model.
@@ -101,6 +106,11 @@ class Cell:
         """Factor of the number of epochs, with which TRTR-steps makes up for its fewer rows."""
         return 1.0 + (self.ratio or 0.0) if self.protocol == STEPS else 1.0
 
+    @property
+    def class_weight(self) -> str | None:
+        """The weighting of classes that this cell asks for; None: that of the recipe."""
+        return "balanced" if (self.protocol, self.generator) == (BASELINE, CLASS_WEIGHTS) else None
+
     def __str__(self) -> str:
         ratio = "" if self.ratio is None else f" ratio {self.ratio:g}"
         return f"{self.protocol} {self.generator}{ratio} {self.model} seed {self.seed}"
@@ -114,6 +124,7 @@ def plan_cells(
     models: Sequence[str],
     seeds: Sequence[int],
     without_steps: Collection[str] = (),
+    baselines: Sequence[str] = (),
 ) -> list[Cell]:
     """Every cell to fit, real-only first; the real-only baseline is in it whatever was asked for.
 
@@ -121,6 +132,7 @@ def plan_cells(
     `without_steps` are not trained by steps and get no TRTR-steps.
     """
     rows: list[tuple[str, str, float | None]] = [("TRTR", REAL, 0.0)]
+    rows += [(BASELINE, name, None) for name in baselines]
     for protocol in [name for name in PROTOCOLS if name in protocols and name != "TRTR"]:
         mixed = protocol in ("TSRTR", STEPS)
         steps: Sequence[float | None] = sorted(set(ratios)) if mixed else [None]
@@ -146,12 +158,20 @@ def training_rows(
     if cell.protocol == "TSTR":
         synthetic = data.synthetic[cell.generator]
         return synthetic.x, synthetic.y
+    if cell.protocol == BASELINE:
+        train, guide = data.train, data.guide
+        return baseline_rows(cell.generator, (train.x, train.y), (guide.x, guide.y), seed=cell.seed)
     return _augmented(cell, data)
 
 
 def scored_rows(cell: Cell, data: EvaluationData) -> Series:
     """The rows that judge the model of `cell`."""
     return data.synthetic[cell.generator] if cell.protocol == "TRTS" else data.test
+
+
+def other_rows(cell: Cell, data: EvaluationData) -> Series | None:
+    """The real rows besides train that `cell` trains on; None if there are none."""
+    return data.guide if (cell.protocol, cell.generator) == (BASELINE, GUIDE_ROWS) else None
 
 
 def synthetic_source(cell: Cell, data: EvaluationData) -> Series | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scripts.bootstrap import Difference
-from scripts.protocols import STEPS
+from scripts.protocols import BASELINE, STEPS
 from scripts.scores import LOWER_IS_BETTER, METRICS
 from scripts.statistics import REFERENCES, UNGUIDED, Summary
 from scripts.subgroups import SubgroupScore
@@ -29,6 +29,7 @@ TRAINED_ON = {
     "TSTR": "synthetic (TSTR)",
     "TRTS": "real, judged on synthetic (TRTS)",
     "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
+    BASELINE: "real, no generator (TRTR+)",
 }
 
 

@@ -48,6 +48,11 @@ class SeriesBatch:
     observed: Bool[Tensor, "batch channel time"]
     y: Labels
 
+    def joined(self, other: "SeriesBatch") -> "SeriesBatch":
+        """The rows of both."""
+        pairs = ((self.x, other.x), (self.observed, other.observed), (self.y, other.y))
+        return SeriesBatch(*(torch.cat(pair) for pair in pairs))
+
 
 class DiffusionModule(pl.LightningModule):
     """Trains `network`; `ema` holds the averaged copy that samples and is judged.

@@ -108,9 +108,12 @@ def build_module(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = UNet1D(**network_args)
+    train_rows = _model_space(splits.train, splits.normaliser)
+    if diffusion.include_guide:
+        train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
     module = DiffusionModule(
         network,
-        _model_space(splits.train, splits.normaliser),
+        train_rows,
         _model_space(splits.val_select, splits.normaliser),
         _objective(diffusion),
         seed=config.seed,

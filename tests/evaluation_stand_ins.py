@@ -21,6 +21,7 @@ def make_series(seed: int, rows: int, shift: float = 1.0) -> Series:
 def make_data(test_seed: int = 2) -> EvaluationData:
     return EvaluationData(
         train=make_series(0, NUM_TRAIN),
+        guide=make_series(5, 20),
         select=make_series(1, 40),
         test=make_series(test_seed, 80),
         synthetic={
@@ -43,11 +44,18 @@ class MeanFitter:
     def describe(self, name: str) -> dict[str, Any]:
         return {"name": name, "version": self.version}
 
-    def fit(self, name, train, select, *, seed, effort=1.0):
+    def fit(self, name, train, select, *, seed, effort=1.0, class_weight=None):
         if self.fail_after is not None and len(self.calls) >= self.fail_after:
             raise self.error
         self.calls.append(
-            {"name": name, "train": train, "select": select, "seed": seed, "effort": effort}
+            {
+                "name": name,
+                "train": train,
+                "select": select,
+                "seed": seed,
+                "effort": effort,
+                "class_weight": class_weight,
+            }
         )
         x, y = train
         direction = x[y == 1].mean(axis=0) - x[y == 0].mean(axis=0)

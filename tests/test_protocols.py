@@ -124,7 +124,9 @@ def test_same_steps_control_is_real_rows_with_more_epochs():
     assert {c.effort for c in cells if c is not control} == {1.0}
     # Steps: epochs x batches of the augmented run, up to rounding to whole epochs.
     recipe = FitRecipe(batch_size=10, max_epochs=8, patience=3)
-    longer = Downstream(model="conv", recipe=recipe, num_classes=2)._recipe(control.effort)
+    longer = Downstream(model="conv", recipe=recipe, num_classes=2)._recipe(
+        control.effort, control.class_weight
+    )
     assert longer.max_epochs * NUM_TRAIN == recipe.max_epochs * NUM_TRAIN * 1.5
     assert longer.patience == 5
 
@@ -138,4 +140,4 @@ def test_minority_is_the_rarer_training_class():
 
 def test_a_fit_has_no_parameter_that_could_carry_test_rows():
     names = set(inspect.signature(Downstream.fit).parameters)
-    assert names == {"self", "name", "train", "select", "seed", "effort"}
+    assert names == {"self", "name", "train", "select", "seed", "effort", "class_weight"}
