@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.schema import ExperimentConfig
+from configs.schema import ExperimentConfig, TuningConfig
 
 BASELINES = (
     "guide_rows",
@@ -57,6 +57,12 @@ def _check_choice(key: str, value: Any, spec: Any) -> None:
 def _check_range(key: str, value: Any, spec: Any) -> None:
     if value is None or "low" not in spec.metadata:
         return
+    words = spec.metadata["words"]
+    if value in words:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        allowed = f" or {', '.join(words)}" if words else ""
+        raise ConfigError(f"{key}={value!r}: expected a number{allowed}")
     low, high, open_low = (spec.metadata[name] for name in ("low", "high", "open_low"))
     too_low = low is not None and (value <= low if open_low else value < low)
     if value != value or too_low or (high is not None and value > high):
@@ -121,6 +127,7 @@ def _check_lists(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"evaluation.protocols: unknown {unknown}; expected some of {list(known)}"
         )
+    _check_tuning(config.tuning)
     unknown = [name for name in evaluation.baselines if name not in BASELINES]
     if unknown:
         raise ConfigError(
@@ -130,4 +137,16 @@ def _check_lists(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
             "the real-only baseline (ratio 0) is always included"
+        )
+
+
+def _check_tuning(tuning: TuningConfig) -> None:
+    if 0.0 not in tuning.w:
+        raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
+    if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
+        raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
+    if not tuning.seeds or not tuning.protocols or set(tuning.protocols) - {"TSTR", "TSRTR"}:
+        raise ConfigError(
+            f"tuning.protocols={tuning.protocols}, tuning.seeds={tuning.seeds}: expected some of "
+            "TSTR and TSRTR, and at least one seed"
         )

@@ -20,9 +20,11 @@ def number(
     low: float | None = None,
     high: float | None = None,
     open_low: bool = False,
+    words: tuple[str, ...] = (),
 ) -> Any:
-    """A number within [low, high], or (low, high] when `open_low`."""
-    return field(default=default, metadata={"low": low, "high": high, "open_low": open_low})
+    """A number within [low, high], or (low, high] when `open_low`; or one of `words`."""
+    bounds = {"low": low, "high": high, "open_low": open_low, "words": words}
+    return field(default=default, metadata=bounds)
 
 
 def many(*default: Any) -> Any:

@@ -140,13 +140,15 @@ class GuidanceConfig:
     """How strongly, where and when the sampler is pushed (tardiff/guided.py)."""
 
     kind: str = choice("influence", "classifier", "none")
-    w: float = number(0.5)  # realised shift of the mean influence, natural standard deviations
+    # Realised shift of the mean influence, natural standard deviations; auto: what scripts/tune.sh
+    # chose on val_select for this experiment.
+    w: Any = number(0.5, words=("auto",))
     w_per_class: list[float] | None = None  # one strength per class; wins over w
     calibrate: bool = True  # find the multiplier that realises w on a pilot; False: w multiplies
     at: str = choice("x0hat", "xt")
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
     trust: float = number(1.0, low=0.0, open_low=True)  # rms(shift) <= trust * kappa_t per series
-    pilot_rows: int = number(96, low=8)  # series per class of the unguided pilot
+    pilot_rows: int = number(256, low=8)  # series per class of the pilot
     paper_w: float = number(100.0)  # compat=paper only: the paper's raw multiplier of J
 
 
@@ -161,7 +163,8 @@ class SamplerConfig:
     log_snr_max: float = number(9.0, high=11.0)
     eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
     sde: bool = False  # dpmpp_2m only: the stochastic variant
-    cfg_scale: float = number(1.0, low=0.0)  # classifier-free guidance; 1: off
+    # Classifier-free guidance; 1: off, auto: as guidance.w.
+    cfg_scale: Any = number(1.0, low=0.0, words=("auto",))
     batch_size: int = number(256, low=1)
 
 
@@ -195,6 +198,19 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class TuningConfig:
+    """Choice of guidance.w and sampler.cfg_scale on val_select (scripts/tune.py)."""
+
+    # Negative strengths are drawn as controls and never chosen; 0 must be a candidate.
+    w: list[float] = many(-0.5, 0.0, 0.25, 0.5, 1.0)
+    cfg_scale: list[float] = many(1.0)
+    protocols: list[str] = many("TSTR", "TSRTR")  # TSRTR: as many synthetic rows as real ones
+    metric: str = choice("auroc", "auprc")
+    model: str = "rnn"
+    seeds: list[int] = many(0, 1, 2)
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """All of one experiment. `experiment` names its folders and is the only required key."""
 
@@ -213,4 +229,5 @@ class ExperimentConfig:
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,7 +1,7 @@
 """Stage 3 entry: influence-guided generation, with its unguided counterpart from the same noise."""
 
 import logging
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,22 +10,13 @@ from configs import to_plain
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
-from tardiff.calibrate import Calibration, as_tensors, calibrate, fixed
-from tardiff.direction import Direction
+from tardiff.calibrate import fixed
 from tardiff.guide import InfluenceSettings
-from tardiff.guided import GuidedDenoiser, active_levels
-from tardiff.inputs import (
-    Parts,
-    configured_process,
-    guidance_direction,
-    influence_direction,
-    load_parts,
-    task_classifier,
-)
+from tardiff.inputs import Parts, influence_direction, load_parts, task_classifier
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
-from tardiff.requested import pilot_numbers, strengths
-from tardiff.reverse import ReverseProcess
+from tardiff.requested import strengths
+from tardiff.session import GenerationSession
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -36,88 +27,26 @@ NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "ungu
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
     parts = load_parts(config)
+    config = parts.config
     if config.compat == "paper":
         _generate_paper(parts)
     elif config.guidance.kind == "none":
-        process = configured_process(parts)
-        _write(parts, "unguided", _sample(parts, process, "unguided"), None)
+        name = config.generation.name or NAMES["none"]
+        write_generated(parts, name, GenerationSession(parts).unguided, None)
     else:
         _generate_guided(parts)
-
-
-def _sample(parts: Parts, process: ReverseProcess, title: str, **changes: Any) -> Tensor:
-    denoiser = changes.pop("denoiser", parts.denoiser)
-    return process.run(denoiser, parts.y, range(len(parts.y)), title=title, **changes)
 
 
 def _generate_guided(parts: Parts) -> None:
     config = parts.config
     name = config.generation.name or NAMES[config.guidance.kind]
-    process = configured_process(parts)
-    direction, facts = guidance_direction(parts)
-    calibrations = _calibrate(parts, process, direction)
-    guided = _guided_denoiser(parts, process, direction, calibrations)
-    unguided_x = _sample(parts, process, "unguided")
-    guided_x = _sample(parts, process, name, denoiser=guided)
-    score = "influence" if config.guidance.kind == "influence" else "log p(label)"
-    outcome = summarise(
-        direction,
-        unguided_x,
-        guided_x,
-        parts.y,
-        calibrations,
-        guided.stats,
-        parts.device,
-        facts,
-        score,
-    )
-    if config.generation.unguided_too:
-        _write(parts, "unguided", unguided_x, None)
-    _write(parts, name, guided_x, outcome)
-
-
-def _calibrate(parts: Parts, process: ReverseProcess, direction: Direction) -> list[Calibration]:
-    """One pilot per class; see tardiff/calibrate.py."""
-    guidance, k = parts.config.guidance, parts.splits.train.num_classes
+    guidance, k = config.guidance, parts.splits.train.num_classes
+    session = GenerationSession(parts)
     wanted = strengths(k, w=guidance.w, w_per_class=guidance.w_per_class)
-    rows = guidance.pilot_rows
-
-    def scores(label: int, x: Tensor) -> Tensor:
-        y = torch.full((rows,), label, device=parts.device)
-        return direction(x.to(parts.device), y)[0].cpu()
-
-    def sample(label: int, denoiser: Any) -> Tensor:
-        return process.run(denoiser, torch.full((rows,), label), pilot_numbers(label, rows))
-
-    natural = [scores(label, sample(label, parts.denoiser)) for label in range(k)]
-    first = [fixed(natural[label], wanted[label]) for label in range(k)]
-    if not guidance.calibrate:
-        return first
-
-    def pilot(label: int, multiplier: float) -> Tensor:
-        trial = list(first)
-        trial[label] = fixed(natural[label], multiplier)
-        guided = _guided_denoiser(parts, process, direction, trial)
-        return scores(label, sample(label, guided))
-
-    log.info("calibrating the guidance strength on %d pilot series per class", rows)
-    return [calibrate(pilot, label, natural[label], wanted[label]) for label in range(k)]
-
-
-def _guided_denoiser(
-    parts: Parts, process: ReverseProcess, direction: Direction, calibrations: list[Calibration]
-) -> GuidedDenoiser:
-    guidance = parts.config.guidance
-    multiplier, scale = as_tensors(calibrations)
-    return GuidedDenoiser(
-        parts.denoiser,
-        direction,
-        multiplier=multiplier,
-        scale=scale,
-        active=active_levels(process.levels, (guidance.interval[0], guidance.interval[1])),
-        trust=guidance.trust,
-        at=guidance.at,
-    )
+    guided_x, outcome = session.guided(wanted, name)
+    if config.generation.unguided_too:
+        write_generated(parts, "unguided", session.unguided, None)
+    write_generated(parts, name, guided_x, outcome)
 
 
 def _generate_paper(parts: Parts) -> None:
@@ -134,8 +63,9 @@ def _generate_paper(parts: Parts) -> None:
     direction, facts = influence_direction(parts, task_classifier(parts), settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
-    unguided_x = _sample(parts, process, "paper, w = 0")
-    guided_x = _sample(parts, process, "paper", mean_shift=shift)
+    rows = range(len(parts.y))
+    unguided_x = process.run(parts.denoiser, parts.y, rows, title="paper, w = 0")
+    guided_x = process.run(parts.denoiser, parts.y, rows, title="paper", mean_shift=shift)
     natural = [
         fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
         for k, rows in ((k, unguided_x[parts.y == k]) for k in parts.y.unique().tolist())
@@ -153,11 +83,23 @@ def _generate_paper(parts: Parts) -> None:
     )
     name = config.generation.name or "paper"
     if config.generation.unguided_too:
-        _write(parts, f"{name}_w0", unguided_x, None)
-    _write(parts, name, guided_x, outcome)
+        write_generated(parts, f"{name}_w0", unguided_x, None)
+    write_generated(parts, name, guided_x, outcome)
 
 
-def _write(parts: Parts, name: str, x: Tensor, outcome: GuidanceOutcome | None) -> None:
+def write_generated(
+    parts: Parts,
+    name: str,
+    x: Tensor,
+    outcome: GuidanceOutcome | None,
+    folder: Path | None = None,
+) -> Path:
+    """Writes a sampled set with its card and record; the path of its .npz.
+
+    Args:
+        x: model space.
+        folder: default runs/<experiment>/synthetic.
+    """
     config, model = parts.config, parts.model
     facts = {
         "generator": "tardiff",
@@ -172,11 +114,12 @@ def _write(parts: Parts, name: str, x: Tensor, outcome: GuidanceOutcome | None) 
     }
     synthetic = SyntheticSet(name=name, x=x, y=parts.y, outcome=outcome, facts=facts)
     step = config.data.step_minutes if config.generation.csv else None
-    path = write_set(run_dir(config) / "synthetic", synthetic, parts.splits, step)
+    path = write_set(folder or run_dir(config) / "synthetic", synthetic, parts.splits, step)
     record_stage(config, f"generation/{name}", facts)
     if outcome:
         log.info("%s", outcome.line(parts.splits.train.label_names))
     log.info("%d series written to %s", len(x), path)
+    return path
 
 
 if __name__ == "__main__":

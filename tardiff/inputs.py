@@ -21,6 +21,7 @@ from tardiff.guide import InfluenceSettings, LabelledSeries, build_influence, gu
 from tardiff.requested import requested_labels
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
+from tardiff.tuned import with_tuned_strength
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,14 @@ class Parts:
 def load_parts(config: ExperimentConfig) -> Parts:
     """Reads splits and diffusion model; refuses a model of other data, channels or normaliser.
 
+    Strengths that are "auto" are resolved in the returned config.
+
     Raises:
         MissingInputError: a stage before has not run.
         MismatchError: the artefacts do not belong together.
     """
     splits = load_splits(config.data)
+    config = with_tuned_strength(config, splits.fingerprint)
     model = load_model(
         run_dir(config) / "diffusion" / "model.pt", f"bash train.sh <config of {config.experiment}>"
     )

@@ -1,0 +1,192 @@
+"""Tuning: chooses guidance.w and sampler.cfg_scale on val_select and records the whole curve.
+
+Every strength of the grid makes a set from the same noise; a model trained on it (TSTR, and TSRTR
+with as many synthetic rows as real ones) is judged on val_select, never on test. The candidate of
+the best mean is chosen among the non-negative strengths, 0 included; negative ones are controls.
+The fits are kept as the evaluation keeps its own, so judging the same sets later costs nothing.
+"""
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs import to_plain
+from configs.atomic import write_text
+from configs.entry import run_stage
+from configs.run_record import record_stage, run_dir
+from configs.schema import ExperimentConfig
+from data_preprocess.splits import Splits
+from scripts.cells import run_cells
+from scripts.evaluate import downstream, evaluation_data
+from scripts.figures import save
+from scripts.protocols import Cell, plan_cells
+from scripts.scale_figure import scale_figure
+from scripts.scores import point_scores
+from scripts.synthetic_sets import load_set
+from tardiff.generate import write_generated
+from tardiff.inputs import load_parts
+from tardiff.session import GenerationSession
+from tardiff.tuned import tuning_path
+
+METRICS = ("auroc", "auprc")
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One candidate of the grid: a set on disk and what was asked of it and came out.
+
+    Attributes:
+        realised: shift of the mean score per class, natural standard deviations.
+    """
+
+    w: float
+    cfg_scale: float
+    path: Path
+    realised: list[float]
+
+    @property
+    def name(self) -> str:
+        """The set's name in tables."""
+        return self.path.stem
+
+
+def main(config: ExperimentConfig) -> None:
+    """Writes runs/<experiment>/tuning/scale.json and its figure; prints the choice."""
+    arms, splits = generate_grid(config)
+    scores = score_arms(config, arms, splits)
+    content = summarise_arms(config, arms, scores) | {"data_fingerprint": splits.fingerprint}
+    path = tuning_path(config)
+    write_text(path, json.dumps(content, indent=1))
+    save(scale_figure(content), path.with_suffix(".png"))
+    record_stage(config, "tuning", {"chosen": content["chosen"]})
+    log.info("%s", as_text(content))
+    log.info("curve    %s\nfigure   %s", path, path.with_suffix(".png"))
+
+
+def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
+    """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided."""
+    folder = tuning_path(config).parent / "sets"
+    arms = []
+    for cfg_scale in config.tuning.cfg_scale:
+        sampler = dataclasses.replace(config.sampler, cfg_scale=cfg_scale)
+        guidance = dataclasses.replace(config.guidance, w=0.0, w_per_class=None)
+        parts = load_parts(dataclasses.replace(config, sampler=sampler, guidance=guidance))
+        session = GenerationSession(parts)
+        k = parts.splits.train.num_classes
+        for w in sorted(config.tuning.w):
+            name = arm_name(w, cfg_scale)
+            x, outcome = session.guided([w] * k, name) if w else (session.unguided, None)
+            path = write_generated(parts, name, x, outcome, folder)
+            realised = outcome.realised if outcome else [0.0] * k
+            arms.append(Arm(w, cfg_scale, path, realised))
+    return arms, parts.splits
+
+
+def arm_name(w: float, cfg_scale: float) -> str:
+    """File and table name of a candidate, such as guided_w0.5_cfg2."""
+    kind = f"guided_w{w:g}" if w else "unguided"
+    return kind if cfg_scale == 1 else f"{kind}_cfg{cfg_scale:g}"
+
+
+def score_arms(
+    config: ExperimentConfig, arms: Sequence[Arm], splits: Splits
+) -> dict[tuple[str, str], np.ndarray]:
+    """(set, protocol) -> (seeds, metrics) scores on val_select."""
+    tuning, step = config.tuning, config.data.step_minutes
+    sets = {arm.name: load_set(arm.path, splits, step_minutes=step) for arm in arms}
+    data = evaluation_data(splits, sets)
+    cells = plan_cells(
+        protocols=tuning.protocols,
+        generators=list(sets),
+        ratios=[1.0],
+        models=[tuning.model],
+        seeds=tuning.seeds,
+    )
+    results = run_cells(
+        cells,
+        data,
+        fitter=downstream(config, data.num_classes, splits.normaliser),
+        cache=run_dir(config) / "evaluation" / "cells",
+        workers=config.evaluation.workers,
+        on_select=True,
+    )
+    grouped: dict[tuple[str, str], list[list[float]]] = {}
+    for cell, predictions in results.items():
+        values = point_scores(predictions)
+        grouped.setdefault(_key(cell), []).append([values[metric] for metric in METRICS])
+    return {key: np.array(rows) for key, rows in grouped.items()}
+
+
+def _key(cell: Cell) -> tuple[str, str]:
+    return cell.generator, cell.protocol
+
+
+def summarise_arms(
+    config: ExperimentConfig, arms: Sequence[Arm], scores: dict[tuple[str, str], np.ndarray]
+) -> dict[str, Any]:
+    """The curve and the choice, JSON-able."""
+    protocols = config.tuning.protocols
+    points = []
+    for arm in arms:
+        per_protocol = {protocol: scores[arm.name, protocol] for protocol in protocols}
+        mean = np.mean(list(per_protocol.values()), axis=0)
+        points.append(
+            {"set": arm.name, "w": arm.w, "cfg_scale": arm.cfg_scale, "realised": arm.realised}
+            | _stats(mean)
+            | {"protocols": {name: _stats(rows) for name, rows in per_protocol.items()}}
+        )
+    best = choose(points, config.tuning.metric)
+    return {
+        "selection": "val_select",
+        "seeds": list(config.tuning.seeds),
+        "metric": config.tuning.metric,
+        "points": points,
+        "chosen": {key: best[key] for key in ("set", "w", "cfg_scale")},
+        "settings": to_plain(config)["tuning"],
+    }
+
+
+def choose(points: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
+    """The point of the best mean metric among w >= 0; of equals the weaker guidance."""
+    candidates = [point for point in points if point["w"] >= 0]
+    return max(candidates, key=lambda p: (p[metric], -p["w"], -p["cfg_scale"]))
+
+
+def _stats(rows: np.ndarray) -> dict[str, float | None]:
+    values: dict[str, float | None] = {}
+    for index, metric in enumerate(METRICS):
+        values[metric] = float(rows[:, index].mean())
+        values[f"{metric}_sd"] = float(rows[:, index].std(ddof=1)) if len(rows) > 1 else None
+    return values
+
+
+def as_text(content: dict[str, Any]) -> str:
+    """The curve as a table and the choice as the arguments that use it."""
+    lines = [
+        f"scores on val_select, mean over {', '.join(content['settings']['protocols'])} and "
+        f"{len(content['seeds'])} seeds",
+        f"{'w':>6} {'cfg':>5} {'AUROC':>7} {'AUPRC':>7}  realised per class",
+    ]
+    for p in content["points"]:
+        shifts = " ".join(f"{shift:+.2f}" for shift in p["realised"])
+        lines.append(
+            f"{p['w']:>6g} {p['cfg_scale']:>5g} {p['auroc']:>7.3f} {p['auprc']:>7.3f}  {shifts}"
+        )
+    chosen = content["chosen"]
+    lines.append(
+        f"chosen by {content['metric']}: guidance.w={chosen['w']:g} "
+        f"sampler.cfg_scale={chosen['cfg_scale']:g}   "
+        "(or guidance.w=auto sampler.cfg_scale=auto)"
+    )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_stage(main)
