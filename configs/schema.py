@@ -183,7 +183,9 @@ class EvaluationConfig:
     protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
     models: list[str] = many("rnn")
-    seeds: list[int] = many(0, 1, 2)
+    seeds: list[int] = many(0, 1, 2, 3, 4)
+    fidelity: bool = True  # judge how close each set is to real stays that no model saw
+    privacy: bool = True  # judge what each set gives away about the training stays
     bootstrap: int = number(1000, low=100)  # resamples of the test stays
     confidence: float = number(0.95, low=0.5, high=0.999)
     workers: int = number(0, low=0)  # processes; 0: one per core
