@@ -32,6 +32,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_name("experiment", config.experiment)
     if config.generation.name is not None:
         _check_name("generation.name", config.generation.name)
+    _check_name("evaluation.dir", config.evaluation.dir)
     _check_shares(config)
     _check_interval(config)
     _check_lists(config)

@@ -184,6 +184,7 @@ class GenerationConfig:
 class EvaluationConfig:
     """Stage 4: which protocols judge which sets (scripts/evaluate.py)."""
 
+    dir: str = "evaluation"  # folder of the results, below runs/<experiment>
     synthetic: list[str] | None = None  # files to judge; None: all of runs/<experiment>/synthetic
     protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
@@ -191,7 +192,9 @@ class EvaluationConfig:
     # Real-only training made better without a generator, protocol TRTR+ (scripts/baselines.py):
     # guide_rows, oversampling, class_weights, smote, jitter, scaling, time_warp.
     baselines: list[str] = many()
-    seeds: list[int] = many(0, 1, 2)
+    seeds: list[int] = many(0, 1, 2, 3, 4)
+    fidelity: bool = True  # judge how close each set is to real stays that no model saw
+    privacy: bool = True  # judge what each set gives away about the training stays
     bootstrap: int = number(1000, low=100)  # resamples of the test stays
     confidence: float = number(0.95, low=0.5, high=0.999)
     workers: int = number(0, low=0)  # processes; 0: one per core

@@ -1,7 +1,7 @@
 """Stage 4 entry: judges synthetic sets by the models they train, writes tables and figures."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from scripts.cells import run_cells
 from scripts.downstream import Downstream
 from scripts.feature_models import FITS
 from scripts.figure_set import write_figures
+from scripts.findings import Findings
 from scripts.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
 from scripts.results import as_text, write_markdown, write_results, write_summary
 from scripts.scores import Predictions
-from scripts.statistics import UNGUIDED, Summary, summarise
-from scripts.subgroups import SubgroupScore, subgroup_scores
+from scripts.set_scores import KINDS, score_sets
+from scripts.statistics import UNGUIDED, summarise
+from scripts.subgroups import subgroup_scores
 from scripts.synthetic_sets import find_sets
 
 ENOUGH_SEEDS = 5
@@ -60,9 +62,15 @@ def main(config: ExperimentConfig) -> None:
         resamples=config.evaluation.bootstrap,
         confidence=config.evaluation.confidence,
     )
+    kinds = [kind for kind in KINDS if getattr(config.evaluation, kind)]
+    seed = config.evaluation.seeds[0]
+    scores = score_sets(splits, sets, kinds, seed=seed, cache=folder / "evaluation" / "sets")
     facts = _facts(config, splits, sets)
-    _show(folder / "evaluation", results, summaries, subgroups, facts)
-    record_stage(config, "evaluation", facts)
+    findings = Findings(
+        results=results, summaries=summaries, subgroups=subgroups, scores=scores, facts=facts
+    )
+    _show(folder / config.evaluation.dir, findings)
+    record_stage(config, config.evaluation.dir, facts)
 
 
 def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:
@@ -152,19 +160,13 @@ def _facts(
     }
 
 
-def _show(
-    folder: Path,
-    results: Mapping[Cell, Predictions],
-    summaries: Sequence[Summary],
-    subgroups: Sequence[SubgroupScore],
-    facts: Mapping[str, Any],
-) -> None:
+def _show(folder: Path, findings: Findings) -> None:
     """Writes every file of `folder`, then prints the tables and where the files are."""
-    write_results(folder / "results.csv", results)
-    write_summary(folder / "summary.json", summaries, subgroups, facts)
-    write_markdown(folder / "summary.md", summaries, subgroups, facts)
-    figures = write_figures(folder, results, summaries)
-    logger.info("\n%s", as_text(summaries, facts))
+    write_results(folder / "results.csv", findings)
+    write_summary(folder / "summary.json", findings)
+    write_markdown(folder / "summary.md", findings)
+    figures = write_figures(folder, findings.results, findings.summaries)
+    logger.info("\n%s", as_text(findings))
     logger.info("\nresults  %s", folder / "results.csv")
     logger.info("summary  %s, %s", folder / "summary.md", folder / "summary.json")
     for path in figures:

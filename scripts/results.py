@@ -6,15 +6,14 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from configs.atomic import write_text
-from scripts.protocols import Cell
-from scripts.scores import Predictions, point_scores
-from scripts.statistics import Summary
-from scripts.subgroups import SubgroupScore
+from scripts.findings import Findings
+from scripts.scores import point_scores
+from scripts.set_table import alarms_of, set_score_tables
 from scripts.table import Table, difference_tables, score_tables, subgroup_table
 
 TEXT_WIDTH = 100
@@ -30,52 +29,63 @@ LEGEND = (
 COLUMNS = ("protocol", "generator", "ratio", "model", "seed", "metric", "value")
 
 
-def write_results(path: Path, results: Mapping[Cell, Predictions]) -> None:
-    """One row per cell and metric; ratio is empty where the training set is not a mixture."""
+def write_results(path: Path, findings: Findings) -> None:
+    """One row per cell and metric, then one per set and fidelity or privacy metric.
+
+    `ratio` is empty where the training set is not a mixture; `ratio` and `model` are empty where
+    no downstream model is involved.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for cell, predictions in results.items():
+    for cell, predictions in findings.results.items():
         ratio = "" if cell.ratio is None else f"{cell.ratio:g}"
         key = (cell.protocol, cell.generator, ratio, cell.model, cell.seed)
         for metric, value in point_scores(predictions).items():
             writer.writerow((*key, metric, f"{value:.6f}"))
+    seed = findings.facts["settings"]["seeds"][0]
+    for kind, reports in findings.scores.items():
+        for name, report in reports.items():
+            for metric, value in report.values.items():
+                writer.writerow((kind, name, "", "", seed, metric, f"{value:.6g}"))
     write_text(path, text.getvalue())
 
 
-def write_summary(
-    path: Path,
-    summaries: Sequence[Summary],
-    subgroups: Sequence[SubgroupScore],
-    facts: Mapping[str, Any],
-) -> None:
-    """`facts`, every `Summary` under "rows", every score of a group under "subgroups", as plain
-    types; numbers that are not defined become null."""
-    rows = [dataclasses.asdict(summary) for summary in summaries]
-    groups = [dataclasses.asdict(score) for score in subgroups]
-    content = _finite({**facts, "rows": rows, "subgroups": groups})
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+def write_summary(path: Path, findings: Findings) -> None:
+    """The facts, every `Summary` under "rows", every score of a group under "subgroups", and per
+    kind and set the values, flags and fired alarms of fidelity and privacy, as plain types;
+    numbers that are not defined become null."""
+    content = {
+        **findings.facts,
+        "rows": [dataclasses.asdict(summary) for summary in findings.summaries],
+        "subgroups": [dataclasses.asdict(score) for score in findings.subgroups],
+        **{
+            kind: {
+                name: {"values": r.values, "flags": r.flags, "alarms": alarms_of(r)}
+                for name, r in reports.items()
+            }
+            for kind, reports in findings.scores.items()
+        },
+    }
+    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
 
 
-def write_markdown(
-    path: Path,
-    summaries: Sequence[Summary],
-    subgroups: Sequence[SubgroupScore],
-    facts: Mapping[str, Any],
-) -> None:
+def write_markdown(path: Path, findings: Findings) -> None:
     """The tables of `as_text`, and that of the subgroups, as Markdown."""
+    facts, groups = findings.facts, findings.subgroups
     parts = [f"# {facts['experiment']}: evaluation", heading(facts), *facts["notes"]]
-    tables = _tables(summaries) + ([subgroup_table(subgroups)] if subgroups else [])
+    tables = _tables(findings) + ([subgroup_table(groups)] if groups else [])
     parts += [table.as_markdown() for table in tables]
     write_text(path, "\n\n".join([*parts, LEGEND.replace("*:", "\\*:")]) + "\n")
 
 
-def as_text(summaries: Sequence[Summary], facts: Mapping[str, Any]) -> str:
+def as_text(findings: Findings) -> str:
     """All tables, aligned for a terminal, with what they rest on and how to read them."""
+    facts = findings.facts
     first, *last = (
         textwrap.fill(text, TEXT_WIDTH) for text in (heading(facts), LEGEND, *facts["notes"])
     )
-    return "\n\n".join([first, *(table.as_text() for table in _tables(summaries)), *last])
+    return "\n\n".join([first, *(table.as_text() for table in _tables(findings)), *last])
 
 
 def heading(facts: Mapping[str, Any]) -> str:
@@ -97,8 +107,9 @@ def heading(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _tables(summaries: Sequence[Summary]) -> list[Table]:
-    return score_tables(summaries) + difference_tables(summaries)
+def _tables(findings: Findings) -> list[Table]:
+    utility = score_tables(findings.summaries) + difference_tables(findings.summaries)
+    return utility + set_score_tables(findings.scores)
 
 
 def _finite(node: Any) -> Any:

@@ -20,7 +20,9 @@ from configs.atomic import write_text
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
+from data_preprocess.build import load_splits
 from data_preprocess.splits import Splits
+from data_preprocess.store import load_extra
 from scripts.cells import run_cells
 from scripts.evaluate import downstream, evaluation_data
 from scripts.figures import save
@@ -29,8 +31,9 @@ from scripts.scale_figure import scale_figure
 from scripts.scores import point_scores
 from scripts.synthetic_sets import load_set
 from tardiff.generate import write_generated
-from tardiff.inputs import load_parts
+from tardiff.inputs import Parts, load_parts
 from tardiff.session import GenerationSession
+from tardiff.set_facts import is_current
 from tardiff.tuned import tuning_path
 
 METRICS = ("auroc", "auprc")
@@ -75,18 +78,37 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
     folder = tuning_path(config).parent / "sets"
     arms = []
     for cfg_scale in config.tuning.cfg_scale:
-        sampler = dataclasses.replace(config.sampler, cfg_scale=cfg_scale)
-        guidance = dataclasses.replace(config.guidance, w=0.0, w_per_class=None)
-        parts = load_parts(dataclasses.replace(config, sampler=sampler, guidance=guidance))
-        session = GenerationSession(parts)
-        k = parts.splits.train.num_classes
+        # Lazy: what the set of no strength needs is never computed if all sets are there.
+        session = GenerationSession(load_parts(with_strength(config, 1.0, cfg_scale)))
         for w in sorted(config.tuning.w):
-            name = arm_name(w, cfg_scale)
-            x, outcome = session.guided([w] * k, name) if w else (session.unguided, None)
-            path = write_generated(parts, name, x, outcome, folder)
-            realised = outcome.realised if outcome else [0.0] * k
-            arms.append(Arm(w, cfg_scale, path, realised))
-    return arms, parts.splits
+            parts = load_parts(with_strength(config, w, cfg_scale))
+            path = folder / f"{arm_name(w, cfg_scale)}.npz"
+            if not is_current(path, parts):
+                _write_arm(session, parts, path)
+            arms.append(Arm(w, cfg_scale, path, realised_by(path, parts)))
+    return arms, load_splits(config.data)
+
+
+def _write_arm(session: GenerationSession, parts: Parts, path: Path) -> None:
+    w, k = parts.config.guidance.w, parts.splits.train.num_classes
+    x, outcome = session.guided([w] * k, path.stem) if w else (session.unguided, None)
+    write_generated(parts, path.stem, x, outcome, path.parent)
+
+
+def realised_by(path: Path, parts: Parts) -> list[float]:
+    """The shift per class of a set, as its own facts say; 0 where it is unguided."""
+    outcome = load_extra(path)["guidance"]
+    return outcome["realised"] if outcome else [0.0] * parts.splits.train.num_classes
+
+
+def with_strength(config: ExperimentConfig, w: float, cfg_scale: float) -> ExperimentConfig:
+    """`config` with this strength; 0 is no guidance at all."""
+    kind = config.guidance.kind if w else "none"
+    return dataclasses.replace(
+        config,
+        sampler=dataclasses.replace(config.sampler, cfg_scale=cfg_scale),
+        guidance=dataclasses.replace(config.guidance, kind=kind, w=w, w_per_class=None),
+    )
 
 
 def arm_name(w: float, cfg_scale: float) -> str:

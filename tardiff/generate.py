@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from configs import to_plain
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
@@ -17,6 +16,7 @@ from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
 from tardiff.requested import strengths
 from tardiff.session import GenerationSession
+from tardiff.set_facts import set_facts
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def _generate_guided(parts: Parts) -> None:
     name = config.generation.name or NAMES[config.guidance.kind]
     guidance, k = config.guidance, parts.splits.train.num_classes
     session = GenerationSession(parts)
-    wanted = strengths(k, w=guidance.w, w_per_class=guidance.w_per_class)
+    wanted = strengths(k, w=float(guidance.w), w_per_class=guidance.w_per_class)
     guided_x, outcome = session.guided(wanted, name)
     if config.generation.unguided_too:
         write_generated(parts, "unguided", session.unguided, None)
@@ -100,18 +100,8 @@ def write_generated(
         x: model space.
         folder: default runs/<experiment>/synthetic.
     """
-    config, model = parts.config, parts.model
-    facts = {
-        "generator": "tardiff",
-        "experiment": config.experiment,
-        "data_fingerprint": parts.splits.fingerprint,
-        "diffusion": {"val_loss": model.val_loss, "step": model.step},
-        "config": {
-            key: to_plain(config)[key]
-            for key in ("compat", "sampler", "guidance", "influence", "generation")
-        },
-        "guidance": outcome.to_plain() if outcome else None,
-    }
+    config = parts.config
+    facts = set_facts(parts, outcome)
     synthetic = SyntheticSet(name=name, x=x, y=parts.y, outcome=outcome, facts=facts)
     step = config.data.step_minutes if config.generation.csv else None
     path = write_set(folder or run_dir(config) / "synthetic", synthetic, parts.splits, step)

@@ -143,8 +143,12 @@ def influence_direction(
 
 def task_classifier(parts: Parts) -> nn.Module:
     """The trained classifier of stage 2, refused if it belongs to other data."""
-    path = Path(parts.config.classifier.checkpoint_dir) / "best.ckpt"
-    return load_classifier(path, parts.splits).model
+    return load_classifier(classifier_path(parts.config), parts.splits).model
+
+
+def classifier_path(config: ExperimentConfig) -> Path:
+    """Where stage 2 keeps the task classifier."""
+    return Path(config.classifier.checkpoint_dir) / "best.ckpt"
 
 
 def _labelled(splits: Splits, name: str) -> LabelledSeries:

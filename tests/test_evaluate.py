@@ -13,9 +13,11 @@ from configs import load_config
 from configs.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.store import save_dataset
-from scripts import evaluate
+from scripts import evaluate, set_scores
 from scripts.downstream import Downstream
 from scripts.synthetic_sets import find_sets
+
+MEMBERSHIP = "membership_auc"
 
 
 def as_synthetic(dataset, seed=0, noise=0.3):
@@ -79,7 +81,8 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     out = folder / "runs/tiny/evaluation"
     rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
     cells = 1 + 2 + 2 + 2 * 2
-    assert len(rows) == cells * 2 * 5
+    of_sets = [r for r in rows if r["protocol"] in ("fidelity", "privacy")]
+    assert len(rows) - len(of_sets) == cells * 2 * 5
     assert list(rows[0]) == ["protocol", "generator", "ratio", "model", "seed", "metric", "value"]
     assert {r["ratio"] for r in rows if r["protocol"] in ("TSTR", "TRTS")} == {""}
     summary = json.loads((out / "summary.json").read_text())
@@ -111,10 +114,30 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     assert "unguided" in caplog.text and str(out / "results.csv") in caplog.text
     assert "evaluation" in json.loads((folder / "runs/tiny/record.json").read_text())
 
+    judged = {(r["protocol"], r["generator"]) for r in of_sets}
+    names = ("unguided", "influence")
+    assert judged == {(k, n) for k in ("fidelity", "privacy") for n in names}
+    (auc,) = [r for r in of_sets if (r["generator"], r["metric"]) == ("influence", MEMBERSHIP)]
+    stored = summary["privacy"]["influence"]
+    assert float(auc["value"]) == pytest.approx(stored["values"][MEMBERSHIP], abs=1e-5)
+    # The sets are train stays with noise: an attacker finds them.
+    assert MEMBERSHIP in stored["alarms"]
+    assert "membership AUC" in caplog.text
+
     before = (out / "results.csv").read_text()
+    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("judged again"))
     monkeypatch.setattr(Downstream, "fit", lambda *_, **__: pytest.fail("fitted again"))
     evaluate.main(config)
     assert (out / "results.csv").read_text() == before
+
+
+def test_fidelity_and_privacy_can_be_left_out(experiment, monkeypatch):
+    folder, _ = experiment
+    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("judged"))
+    more = ("evaluation.fidelity=false", "evaluation.privacy=false", "evaluation.protocols=[TSTR]")
+    evaluate.main(load_config(arguments(folder, *more)))
+    summary = json.loads((folder / "runs/tiny/evaluation/summary.json").read_text())
+    assert "privacy" not in summary and "fidelity" not in summary
 
 
 def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):

@@ -1,0 +1,82 @@
+"""The matrix: guidance beside every baseline, on one data split, by one command.
+
+Stages 1 and 2 run first if they have not. Sets: the whole tuning grid (unguided, every strength,
+negative controls), classifier guidance, the paper's Algorithm 1, and unguided sampling of a
+generator that was trained on the guidance rows too. Real-only baselines: guidance rows,
+oversampling, class weights, SMOTE, jitter, scaling, time warp. All are judged as evaluate.sh
+judges, into runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
+"""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+
+from classifier.train import main as train_classifier
+from configs.checks import BASELINES
+from configs.entry import run_stage
+from configs.run_record import run_dir
+from configs.schema import ExperimentConfig
+from scripts.evaluate import main as evaluate
+from scripts.tune import main as tune
+from tardiff.generate import main as generate
+from tardiff.inputs import load_parts
+from tardiff.set_facts import is_current
+from tardiff.train import main as train_diffusion
+from tardiff.tuned import tuning_path
+
+WITH_GUIDE = "unguided_with_guide_rows"
+
+log = logging.getLogger(__name__)
+
+
+def main(config: ExperimentConfig) -> None:
+    """Writes runs/<experiment>/matrix/, and what it is made of where that is not there yet."""
+    train_diffusion(config)
+    train_classifier(config)
+    tune(config)
+    tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
+    folder = tuning_path(config).parent / "sets"
+    sets = [folder / f"{point['set']}.npz" for point in tuned["points"]]
+    sets += [_generated(arm) for arm in other_arms(config)]
+    evaluation = dataclasses.replace(
+        config.evaluation,
+        dir="matrix",
+        synthetic=[str(path) for path in sets],
+        baselines=config.evaluation.baselines or list(BASELINES),
+    )
+    evaluate(dataclasses.replace(config, evaluation=evaluation))
+    log.info("chosen on val_select: %s", tuned["chosen"]["set"])
+
+
+def other_arms(config: ExperimentConfig) -> list[ExperimentConfig]:
+    """The configs of the sets beside the tuning grid, each with its own generation.name."""
+    fair = dataclasses.replace(
+        _named(config, WITH_GUIDE, kind="none"),
+        experiment=f"{config.experiment}_with_guide",
+        diffusion=dataclasses.replace(config.diffusion, include_guide=True),
+    )
+    paper = dataclasses.replace(_named(config, "paper"), compat="paper")
+    return [_named(config, "classifier_guided", kind="classifier"), paper, fair]
+
+
+def _named(config: ExperimentConfig, name: str, **guidance: str) -> ExperimentConfig:
+    generation = dataclasses.replace(config.generation, name=name, unguided_too=False)
+    guided = dataclasses.replace(config.guidance, **guidance)
+    return dataclasses.replace(config, generation=generation, guidance=guided)
+
+
+def _generated(config: ExperimentConfig) -> Path:
+    """The set of one arm, made now unless it is there."""
+    if config.diffusion.include_guide:
+        train_diffusion(config)
+    path = run_dir(config) / "synthetic" / f"{config.generation.name}.npz"
+    if is_current(path, load_parts(config)):
+        log.info("%s is up to date", path)
+    else:
+        generate(config)
+    return path
+
+
+if __name__ == "__main__":
+    run_stage(main)

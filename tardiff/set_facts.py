@@ -1,0 +1,51 @@
+"""set_facts: all that decides a generated set, stored in its file, so that it can be recognised."""
+
+from pathlib import Path
+from typing import Any
+
+from configs import to_plain
+from configs.run_record import run_dir, sha256_file
+from configs.schema import ExperimentConfig
+from data_preprocess.store import load_extra
+from tardiff.inputs import Parts, classifier_path
+from tardiff.outcome import GuidanceOutcome
+
+SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")
+DECISIVE = ("data_fingerprint", "made_with", "config")
+
+
+def set_facts(parts: Parts, outcome: GuidanceOutcome | None) -> dict[str, Any]:
+    """JSON-able facts of a set of `parts`, made as `parts.config` says."""
+    config = parts.config
+    return {
+        "generator": "tardiff",
+        "experiment": config.experiment,
+        "diffusion": {"val_loss": parts.model.val_loss, "step": parts.model.step},
+        "guidance": outcome.to_plain() if outcome else None,
+        **_decisive(parts),
+    }
+
+
+def is_current(path: Path, parts: Parts) -> bool:
+    """Whether `path` is the set that `parts` would make: same data, weights and settings."""
+    if not path.is_file():
+        return False
+    found, wanted = load_extra(path), _decisive(parts)
+    return all(found.get(key) == wanted[key] for key in DECISIVE)
+
+
+def _decisive(parts: Parts) -> dict[str, Any]:
+    plain = to_plain(parts.config)
+    return {
+        "data_fingerprint": parts.splits.fingerprint,
+        "made_with": _weights(parts.config),
+        "config": {key: plain[key] for key in SECTIONS},
+    }
+
+
+def _weights(config: ExperimentConfig) -> dict[str, str]:
+    """SHA-256 of the checkpoints that take part."""
+    weights = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
+    if config.guidance.kind != "none" or config.compat == "paper":
+        weights["classifier"] = sha256_file(classifier_path(config))
+    return weights
