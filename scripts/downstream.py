@@ -2,6 +2,7 @@
 
 A name in `evaluation.models` is
 - "rnn": the task classifier of the experiment's own config, whatever its class;
+- "lstm" or "gru": one and two recurrent layers, whatever the task classifier is;
 - "gbdt" or "rocket": a model on fixed features (scripts/feature_models.py);
 - any other classifier as `classifier.model` takes it ("conv", "timesnet", "package.module:Class"),
   with that class's default arguments and the recipe of the config.
@@ -22,6 +23,11 @@ from classifier.losses import class_probabilities, num_outputs
 from classifier.models import build_model
 from data_preprocess.normaliser import Normaliser
 from scripts.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
+
+RECURRENT: dict[str, dict[str, Any]] = {
+    "lstm": {"cell": "lstm", "layers": 1},
+    "gru": {"cell": "gru", "layers": 2},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +119,8 @@ class Downstream:
         )
 
     def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
+        if name in RECURRENT:
+            return "rnn", RECURRENT[name]
         return (self.model, self.model_args) if name == "rnn" else (name, {})
 
     def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:

@@ -106,3 +106,10 @@ def test_a_task_classifier_in_clinical_units_is_judged_in_them():
     bare = plain._build("rnn", 1, 8).eval()
     x = torch.randn(2, 1, 8)
     torch.testing.assert_close(wrapped(x), bare(80 + 20 * x))
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_recurrent_judges_do_not_depend_on_the_task_classifier(name):
+    own = dataclasses.replace(downstream(), model="conv", model_args={})
+    assert own.describe(name) == downstream().describe(name) != downstream().describe("rnn")
+    own.check([name], in_channels=2, length=12)
