@@ -1,5 +1,7 @@
 """Real-only baselines: which rows each trains on, and that shapes, labels and ends stay legal."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from evaluation_stand_ins import MeanFitter, make_data, make_series
@@ -86,6 +88,10 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     assert sum(seen) == 1
     weights = [call["class_weight"] for call in fitter.calls]
     assert weights.count("balanced") == 1 and len(fitter.calls) == len(cells)
+    # Other guidance rows: their baseline is fitted anew, the rest is kept.
+    other = dataclasses.replace(data, guide=make_series(9, 20))
+    run_cells(cells, other, fitter=fitter, cache=tmp_path, workers=1)
+    assert len(fitter.calls) == len(cells) + 1
     x, y = training_rows(Cell(BASELINE, "class_weights", None, "rnn", 0), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
 
