@@ -80,7 +80,9 @@ def as_text(findings: Findings, found: Sequence[Verdict] = ()) -> str:
         textwrap.fill(text, TEXT_WIDTH) for text in (heading(facts), LEGEND, *facts["notes"])
     )
     answers = [
-        textwrap.fill(f"{v.name}, {v.question}? {v.outcome.upper()}. {v.sentence}", TEXT_WIDTH)
+        textwrap.fill(
+            f"{v.name}, {v.question}? {v.outcome.upper()}. {v.reason} {v.numbers}", TEXT_WIDTH
+        )
         for v in found
     ]
     tables = [table.as_text() for table in _tables(findings)]

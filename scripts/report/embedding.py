@@ -21,9 +21,10 @@ TSNE_AXES = 30
 def embedding_picture(
     test: Series, sets: Mapping[str, Series], styles: Styles, *, seed: int
 ) -> Picture:
-    """Held-out stays and each set, in the same two maps; one column per set."""
+    """Equally many held-out stays and series of each set, in the same two maps."""
     sources = {"real": test} | dict(sets)
-    rows = {name: _rows(series, seed) for name, series in sources.items()}
+    size = min(MAX_STAYS, *map(len, sources.values()))
+    rows = {name: _rows(series, size, seed) for name, series in sources.items()}
     pca = PCA(2, random_state=seed).fit(rows["real"])
     maps = {"principal components": {name: pca.transform(x) for name, x in rows.items()}}
     maps["t-SNE"] = _tsne(rows, seed)
@@ -52,8 +53,8 @@ def embedding_picture(
     )
 
 
-def _rows(series: Series, seed: int) -> Float[np.ndarray, "n dim"]:
-    x = series.x[draw(len(series), MAX_STAYS, seed)]
+def _rows(series: Series, size: int, seed: int) -> Float[np.ndarray, "n dim"]:
+    x = series.x[draw(len(series), size, seed)]
     return x.reshape(len(x), -1).astype(np.float64)
 
 

@@ -26,7 +26,7 @@ from tardiff.inputs import guidance_direction, load_parts
 from tardiff.outcome import score_all
 
 MAX_STAYS = 2000  # of each set
-BINS = 50
+MOST_BINS = 50
 TAIL = 0.005
 TITLE = "Influence"
 
@@ -89,12 +89,13 @@ def influence_picture(
         scaled = _natural(scores, base, label)
         pooled = np.concatenate(list(scaled.values()))
         low, high = np.quantile(pooled, [TAIL, 1 - TAIL])
-        edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+        bins = min(MOST_BINS, 2 + int(np.sqrt(min(map(len, scaled.values())))))
+        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
         for name, values in scaled.items():
             density, _ = np.histogram(values, edges, density=True)
             colour, dash = styles.colour(name), styles.dash(name)
-            panel.stairs(density, edges, linewidth=1.8, label=name, color=colour, linestyle=dash)
-            panel.axvline(values.mean(), linewidth=1.0, color=colour, linestyle=dash)
+            panel.stairs(density, edges, linewidth=1.8, label=name, color=colour)
+            panel.axvline(values.mean(), linewidth=1.2, color=colour, linestyle=dash)
         panel.set_title(f"class {class_name}", fontsize=9, loc="left")
         panel.set_yticks([])
         tidy(panel)

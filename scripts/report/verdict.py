@@ -4,6 +4,7 @@ All thresholds of the verdicts are here, those of the alarms in scripts/alarms.p
 argues them. "No" needs evidence as "yes" does: what the data cannot decide is said to be open.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.alarms import ALARMS
@@ -27,6 +28,7 @@ FEWEST_STAYS = 200  # in each set, for the silence of the fidelity alarms to mea
 DISCRIMINATIVE_MARGIN = 0.1  # AUC above that of real stays, as in the alarm
 MEMBERSHIP_LIMIT = 0.6  # AUC of an attack that the interval must exclude
 CLOSER_LIMIT = 0.6  # share nearer to train than to held-out stays, likewise
+MOST_NAMED = 3  # alarms in a sentence
 
 DISCRIMINATE = "discriminative_auc"
 MEANINGS = {alarm.metric: alarm.meaning for alarm in ALARMS}
@@ -40,14 +42,16 @@ class Verdict:
         name: of the set.
         question: one of QUESTIONS.
         outcome: YES, NO or CANNOT_TELL.
-        sentence: why, with the numbers and their intervals.
+        reason: one plain sentence.
+        numbers: what it rests on, with intervals.
         decided_by: the rule that decided, and its thresholds.
     """
 
     name: str
     question: str
     outcome: str
-    sentence: str
+    reason: str
+    numbers: str
     decided_by: str
 
 
@@ -70,21 +74,20 @@ def _useful(findings: Findings, name: str) -> Verdict | None:
     ]
     mixed = [row for row in rows if row.protocol == "TSRTR" and row.vs_real]
     alone = [row for row in rows if row.protocol == "TSTR" and row.vs_real]
-    if mixed:
-        row = max(mixed, key=lambda s: s.ratio or 0.0)
-        outcome, lead = judge_addition(row)
+    largest = sorted(mixed, key=lambda s: s.ratio or 0.0)[-1:]
+    if largest:
+        outcome, reason = judge_addition(largest[0])
         rule = (
             f"yes: the gain's interval excludes 0, also after Holm's correction, over several "
             f"seeds; no: the interval excludes a gain of {SMALLEST_GAIN:g}"
         )
     elif alone:
-        outcome, lead = judge_substitute(alone[0])
+        outcome, reason = judge_substitute(alone[0])
         rule = f"the interval of the loss lies on one side of {LARGEST_LOSS:g}"
     else:
         return None
-    shown = ([row] if mixed else []) + alone
-    sentences = [lead, *map(_compared, shown)]
-    return Verdict(name, "useful", outcome, " ".join(sentences), rule)
+    numbers = " ".join(map(_compared, largest + alone))
+    return Verdict(name, "useful", outcome, reason, numbers, rule)
 
 
 def judge_addition(row: Summary) -> tuple[str, str]:
@@ -131,8 +134,7 @@ def judge_fidelity(report: MetricReport, stays: int) -> tuple[str, str]:
     limit = values.get(f"{auc}_reference", 0.5) + margin
     firm = [m for m in fired if m != auc or values[f"{auc}_low"] > limit]
     if firm:
-        named = "; ".join(MEANINGS[metric] for metric in fired)
-        return NO, f"It differs from real stays in {_count(len(fired), 'way')}: {named}."
+        return NO, f"It differs from real stays: {_alarms(fired)}."
     if stays < FEWEST_STAYS:
         return CANNOT_TELL, f"{stays} stays are too few for silent alarms to mean much."
     if values.get("discriminative_collapsed"):
@@ -146,7 +148,7 @@ def judge_privacy(report: MetricReport) -> tuple[str, str]:
     """Outcome and reason."""
     values, fired = report.values, alarms_of(report)
     if fired:
-        return NO, f"It leaks: {'; '.join(MEANINGS[metric] for metric in fired)}."
+        return NO, f"It leaks: {_alarms(fired)}."
     if report.flags:
         return CANNOT_TELL, "The comparison itself is in doubt (see the remarks below)."
     if values["membership_auc_high"] >= MEMBERSHIP_LIMIT:
@@ -181,7 +183,7 @@ def _faithful(findings: Findings, name: str, report: MetricReport) -> Verdict:
         f"no: an alarm of fidelity fires; yes: none does, with {FEWEST_STAYS} stays or more, and "
         f"the AUC's interval ends below real stays + {DISCRIMINATIVE_MARGIN:g}"
     )
-    return Verdict(name, "faithful", outcome, f"{lead} {told}", rule)
+    return Verdict(name, "faithful", outcome, lead, told, rule)
 
 
 def _private(findings: Findings, name: str, report: MetricReport) -> Verdict:
@@ -197,7 +199,7 @@ def _private(findings: Findings, name: str, report: MetricReport) -> Verdict:
         f"no: an alarm of privacy fires; yes: none does, and the intervals exclude a membership "
         f"AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of {CLOSER_LIMIT:g}"
     )
-    return Verdict(name, "private", outcome, f"{lead} {told}", rule)
+    return Verdict(name, "private", outcome, lead, told, rule)
 
 
 def _compared(row: Summary) -> str:
@@ -214,5 +216,8 @@ def _compared(row: Summary) -> str:
     return text + "."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _alarms(fired: Sequence[str]) -> str:
+    """What the first alarms mean, and how many more there are."""
+    text = "; ".join(MEANINGS[metric] for metric in fired[:MOST_NAMED])
+    more = len(fired) - MOST_NAMED
+    return text if more <= 0 else f"{text}; and {more} more (all in the table of alarms)"

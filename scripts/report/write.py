@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from configs.atomic import write_text
 from scripts.figures import DPI, save
 from scripts.report.page import Page, Picture
-from scripts.report.verdict import Verdict
+from scripts.report.verdict import QUESTIONS, Verdict
 
 WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking beyond reading
 
@@ -57,7 +57,8 @@ def as_html(page: Page, folder: Path, *, confidence: float) -> str:
     ]
     content = {**vars(page), "names": page.names, "sections": sections}
     template = environment.get_template("page.html.jinja")
-    return template.render(page=content, confidence=f"{100 * confidence:g}")
+    text = f"{100 * confidence:g}"
+    return template.render(page=content, confidence=text, questions=QUESTIONS)
 
 
 def as_markdown(page: Page) -> str:
@@ -75,10 +76,9 @@ def as_markdown(page: Page) -> str:
 
 
 def _verdict_line(verdict: Verdict) -> str:
-    return (
-        f"- **{verdict.name}, {verdict.question}? {verdict.outcome.capitalize()}.** "
-        f"{_escaped(verdict.sentence)} (Decided by: {verdict.decided_by}.)"
-    )
+    answer = f"{verdict.name}, {verdict.question}? {verdict.outcome.capitalize()}."
+    why = _escaped(f"{verdict.reason} {verdict.numbers}")
+    return f"- **{answer}** {why} (Decided by: {verdict.decided_by}.)"
 
 
 def _escaped(text: str) -> str:
