@@ -41,15 +41,18 @@ def record_stage(config: ExperimentConfig, stage: str, facts: dict[str, Any]) ->
     write_text(folder / "config.yaml", to_yaml(config))
     path = folder / "record.json"
     record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    record[stage] = {
+    record[stage] = {**provenance(), "config": to_plain(config), **facts}
+    write_text(path, json.dumps(record, indent=1))
+
+
+def provenance() -> dict[str, Any]:
+    """When and with which code this runs: time (UTC), versions, commit; JSON-able."""
+    return {
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in RECORDED_PACKAGES},
         "git": _git_state(),
-        "config": to_plain(config),
-        **facts,
     }
-    write_text(path, json.dumps(record, indent=1))
 
 
 def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> bool:

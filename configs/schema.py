@@ -195,6 +195,7 @@ class EvaluationConfig:
     seeds: list[int] = many(0, 1, 2, 3, 4)
     fidelity: bool = True  # judge how close each set is to real stays that no model saw
     privacy: bool = True  # judge what each set gives away about the training stays
+    show_real_series: bool = False  # draw single real stays, which are patient records, as examples
     bootstrap: int = number(1000, low=100)  # resamples of the test stays
     confidence: float = number(0.95, low=0.5, high=0.999)
     workers: int = number(0, low=0)  # processes; 0: one per core

@@ -17,10 +17,12 @@ from data_preprocess.splits import Splits
 from scripts.cells import run_cells
 from scripts.downstream import Downstream
 from scripts.feature_models import FITS
-from scripts.figure_set import write_figures
 from scripts.findings import Findings
 from scripts.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
-from scripts.results import as_text, write_markdown, write_results, write_summary
+from scripts.report.build import build_page
+from scripts.report.page import Page
+from scripts.report.write import write_page
+from scripts.results import as_text, write_results, write_summary
 from scripts.scores import Predictions
 from scripts.set_scores import KINDS, score_sets
 from scripts.statistics import UNGUIDED, summarise
@@ -69,7 +71,8 @@ def main(config: ExperimentConfig) -> None:
     findings = Findings(
         results=results, summaries=summaries, subgroups=subgroups, scores=scores, facts=facts
     )
-    _show(folder / config.evaluation.dir, findings)
+    page = build_page(config, splits, sets, data, findings)
+    _show(folder / config.evaluation.dir, findings, page)
     record_stage(config, config.evaluation.dir, facts)
 
 
@@ -160,17 +163,16 @@ def _facts(
     }
 
 
-def _show(folder: Path, findings: Findings) -> None:
+def _show(folder: Path, findings: Findings, page: Page) -> None:
     """Writes every file of `folder`, then prints the tables and where the files are."""
     write_results(folder / "results.csv", findings)
-    write_summary(folder / "summary.json", findings)
-    write_markdown(folder / "summary.md", findings)
-    figures = write_figures(folder, findings.results, findings.summaries)
-    logger.info("\n%s", as_text(findings))
-    logger.info("\nresults  %s", folder / "results.csv")
-    logger.info("summary  %s, %s", folder / "summary.md", folder / "summary.json")
-    for path in figures:
-        logger.info("figure   %s", path)
+    write_summary(folder / "summary.json", findings, page.verdicts)
+    confidence = findings.facts["settings"]["confidence"]
+    figures = write_page(folder, page, confidence=confidence)
+    logger.info("\n%s", as_text(findings, page.verdicts))
+    logger.info("\nreport   %s (the same as report.md)", folder / "report.html")
+    logger.info("numbers  %s, %s", folder / "results.csv", folder / "summary.json")
+    logger.info("figures  %d PNG files in %s", len(figures), folder)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, told apart under every common colour blindne
 keeps its own marker and line style, so no figure relies on colour alone. Real data are black.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,11 @@ def save(figure: Figure, path: Path) -> None:
     """Writes the figure as PNG, whole or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png")
+
+
+def file_name(model: str) -> str:
+    """`model` with the characters that a file name should not hold replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", model)
 
 
 def tsrtr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Figure:

@@ -1,4 +1,4 @@
-"""Writes what an evaluation found: results.csv per seed, summary.json and summary.md over seeds."""
+"""Writes what an evaluation found: results.csv per seed, summary.json over seeds."""
 
 import csv
 import dataclasses
@@ -6,15 +6,16 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.atomic import write_text
 from scripts.findings import Findings
+from scripts.report.verdict import Verdict
 from scripts.scores import point_scores
 from scripts.set_table import alarms_of, set_score_tables
-from scripts.table import Table, difference_tables, score_tables, subgroup_table
+from scripts.table import Table, difference_tables, score_tables
 
 TEXT_WIDTH = 100
 
@@ -51,12 +52,13 @@ def write_results(path: Path, findings: Findings) -> None:
     write_text(path, text.getvalue())
 
 
-def write_summary(path: Path, findings: Findings) -> None:
-    """The facts, every `Summary` under "rows", every score of a group under "subgroups", and per
-    kind and set the values, flags and fired alarms of fidelity and privacy, as plain types;
-    numbers that are not defined become null."""
+def write_summary(path: Path, findings: Findings, found: Sequence[Verdict] = ()) -> None:
+    """The facts, the verdicts `found`, every `Summary` under "rows", every score of a group under
+    "subgroups", and per kind and set the values, flags and fired alarms of fidelity and privacy,
+    as plain types; numbers that are not defined become null."""
     content = {
         **findings.facts,
+        "verdicts": [dataclasses.asdict(verdict) for verdict in found],
         "rows": [dataclasses.asdict(summary) for summary in findings.summaries],
         "subgroups": [dataclasses.asdict(score) for score in findings.subgroups],
         **{
@@ -70,22 +72,21 @@ def write_summary(path: Path, findings: Findings) -> None:
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
 
 
-def write_markdown(path: Path, findings: Findings) -> None:
-    """The tables of `as_text`, and that of the subgroups, as Markdown."""
-    facts, groups = findings.facts, findings.subgroups
-    parts = [f"# {facts['experiment']}: evaluation", heading(facts), *facts["notes"]]
-    tables = _tables(findings) + ([subgroup_table(groups)] if groups else [])
-    parts += [table.as_markdown() for table in tables]
-    write_text(path, "\n\n".join([*parts, LEGEND.replace("*:", "\\*:")]) + "\n")
-
-
-def as_text(findings: Findings) -> str:
-    """All tables, aligned for a terminal, with what they rest on and how to read them."""
+def as_text(findings: Findings, found: Sequence[Verdict] = ()) -> str:
+    """All tables, aligned for a terminal, with what they rest on, how to read them, and the
+    verdicts `found`."""
     facts = findings.facts
     first, *last = (
         textwrap.fill(text, TEXT_WIDTH) for text in (heading(facts), LEGEND, *facts["notes"])
     )
-    return "\n\n".join([first, *(table.as_text() for table in _tables(findings)), *last])
+    answers = [
+        textwrap.fill(
+            f"{v.name}, {v.question}? {v.outcome.upper()}. {v.reason} {v.numbers}", TEXT_WIDTH
+        )
+        for v in found
+    ]
+    tables = [table.as_text() for table in _tables(findings)]
+    return "\n\n".join([first, *tables, *last, *answers])
 
 
 def heading(facts: Mapping[str, Any]) -> str:

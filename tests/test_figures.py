@@ -8,8 +8,7 @@ from sklearn.metrics import auc, average_precision_score, roc_auc_score
 from test_statistics import make_results
 
 from scripts.curves import GRID, average_curves, curve_figure, reliability, reliability_figure
-from scripts.figure_set import file_name, write_figures
-from scripts.figures import Styles, difference_figure, tsrtr_figure, tstr_figure
+from scripts.figures import Styles, difference_figure, file_name, tsrtr_figure, tstr_figure
 from scripts.protocols import Cell
 from scripts.scores import Predictions
 from scripts.statistics import summarise
@@ -107,9 +106,5 @@ def test_same_steps_control_is_drawn_where_it_was_run(results):
     assert "real only, same steps" in legend_of(tsrtr_figure(rows, "rnn", STYLES))
 
 
-def test_figures_are_written_for_the_protocols_that_were_run(results, tmp_path):
-    baseline = {c: r for c, r in results.items() if c.protocol == "TRTR"}
-    rows = summarise(baseline, np.arange(200), resamples=100, confidence=0.95)
-    names = {path.name for path in write_figures(tmp_path, baseline, rows)}
-    assert names == {"roc_pr_rnn.png", "calibration_rnn.png"}
+def test_file_names_are_safe():
     assert file_name("my.package:Net v2") == "my.package_Net_v2"

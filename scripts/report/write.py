@@ -1,0 +1,98 @@
+"""write_page: the report as one HTML file that needs nothing else, and as Markdown with PNGs."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from configs.atomic import write_text
+from scripts.figures import DPI, save
+from scripts.report.page import Page, Picture
+from scripts.report.verdict import QUESTIONS, Verdict
+
+WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking beyond reading
+
+
+@dataclass(frozen=True)
+class Inlined:
+    """A picture as the template takes it: sizes in CSS pixels, PNG bytes as base64."""
+
+    alt: str
+    caption: str
+    shape: str
+    width: int
+    height: int
+    base64: str
+
+
+def write_page(folder: Path, page: Page, *, confidence: float) -> list[Path]:
+    """Writes report.html, report.md and one PNG per picture to `folder`; the paths of the PNGs.
+
+    Args:
+        confidence: of the utility intervals, e.g. 0.95.
+    """
+    paths = []
+    for section in page.sections:
+        for picture in section.pictures:
+            path = folder / f"{picture.name}.png"
+            save(picture.figure, path)
+            paths.append(path)
+    write_text(folder / "report.html", as_html(page, folder, confidence=confidence))
+    write_text(folder / "report.md", as_markdown(page))
+    return paths
+
+
+def as_html(page: Page, folder: Path, *, confidence: float) -> str:
+    """The page as HTML; the PNGs of `folder` are inlined."""
+    environment = Environment(
+        loader=PackageLoader("scripts.report", "."),
+        autoescape=select_autoescape(["html", "jinja"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    sections = [
+        {**vars(section), "pictures": [_inline(picture, folder) for picture in section.pictures]}
+        for section in page.sections
+    ]
+    content = {**vars(page), "names": page.names, "sections": sections}
+    template = environment.get_template("page.html.jinja")
+    text = f"{100 * confidence:g}"
+    return template.render(page=content, confidence=text, questions=QUESTIONS)
+
+
+def as_markdown(page: Page) -> str:
+    """The page as Markdown; pictures are links to the PNGs beside it."""
+    parts = [f"# {page.title}", f"{page.lead}.", *(f"> {note}" for note in page.notes)]
+    parts += ["## Verdict", *map(_verdict_line, page.verdicts)]
+    for section in page.sections:
+        parts += [f"## {section.title}", *map(_escaped, section.paragraphs)]
+        for picture in section.pictures:
+            parts += [f"![{picture.alt}]({picture.name}.png)", _escaped(picture.caption)]
+        parts += [table.as_markdown().replace("## ", "### ", 1) for table in section.tables]
+        for title, text in section.details.items():
+            parts += [f"### {title}", f"```text\n{text.rstrip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdict_line(verdict: Verdict) -> str:
+    answer = f"{verdict.name}, {verdict.question}? {verdict.outcome.capitalize()}."
+    why = _escaped(f"{verdict.reason} {verdict.numbers}")
+    return f"- **{answer}** {why} (Decided by: {verdict.decided_by}.)"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("*", "\\*")
+
+
+def _inline(picture: Picture, folder: Path) -> Inlined:
+    width, height = picture.figure.get_size_inches()
+    encoded = base64.b64encode((folder / f"{picture.name}.png").read_bytes()).decode("ascii")
+    return Inlined(
+        alt=picture.alt,
+        caption=picture.caption,
+        shape="wide" if width > WIDE else "narrow",
+        width=round(width * DPI),
+        height=round(height * DPI),
+        base64=encoded,
+    )
