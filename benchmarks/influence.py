@@ -12,7 +12,6 @@ fastest rounds. Weights are untrained: they do not change the time. Prints Markd
 import argparse
 import resource
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +19,14 @@ from torch import Tensor, nn
 from classifier.losses import per_sample_loss
 from classifier.models import RNNClassifier
 from configs.schema import DiffusionConfig, GuidanceConfig, SamplerConfig
+from scripts.influence_overhead import sampling_seconds, take_turns
 from tardiff.denoiser import NetworkDenoiser
-from tardiff.guided import GuidedDenoiser, active_levels
 from tardiff.influence import InfluenceDirection, guidance_gradient
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
 from tardiff.unet1d import UNet1D
 
 GUIDES = {"gru, 2 layers (default)": {}, "lstm, 1 layer": {"cell": "lstm", "layers": 1}}
-
-
-def take_turns(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Fastest seconds of each side; the sides alternate so that a busy machine hits both."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: min(found) for name, found in seconds.items()}
 
 
 def series(rows: int, channels: int, length: int) -> tuple[Tensor, Tensor]:
@@ -102,38 +90,22 @@ def sampling(given: argparse.Namespace) -> None:
         device=torch.device("cpu"),
     )
     y = torch.arange(given.rows) % 2
-    for name, arguments in GUIDES.items():
-        guided = _guided(plain, levels, arguments, given)
-        seconds = take_turns(
-            {
-                "unguided": lambda: run.run(plain, y, range(len(y))),
-                "guided": lambda g=guided: run.run(g, y, range(len(y))),
-            },
-            given.rounds,
-        )
-        per_series = {side: 1000 * value / len(y) for side, value in seconds.items()}
-        ratio = per_series["guided"] / per_series["unguided"]
-        print(
-            f"| {name} | {per_series['unguided']:.2f} | {per_series['guided']:.2f} | {ratio:.2f} |"
-        )
-
-
-def _guided(
-    plain: NetworkDenoiser, levels: Tensor, arguments: dict, given: argparse.Namespace
-) -> GuidedDenoiser:
-    model = RNNClassifier(given.channels, given.length, 1, **arguments).eval()
-    g = guidance_gradient(
-        model, *series(256, given.channels, given.length), kind="rank", num_classes=2
-    )
     interval = GuidanceConfig().interval
-    return GuidedDenoiser(
-        plain,
-        InfluenceDirection(model, per_sample_loss, g),
-        multiplier=torch.ones(2),
-        scale=torch.ones(2),
-        active=active_levels(levels, (interval[0], interval[1])),
-        trust=1.0,
-    )
+    for name, arguments in GUIDES.items():
+        model = RNNClassifier(given.channels, given.length, 1, **arguments).eval()
+        guide = series(256, given.channels, given.length)
+        g = guidance_gradient(model, *guide, kind="rank", num_classes=2)
+        seconds = sampling_seconds(
+            run,
+            plain,
+            InfluenceDirection(model, per_sample_loss, g),
+            y,
+            scale=1.0,
+            interval=(interval[0], interval[1]),
+            rounds=given.rounds,
+        )
+        plainly, guided = 1000 * seconds["unguided"], 1000 * seconds["guided"]
+        print(f"| {name} | {plainly:.2f} | {guided:.2f} | {guided / plainly:.2f} |")
 
 
 def vector(given: argparse.Namespace) -> None:

@@ -20,7 +20,6 @@ from tardiff.inputs import (
     guidance_direction,
     influence_direction,
     load_parts,
-    task_classifier,
 )
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
@@ -131,7 +130,7 @@ def _generate_paper(parts: Parts) -> None:
         cg_iterations=config.influence.cg_iterations,
         preconditioner_rows=config.influence.preconditioner_rows,
     )
-    direction, facts = influence_direction(parts, task_classifier(parts), settings)
+    direction, facts = influence_direction(parts, settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
     unguided_x = _sample(parts, process, "paper, w = 0")
