@@ -20,7 +20,10 @@ SHORTHANDS = {
     "sampler": "sampler.name",
     "data": "data.source",
     "synthetic": "evaluation.synthetic",
+    "set": "influence_report.sets",
 }
+# Shorthands of lists: one item needs no brackets.
+LISTS = ("synthetic", "set")
 
 
 def load_config(argv: Sequence[str]) -> ExperimentConfig:
@@ -99,7 +102,7 @@ def _read_yaml(path: Path) -> DictConfig:
 
 def _parse_override(override: str) -> DictConfig:
     key, value = override.split("=", 1)
-    if key == "synthetic" and not value.startswith("["):
+    if key in LISTS and not value.startswith("["):
         value = f"[{value}]"
     try:
         return OmegaConf.from_dotlist([f"{SHORTHANDS.get(key, key)}={value}"])

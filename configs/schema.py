@@ -136,6 +136,21 @@ class InfluenceConfig:
 
 
 @dataclass(frozen=True)
+class InfluenceReportConfig:
+    """What the influence of which series is reported (scripts/influence_report.py)."""
+
+    sets: list[str] = many("train", "val_select")  # splits, or files of synthetic series
+    allow_test: bool = False  # let `sets` name the test split
+    guide_sizes: list[int] = many(32, 64, 128, 256, 512)  # of the size curve; larger: left out
+    repeats: int = number(5, low=2)  # random guidance subsets per size
+    gradient_rows: int = number(200, low=2)  # series per class whose gradient norm is taken
+    step_rows: int = number(200, low=10)  # series whose step is measured
+    step_norm: float = number(1e-3, low=0.0, open_low=True)  # ||step|| / ||phi||
+    top: int = number(5, low=1)  # highest and lowest series listed and drawn
+    show_real_series: bool = False  # draw real patients too
+
+
+@dataclass(frozen=True)
 class GuidanceConfig:
     """How strongly, where and when the sampler is pushed (tardiff/guided.py)."""
 
@@ -230,6 +245,7 @@ class ExperimentConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    influence_report: InfluenceReportConfig = field(default_factory=InfluenceReportConfig)
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)

@@ -11,7 +11,7 @@ from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
 from tardiff.calibrate import fixed
 from tardiff.guide import InfluenceSettings
-from tardiff.inputs import Parts, influence_direction, load_parts, task_classifier
+from tardiff.inputs import Parts, influence_direction, load_parts
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
 from tardiff.requested import strengths
@@ -60,7 +60,7 @@ def _generate_paper(parts: Parts) -> None:
         cg_iterations=config.influence.cg_iterations,
         preconditioner_rows=config.influence.preconditioner_rows,
     )
-    direction, facts = influence_direction(parts, task_classifier(parts), settings)
+    direction, facts = influence_direction(parts, settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
     rows = range(len(parts.y))

@@ -54,6 +54,21 @@ def logit_gradient(
     return weights[:, None] * residual(logits, y)
 
 
+@torch.no_grad()
+def guidance_loss(
+    logits: Logits, y: Labels, *, kind: str, num_classes: int, classes: Sequence[int] | None = None
+) -> float:
+    """The guidance loss itself, whose derivative `logit_gradient` gives; arguments as there."""
+    if kind == "rank":
+        columns = logits if logits.shape[1] == 1 else _margins(logits)
+        positive = [y == 1] if columns.shape[1] == 1 else [y == k for k in range(num_classes)]
+        losses = [_pair_loss(s, mine) for s, mine in zip(columns.T, positive, strict=True)]
+        return sum(losses) / len(losses)
+    both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+    losses = functional.cross_entropy(both, y, reduction="none")
+    return float((_row_weights(y, kind, num_classes, classes) * losses.double()).sum())
+
+
 def residual(logits: Logits, y: Labels) -> Logits:
     """d per-sample loss / d logits: sigmoid(f) - y, or softmax(f) - onehot(y)."""
     if logits.shape[1] == 1:
@@ -83,11 +98,24 @@ def _rank_gradient(logits: Logits, y: Labels, num_classes: int) -> Logits:
         return _pair_gradient(logits[:, 0], y == 1)[:, None]
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
-        log_p = torch.log_softmax(leaf, 1)
-        margins = log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
+        margins = _margins(leaf)
     weights = [_pair_gradient(margins[:, k].detach(), y == k) for k in range(num_classes)]
     stacked = torch.stack(weights, 1) / num_classes
     return torch.autograd.grad(margins, leaf, stacked)[0]
+
+
+def _margins(logits: Logits) -> Logits:
+    """log p_k / (1 - p_k), one against the rest."""
+    log_p = torch.log_softmax(logits, 1)
+    return log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
+
+
+def _pair_loss(scores: Float[Tensor, " batch"], positive: Tensor) -> float:
+    """Mean softplus(s- - s+) over all pairs."""
+    plus, minus = scores[positive], scores[~positive]
+    blocks = plus.split(max(1, PAIR_BLOCK // len(minus)))
+    pairs = (functional.softplus(minus[None] - block[:, None]).double().sum() for block in blocks)
+    return float(sum(pairs)) / (len(plus) * len(minus))
 
 
 def _pair_gradient(scores: Float[Tensor, " batch"], positive: Tensor) -> Float[Tensor, " batch"]:

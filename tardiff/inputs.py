@@ -1,13 +1,11 @@
 """What every way of generating needs: the trained parts, checked against each other."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from classifier.checkpoint import load_classifier
 from classifier.device import pick_device
 from classifier.losses import per_sample_loss
 from configs.run_record import run_dir
@@ -17,7 +15,8 @@ from data_preprocess.splits import Splits
 from tardiff.checkpoint import DiffusionModel, load_model, require_match
 from tardiff.denoiser import NetworkDenoiser
 from tardiff.direction import ClassifierDirection, Direction
-from tardiff.guide import InfluenceSettings, LabelledSeries, build_influence, guide_vector
+from tardiff.guide import InfluenceSettings
+from tardiff.influence_inputs import InfluenceInputs, configured_settings
 from tardiff.requested import requested_labels
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
@@ -99,59 +98,19 @@ def configured_process(parts: Parts) -> ReverseProcess:
 
 def guidance_direction(parts: Parts) -> tuple[Direction, dict[str, Any]]:
     """The direction of guidance.kind, and facts of its computation."""
-    config = parts.config
-    classifier = task_classifier(parts)
-    if config.guidance.kind == "classifier":
-        return ClassifierDirection(classifier.to(parts.device), per_sample_loss), {}
-    influence = config.influence
-    settings = InfluenceSettings(
-        guidance_loss=influence.guidance_loss,
-        classes=influence.classes,
-        preconditioner=influence.preconditioner,
-        damping=influence.damping,
-        cg_iterations=influence.cg_iterations,
-        preconditioner_rows=influence.preconditioner_rows,
-    )
-    return influence_direction(parts, classifier, settings)
+    if parts.config.guidance.kind == "classifier":
+        model = influence_inputs(parts).classifier().to(parts.device)
+        return ClassifierDirection(model, per_sample_loss), {}
+    return influence_direction(parts, configured_settings(parts.config))
 
 
 def influence_direction(
-    parts: Parts, classifier: nn.Module, settings: InfluenceSettings
+    parts: Parts, settings: InfluenceSettings
 ) -> tuple[Direction, dict[str, Any]]:
-    """Influence on the guidance rows, val_guide; G comes from the cache if it is there."""
-    config, splits = parts.config, parts.splits
-    vector, facts = guide_vector(
-        classifier,
-        _labelled(splits, "val_guide"),
-        _labelled(splits, "train"),
-        settings,
-        num_classes=splits.train.num_classes,
-        seed=config.seed,
-        cache=run_dir(config) / "influence",
-    )
-    direction = build_influence(
-        classifier,
-        vector,
-        per_sample_loss,
-        method=config.influence.gradient,
-        objective=config.influence.objective,
-        fd_step=config.influence.fd_step,
-        device=parts.device,
-    )
-    return direction, facts
+    """Influence on the guidance rows, and facts of its computation."""
+    return influence_inputs(parts).direction(settings)
 
 
-def task_classifier(parts: Parts) -> nn.Module:
-    """The trained classifier of stage 2, refused if it belongs to other data."""
-    return load_classifier(classifier_path(parts.config), parts.splits).model
-
-
-def classifier_path(config: ExperimentConfig) -> Path:
-    """Where stage 2 keeps the task classifier."""
-    return Path(config.classifier.checkpoint_dir) / "best.ckpt"
-
-
-def _labelled(splits: Splits, name: str) -> LabelledSeries:
-    dataset = getattr(splits, name)
-    x = splits.normaliser.to_model(dataset.values)
-    return LabelledSeries(x, torch.from_numpy(dataset.labels))
+def influence_inputs(parts: Parts) -> InfluenceInputs:
+    """What of `parts` an influence needs."""
+    return InfluenceInputs(parts.config, parts.splits, parts.device)

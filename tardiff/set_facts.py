@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from classifier.train import checkpoint_path
 from configs import to_plain
 from configs.run_record import run_dir, sha256_file
 from configs.schema import ExperimentConfig
 from data_preprocess.store import load_extra
-from tardiff.inputs import Parts, classifier_path
+from tardiff.inputs import Parts
 from tardiff.outcome import GuidanceOutcome
 
 SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")
@@ -47,5 +48,5 @@ def _weights(config: ExperimentConfig) -> dict[str, str]:
     """SHA-256 of the checkpoints that take part."""
     weights = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
     if config.guidance.kind != "none" or config.compat == "paper":
-        weights["classifier"] = sha256_file(classifier_path(config))
+        weights["classifier"] = sha256_file(checkpoint_path(config))
     return weights

@@ -1,0 +1,165 @@
+"""What influence costs: J against double backward, guided against unguided sampling, and G.
+
+    python benchmarks/influence.py gradient --length 24 --channels 7
+    python benchmarks/influence.py gradient --length 288 --channels 3 --chunk 32
+    python benchmarks/influence.py sampling
+    python benchmarks/influence.py vector
+
+One thread; the two sides of every ratio take turns within one run, and the ratio is that of the
+fastest rounds. Weights are untrained: they do not change the time. Prints Markdown rows.
+"""
+
+import argparse
+import resource
+import time
+
+import torch
+from torch import Tensor, nn
+
+from classifier.losses import per_sample_loss
+from classifier.models import RNNClassifier
+from configs.schema import DiffusionConfig, GuidanceConfig, SamplerConfig
+from scripts.influence_overhead import sampling_seconds, take_turns
+from tardiff.denoiser import NetworkDenoiser
+from tardiff.influence import InfluenceDirection, guidance_gradient
+from tardiff.reverse import ReverseProcess
+from tardiff.schedule import log_snr_grid
+from tardiff.unet1d import UNet1D
+
+GUIDES = {"gru, 2 layers (default)": {}, "lstm, 1 layer": {"cell": "lstm", "layers": 1}}
+
+
+def series(rows: int, channels: int, length: int) -> tuple[Tensor, Tensor]:
+    """Random series and labels, one positive in eight."""
+    return torch.randn(rows, channels, length), (torch.arange(rows) % 8 == 0).long()
+
+
+def gradient(given: argparse.Namespace) -> None:
+    """J of a 2-layer bidirectional GRU-256 for a batch, in chunks that fit into memory."""
+    model = RNNClassifier(given.channels, given.length, 1, hidden=256).eval()
+    x, y = series(given.rows, given.channels, given.length)
+    g = guidance_gradient(model, *series(64, given.channels, given.length), kind="rank",
+                          num_classes=2)  # fmt: skip
+    directions = {
+        name: InfluenceDirection(model, per_sample_loss, g, method=name)
+        for name in ("finite_difference", "double_backward")
+    }
+
+    def run(name: str) -> Tensor:
+        pairs = zip(x.split(given.chunk), y.split(given.chunk), strict=True)
+        return torch.cat([directions[name](*pair)[1] for pair in pairs])
+
+    seconds = take_turns({name: lambda n=name: run(n) for name in directions}, given.rounds)
+    few = slice(0, 16)
+    exact = InfluenceDirection(
+        model.double(),
+        per_sample_loss,
+        {name: part.double() for name, part in g.items()},
+        method="double_backward",
+    )(x[few].double(), y[few])[1]
+    error = (run("finite_difference")[few] - exact).flatten(1).norm(dim=1)
+    error = error / exact.flatten(1).norm(dim=1)
+    fast, slow = seconds["finite_difference"], seconds["double_backward"]
+    print(
+        f"| {given.length} x {given.channels}, {given.rows} rows in chunks of {given.chunk} "
+        f"| {fast:.2f} | {slow:.2f} | {slow / fast:.2f} | {error.median():.1e} "
+        f"| {error.max():.1e} |"
+    )
+
+
+def sampling(given: argparse.Namespace) -> None:
+    """Seconds per series with and without guidance, all defaults, 24 x 7."""
+    diffusion, settings = DiffusionConfig(), SamplerConfig()
+    network = UNet1D(
+        in_channels=given.channels,
+        num_classes=2,
+        width=diffusion.width,
+        multipliers=diffusion.multipliers,
+        blocks_per_level=diffusion.blocks_per_level,
+        attention_levels=diffusion.attention_levels,
+        dropout=0.0,
+    ).eval()
+    plain = NetworkDenoiser(network, prediction="v", cfg_scale=1.0)
+    levels = log_snr_grid(settings.num_steps, settings.log_snr_min, settings.log_snr_max)
+    run = ReverseProcess(
+        sampler=settings.name,
+        levels=levels,
+        shape=(given.channels, given.length),
+        seed=0,
+        batch_size=settings.batch_size,
+        device=torch.device("cpu"),
+    )
+    y = torch.arange(given.rows) % 2
+    interval = GuidanceConfig().interval
+    for name, arguments in GUIDES.items():
+        model = RNNClassifier(given.channels, given.length, 1, **arguments).eval()
+        guide = series(256, given.channels, given.length)
+        g = guidance_gradient(model, *guide, kind="rank", num_classes=2)
+        seconds = sampling_seconds(
+            run,
+            plain,
+            InfluenceDirection(model, per_sample_loss, g),
+            y,
+            scale=1.0,
+            interval=(interval[0], interval[1]),
+            rounds=given.rounds,
+        )
+        plainly, guided = 1000 * seconds["unguided"], 1000 * seconds["guided"]
+        print(f"| {name} | {plainly:.2f} | {guided:.2f} | {guided / plainly:.2f} |")
+
+
+def vector(given: argparse.Namespace) -> None:
+    """G over many rows: extra peak memory, and seconds against one training epoch."""
+    x, y = series(given.rows, given.channels, given.length)
+    model = RNNClassifier(given.channels, given.length, 1).eval()
+    guidance_gradient(model, x[:512], y[:512], kind="rank", num_classes=2)  # libraries wake up
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    guidance_gradient(model, x, y, kind="rank", num_classes=2)
+    once = time.perf_counter() - start
+    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    seconds = take_turns(
+        {
+            "epoch": lambda: _epoch(model, x, y),
+            "vector": lambda: guidance_gradient(model, x, y, kind="rank", num_classes=2),
+        },
+        given.rounds,
+    )
+    ratio = seconds["vector"] / seconds["epoch"]
+    print(
+        f"| {given.rows} x {given.length} x {given.channels} | {extra:.0f} "
+        f"| {seconds['vector']:.1f} (first {once:.1f}) | {seconds['epoch']:.1f} | {ratio:.2f} |"
+    )
+
+
+def _epoch(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    """One plain epoch of Adam, batches of 64."""
+    model.train()
+    adam = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for rows in torch.randperm(len(y)).split(64):
+        adam.zero_grad()
+        per_sample_loss(model(x[rows]), y[rows]).mean().backward()
+        adam.step()
+    model.eval()
+
+
+def main() -> None:
+    """Runs one of the three measurements."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    modes = {"gradient": (gradient, 256), "sampling": (sampling, 512), "vector": (vector, 20000)}
+    parser.add_argument("what", choices=modes)
+    parser.add_argument("--length", type=int, default=24)
+    parser.add_argument("--channels", type=int, default=7)
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--chunk", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    run, rows = modes[given.what]
+    given.rows = given.rows or rows
+    run(given)
+
+
+if __name__ == "__main__":
+    main()

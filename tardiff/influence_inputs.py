@@ -1,0 +1,83 @@
+"""From a configuration to influence: classifier, guidance rows and settings, all checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from classifier.checkpoint import load_classifier
+from classifier.losses import per_sample_loss
+from configs.run_record import run_dir
+from configs.schema import ExperimentConfig
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
+from tardiff.direction import Direction
+from tardiff.guide import InfluenceSettings, LabelledSeries, build_influence, guide_vector
+from tardiff.influence import InfluenceDirection
+
+
+@dataclass(frozen=True)
+class InfluenceInputs:
+    """What an influence is made of, besides its settings."""
+
+    config: ExperimentConfig
+    splits: Splits
+    device: torch.device
+
+    def series(self, dataset: EHRDataset) -> LabelledSeries:
+        """A set in model space."""
+        x = self.splits.normaliser.to_model(dataset.values)
+        return LabelledSeries(x, torch.from_numpy(dataset.labels))
+
+    def classifier(self) -> nn.Module:
+        """The trained classifier of stage 2, refused if it belongs to other data."""
+        path = Path(self.config.classifier.checkpoint_dir) / "best.ckpt"
+        return load_classifier(path, self.splits).model
+
+    def vector(
+        self, classifier: nn.Module, settings: InfluenceSettings
+    ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """G of the guidance rows, val_guide; it comes from the cache if it is there."""
+        return guide_vector(
+            classifier,
+            self.series(self.splits.val_guide),
+            self.series(self.splits.train),
+            settings,
+            num_classes=self.splits.train.num_classes,
+            seed=self.config.seed,
+            cache=run_dir(self.config) / "influence",
+        )
+
+    def along(self, classifier: nn.Module, vector: dict[str, torch.Tensor]) -> InfluenceDirection:
+        """The influence of series on what `vector` is the gradient of."""
+        influence = self.config.influence
+        return build_influence(
+            classifier,
+            vector,
+            per_sample_loss,
+            method=influence.gradient,
+            objective=influence.objective,
+            fd_step=influence.fd_step,
+            device=self.device,
+        )
+
+    def direction(self, settings: InfluenceSettings) -> tuple[Direction, dict[str, Any]]:
+        """Influence on the guidance rows, and facts of its computation."""
+        classifier = self.classifier()
+        vector, facts = self.vector(classifier, settings)
+        return self.along(classifier, vector), facts
+
+
+def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
+    """The settings of the influence section."""
+    influence = config.influence
+    return InfluenceSettings(
+        guidance_loss=influence.guidance_loss,
+        classes=influence.classes,
+        preconditioner=influence.preconditioner,
+        damping=influence.damping,
+        cg_iterations=influence.cg_iterations,
+        preconditioner_rows=influence.preconditioner_rows,
+    )
