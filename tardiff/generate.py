@@ -26,6 +26,7 @@ from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
 from tardiff.requested import pilot_numbers, strengths
 from tardiff.reverse import ReverseProcess
+from tardiff.workplace import Workplace
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -36,29 +37,26 @@ NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "ungu
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
     parts = load_parts(config)
-    if config.compat == "paper":
-        _generate_paper(parts)
-    elif config.guidance.kind == "none":
-        process = configured_process(parts)
-        _write(parts, "unguided", _sample(parts, process, "unguided"), None)
-    else:
-        _generate_guided(parts)
+    with Workplace(parts) as workplace:
+        if config.compat == "paper":
+            _generate_paper(parts, workplace)
+        elif config.guidance.kind == "none":
+            process = configured_process(parts)
+            unguided_x = workplace.sample(process, "unguided", last=True)
+            _write(parts, "unguided", unguided_x, None)
+        else:
+            _generate_guided(parts, workplace)
 
 
-def _sample(parts: Parts, process: ReverseProcess, title: str, **changes: Any) -> Tensor:
-    denoiser = changes.pop("denoiser", parts.denoiser)
-    return process.run(denoiser, parts.y, range(len(parts.y)), title=title, **changes)
-
-
-def _generate_guided(parts: Parts) -> None:
+def _generate_guided(parts: Parts, workplace: Workplace) -> None:
     config = parts.config
     name = config.generation.name or NAMES[config.guidance.kind]
     process = configured_process(parts)
     direction, facts = guidance_direction(parts)
-    calibrations = _calibrate(parts, process, direction)
+    calibrations = workplace.remembered(process, lambda: _calibrate(parts, process, direction))
     guided = _guided_denoiser(parts, process, direction, calibrations)
-    unguided_x = _sample(parts, process, "unguided")
-    guided_x = _sample(parts, process, name, denoiser=guided)
+    unguided_x = workplace.sample(process, "unguided")
+    guided_x = workplace.sample(process, name, denoiser=guided, last=True)
     score = "influence" if config.guidance.kind == "influence" else "log p(label)"
     outcome = summarise(
         direction,
@@ -120,7 +118,7 @@ def _guided_denoiser(
     )
 
 
-def _generate_paper(parts: Parts) -> None:
+def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     """Algorithm 1 as printed: raw G, gradient at x_t, mean + w J at every ancestral step."""
     config = parts.config
     settings = InfluenceSettings(
@@ -134,8 +132,8 @@ def _generate_paper(parts: Parts) -> None:
     direction, facts = influence_direction(parts, task_classifier(parts), settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
-    unguided_x = _sample(parts, process, "paper, w = 0")
-    guided_x = _sample(parts, process, "paper", mean_shift=shift)
+    unguided_x = workplace.sample(process, "paper, w = 0")
+    guided_x = workplace.sample(process, "paper", mean_shift=shift, last=True)
     natural = [
         fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
         for k, rows in ((k, unguided_x[parts.y == k]) for k in parts.y.unique().tolist())
