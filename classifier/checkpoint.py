@@ -9,8 +9,7 @@ from torch import nn
 
 from classifier.clinical_input import build_classifier
 from classifier.losses import num_outputs
-from classifier.plain_file import load_plain
-from configs.atomic import atomic_path
+from classifier.plain_file import load_plain, save_plain
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
@@ -68,8 +67,7 @@ def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> Non
     plain = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
     plain["normaliser"] = facts.normaliser.to_plain()
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        torch.save({"kind": KIND, "format": FORMAT, "facts": plain, "weights": weights}, temporary)
+    save_plain(path, {"kind": KIND, "format": FORMAT, "facts": plain, "weights": weights})
 
 
 def load_classifier(path: Path, splits: Splits | None = None) -> LoadedClassifier:

@@ -1,13 +1,46 @@
-"""load_plain: reads what torch.save wrote of tensors and built-in types, and nothing else."""
+"""save_plain, load_plain: tensors and built-in types in torch's zip format, and nothing else."""
 
+import io
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from configs.atomic import atomic_path
 from configs.errors import DataError
+
+# torch.save stores tensors as they are; a file that unpacks to more than itself is a bomb.
+_SLACK_BYTES = 1 << 20
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    MemoryError,
+)
+
+
+def save_plain(path: Path, content: Any) -> None:
+    """Writes `content`, made of tensors and built-in types, whole or not at all.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    packed = io.BytesIO()  # torch's own file writer hides why a write failed
+    torch.save(content, packed)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())
 
 
 def load_plain(path: Path, what: str) -> Any:
@@ -17,13 +50,22 @@ def load_plain(path: Path, what: str) -> Any:
         what: the kind of file expected, for the error message, e.g. "classifier checkpoint".
 
     Raises:
-        DataError: damaged, or not tensors and built-in types.
+        DataError: damaged, packed beyond its size, or not tensors and built-in types.
     """
     try:
+        _require_stored(path)
         with warnings.catch_warnings():
             # About foreign pickles, which are refused below in words of our own.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path}: not a {what} of this project ({reason[0]})") from error
+
+
+def _require_stored(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        total = sum(member.file_size for member in archive.infolist())
+    size = path.stat().st_size
+    if total > size + _SLACK_BYTES:
+        raise ValueError(f"{size:,} bytes that claim to unpack to {total:,}")

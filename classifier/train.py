@@ -44,8 +44,8 @@ def main(config: ExperimentConfig) -> None:
     fitted = _fit(config, splits, facts)
     logits = predict_logits(fitted.model, _tensors(splits.val_select, splits.normaliser)[0])
     scores = report_scores(logits, torch.from_numpy(splits.val_select.labels))
-    _save(path, fitted, dataclasses.replace(facts, scores=scores))
     record_stage(config, "classifier", _metrics(fitted, scores, splits))
+    _save(path, fitted, dataclasses.replace(facts, scores=scores))
     log.info("%s", _summary(fitted, scores, config.classifier))
     log.info("saved %s", path)
 
@@ -116,7 +116,7 @@ def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]
 
 
 def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
-    """Writes the checkpoint last: where it stands, the files beside it are of the same training."""
+    """Writes the checkpoint last: where it stands, all else that the training leaves does too."""
     metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
     write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
     write_text(path.with_name("history.csv"), _as_csv(fitted.history))

@@ -1,12 +1,33 @@
-"""atomic_path: a file appears under its final name only when it is whole."""
+"""atomic_path: a file appears under its final name only when it is whole.
 
+Write, fsync, rename, fsync of the folder: after a crash or a power cut the final name holds the
+old file or the new one. What a killed process leaves under a temporary name is removed by the next
+write of the same file.
+"""
+
+import errno
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 from configs.errors import UserError
+
+# Process ids mean nothing on another host that shares the folder.
+_HOST = f"{crc32(socket.gethostname().encode()):08x}"
+# Causes outside the program, and what to do.
+OUTSIDE = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "permission denied; change the permissions or choose another folder",
+    errno.EPERM: "permission denied; change the permissions or choose another folder",
+    errno.EFBIG: "the file system does not take files this large; choose another folder",
+}
 
 
 @contextmanager
@@ -14,10 +35,10 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a temporary path beside `final`; on success it is flushed to disk and renamed.
 
     The temporary name keeps the suffix, since numpy and matplotlib choose formats by it. On any
-    error nothing is left under either name.
+    error nothing is left under the temporary name, and `final` is as it was.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: the folder cannot be made or written, or the disk is full.
     """
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -25,12 +46,20 @@ def atomic_path(final: Path) -> Iterator[Path]:
         raise UserError(f"cannot make folder {final.parent}: {error.strerror}") from error
     if not os.access(final.parent, os.W_OK):
         raise UserError(f"cannot write {final}: folder {final.parent} is not writable")
-    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}.partial{final.suffix}")
+    for stale in stale_siblings(final):
+        stale.unlink(missing_ok=True)
+    temporary = temporary_sibling(final)
     try:
         yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        flush(temporary)
         temporary.replace(final)
+        flush(final.parent)
+    except OSError as error:
+        if error.errno not in OUTSIDE or isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"cannot write {final}: {OUTSIDE[error.errno]} and run the same command again"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,3 +68,45 @@ def write_text(final: Path, text: str) -> None:
     """Writes `text` (UTF-8) to `final`, whole or not at all."""
     with atomic_path(final) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def temporary_sibling(final: Path) -> Path:
+    """A fresh hidden name beside `final` that says which process uses it."""
+    token = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    return final.with_name(f".{final.stem}.{token}.partial{final.suffix}")
+
+
+def stale_siblings(final: Path) -> list[Path]:
+    """Temporary names of `final` whose process, of this host, is no more."""
+    pattern = re.compile(
+        rf"\.{re.escape(final.stem)}\.{_HOST}-(\d+)-[0-9a-f]+\.partial{re.escape(final.suffix)}"
+    )
+    try:
+        names = [name for name in os.listdir(final.parent) if name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    found = [(pattern.fullmatch(name), final.with_name(name)) for name in names]
+    return [path for match, path in found if match and not _is_running(int(match[1]))]
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":
+        return True  # signal 0 is no mere question elsewhere
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def flush(path: Path) -> None:
+    """fsync of a file or, where the system knows that, of a folder: of the renames in it."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

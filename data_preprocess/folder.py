@@ -1,12 +1,12 @@
 """fresh_folder: a folder appears under its final name only when all of it is written."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from configs.atomic import flush, stale_siblings, temporary_sibling
 from configs.errors import UserError
 
 
@@ -19,9 +19,11 @@ def fresh_folder(final: Path) -> Iterator[Path]:
     Raises:
         UserError: the parent folder cannot be made or written.
     """
-    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.partial")
+    temporary = temporary_sibling(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        for stale in stale_siblings(final):
+            shutil.rmtree(stale, ignore_errors=True)
         temporary.mkdir()
     except OSError as error:
         raise UserError(
@@ -37,10 +39,11 @@ def fresh_folder(final: Path) -> Iterator[Path]:
 
 def _put_in_place(temporary: Path, final: Path) -> None:
     """Renames; an old folder is moved aside first, since rename cannot replace a full one."""
-    if not final.exists():
+    if final.exists():
+        old = temporary_sibling(final)
+        os.rename(final, old)
         os.rename(temporary, final)
-        return
-    old = final.with_name(f".{final.name}.{secrets.token_hex(4)}.old")
-    os.rename(final, old)
-    os.rename(temporary, final)
-    shutil.rmtree(old)
+        shutil.rmtree(old)
+    else:
+        os.rename(temporary, final)
+    flush(final.parent)

@@ -35,6 +35,7 @@ from tardiff.inputs import Parts, load_parts
 from tardiff.session import GenerationSession
 from tardiff.set_facts import is_current
 from tardiff.tuned import tuning_path
+from tardiff.workplace import Workplace
 
 METRICS = ("auroc", "auprc")
 
@@ -79,13 +80,15 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
     arms = []
     for cfg_scale in config.tuning.cfg_scale:
         # Lazy: what the set of no strength needs is never computed if all sets are there.
-        session = GenerationSession(load_parts(with_strength(config, 1.0, cfg_scale)))
-        for w in sorted(config.tuning.w):
-            parts = load_parts(with_strength(config, w, cfg_scale))
-            path = folder / f"{arm_name(w, cfg_scale)}.npz"
-            if not is_current(path, parts):
-                _write_arm(session, parts, path)
-            arms.append(Arm(w, cfg_scale, path, realised_by(path, parts)))
+        some = load_parts(with_strength(config, 1.0, cfg_scale))
+        with Workplace(some) as workplace:
+            session = GenerationSession(some, workplace)
+            for w in sorted(config.tuning.w):
+                parts = load_parts(with_strength(config, w, cfg_scale))
+                path = folder / f"{arm_name(w, cfg_scale)}.npz"
+                if not is_current(path, parts):
+                    _write_arm(session, parts, path)
+                arms.append(Arm(w, cfg_scale, path, realised_by(path, parts)))
     return arms, load_splits(config.data)
 
 

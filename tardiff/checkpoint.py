@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from classifier.plain_file import load_plain
-from configs.atomic import atomic_path
+from classifier.plain_file import load_plain, save_plain
 from configs.errors import DataError, MismatchError, MissingInputError
 from tardiff.unet1d import UNet1D
 
@@ -54,8 +52,7 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    save_plain(path, content)
 
 
 def load_model(path: Path, command: str) -> DiffusionModel:

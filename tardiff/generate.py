@@ -17,6 +17,7 @@ from tardiff.paper_mode import PaperShift, paper_levels
 from tardiff.requested import strengths
 from tardiff.session import GenerationSession
 from tardiff.set_facts import set_facts
+from tardiff.workplace import Workplace
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -28,28 +29,30 @@ def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
     parts = load_parts(config)
     config = parts.config
-    if config.compat == "paper":
-        _generate_paper(parts)
-    elif config.guidance.kind == "none":
-        name = config.generation.name or NAMES["none"]
-        write_generated(parts, name, GenerationSession(parts).unguided, None)
-    else:
-        _generate_guided(parts)
+    with Workplace(parts) as workplace:
+        if config.compat == "paper":
+            _generate_paper(parts, workplace)
+        elif config.guidance.kind == "none":
+            name = config.generation.name or NAMES["none"]
+            unguided_x = GenerationSession(parts, workplace).sample_unguided(last=True)
+            write_generated(parts, name, unguided_x, None)
+        else:
+            _generate_guided(parts, workplace)
 
 
-def _generate_guided(parts: Parts) -> None:
+def _generate_guided(parts: Parts, workplace: Workplace) -> None:
     config = parts.config
     name = config.generation.name or NAMES[config.guidance.kind]
     guidance, k = config.guidance, parts.splits.train.num_classes
-    session = GenerationSession(parts)
+    session = GenerationSession(parts, workplace)
     wanted = strengths(k, w=float(guidance.w), w_per_class=guidance.w_per_class)
-    guided_x, outcome = session.guided(wanted, name)
+    guided_x, outcome = session.guided(wanted, name, last=True)
     if config.generation.unguided_too:
         write_generated(parts, "unguided", session.unguided, None)
     write_generated(parts, name, guided_x, outcome)
 
 
-def _generate_paper(parts: Parts) -> None:
+def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     """Algorithm 1 as printed: raw G, gradient at x_t, mean + w J at every ancestral step."""
     config = parts.config
     settings = InfluenceSettings(
@@ -63,9 +66,8 @@ def _generate_paper(parts: Parts) -> None:
     direction, facts = influence_direction(parts, settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
-    rows = range(len(parts.y))
-    unguided_x = process.run(parts.denoiser, parts.y, rows, title="paper, w = 0")
-    guided_x = process.run(parts.denoiser, parts.y, rows, title="paper", mean_shift=shift)
+    unguided_x = workplace.sample(process, "paper, w = 0")
+    guided_x = workplace.sample(process, "paper", mean_shift=shift, last=True)
     natural = [
         fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
         for k, rows in ((k, unguided_x[parts.y == k]) for k in parts.y.unique().tolist())

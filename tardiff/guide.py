@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from classifier.plain_file import load_plain
-from configs.atomic import atomic_path
+from classifier.plain_file import load_plain, save_plain
 from tardiff.guidance_losses import Labels, resolve_kind
 from tardiff.influence import InfluenceDirection, guidance_gradient
 from tardiff.parameters import norm
@@ -72,8 +71,7 @@ def guide_vector(
         log.info("guidance gradient: cached in %s", path)
         return content["vector"], content["facts"]
     vector, facts = _compute(model, guide, train, settings, num_classes, seed)
-    with atomic_path(path) as temporary:
-        torch.save({"vector": vector, "facts": facts}, temporary)
+    save_plain(path, {"vector": vector, "facts": facts})
     return vector, facts
 
 

@@ -18,6 +18,7 @@ from tardiff.guided import GuidedDenoiser, active_levels
 from tardiff.inputs import Parts, configured_process, guidance_direction
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.requested import pilot_numbers
+from tardiff.workplace import Workplace
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,12 @@ class GenerationSession:
 
     Args:
         parts: trained and checked; `parts.config` decides guidance, sampler and numbers.
+        workplace: keeps what is finished, so that an interrupted run goes on.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, workplace: Workplace) -> None:
         self.parts = parts
+        self.workplace = workplace
         self.process = configured_process(parts)
 
     @cached_property
@@ -42,22 +45,29 @@ class GenerationSession:
     @cached_property
     def unguided(self) -> Tensor:
         """The set without guidance, (n, C, T), model space."""
-        return self._sample("unguided", self.parts.denoiser)
+        return self.sample_unguided()
+
+    def sample_unguided(self, *, last: bool = False) -> Tensor:
+        """As `unguided`; `last` as in `Workplace.sample`."""
+        return self.workplace.sample(self.process, "unguided", last=last)
 
     def guided(
-        self, wanted: Sequence[float], title: str = "guided"
+        self, wanted: Sequence[float], title: str = "guided", *, last: bool = False
     ) -> tuple[Tensor, GuidanceOutcome]:
         """The set whose mean score is moved by `wanted` natural standard deviations per class,
         from the noise of `unguided`, and how strong guidance really was.
 
         Args:
             wanted: one shift per class; raw multipliers where guidance.calibrate is off.
+            last: as in `Workplace.sample`.
         """
         direction, facts = self._direction
-        calibrations = self._calibrate(wanted)
+        calibrations = self.workplace.remembered(
+            self.process, list(wanted), lambda: self._calibrate(wanted)
+        )
         denoiser = self._guided_denoiser(calibrations)
         unguided = self.unguided
-        x = self._sample(title, denoiser)
+        x = self.workplace.sample(self.process, title, denoiser=denoiser, last=last)
         outcome = summarise(
             direction,
             unguided,
@@ -122,7 +132,3 @@ class GenerationSession:
         rows = self.parts.config.guidance.pilot_rows
         y = torch.full((rows,), label)
         return self.process.run(denoiser, y, pilot_numbers(label, rows))
-
-    def _sample(self, title: str, denoiser: Denoiser) -> Tensor:
-        y = self.parts.y
-        return self.process.run(denoiser, y, range(len(y)), title=title)

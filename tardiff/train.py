@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from classifier.plain_file import load_plain
 from configs import to_plain
 from configs.entry import run_stage
 from configs.errors import DataError, UserError
@@ -21,6 +22,7 @@ from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from tardiff.callbacks import CSVLog, StepBar
 from tardiff.checkpoint import DiffusionModel, save_model
+from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.schedule import linear_log_snr
 from tardiff.unet1d import UNet1D
@@ -54,12 +56,13 @@ def main(config: ExperimentConfig) -> None:
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)
-    save_model(folder / "model.pt", model)
     record_stage(
         config,
         "diffusion",
         {"data_fingerprint": splits.fingerprint, "val_loss": model.val_loss, "step": model.step},
     )
+    # Last: where the model stands, its record does too, whenever the process was killed.
+    save_model(folder / "model.pt", model)
     log.info(
         "diffusion model: %s (held-out denoising loss %.4f at step %d)",
         folder / "model.pt",
@@ -185,6 +188,7 @@ def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint
             num_sanity_val_steps=0,
             gradient_clip_val=diffusion.gradient_clip or None,
             callbacks=[*callbacks, best],
+            plugins=WholeFiles(),
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -215,7 +219,7 @@ def _averaged_model(
 ) -> DiffusionModel:
     if best.best_model_score is None or not torch.isfinite(best.best_model_score):
         raise DataError("training ended without one held-out evaluation; lower diffusion.val_every")
-    content = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    content = load_plain(Path(best.best_model_path), "training checkpoint")
     module.load_state_dict(content["state_dict"])
     table = level_table(config.diffusion)
     return DiffusionModel(

@@ -9,6 +9,7 @@ import torch
 
 from classifier import checkpoint
 from classifier.checkpoint import ClassifierFacts, load_classifier, load_facts, save_classifier
+from configs import atomic
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.normaliser import Normaliser
@@ -169,11 +170,11 @@ def test_missing_file_names_the_command(tmp_path):
 def test_an_interrupted_save_keeps_the_old_file_whole(saved, monkeypatch):
     before = saved.read_bytes()
 
-    def half(content, path):
-        path.write_bytes(b"half")
+    def interrupted(path):
+        assert [p for p in saved.parent.iterdir() if p != saved]  # all of it lies beside the old
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.torch, "save", half)
+    monkeypatch.setattr(atomic, "flush", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_classifier(saved, facts(splits()).build(), facts(splits()))
     assert saved.read_bytes() == before
