@@ -232,6 +232,13 @@ class TuningConfig:
 
 
 @dataclass(frozen=True)
+class MatrixConfig:
+    """Sets that scripts/matrix.py judges beside the tuning grid."""
+
+    arms: list[str] = many("classifier_guided", "paper", "unguided_with_guide_rows")
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """All of one experiment. `experiment` names its folders and is the only required key."""
 
@@ -252,4 +259,5 @@ class ExperimentConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
+    matrix: MatrixConfig = field(default_factory=MatrixConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -15,6 +15,7 @@ from pathlib import Path
 from classifier.train import main as train_classifier
 from configs.checks import BASELINES
 from configs.entry import run_stage
+from configs.errors import ConfigError
 from configs.run_record import run_dir
 from configs.schema import ExperimentConfig
 from scripts.evaluate import main as evaluate
@@ -31,14 +32,19 @@ log = logging.getLogger(__name__)
 
 
 def main(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/matrix/, and what it is made of where that is not there yet."""
+    """Writes runs/<experiment>/matrix/, and what it is made of where that is not there yet.
+
+    Raises:
+        ConfigError: matrix.arms names an unknown arm.
+    """
+    others = other_arms(config)
     train_diffusion(config)
     train_classifier(config)
     tune(config)
     tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
     folder = tuning_path(config).parent / "sets"
     sets = [folder / f"{point['set']}.npz" for point in tuned["points"]]
-    sets += [_generated(arm) for arm in other_arms(config)]
+    sets += [_generated(arm) for arm in others]
     evaluation = dataclasses.replace(
         config.evaluation,
         dir="matrix",
@@ -50,14 +56,22 @@ def main(config: ExperimentConfig) -> None:
 
 
 def other_arms(config: ExperimentConfig) -> list[ExperimentConfig]:
-    """The configs of the sets beside the tuning grid, each with its own generation.name."""
+    """The configs of the sets beside the tuning grid, each with its own generation.name; errors as
+    in `main`."""
     fair = dataclasses.replace(
         _named(config, WITH_GUIDE, kind="none"),
         experiment=f"{config.experiment}_with_guide",
         diffusion=dataclasses.replace(config.diffusion, include_guide=True),
     )
-    paper = dataclasses.replace(_named(config, "paper"), compat="paper")
-    return [_named(config, "classifier_guided", kind="classifier"), paper, fair]
+    arms = {
+        "classifier_guided": _named(config, "classifier_guided", kind="classifier"),
+        "paper": dataclasses.replace(_named(config, "paper"), compat="paper"),
+        WITH_GUIDE: fair,
+    }
+    unknown = [name for name in config.matrix.arms if name not in arms]
+    if unknown:
+        raise ConfigError(f"matrix.arms: unknown {unknown}; expected some of {list(arms)}")
+    return [arms[name] for name in config.matrix.arms]
 
 
 def _named(config: ExperimentConfig, name: str, **guidance: str) -> ExperimentConfig:

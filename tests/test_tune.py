@@ -188,6 +188,12 @@ def test_a_generator_may_train_on_guidance_rows_when_asked(tuned):
     assert len(fair.train_data.y) == len(splits.train) + len(splits.val_guide)
 
 
+def test_unknown_arms_are_refused_before_anything_is_trained():
+    config = load_config(["configs/base/tiny.yaml", "matrix.arms=[paper,gan]"])
+    with pytest.raises(ConfigError, match="gan"):
+        matrix.main(config)
+
+
 def test_generation_takes_an_automatic_strength(tuned):
     config, record = tuned
     automatic = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, w="auto"))
