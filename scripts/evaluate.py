@@ -9,7 +9,7 @@ from classifier.train import recipe_of
 from configs import to_plain
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
-from configs.schema import ExperimentConfig
+from configs.schema import EvaluationConfig, ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.normaliser import Normaliser
@@ -43,7 +43,7 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     folder = run_dir(config)
     sets = {}
-    if set(config.evaluation.protocols) != {"TRTR"}:
+    if _needs_sets(config.evaluation, folder / "synthetic"):
         sets = find_sets(
             config.evaluation.synthetic,
             folder / "synthetic",
@@ -74,6 +74,14 @@ def main(config: ExperimentConfig) -> None:
     page = build_page(config, splits, sets, data, findings)
     _show(folder / config.evaluation.dir, findings, page)
     record_stage(config, config.evaluation.dir, facts)
+
+
+def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
+    """False where only real-only training is asked for and there is no set to look at."""
+    if set(evaluation.protocols) != {"TRTR"}:
+        return True
+    looked_at = evaluation.fidelity or evaluation.privacy
+    return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
 
 
 def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Makes one table or figure of the paper on the data of a config; docs/reproduce.md maps them.
+# Stages that are finished are kept. Results: runs/<experiment>/<item>, or where the tool says.
+# usage: bash scripts/reproduce.sh ITEM [config.yaml] [key=value ...]
+#   table1 table2 table3 table4 table5 table8 table9 table10 table11 table12 figure2 figure3 figure4
+set -euo pipefail
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/env.sh
+
+items="table1 table2 table3 table4 table5 table8 table9 table10 table11 table12 figure2 figure3 figure4"
+item=${1:-}
+case " $items " in
+*" $item "*) shift ;;
+*)
+    echo "error: ITEM '$item': expected one of $items" >&2
+    exit 2
+    ;;
+esac
+resolve_config "$caller" "$@"
+set -- ${ARGS[@]+"${ARGS[@]}"}
+
+# What a user gives comes last, and wins over what an item sets.
+trained() { bash train.sh "$@" && bash classifier/train.sh "$@"; }
+judged() { # judged PROTOCOLS EXTRA... -- USER...
+    local protocols=$1 extra=()
+    shift
+    while [ "$1" != -- ]; do
+        extra+=("$1")
+        shift
+    done
+    shift
+    bash evaluate.sh "evaluation.dir=$item" "evaluation.protocols=$protocols" \
+        ${extra[@]+"${extra[@]}"} "$@"
+}
+utility_only=(evaluation.fidelity=false evaluation.privacy=false)
+
+case $item in
+table1 | table4)
+    trained "$@"
+    bash generation.sh "$@"
+    judged "[TRTR,TSTR]" "${utility_only[@]}" -- "$@"
+    ;;
+table2)
+    trained "$@"
+    bash generation.sh "$@"
+    judged "[TRTR,TSRTR]" "evaluation.ratios=[1.0]" "${utility_only[@]}" -- "$@"
+    ;;
+figure2)
+    trained "$@"
+    bash generation.sh "$@"
+    judged "[TRTR,TSRTR]" "evaluation.ratios=[0.2,0.4,0.6,0.8,1.0]" "${utility_only[@]}" -- "$@"
+    ;;
+table5)
+    # Guidance rows of class 1 alone, beside those of all classes. The rank loss compares classes,
+    # so one class is guided by its own negative log-likelihood.
+    trained "$@"
+    bash generation.sh "$@"
+    bash generation.sh influence.guidance_loss=nll generation.name=guided_nll \
+        generation.unguided_too=false "$@"
+    bash generation.sh influence.guidance_loss=nll influence.classes=[1] \
+        generation.name=guided_minority generation.unguided_too=false "$@"
+    judged "[TRTR,TSTR]" "${utility_only[@]}" -- "$@"
+    ;;
+table3 | table8 | figure4)
+    trained "$@"
+    bash scripts/influence.sh "$@"
+    ;;
+figure3)
+    trained "$@"
+    bash scripts/tune.sh tuning.w=[-1,-0.5,0,0.5,1,2] "$@"
+    ;;
+table9 | table10 | table11 | table12)
+    trained "$@"
+    bash generation.sh "$@"
+    judged "[TRTR]" "evaluation.fidelity=true" "evaluation.privacy=true" -- "$@"
+    ;;
+esac
