@@ -1,4 +1,4 @@
-"""The tables a person reads: aligned text for the terminal, Markdown for summary.md.
+"""The tables a person reads: aligned text for the terminal, Markdown for report.md.
 
 A `*` marks the best set of a block (same protocol, ratio and model) in a column, and only when the
 interval of its paired difference excludes 0: the difference to `unguided`, or, where `unguided`

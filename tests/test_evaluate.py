@@ -109,7 +109,8 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
         "tstr_rnn.png",
         "differences_rnn.png",
     }
-    assert {path.name for path in out.glob("*.png")} == names
+    sections = {"distributions", "examples_0", "examples_1", "embedding", "privacy"}
+    assert {path.name for path in out.glob("*.png")} == names | {f"{n}.png" for n in sections}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in out.glob("*.png"))
     assert "unguided" in caplog.text and str(out / "results.csv") in caplog.text
     assert "evaluation" in json.loads((folder / "runs/tiny/record.json").read_text())
@@ -233,4 +234,4 @@ def test_several_models_stand_side_by_side(experiment):
     evaluate.main(load_config(arguments(folder, *more)))
     out = folder / "runs/tiny/evaluation"
     assert (out / "tstr_classifier.models_ConvClassifier.png").is_file()
-    assert path in (out / "summary.md").read_text()
+    assert path in (out / "report.md").read_text()
