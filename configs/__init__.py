@@ -21,6 +21,7 @@ SHORTHANDS = {
     "data": "data.source",
     "synthetic": "evaluation.synthetic",
     "set": "influence_report.sets",
+    "out": "export.path",
 }
 # Shorthands of lists: one item needs no brackets.
 LISTS = ("synthetic", "set")

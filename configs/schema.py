@@ -131,6 +131,18 @@ class InfluenceConfig:
     objective: str = choice("raw", "residual_free")
     gradient: str = choice("finite_difference", "double_backward", "jvp", "head")
     fd_step: float = number(1e-4, low=0.0, open_low=True)  # times ||phi|| / ||G||
+    vector: str | None = None  # an exported G: used instead of the guidance rows
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """G as a file, made where the guidance rows are (tardiff/export_guidance.py)."""
+
+    path: str | None = None  # None: runs/<experiment>/guidance_gradient.pt
+    guide: str | None = None  # a data set file with the guidance rows; None: the val_guide split
+    clip: float | None = number(None, low=0.0, open_low=True)  # bound of a series' gradient norm
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # privacy; None: no noise
+    delta: float = number(1e-5, low=0.0, high=0.1, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -220,6 +232,7 @@ class ExperimentConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     influence_report: InfluenceReportConfig = field(default_factory=InfluenceReportConfig)
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)

@@ -14,7 +14,14 @@ from configs.schema import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from tardiff.direction import Direction
-from tardiff.guide import InfluenceSettings, LabelledSeries, build_influence, guide_vector
+from tardiff.guidance_file import load_guidance, require_usable
+from tardiff.guide import (
+    InfluenceSettings,
+    LabelledSeries,
+    build_influence,
+    guide_vector,
+    preconditioned,
+)
 from tardiff.influence import InfluenceDirection
 
 
@@ -39,7 +46,10 @@ class InfluenceInputs:
     def vector(
         self, classifier: nn.Module, settings: InfluenceSettings
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """G of the guidance rows, val_guide; it comes from the cache if it is there."""
+        """G, preconditioned as configured: that of `influence.vector` if a file is named there,
+        else of the guidance rows, val_guide (from the cache if it is there)."""
+        if self.config.influence.vector is not None:
+            return self._imported(classifier, settings, Path(self.config.influence.vector))
         return guide_vector(
             classifier,
             self.series(self.splits.val_guide),
@@ -49,6 +59,16 @@ class InfluenceInputs:
             seed=self.config.seed,
             cache=run_dir(self.config) / "influence",
         )
+
+    def _imported(
+        self, classifier: nn.Module, settings: InfluenceSettings, path: Path
+    ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        given = load_guidance(path)
+        require_usable(path, given, classifier, self.splits, settings)
+        train = self.series(self.splits.train)
+        vector, solved = preconditioned(classifier, given.vector, train, settings, self.config.seed)
+        facts = {"guidance_loss": given.guidance_loss, "guidance_rows": given.rows}
+        return vector, facts | {"imported": str(path), "privacy": given.privacy, **solved}
 
     def along(self, classifier: nn.Module, vector: dict[str, torch.Tensor]) -> InfluenceDirection:
         """The influence of series on what `vector` is the gradient of."""
