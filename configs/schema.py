@@ -54,6 +54,11 @@ class DataConfig:
     train_size: int | None = number(None, low=2)
     guide_size: int | None = number(None, low=2)
     select_size: int | None = number(None, low=2)
+    # Only stays with these static facts, such as {icu_type: [4]}; docs/data.md. Empty: all.
+    train_where: dict[str, list[float]] = field(default_factory=dict)
+    guide_where: dict[str, list[float]] = field(default_factory=dict)
+    select_where: dict[str, list[float]] = field(default_factory=dict)
+    test_where: dict[str, list[float]] = field(default_factory=dict)
     normaliser: str = choice("zscore", "quantile")
     clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
     memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
