@@ -117,6 +117,7 @@ class ClassifierConfig:
     batch_size: int = number(64, low=1)
     max_epochs: int = number(40, low=1)
     patience: int = number(8, low=1)  # epochs without improvement before stopping
+    keep_checkpoints: int = number(0, low=0)  # epochs kept beside the best, evenly spaced up to it
     learning_rate: float = number(2e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
 
@@ -136,6 +137,8 @@ class InfluenceConfig:
     objective: str = choice("raw", "residual_free")
     gradient: str = choice("finite_difference", "double_backward", "jvp", "head")
     fd_step: float = number(1e-4, low=0.0, open_low=True)  # times ||phi|| / ||G||
+    # Averaged over these: best, kept (classifier.keep_checkpoints), or paths of .ckpt files.
+    checkpoints: list[str] = many("best")
     vector: str | None = None  # an exported G: used instead of the guidance rows
 
 
