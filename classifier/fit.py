@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from classifier.batches import TensorBatches, require_labels, require_series
-from classifier.callbacks import BestWeights, EpochBar, quiet_lightning
+from classifier.callbacks import BestWeights, EpochBar, EpochWeights, quiet_lightning
 from classifier.losses import num_classes
 from classifier.module import ClassifierModule
 from configs.errors import DataError
@@ -51,12 +51,14 @@ class FittedClassifier:
         history: one dict per epoch: epoch, train_loss, auroc, auprc, loss (on the select set).
         best_epoch: 0-based.
         best_score: value of the recipe's `select_by` in that epoch.
+        kept: weights of the epochs asked for with `keep`, by 0-based epoch, on the CPU.
     """
 
     model: nn.Module
     history: list[dict[str, int | float]]
     best_epoch: int
     best_score: float
+    kept: dict[int, dict[str, Tensor]]
 
 
 def fit_classifier(
@@ -67,6 +69,7 @@ def fit_classifier(
     recipe: FitRecipe,
     seed: int,
     progress: bool = False,
+    keep: int = 0,
 ) -> FittedClassifier:
     """A classifier trained on `train`, at the epoch that scores best on `select`.
 
@@ -77,6 +80,7 @@ def fit_classifier(
         recipe: the hyper-parameters.
         seed: of the initial weights, the batches and dropout.
         progress: show a bar with loss, score and time left.
+        keep: weights of that many epochs, evenly spaced from the first to the best, are kept too.
 
     Raises:
         DataError: shapes disagree, a value is not finite, a label is out of the range that the
@@ -93,14 +97,17 @@ def fit_classifier(
             learning_rate=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
         )
-        best = BestWeights(recipe.select_by)
-        _run(module, best, train, select, recipe=recipe, seed=seed, progress=progress)
+        best, every = BestWeights(recipe.select_by), EpochWeights()
+        extra: list[Callback] = [EpochBar(recipe.select_by)] if progress else []
+        extra += [every] if keep else []
+        _run(module, best, train, select, recipe=recipe, seed=seed, extra=extra)
     model.load_state_dict(best.weights)
     return FittedClassifier(
         model=model.to(device).eval(),
         history=module.history,
         best_epoch=best.epoch,
         best_score=best.score,
+        kept=every.spaced(keep, best.epoch),
     )
 
 
@@ -139,7 +146,7 @@ def _run(
     *,
     recipe: FitRecipe,
     seed: int,
-    progress: bool,
+    extra: list[Callback],
 ) -> None:
     device = train[0].device
     stop = EarlyStopping(
@@ -150,7 +157,7 @@ def _run(
         accelerator=device.type,
         devices=[device.index or 0] if device.type != "cpu" else 1,
         max_epochs=recipe.max_epochs,
-        callbacks=callbacks + ([EpochBar(recipe.select_by)] if progress else []),
+        callbacks=callbacks + extra,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -27,6 +27,8 @@ from data_preprocess.splits import Splits
 
 log = logging.getLogger("tardiff.classifier")
 
+KEPT = "epoch_*.ckpt"  # beside best.ckpt, see classifier.keep_checkpoints
+
 
 def main(config: ExperimentConfig) -> None:
     """Trains the classifier of `config`, unless the one that is there is the same.
@@ -64,6 +66,8 @@ def recipe_of(classifier: ClassifierConfig) -> FitRecipe:
 def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
     section = to_plain(config)["classifier"]
     section.pop("checkpoint_dir")
+    if not section["keep_checkpoints"]:
+        section.pop("keep_checkpoints")  # a classifier from before there was the key is the same
     return ClassifierFacts(
         model_path=config.classifier.model,
         model_args=section["model_args"],
@@ -108,6 +112,7 @@ def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> Fi
         recipe=recipe_of(config.classifier),
         seed=config.seed,
         progress=True,
+        keep=config.classifier.keep_checkpoints,
     )
 
 
@@ -120,6 +125,18 @@ def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
     metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
     write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
     write_text(path.with_name("history.csv"), _as_csv(fitted.history))
+    for stale in path.parent.glob(KEPT):
+        stale.unlink()
+    kept = facts.build() if fitted.kept else None
+    for epoch, weights in fitted.kept.items():
+        assert kept is not None
+        kept.load_state_dict(weights)
+        row = {name: float(value) for name, value in fitted.history[epoch].items()}
+        save_classifier(
+            path.with_name(f"epoch_{epoch + 1:03d}.ckpt"),
+            kept,
+            dataclasses.replace(facts, scores=row),
+        )
     save_classifier(path, fitted.model, facts)
 
 

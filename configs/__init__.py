@@ -21,7 +21,13 @@ SHORTHANDS = {
     "data": "data.source",
     "synthetic": "evaluation.synthetic",
     "set": "influence_report.sets",
+    "out": "export.path",
 }
+# Mappings whose keys are the user's.
+FREE = (
+    "classifier.model_args",
+    *(f"data.{split}_where" for split in ("train", "guide", "select", "test")),
+)
 # Shorthands of lists: one item needs no brackets.
 LISTS = ("synthetic", "set")
 
@@ -127,16 +133,16 @@ def _dotted_keys(node: DictConfig, prefix: str) -> Iterator[str]:
     for key in node:
         value = node._get_node(key)
         full = f"{prefix}{key}"
-        if isinstance(value, DictConfig) and len(value) and full != "classifier.model_args":
+        if isinstance(value, DictConfig) and len(value) and full not in FREE:
             yield from _dotted_keys(value, f"{full}.")
-        elif not full.startswith("classifier.model_args."):
+        elif not _is_free(full):
             yield full
 
 
 def _require_known(base: DictConfig, key: str, origin: str) -> None:
-    known = set(_dotted_keys(base, "")) | {"classifier.model_args"}
+    known = set(_dotted_keys(base, "")) | set(FREE)
     sections = {name.rsplit(".", depth)[0] for name in known for depth in (1, 2) if "." in name}
-    if key in known or key in sections or key.startswith("classifier.model_args."):
+    if key in known or key in sections or _is_free(key):
         return
     leaf = key.rsplit(".", 1)[-1]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
@@ -144,6 +150,10 @@ def _require_known(base: DictConfig, key: str, origin: str) -> None:
     ]
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ConfigError(f"{origin}: unknown key {key!r}{hint}")
+
+
+def _is_free(key: str) -> bool:
+    return any(key.startswith(f"{free}.") for free in FREE)
 
 
 def _first_line(error: Exception) -> str:

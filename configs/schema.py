@@ -54,6 +54,11 @@ class DataConfig:
     train_size: int | None = number(None, low=2)
     guide_size: int | None = number(None, low=2)
     select_size: int | None = number(None, low=2)
+    # Only stays with these static facts, such as {icu_type: [4]}; docs/data.md. Empty: all.
+    train_where: dict[str, list[float]] = field(default_factory=dict)
+    guide_where: dict[str, list[float]] = field(default_factory=dict)
+    select_where: dict[str, list[float]] = field(default_factory=dict)
+    test_where: dict[str, list[float]] = field(default_factory=dict)
     normaliser: str = choice("zscore", "quantile")
     clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
     memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
@@ -114,6 +119,7 @@ class ClassifierConfig:
     batch_size: int = number(64, low=1)
     max_epochs: int = number(40, low=1)
     patience: int = number(8, low=1)  # epochs without improvement before stopping
+    keep_checkpoints: int = number(0, low=0)  # epochs kept beside the best, evenly spaced up to it
     learning_rate: float = number(2e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
 
@@ -133,6 +139,20 @@ class InfluenceConfig:
     objective: str = choice("raw", "residual_free")
     gradient: str = choice("finite_difference", "double_backward", "jvp", "head")
     fd_step: float = number(1e-4, low=0.0, open_low=True)  # times ||phi|| / ||G||
+    # Averaged over these: best, kept (classifier.keep_checkpoints), or paths of .ckpt files.
+    checkpoints: list[str] = many("best")
+    vector: str | None = None  # an exported G: used instead of the guidance rows
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """G as a file, made where the guidance rows are (tardiff/export_guidance.py)."""
+
+    path: str | None = None  # None: runs/<experiment>/guidance_gradient.pt
+    guide: str | None = None  # a data set file with the guidance rows; None: the val_guide split
+    clip: float | None = number(None, low=0.0, open_low=True)  # bound of a series' gradient norm
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # privacy; None: no noise
+    delta: float = number(1e-5, low=0.0, high=0.1, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -254,6 +274,7 @@ class ExperimentConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
     influence_report: InfluenceReportConfig = field(default_factory=InfluenceReportConfig)
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)

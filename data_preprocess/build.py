@@ -21,11 +21,12 @@ from configs.schema import DataConfig, ExperimentConfig
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.deal import deal
 from data_preprocess.folder import fresh_folder
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.sources import SourceData, read_source
-from data_preprocess.splits import SPLIT_NAMES, Splits, split_by_subject
+from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.store import load_dataset, save_dataset
 
 FORMAT = 1
@@ -103,14 +104,15 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             if field.name == data.source:
                 flat |= {f"{field.name}.{k}": v for k, v in vars(value).items()}
-        elif field.name not in ("dir", "rebuild", "memory_limit", "threads"):
+        # A rule that is not given must not make folders built before there were rules differ.
+        elif field.name not in ("dir", "rebuild", "memory_limit", "threads") and value != {}:
             flat[field.name] = value
     return flat
 
 
 def make_splits(source: SourceData, data: DataConfig) -> Splits:
     """What a reader returned -> imputed splits with their normaliser."""
-    cohorts = _split(source, data)
+    cohorts = deal(source, data)
     fill = train_medians(cohorts["train"].values, source.pool.feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
     normaliser = Normaliser.fit(datasets["train"], kind=data.normaliser, clip=data.clip)
@@ -134,33 +136,6 @@ def _build(data: DataConfig, folder: Path) -> None:
     digests = {name: sha256_file(folder / name) for name in _FILES}
     record = {"format": FORMAT, "settings": settings, **known, "sha256": digests}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
-
-
-def _split(source: SourceData, data: DataConfig) -> dict[str, Cohort]:
-    """Deals the pool; a split that the source brings itself is not drawn from the pool."""
-    guide = data.val_guide if data.guide_size is None else data.guide_size
-    select = data.val_select if data.select_size is None else data.select_size
-    held_out: dict[str, float | int] = {} if source.test is not None else {"test": data.test}
-    if source.val is None:
-        held_out |= {"val_guide": guide, "val_select": select}
-    cohorts = _deal(source.pool, held_out, data.train_size, data.seed)
-    if source.test is not None:
-        cohorts["test"] = source.test
-    if source.val is not None:
-        if data.guide_size is None:  # the two shares become the proportion of the two halves
-            guide = data.val_guide / max(data.val_guide + data.val_select, 1e-12)
-        halves = _deal(source.val, {"val_guide": guide}, data.select_size, data.seed)
-        cohorts |= {"val_guide": halves["val_guide"], "val_select": halves["train"]}
-    return cohorts
-
-
-def _deal(
-    cohort: Cohort, held_out: dict[str, float | int], train_size: int | None, seed: int
-) -> dict[str, Cohort]:
-    rows = split_by_subject(
-        cohort.subject_ids, cohort.labels, held_out=held_out, train_size=train_size, seed=seed
-    )
-    return {name: cohort.take(chosen) for name, chosen in rows.items()}
 
 
 def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:

@@ -4,10 +4,11 @@ val_guide is the guidance set of the influence; val_select picks checkpoints, th
 guidance strength. They are disjoint so that a choice is never made on the rows that guided.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from configs.errors import DataError
 from data_preprocess.dataset import EHRDataset, require_same_task
@@ -57,6 +58,7 @@ def split_by_subject(
     held_out: dict[str, float | int],
     train_size: int | None = None,
     seed: int,
+    eligible: Mapping[str, Bool[np.ndarray, " n"]] | None = None,
 ) -> dict[str, Int[np.ndarray, " m"]]:
     """Row numbers per split, ascending; no patient is in two splits.
 
@@ -68,6 +70,8 @@ def split_by_subject(
             A split is filled with whole patients, so it can fall short by less than one patient's
             stays per stratum, never exceed.
         train_size: subsample train, again by patient, to at most this many stays.
+        eligible: per split, the stays that may enter it (all where a split is not named); shares
+            are of these. A patient enters a split only with all of their stays.
 
     Raises:
         DataError: the sizes ask for more stays than there are.
@@ -77,15 +81,30 @@ def split_by_subject(
     strata = np.zeros(len(patients), np.int64)
     np.maximum.at(strata, member, labels)
     free = np.random.default_rng(seed).permutation(len(patients))
+    may = {
+        name: (eligible or {}).get(name, np.ones(len(labels), bool))
+        for name in (*held_out, "train")
+    }
     chosen: dict[str, np.ndarray] = {}
     for name, wanted in held_out.items():
-        size = wanted if isinstance(wanted, int) else round(wanted * len(labels))
-        chosen[name] = _deal(free, stays, strata, size, name)
+        size = wanted if isinstance(wanted, int) else round(wanted * int(may[name].sum()))
+        own = free[_whole(may[name], member)[free]]
+        chosen[name] = _deal(own, stays, strata, size, name)
         free = free[~np.isin(free, chosen[name])]
+    free = free[_whole(may["train"], member)[free]]
     chosen["train"] = (
         free if train_size is None else _deal(free, stays, strata, train_size, "train")
     )
     return {name: np.flatnonzero(np.isin(member, chosen[name])) for name in ("train", *held_out)}
+
+
+def _whole(
+    may: Bool[np.ndarray, " n"], member: Int[np.ndarray, " n"]
+) -> Bool[np.ndarray, " patient"]:
+    """Patients all of whose stays may enter."""
+    whole = np.ones(int(member.max()) + 1, bool)
+    np.logical_and.at(whole, member, may)
+    return whole
 
 
 def _deal(

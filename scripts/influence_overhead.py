@@ -19,14 +19,19 @@ from tardiff.reverse import ReverseProcess
 ROUNDS = 3
 
 
-def take_turns(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+Clock = Callable[[], float]
+
+
+def take_turns(
+    sides: dict[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, float]:
     """Fastest seconds of each side; the sides alternate so that a busy machine hits both."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, run in sides.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: min(found) for name, found in seconds.items()}
 
 
@@ -39,6 +44,7 @@ def sampling_seconds(
     scale: float,
     interval: tuple[float, float],
     rounds: int = ROUNDS,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, float]:
     """Seconds per series, "unguided" and "guided" (multiplier 1), from the same noise."""
     k = int(y.max()) + 1
@@ -54,7 +60,7 @@ def sampling_seconds(
         "unguided": lambda: run.run(plain, y, range(len(y))),
         "guided": lambda: run.run(guided, y, range(len(y))),
     }
-    return {name: value / len(y) for name, value in take_turns(sides, rounds).items()}
+    return {name: value / len(y) for name, value in take_turns(sides, rounds, clock).items()}
 
 
 def overhead(

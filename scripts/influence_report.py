@@ -18,6 +18,7 @@ from classifier.fit import predict_logits
 from classifier.losses import per_sample_loss
 from configs.atomic import write_text
 from configs.entry import run_stage
+from configs.errors import ConfigError
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig, InfluenceReportConfig
 from data_preprocess.build import load_splits
@@ -47,6 +48,11 @@ FOLDER = "influence_report"
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/influence_report/."""
     given, folder = config.influence_report, run_dir(config) / FOLDER
+    if config.influence.vector is not None:
+        raise ConfigError(
+            "influence.vector: the report measures G on the guidance rows, which an exported G "
+            "leaves behind; run it where they are"
+        )
     inputs = InfluenceInputs(config, load_splits(config.data), pick_device(config.accelerator))
     named = named_sets(given, inputs.splits, step_minutes=config.data.step_minutes)
     direction, facts = inputs.direction(configured_settings(config))

@@ -50,7 +50,7 @@ def logit_gradient(
                 "use balanced or nll for a class-specific guidance set"
             )
         return _rank_gradient(logits, y, num_classes)
-    weights = _row_weights(y, kind, num_classes, classes).to(logits.dtype)
+    weights = row_weights(y, kind, num_classes, classes).to(logits.dtype)
     return weights[:, None] * residual(logits, y)
 
 
@@ -66,7 +66,7 @@ def guidance_loss(
         return sum(losses) / len(losses)
     both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
     losses = functional.cross_entropy(both, y, reduction="none")
-    return float((_row_weights(y, kind, num_classes, classes) * losses.double()).sum())
+    return float((row_weights(y, kind, num_classes, classes) * losses.double()).sum())
 
 
 def residual(logits: Logits, y: Labels) -> Logits:
@@ -76,9 +76,10 @@ def residual(logits: Logits, y: Labels) -> Logits:
     return torch.softmax(logits, 1) - functional.one_hot(y, logits.shape[1])
 
 
-def _row_weights(
+def row_weights(
     y: Labels, kind: str, num_classes: int, classes: Sequence[int] | None
 ) -> Float[Tensor, " batch"]:
+    """Weight of each row in a guidance loss that is a weighted sum of losses (not "rank")."""
     counts = torch.bincount(y, minlength=num_classes)
     used = torch.zeros(num_classes, dtype=torch.bool, device=y.device)
     used[list(classes) if classes is not None else slice(None)] = True

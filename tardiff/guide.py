@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from classifier.plain_file import load_plain, save_plain
 from tardiff.guidance_losses import Labels, resolve_kind
 from tardiff.influence import InfluenceDirection, guidance_gradient
-from tardiff.parameters import norm
+from tardiff.parameters import ParamGrads, norm, weights_sha256
 from tardiff.precondition import precondition
 from tardiff.schedule import Series
 
@@ -93,18 +93,30 @@ def _compute(
         "guidance_rows": len(guide.y),
         "gradient_norm": norm(vector),
     }
-    if settings.preconditioner == "ggn_cg":
-        rows = _subset(len(train.y), settings.preconditioner_rows, seed)
-        vector, solved = precondition(
-            model,
-            vector,
-            train.x[rows],
-            damping=settings.damping,
-            iterations=settings.cg_iterations,
-        )
-        facts |= solved
+    vector, solved = preconditioned(model, vector, train, settings, seed)
+    facts |= solved
     facts["seconds"] = round(time.monotonic() - started, 2)
     return vector, facts
+
+
+def preconditioned(
+    model: nn.Module,
+    vector: ParamGrads,
+    train: LabelledSeries,
+    settings: InfluenceSettings,
+    seed: int,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """`vector` as `settings.preconditioner` makes it, and the facts of the solution."""
+    if settings.preconditioner == "none":
+        return dict(vector), {}
+    rows = _subset(len(train.y), settings.preconditioner_rows, seed)
+    return precondition(
+        model,
+        vector,
+        train.x[rows],
+        damping=settings.damping,
+        iterations=settings.cg_iterations,
+    )
 
 
 def build_influence(
@@ -137,9 +149,7 @@ def _key(
     seed: int,
 ) -> str:
     digest = hashlib.sha256(json.dumps([asdict(settings), seed], sort_keys=True).encode())
-    for name, part in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(part.cpu().numpy().tobytes())
+    digest.update(weights_sha256(model).encode())
     for rows in (guide, train):
         digest.update(rows.x.numpy().tobytes())
         digest.update(rows.y.numpy().tobytes())

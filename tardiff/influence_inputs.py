@@ -9,12 +9,21 @@ from torch import nn
 
 from classifier.checkpoint import load_classifier
 from classifier.losses import per_sample_loss
+from configs.errors import ConfigError, MissingInputError
 from configs.run_record import run_dir
 from configs.schema import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from tardiff.direction import Direction
-from tardiff.guide import InfluenceSettings, LabelledSeries, build_influence, guide_vector
+from tardiff.ensemble import EnsembleDirection
+from tardiff.guidance_file import load_guidance, require_usable
+from tardiff.guide import (
+    InfluenceSettings,
+    LabelledSeries,
+    build_influence,
+    guide_vector,
+    preconditioned,
+)
 from tardiff.influence import InfluenceDirection
 
 
@@ -39,7 +48,10 @@ class InfluenceInputs:
     def vector(
         self, classifier: nn.Module, settings: InfluenceSettings
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """G of the guidance rows, val_guide; it comes from the cache if it is there."""
+        """G, preconditioned as configured: that of `influence.vector` if a file is named there,
+        else of the guidance rows, val_guide (from the cache if it is there)."""
+        if self.config.influence.vector is not None:
+            return self._imported(classifier, settings, Path(self.config.influence.vector))
         return guide_vector(
             classifier,
             self.series(self.splits.val_guide),
@@ -49,6 +61,16 @@ class InfluenceInputs:
             seed=self.config.seed,
             cache=run_dir(self.config) / "influence",
         )
+
+    def _imported(
+        self, classifier: nn.Module, settings: InfluenceSettings, path: Path
+    ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        given = load_guidance(path)
+        require_usable(path, given, classifier, self.splits, settings)
+        train = self.series(self.splits.train)
+        vector, solved = preconditioned(classifier, given.vector, train, settings, self.config.seed)
+        facts = {"guidance_loss": given.guidance_loss, "guidance_rows": given.rows}
+        return vector, facts | {"imported": str(path), "privacy": given.privacy, **solved}
 
     def along(self, classifier: nn.Module, vector: dict[str, torch.Tensor]) -> InfluenceDirection:
         """The influence of series on what `vector` is the gradient of."""
@@ -64,10 +86,41 @@ class InfluenceInputs:
         )
 
     def direction(self, settings: InfluenceSettings) -> tuple[Direction, dict[str, Any]]:
-        """Influence on the guidance rows, and facts of its computation."""
-        classifier = self.classifier()
-        vector, facts = self.vector(classifier, settings)
-        return self.along(classifier, vector), facts
+        """Influence on the guidance rows, and facts of its computation; with several
+        `influence.checkpoints`, the mean over them, each with its own G."""
+        members, facts = [], []
+        for path in self.checkpoints():
+            classifier = load_classifier(path, self.splits).model
+            vector, known = self.vector(classifier, settings)
+            members.append(self.along(classifier, vector))
+            facts.append(known)
+        if len(members) == 1:
+            return members[0], facts[0]
+        return EnsembleDirection(members), {"members": facts}
+
+    def checkpoints(self) -> list[Path]:
+        """The files of `influence.checkpoints`.
+
+        Raises:
+            ConfigError: none, or several with an exported G, which is of one classifier.
+            MissingInputError: no checkpoint was kept.
+        """
+        folder = Path(self.config.classifier.checkpoint_dir)
+        found: list[Path] = []
+        for item in self.config.influence.checkpoints:
+            kept = sorted(folder.glob("epoch_*.ckpt")) if item == "kept" else None
+            if kept == []:
+                raise MissingInputError(
+                    f"influence.checkpoints=[kept]: {folder} holds no epoch_*.ckpt; train with "
+                    "`bash classifier/train.sh <config.yaml> classifier.keep_checkpoints=5`"
+                )
+            found += kept or [Path(item) if item.endswith(".ckpt") else folder / f"{item}.ckpt"]
+        if not found or (len(found) > 1 and self.config.influence.vector is not None):
+            raise ConfigError(
+                f"influence.checkpoints={self.config.influence.checkpoints}: expected at least "
+                "one, and exactly one beside influence.vector"
+            )
+        return found
 
 
 def configured_settings(config: ExperimentConfig) -> InfluenceSettings:

@@ -1,6 +1,7 @@
 """Vectors in a classifier's parameter space, keyed by parameter name, and moved copies of it."""
 
 import copy
+import hashlib
 import math
 from collections.abc import Mapping
 
@@ -28,6 +29,15 @@ def norm(vector: ParamGrads) -> float:
 def combine(left: ParamGrads, factor: float, right: ParamGrads) -> dict[str, Tensor]:
     """left + factor * right."""
     return {name: left[name] + factor * right[name] for name in left}
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """SHA-256 of a model's weights and their names, whatever device they are on."""
+    digest = hashlib.sha256()
+    for name, part in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(part.cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def finite_step(model: nn.Module, direction: ParamGrads, relative: float) -> float:

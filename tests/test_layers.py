@@ -14,6 +14,7 @@ PURE = (
     "denoiser",
     "diffusion",
     "direction",
+    "ensemble",
     "guidance_losses",
     "guided",
     "influence",

@@ -1,4 +1,4 @@
-"""The tools under the influence report: losses, single gradients and the one-step test (T3)."""
+"""Under the influence report: loss values, single gradients and the one-step test (T3)."""
 
 import pytest
 import torch
