@@ -21,7 +21,7 @@ from scripts.table import TITLES, WITH_INTERVAL
 OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", "-.", ":")
-DPI = 150
+DPI = 110
 
 
 class Styles:
