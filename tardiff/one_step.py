@@ -82,7 +82,8 @@ def one_step_test(
         _set(trial, start, part, -rate)
         measured.append(before - guide_loss(trial))
         _set(trial, start, part, 0.0)
-    return StepTest(torch.tensor(predicted), torch.tensor(measured))
+    found = torch.tensor([predicted, measured], dtype=torch.float64)
+    return StepTest(found[0], found[1])
 
 
 @torch.no_grad()
