@@ -22,6 +22,7 @@ from tqdm import tqdm
 from classifier.scores import best_f1_threshold
 from configs.atomic import atomic_path
 from configs.errors import UserError
+from data_preprocess.array_files import UNREADABLE, read_npz
 from scripts.downstream import LabelledArrays, Predictor
 from scripts.protocols import Cell, EvaluationData, scored_rows, synthetic_source, training_rows
 from scripts.scores import Predictions
@@ -166,8 +167,14 @@ def _read(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Pred
     path = cell_path(cell, data, fitter, cache)
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as archive:
+    try:
+        archive = read_npz(path)
         probabilities, threshold = archive["probabilities"], float(archive["threshold"])
+        if probabilities.shape != (len(scored_rows(cell, data)), data.num_classes):
+            raise ValueError(f"probabilities of shape {probabilities.shape}")
+    except UNREADABLE as error:
+        logger.warning("%s is damaged (%s); the cell is fitted again", path, error)
+        return None
     return Predictions(
         probabilities=probabilities,
         labels=scored_rows(cell, data).y,

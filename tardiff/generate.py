@@ -26,7 +26,7 @@ from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
 from tardiff.requested import pilot_numbers, strengths
 from tardiff.reverse import ReverseProcess
-from tardiff.workplace import Workplace
+from tardiff.workplace import Sampled, Workplace
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,7 @@ def main(config: ExperimentConfig) -> None:
             _generate_paper(parts, workplace)
         elif config.guidance.kind == "none":
             process = configured_process(parts)
-            unguided_x = workplace.sample(process, "unguided", last=True)
-            _write(parts, "unguided", unguided_x, None)
+            _write(parts, "unguided", workplace.sample(process, "unguided", last=True), None)
         else:
             _generate_guided(parts, workplace)
 
@@ -55,13 +54,13 @@ def _generate_guided(parts: Parts, workplace: Workplace) -> None:
     direction, facts = guidance_direction(parts)
     calibrations = workplace.remembered(process, lambda: _calibrate(parts, process, direction))
     guided = _guided_denoiser(parts, process, direction, calibrations)
-    unguided_x = workplace.sample(process, "unguided")
-    guided_x = workplace.sample(process, name, denoiser=guided, last=True)
+    unguided = workplace.sample(process, "unguided")
+    tilted = workplace.sample(process, name, denoiser=guided, last=True)
     score = "influence" if config.guidance.kind == "influence" else "log p(label)"
     outcome = summarise(
         direction,
-        unguided_x,
-        guided_x,
+        unguided.x,
+        tilted.x,
         parts.y,
         calibrations,
         guided.stats,
@@ -70,8 +69,8 @@ def _generate_guided(parts: Parts, workplace: Workplace) -> None:
         score,
     )
     if config.generation.unguided_too:
-        _write(parts, "unguided", unguided_x, None)
-    _write(parts, name, guided_x, outcome)
+        _write(parts, "unguided", unguided, None)
+    _write(parts, name, tilted, outcome)
 
 
 def _calibrate(parts: Parts, process: ReverseProcess, direction: Direction) -> list[Calibration]:
@@ -132,16 +131,16 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     direction, facts = influence_direction(parts, task_classifier(parts), settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
-    unguided_x = workplace.sample(process, "paper, w = 0")
-    guided_x = workplace.sample(process, "paper", mean_shift=shift, last=True)
+    unguided = workplace.sample(process, "paper, w = 0")
+    tilted = workplace.sample(process, "paper", mean_shift=shift, last=True)
     natural = [
         fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
-        for k, rows in ((k, unguided_x[parts.y == k]) for k in parts.y.unique().tolist())
+        for k, rows in ((k, unguided.x[parts.y == k]) for k in parts.y.unique().tolist())
     ]
     outcome = summarise(
         direction,
-        unguided_x,
-        guided_x,
+        unguided.x,
+        tilted.x,
         parts.y,
         natural,
         shift.stats,
@@ -151,12 +150,12 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     )
     name = config.generation.name or "paper"
     if config.generation.unguided_too:
-        _write(parts, f"{name}_w0", unguided_x, None)
-    _write(parts, name, guided_x, outcome)
+        _write(parts, f"{name}_w0", unguided, None)
+    _write(parts, name, tilted, outcome)
 
 
-def _write(parts: Parts, name: str, x: Tensor, outcome: GuidanceOutcome | None) -> None:
-    config, model = parts.config, parts.model
+def _write(parts: Parts, name: str, made: Sampled, outcome: GuidanceOutcome | None) -> None:
+    config, model, x = parts.config, parts.model, made.x
     facts = {
         "generator": "tardiff",
         "experiment": config.experiment,
@@ -167,6 +166,7 @@ def _write(parts: Parts, name: str, x: Tensor, outcome: GuidanceOutcome | None) 
             for key in ("compat", "sampler", "guidance", "influence", "generation")
         },
         "guidance": outcome.to_plain() if outcome else None,
+        "copies": made.copies.to_plain() if made.copies else None,
     }
     synthetic = SyntheticSet(name=name, x=x, y=parts.y, outcome=outcome, facts=facts)
     step = config.data.step_minutes if config.generation.csv else None

@@ -140,7 +140,7 @@ def influence_direction(
 def task_classifier(parts: Parts) -> nn.Module:
     """The trained classifier of stage 2, refused if it belongs to other data."""
     path = Path(parts.config.classifier.checkpoint_dir) / "best.ckpt"
-    return load_classifier(path, parts.splits).model
+    return load_classifier(path, parts.splits, allow=parts.config.classifier.model).model
 
 
 def _labelled(splits: Splits, name: str) -> LabelledSeries:
