@@ -13,8 +13,16 @@ from configs.checks import check
 from configs.errors import ConfigError
 from configs.schema import ExperimentConfig
 
-MAX_YAML_BYTES = 1 << 20
+MAX_YAML_BYTES = 1 << 17
+MAX_YAML_DEPTH = 50
 DEFAULT_CONFIG = Path("configs/base/mimic_icustay_base.yaml")
+_OPENING = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 # `guidance=none` reads better than `guidance.kind=none`: naming a section sets its leading key.
 SHORTHANDS = {
@@ -107,8 +115,14 @@ def _require_plain_yaml(path: Path, text: str) -> None:
     """Refuses what grows on reading: a few anchors inside each other expand to terabytes."""
     if len(text) > MAX_YAML_BYTES:
         raise ConfigError(f"{path}: {len(text):,} bytes; a config has at most {MAX_YAML_BYTES:,}")
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ConfigError(f"{path}: YAML anchors (&name, *name) are not read; use ${{key}} instead")
+    depth = 0
+    for token in yaml.scan(text):
+        # libyaml's composer calls itself per level: deep nesting ends the process, not the parse.
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_YAML_DEPTH:
+            raise ConfigError(f"{path}: nested more than {MAX_YAML_DEPTH} levels deep")
+        if isinstance(token, yaml.AliasToken):
+            raise ConfigError(f"{path}: YAML anchors (&name, *name) are not read; use ${{key}}")
 
 
 def _parse_override(override: str) -> DictConfig:

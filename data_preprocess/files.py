@@ -124,7 +124,8 @@ def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
         raise DataError(f"{path}: data has shape {values.shape}, expected {LAYOUT}, none empty")
     if values.dtype.kind not in "fiub":
         raise DataError(f"{path}: data has dtype {values.dtype}, expected numbers")
-    as_float = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like any other
+        as_float = values.astype(np.float64)
     if np.isinf(as_float).any():
         row, channel, step = np.argwhere(np.isinf(as_float))[0]
         raise DataError(
