@@ -10,6 +10,7 @@ from torch import nn
 from classifier.clinical_input import build_classifier
 from classifier.losses import num_outputs
 from classifier.plain_file import load_plain, save_plain
+from classifier.trust import expected_weights, is_built_in, require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
@@ -70,21 +71,27 @@ def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> Non
     save_plain(path, {"kind": KIND, "format": FORMAT, "facts": plain, "weights": weights})
 
 
-def load_classifier(path: Path, splits: Splits | None = None) -> LoadedClassifier:
+def load_classifier(
+    path: Path, splits: Splits | None = None, *, allow: str | None = None
+) -> LoadedClassifier:
     """Reads what `save_classifier` wrote.
 
     Args:
         splits: refuse a classifier that was not trained on these.
+        allow: architecture that may be imported besides the built-in ones. A checkpoint names its
+            own, and importing runs code, so a stranger's file may not choose it.
 
     Raises:
         MissingInputError: no such file.
-        DataError: not such a file, or its weights do not fit its architecture.
+        DataError: not such a file, its weights do not fit its architecture, or it names an
+            architecture that is neither built in nor allowed.
         MismatchError: trained on other channels, classes, lengths, normaliser or data.
         ConfigError: its architecture cannot be imported.
     """
     facts, weights = _read(path)
     if splits is not None:
         require_trained_on(path, facts, splits)
+    _require_trusted(path, facts, weights, allow)
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn only to be replaced
         model = facts.build()
     try:
@@ -119,6 +126,30 @@ def require_trained_on(path: Path, facts: ClassifierFacts, splits: Splits) -> No
                 f"{_show(given)}; train it on these data with `bash classifier/train.sh "
                 "<config.yaml>`, or point data.dir at the splits it was trained on"
             )
+
+
+def _require_trusted(
+    path: Path, facts: ClassifierFacts, weights: dict[str, Any], allow: str | None
+) -> None:
+    """Before anything is imported or allocated that a file asks for."""
+    if not is_built_in(facts.model_path):
+        if facts.model_path != allow:
+            raise DataError(
+                f"{path}: names the architecture {facts.model_path!r}, which is not built in and "
+                f"not the configured one ({allow}); importing it would run its code. If it is "
+                f"yours, set classifier.model={facts.model_path}"
+            )
+        return
+    require_modest(path, facts.model_args)
+    inner = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    expected = expected_weights(
+        facts.model_path,
+        facts.model_args,
+        in_channels=len(facts.feature_names),
+        length=facts.length,
+        num_outputs=num_outputs(len(facts.label_names)),
+    )
+    require_weights(path, inner if facts.input_space == "clinical" else weights, expected)
 
 
 def _show(value: Any) -> str:

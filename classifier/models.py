@@ -173,15 +173,16 @@ def build_model(
         ConfigError: no such module or class, an argument the class does not take, logits of
             another shape, or rows that depend on the rest of their batch.
     """
-    cls = _resolve(path)
+    cls = resolve(path)
     shape = {"in_channels": in_channels, "length": length, "num_outputs": num_outputs}
-    _require_arguments(path, cls, shape, model_args)
+    require_arguments(path, cls, shape, model_args)
     model = cls(**shape, **model_args)
     require_classifier(model, path, **shape)
     return model
 
 
-def _resolve(path: str) -> type[nn.Module]:
+def resolve(path: str) -> type[nn.Module]:
+    """The class that `path` names; imports its module. Raises ConfigError if there is none."""
     module_name, _, class_name = SHORT_NAMES.get(path, path).partition(":")
     if not module_name or not class_name:
         raise ConfigError(
@@ -209,9 +210,10 @@ def _is_own_module(item: Any, module_name: str) -> bool:
     return is_class and item.__module__ == module_name and not item.__name__.startswith("_")
 
 
-def _require_arguments(
+def require_arguments(
     path: str, cls: type[nn.Module], shape: dict[str, int], model_args: dict[str, Any]
 ) -> None:
+    """Raises ConfigError unless the class takes these arguments."""
     signature = inspect.signature(cls)
     accepted = [name for name in signature.parameters if name not in shape]
     try:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -12,7 +13,16 @@ from configs.checks import check
 from configs.errors import ConfigError
 from configs.schema import ExperimentConfig
 
+MAX_YAML_BYTES = 1 << 17
+MAX_YAML_DEPTH = 50
 DEFAULT_CONFIG = Path("configs/base/mimic_icustay_base.yaml")
+_OPENING = (
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken)
 
 # `guidance=none` reads better than `guidance.kind=none`: naming a section sets its leading key.
 SHORTHANDS = {
@@ -98,12 +108,30 @@ def _read_yaml(path: Path) -> DictConfig:
             f"config {path} does not exist; known configs: {', '.join(known) or 'none'}"
         )
     try:
-        given = OmegaConf.load(path)
+        text = path.read_text(encoding="utf-8")
+        _require_plain_yaml(path, text)
+        given = OmegaConf.create(text)
+    except ConfigError:
+        raise
     except Exception as error:  # yaml's scanner errors share no base with OmegaConf's
         raise ConfigError(f"{path}: not readable as YAML: {_first_line(error)}") from error
     if not isinstance(given, DictConfig):
         raise ConfigError(f"{path}: expected a mapping of keys at the top level")
     return given
+
+
+def _require_plain_yaml(path: Path, text: str) -> None:
+    """Refuses what grows on reading: a few anchors inside each other expand to terabytes."""
+    if len(text) > MAX_YAML_BYTES:
+        raise ConfigError(f"{path}: {len(text):,} bytes; a config has at most {MAX_YAML_BYTES:,}")
+    depth = 0
+    for token in yaml.scan(text):
+        # libyaml's composer calls itself per level: deep nesting ends the process, not the parse.
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_YAML_DEPTH:
+            raise ConfigError(f"{path}: nested more than {MAX_YAML_DEPTH} levels deep")
+        if isinstance(token, yaml.AliasToken):
+            raise ConfigError(f"{path}: YAML anchors (&name, *name) are not read; use ${{key}}")
 
 
 def _parse_override(override: str) -> DictConfig:

@@ -11,7 +11,7 @@ from typing import Any
 
 from configs import to_plain, to_yaml
 from configs.atomic import write_text
-from configs.errors import MismatchError
+from configs.errors import DataError, MismatchError
 from configs.schema import ExperimentConfig
 
 RECORDED_PACKAGES = (
@@ -40,7 +40,7 @@ def record_stage(config: ExperimentConfig, stage: str, facts: dict[str, Any]) ->
     folder = run_dir(config)
     write_text(folder / "config.yaml", to_yaml(config))
     path = folder / "record.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    record = _read_mapping(path) if path.is_file() else {}
     record[stage] = {**provenance(), "config": to_plain(config), **facts}
     write_text(path, json.dumps(record, indent=1))
 
@@ -64,7 +64,7 @@ def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> 
     if not path.is_file():
         write_text(path, json.dumps(settings, indent=1))
         return False
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = _read_mapping(path)
     differences = describe_differences(stored, settings)
     if differences:
         raise MismatchError(f"{path.parent}: made with other settings: {differences}. {remedy}")
@@ -89,6 +89,16 @@ def sha256_file(path: Path) -> str:
         for block in iter(lambda: handle.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); remove it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, expected keys; remove it")
+    return content
 
 
 def _flatten(node: Any, prefix: str) -> dict[str, Any]:

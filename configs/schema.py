@@ -213,6 +213,7 @@ class GenerationConfig:
     seed: int = 0
     csv: bool = False  # also write the long-form table id,time,variable,value
     unguided_too: bool = True  # write the unguided set from the same noise beside it
+    allow_copies: bool = False  # release series that copy a training stay (tardiff/copies.py)
     workers: int = number(1, low=1)  # processes on the CPU, each with one thread
     shard: str | None = None  # "i/n": make every n-th batch only, i from 0; see docs/reliability.md
 

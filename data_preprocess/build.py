@@ -171,7 +171,7 @@ def _read_record(folder: Path) -> dict[str, Any]:
         complete = record["format"] == FORMAT and {"settings", "sha256", "fingerprint"} <= set(
             record
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not a data record ({error}); rebuild it") from error
     if not complete:
         raise DataError(

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.array_files import UNREADABLE, read_npy
 from data_preprocess.array_pickle import load_array_pickle
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.store import load_dataset
 
+MAX_CLASSES = 1000
 LAYOUT = "(N, C, T) = (series, channel, time)"
 
 
@@ -112,12 +114,9 @@ def _read_npy(path: Path) -> Arrays:
 
 def _load_npy(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return read_npy(path)
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a plain .npy array ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: holds several arrays; expected one, saved by numpy.save")
-    return array
 
 
 def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
@@ -125,7 +124,8 @@ def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
         raise DataError(f"{path}: data has shape {values.shape}, expected {LAYOUT}, none empty")
     if values.dtype.kind not in "fiub":
         raise DataError(f"{path}: data has dtype {values.dtype}, expected numbers")
-    as_float = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like any other
+        as_float = values.astype(np.float64)
     if np.isinf(as_float).any():
         row, channel, step = np.argwhere(np.isinf(as_float))[0]
         raise DataError(
@@ -144,6 +144,11 @@ def _checked_labels(labels: np.ndarray, n: int, path: Path) -> np.ndarray:
         raise DataError(
             f"{path}: label must hold whole numbers 0..K-1, found {_describe(flat)} with values "
             f"{np.unique(flat.astype(str))[:6].tolist()}"
+        )
+    if flat.max() >= MAX_CLASSES:
+        raise DataError(
+            f"{path}: label goes up to {flat.max():g}; expected classes 0..K-1 with K at most "
+            f"{MAX_CLASSES:,}"
         )
     return flat.astype(np.int64)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from configs.errors import DataError, MissingInputError
+from data_preprocess.array_files import UNREADABLE
 from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.files import MAX_CLASSES
 from data_preprocess.request import require_folder
 
 
@@ -67,6 +69,8 @@ def _read_labels(path: Path) -> np.ndarray:
     rows = labels.astype(np.int64)
     if not np.array_equal(rows, labels) or rows[:, 0].min() < 0:
         raise DataError(f"{path}: labels and subjects must be whole numbers, labels from 0")
+    if rows[:, 0].max() >= MAX_CLASSES:
+        raise DataError(f"{path}: labels go up to {rows[:, 0].max()}, expected below {MAX_CLASSES}")
     if len(np.unique(rows[:, 1])) != len(rows):
         raise DataError(f"{path}: a subject stands in two rows; expected one row per feature file")
     return rows
@@ -97,7 +101,7 @@ def _load(path: Path) -> np.ndarray:
         raise MissingInputError(f"{path} does not exist (Medformer's layout has it)")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a whole .npy file of numbers ({error})") from error
     if not np.issubdtype(array.dtype, np.number):
         raise DataError(f"{path}: dtype {array.dtype}, expected numbers")

@@ -170,7 +170,7 @@ class Normaliser:
             raise MissingInputError(f"{path} does not exist")
         try:
             return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: not a normaliser file ({error})") from error
 
     def _apply(self, values: Tensor, *, inverse: bool) -> Tensor:

@@ -20,6 +20,7 @@ from configs.errors import DataError, MissingInputError
 
 HEADER = "Time,Parameter,Value"
 MAX_MEMBER_BYTES = 1_000_000  # the largest real record has 40 kB
+MAX_SET_BYTES = 512 << 20  # a real set has 30 to 70 MB
 _RECORD_NAME = re.compile(r"(\d+)\.txt")
 _TIME = re.compile(r"(\d{1,2}):([0-5]\d)")
 
@@ -67,7 +68,10 @@ def find_set(folder: Path, set_name: str) -> Path:
 
 def _from_tar(path: Path) -> Iterator[tuple[str, str]]:
     try:
-        with gzip.open(path) as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
+        with (
+            gzip.open(path) as packed,
+            tarfile.open(fileobj=_Bounded(packed, path), mode="r|") as archive,  # type: ignore[call-overload]
+        ):
             for member in archive:
                 if member.isdir():
                     continue
@@ -79,6 +83,21 @@ def _from_tar(path: Path) -> Iterator[tuple[str, str]]:
         raise DataError(
             f"{path}: damaged or truncated archive ({error}); download it again"
         ) from error
+
+
+class _Bounded:
+    """A stream that ends in an error where a bomb goes on unpacking."""
+
+    def __init__(self, raw: gzip.GzipFile, path: Path) -> None:
+        self._raw, self._path, self._left = raw, path, MAX_SET_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        block = self._raw.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise DataError(f"{self._path}: unpacks to more than {MAX_SET_BYTES:,} bytes")
+        return block
 
 
 def _safe_name(member: tarfile.TarInfo, path: Path) -> str:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from configs.errors import DataError
+from configs.errors import DataError, MismatchError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.normaliser import Normaliser
 
+# Series of which hardly anything was measured can be equal by chance; a leak is no matter of few.
+MAX_EQUAL_SHARE = 0.1
 SPLIT_NAMES = ("train", "val_guide", "val_select", "test")
 
 
@@ -29,7 +31,8 @@ class Splits:
     Raises:
         DataError: a patient is in two splits, channels, classes or lengths differ, or a class
             has no stay in one of the splits.
-        MismatchError: the normaliser was fitted on other channels.
+        MismatchError: the normaliser was fitted on other channels, or guidance rows stand in a
+            split that judges.
     """
 
     train: EHRDataset
@@ -45,6 +48,8 @@ class Splits:
             split.require_all_classes(f"{name} split")
         self.normaliser.require_channels(self.train, "train split")
         _require_disjoint(self.items())
+        for held_out in (self.test, self.val_select):
+            _require_other_rows(self.val_guide, held_out)
 
     def items(self) -> list[tuple[str, EHRDataset]]:
         """(name, split) in the order of SPLIT_NAMES."""
@@ -167,7 +172,20 @@ def _require_disjoint(splits: list[tuple[str, EHRDataset]]) -> None:
     for name, split in splits:
         for subject in np.unique(split.subject_ids).tolist():
             if owner.setdefault(subject, name) != name:
+                row = int(np.flatnonzero(split.subject_ids == subject)[0])
                 raise DataError(
-                    f"patient {subject} is in both {owner[subject]} and {name}; splits must be "
-                    "disjoint by patient - build them again with data.rebuild=true"
+                    f"the patient of row {row} of {name} is in {owner[subject]} too; splits must "
+                    "be disjoint by patient - build them again with data.rebuild=true"
                 )
+
+
+def _require_other_rows(guide: EHRDataset, held_out: EHRDataset) -> None:
+    """Equal series under other patient ids: files without ids can hide a leak from the ids."""
+    known = {row.tobytes() for row in held_out.values}
+    equal = sum(row.tobytes() in known for row in guide.values)
+    if equal > MAX_EQUAL_SHARE * len(guide):
+        raise MismatchError(
+            f"{equal} of {len(guide)} guidance rows (val_guide) are also in a split that judges "
+            "(val_select or test): guidance would climb towards what measures it - give other "
+            "files, or build the splits again with data.rebuild=true"
+        )

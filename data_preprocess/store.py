@@ -1,8 +1,6 @@
 """Reads and writes an EHRDataset as .npz, without pickle."""
 
 import json
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +8,11 @@ import numpy as np
 
 from configs.atomic import atomic_path
 from configs.errors import DataError, MissingInputError
+from data_preprocess.array_files import UNREADABLE, read_npz
 from data_preprocess.dataset import EHRDataset
 
 FORMAT = 1
 _ARRAYS = ("values", "observed", "labels", "subject_ids", "static")
-# What numpy and zipfile raise on files that are empty, cut off, damaged or of another kind.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 _NAMES = ("feature_names", "label_names", "static_names")
 
 
@@ -61,13 +48,12 @@ def _load(path: Path) -> tuple[EHRDataset, dict[str, Any]]:
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist")
     try:
-        # Opened here, since numpy leaves its own handle open on a cut-off file.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            meta = json.loads(str(archive["meta"]))
-            arrays: dict[str, Any] = {name: archive[name] for name in _ARRAYS}
+        archive = read_npz(path)
+        meta = json.loads(str(archive["meta"]))
+        arrays: dict[str, Any] = {name: archive[name] for name in _ARRAYS}
         names: dict[str, Any] = {name: tuple(meta[name]) for name in _NAMES}
         extra = dict(meta["extra"])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path}: not a dataset file of this project ({type(error).__name__}: {error}); "
             f"expected an .npz with {', '.join(_ARRAYS)} and meta"

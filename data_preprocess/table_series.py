@@ -1,5 +1,6 @@
 """The SQL of from_table.py: opens a user's table, reads outcomes, sorts values onto a grid."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,8 @@ def read_outcomes(
     )
     if unclear:
         raise DataError(
-            f"{where}: id {unclear[0][0]!r} has {unclear[0][1]} different rows of id, label and "
-            f"subject, {unclear[0][2]} of them labelled ({len(unclear)} such ids); expected one"
+            f"{where}: an id has {unclear[0][1]} different rows of id, label and subject, "
+            f"{unclear[0][2]} of them labelled ({len(unclear)} such ids); expected one"
         )
     engine.run(
         "CREATE TABLE ids AS SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS row, id, "
@@ -86,7 +87,7 @@ def read_outcomes(
 
 def _label_names(found: set[str]) -> tuple[str, ...]:
     """Class names in order: by number if all are whole numbers, else by name."""
-    whole = all(name.lstrip("-").isdigit() for name in found)
+    whole = all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in found)
     return tuple(sorted(found, key=int) if whole else sorted(found))
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from configs.errors import DataError, MissingInputError
 
+MAX_HEADER_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class RawTable:
@@ -95,15 +97,17 @@ def _read_header(path: Path) -> tuple[str, ...]:
     try:
         if path.suffix == ".gz":
             with gzip.open(path, "rb") as handle:
-                line = handle.readline()
+                line = handle.readline(MAX_HEADER_BYTES)
         else:
             with path.open("rb") as handle:
-                line = handle.readline()
+                line = handle.readline(MAX_HEADER_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{path}: not readable as {'gzip' if path.suffix == '.gz' else 'text'} ({error}); the "
             "download is damaged or incomplete - fetch it again and compare with SHA256SUMS.txt"
         ) from error
+    if len(line) == MAX_HEADER_BYTES:
+        raise DataError(f"{path}: no line break in the first {MAX_HEADER_BYTES:,} bytes")
     text = line.decode("utf-8-sig", errors="replace").strip()
     if not text:
         raise DataError(f"{path}: the file is empty, expected a header line")

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from classifier.scores import best_f1_threshold
 from configs.atomic import atomic_path
 from configs.errors import UserError
+from data_preprocess.array_files import UNREADABLE, read_npz
 from scripts.downstream import LabelledArrays, Predictor
 from scripts.protocols import (
     BASELINE,
@@ -198,12 +199,19 @@ def _read(
     path = cell_path(cell, data, fitter, cache)
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        name = "select_probabilities" if on_select else "probabilities"
+    name = "select_probabilities" if on_select else "probabilities"
+    labels = data.select.y if on_select else scored_rows(cell, data).y
+    try:
+        archive = read_npz(path)
         probabilities, threshold = archive[name], float(archive["threshold"])
+        if probabilities.shape != (len(labels), data.num_classes):
+            raise ValueError(f"probabilities of shape {probabilities.shape}")
+    except UNREADABLE as error:
+        logger.warning("%s is damaged (%s); the cell is fitted again", path, error)
+        return None
     return Predictions(
         probabilities=probabilities,
-        labels=data.select.y if on_select else scored_rows(cell, data).y,
+        labels=labels,
         minority=data.minority,
         threshold=threshold,
     )

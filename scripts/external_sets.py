@@ -6,6 +6,7 @@ beside it, as `generation.csv` writes it. Values are clinical units, as everywhe
 """
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def _labels(
     """Labels by the class names of `train`, or as the whole numbers they are."""
     if all(name in train.label_names for name in names):
         codes = [train.label_names.index(name) for name in names]
-    elif all(name.isdigit() for name in names):
+    elif all(re.fullmatch(r"[0-9]{1,18}", name) for name in names):
         codes = [int(name) for name in names]
     else:
         raise MismatchError(

@@ -94,8 +94,8 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
 
 def _write_arm(session: GenerationSession, parts: Parts, path: Path) -> None:
     w, k = parts.config.guidance.w, parts.splits.train.num_classes
-    x, outcome = session.guided([w] * k, path.stem) if w else (session.unguided, None)
-    write_generated(parts, path.stem, x, outcome, path.parent)
+    made, outcome = session.guided([w] * k, path.stem) if w else (session.unguided, None)
+    write_generated(parts, path.stem, made, outcome, path.parent)
 
 
 def realised_by(path: Path, parts: Parts) -> list[float]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from classifier.plain_file import load_plain, save_plain
+from classifier.trust import require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
 from tardiff.unet1d import UNet1D
 
@@ -70,11 +72,21 @@ def load_model(path: Path, command: str) -> DiffusionModel:
     content = load_plain(path, "diffusion model")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path}: not a diffusion model of this project (no {FORMAT} mark)")
-    network = UNet1D(**content["network_args"])
-    network.load_state_dict(content["state_dict"])
-    fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
-    fields |= {name: tuple(content[name]) for name in _TUPLES}
-    return DiffusionModel(network=network.eval(), **fields)
+    try:
+        arguments, weights = content["network_args"], content["state_dict"]
+        require_modest(path, arguments)
+        with torch.device("meta"):
+            expected = UNet1D(**arguments).state_dict()
+        require_weights(path, weights, expected)
+        network = UNet1D(**arguments)
+        network.load_state_dict(weights)
+        fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
+        fields |= {name: tuple(content[name]) for name in _TUPLES}
+        return DiffusionModel(network=network.eval(), **fields)
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        raise DataError(f"{path}: a damaged diffusion model ({error})") from error
 
 
 def require_match(name: str, model: Any, expected: dict[str, Any], remedy: str) -> None:

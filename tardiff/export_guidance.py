@@ -69,8 +69,13 @@ def _owned(config: ExperimentConfig) -> Owned:
     checkpoint = Path(config.classifier.checkpoint_dir) / "best.ckpt"
     if config.export.guide is None:
         splits = load_splits(config.data)
-        return Owned(load_classifier(checkpoint, splits), splits.val_guide)
-    classifier, guide = load_classifier(checkpoint), load_dataset(Path(config.export.guide))
+        return Owned(
+            load_classifier(checkpoint, splits, allow=config.classifier.model), splits.val_guide
+        )
+    classifier, guide = (
+        load_classifier(checkpoint, allow=config.classifier.model),
+        load_dataset(Path(config.export.guide)),
+    )
     for name in ("feature_names", "label_names", "length"):
         trained, found = getattr(classifier, name), getattr(guide, name)
         if trained != found:

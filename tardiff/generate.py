@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
@@ -17,7 +16,7 @@ from tardiff.paper_mode import PaperShift, paper_levels
 from tardiff.requested import strengths
 from tardiff.session import GenerationSession
 from tardiff.set_facts import set_facts
-from tardiff.workplace import Workplace
+from tardiff.workplace import Sampled, Workplace
 from tardiff.write_set import SyntheticSet, write_set
 
 log = logging.getLogger(__name__)
@@ -34,8 +33,8 @@ def main(config: ExperimentConfig) -> None:
             _generate_paper(parts, workplace)
         elif config.guidance.kind == "none":
             name = config.generation.name or NAMES["none"]
-            unguided_x = GenerationSession(parts, workplace).sample_unguided(last=True)
-            write_generated(parts, name, unguided_x, None)
+            made = GenerationSession(parts, workplace).sample_unguided(last=True)
+            write_generated(parts, name, made, None)
         else:
             _generate_guided(parts, workplace)
 
@@ -46,10 +45,10 @@ def _generate_guided(parts: Parts, workplace: Workplace) -> None:
     guidance, k = config.guidance, parts.splits.train.num_classes
     session = GenerationSession(parts, workplace)
     wanted = strengths(k, w=float(guidance.w), w_per_class=guidance.w_per_class)
-    guided_x, outcome = session.guided(wanted, name, last=True)
+    guided, outcome = session.guided(wanted, name, last=True)
     if config.generation.unguided_too:
         write_generated(parts, "unguided", session.unguided, None)
-    write_generated(parts, name, guided_x, outcome)
+    write_generated(parts, name, guided, outcome)
 
 
 def _generate_paper(parts: Parts, workplace: Workplace) -> None:
@@ -66,16 +65,16 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     direction, facts = influence_direction(parts, settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
     shift = PaperShift(direction, config.guidance.paper_w)
-    unguided_x = workplace.sample(process, "paper, w = 0")
-    guided_x = workplace.sample(process, "paper", mean_shift=shift, last=True)
+    unguided = workplace.sample(process, "paper, w = 0")
+    tilted = workplace.sample(process, "paper", mean_shift=shift, last=True)
     natural = [
         fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
-        for k, rows in ((k, unguided_x[parts.y == k]) for k in parts.y.unique().tolist())
+        for k, rows in ((k, unguided.x[parts.y == k]) for k in parts.y.unique().tolist())
     ]
     outcome = summarise(
         direction,
-        unguided_x,
-        guided_x,
+        unguided.x,
+        tilted.x,
         parts.y,
         natural,
         shift.stats,
@@ -85,25 +84,25 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     )
     name = config.generation.name or "paper"
     if config.generation.unguided_too:
-        write_generated(parts, f"{name}_w0", unguided_x, None)
-    write_generated(parts, name, guided_x, outcome)
+        write_generated(parts, f"{name}_w0", unguided, None)
+    write_generated(parts, name, tilted, outcome)
 
 
 def write_generated(
     parts: Parts,
     name: str,
-    x: Tensor,
+    made: Sampled,
     outcome: GuidanceOutcome | None,
     folder: Path | None = None,
 ) -> Path:
     """Writes a sampled set with its card and record; the path of its .npz.
 
     Args:
-        x: model space.
         folder: default runs/<experiment>/synthetic.
     """
-    config = parts.config
-    facts = set_facts(parts, outcome)
+    config, x = parts.config, made.x
+    copies = made.copies.to_plain() if made.copies else None
+    facts = set_facts(parts, outcome) | {"copies": copies}
     synthetic = SyntheticSet(name=name, x=x, y=parts.y, outcome=outcome, facts=facts)
     step = config.data.step_minutes if config.generation.csv else None
     path = write_set(folder or run_dir(config) / "synthetic", synthetic, parts.splits, step)

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from classifier.plain_file import load_plain, save_plain
+from classifier.trust import require_weights
+from configs.errors import DataError, MismatchError
 from tardiff.guidance_losses import Labels, resolve_kind
 from tardiff.influence import InfluenceDirection, guidance_gradient
-from tardiff.parameters import ParamGrads, norm, weights_sha256
+from tardiff.parameters import ParamGrads, norm, trainable, weights_sha256
 from tardiff.precondition import precondition
 from tardiff.schedule import Series
 
@@ -65,14 +67,31 @@ def guide_vector(
     """
     if cache is None:
         return _compute(model, guide, train, settings, num_classes, seed)
-    path = cache / f"{_key(model, guide, train, settings, seed)}.pt"
+    key = _key(model, guide, train, settings, seed)
+    path = cache / f"{key}.pt"
     if path.is_file():
-        content = load_plain(path, "cached guidance gradient")
         log.info("guidance gradient: cached in %s", path)
-        return content["vector"], content["facts"]
+        return _read_cached(path, key, model)
     vector, facts = _compute(model, guide, train, settings, num_classes, seed)
-    save_plain(path, {"vector": vector, "facts": facts})
+    save_plain(path, {"key": key, "vector": vector, "facts": facts})
     return vector, facts
+
+
+def _read_cached(
+    path: Path, key: str, model: nn.Module
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The vector and facts of `path`, proven to be those of `key`."""
+    content = load_plain(path, "cached guidance gradient")
+    remedy = f"Remove {path}: it is computed again."
+    if not isinstance(content, dict) or not isinstance(content.get("facts"), dict):
+        raise DataError(f"{path}: not a cached guidance gradient of this project. {remedy}")
+    if content.get("key") != key:
+        raise MismatchError(
+            f"{path}: the guidance gradient of another classifier, other guidance rows or other "
+            f"influence settings (key {content.get('key')}, expected {key}). {remedy}"
+        )
+    require_weights(path, content.get("vector"), trainable(model))
+    return content["vector"], content["facts"]
 
 
 def _compute(
@@ -88,6 +107,7 @@ def _compute(
     vector = guidance_gradient(
         model, guide.x, guide.y, kind=kind, num_classes=num_classes, classes=settings.classes
     )
+    _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
     facts: dict[str, Any] = {
         "guidance_loss": kind,
         "guidance_rows": len(guide.y),
@@ -110,13 +130,21 @@ def preconditioned(
     if settings.preconditioner == "none":
         return dict(vector), {}
     rows = _subset(len(train.y), settings.preconditioner_rows, seed)
-    return precondition(
+    solved, facts = precondition(
         model,
         vector,
         train.x[rows],
         damping=settings.damping,
         iterations=settings.cg_iterations,
     )
+    _require_finite(solved, "preconditioned guidance gradient", "influence.damping (too small)")
+    return solved, facts
+
+
+def _require_finite(vector: dict[str, Tensor], what: str, cause: str) -> None:
+    odd = [name for name, part in vector.items() if not torch.isfinite(part).all()]
+    if odd:
+        raise FloatingPointError(f"the {what} is not finite at {', '.join(odd[:4])}; check {cause}")
 
 
 def build_influence(

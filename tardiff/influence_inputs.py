@@ -43,7 +43,7 @@ class InfluenceInputs:
     def classifier(self) -> nn.Module:
         """The trained classifier of stage 2, refused if it belongs to other data."""
         path = Path(self.config.classifier.checkpoint_dir) / "best.ckpt"
-        return load_classifier(path, self.splits).model
+        return load_classifier(path, self.splits, allow=self.config.classifier.model).model
 
     def vector(
         self, classifier: nn.Module, settings: InfluenceSettings
@@ -90,7 +90,9 @@ class InfluenceInputs:
         `influence.checkpoints`, the mean over them, each with its own G."""
         members, facts = [], []
         for path in self.checkpoints():
-            classifier = load_classifier(path, self.splits).model
+            classifier = load_classifier(
+                path, self.splits, allow=self.config.classifier.model
+            ).model
             vector, known = self.vector(classifier, settings)
             members.append(self.along(classifier, vector))
             facts.append(known)

@@ -58,6 +58,9 @@ class ReverseProcess:
             numbers: series numbers; equal numbers give equal noise.
             mean_shift: ddpm only, see `sample_ddpm`.
             title: of the progress bar; None shows none.
+
+        Raises:
+            FloatingPointError: a value is not finite; names the batch, the step and the row.
         """
         if len(numbers) != len(y):
             raise ValueError(f"{len(numbers)} series numbers for {len(y)} labels")
@@ -67,7 +70,11 @@ class ReverseProcess:
         with tqdm(total=len(y), desc=title, unit="series", disable=title is None) as bar:
             for rows in torch.arange(len(y)).split(self.batch_size):
                 chosen = [numbers[row] for row in rows.tolist()]
-                done.append(self._batch(denoiser, y[rows], chosen, mean_shift).cpu())
+                try:
+                    done.append(self._batch(denoiser, y[rows], chosen, mean_shift).cpu())
+                except FloatingPointError as error:
+                    where = f"series {chosen[0]} to {chosen[-1]}"
+                    raise FloatingPointError(f"in the batch of {where}: {error}") from error
                 bar.update(len(rows))
         return torch.cat(done) if done else torch.zeros(0, *self.shape)
 

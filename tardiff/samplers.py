@@ -130,7 +130,8 @@ def _require_finite(x: Tensor, step: int) -> Tensor:
     if not finite.all():
         rows = torch.nonzero(~finite).flatten().tolist()
         raise FloatingPointError(
-            f"sampling step {step}: non-finite values in {len(rows)} series, first {rows[0]}; the "
+            f"sampling step {step}: non-finite values in {len(rows)} series of the batch, first in "
+            f"its row {rows[0]}; the "
             "guidance may be too strong (lower guidance.w, or guidance.paper_w with compat=paper) "
             "or the denoiser may have diverged in training"
         )

@@ -18,7 +18,7 @@ from tardiff.guided import GuidedDenoiser, active_levels
 from tardiff.inputs import Parts, configured_process, guidance_direction
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.requested import pilot_numbers
-from tardiff.workplace import Workplace
+from tardiff.workplace import Sampled, Workplace
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,17 @@ class GenerationSession:
         return guidance_direction(self.parts)
 
     @cached_property
-    def unguided(self) -> Tensor:
-        """The set without guidance, (n, C, T), model space."""
+    def unguided(self) -> Sampled:
+        """The set without guidance."""
         return self.sample_unguided()
 
-    def sample_unguided(self, *, last: bool = False) -> Tensor:
+    def sample_unguided(self, *, last: bool = False) -> Sampled:
         """As `unguided`; `last` as in `Workplace.sample`."""
         return self.workplace.sample(self.process, "unguided", last=last)
 
     def guided(
         self, wanted: Sequence[float], title: str = "guided", *, last: bool = False
-    ) -> tuple[Tensor, GuidanceOutcome]:
+    ) -> tuple[Sampled, GuidanceOutcome]:
         """The set whose mean score is moved by `wanted` natural standard deviations per class,
         from the noise of `unguided`, and how strong guidance really was.
 
@@ -67,11 +67,11 @@ class GenerationSession:
         )
         denoiser = self._guided_denoiser(calibrations)
         unguided = self.unguided
-        x = self.workplace.sample(self.process, title, denoiser=denoiser, last=last)
+        made = self.workplace.sample(self.process, title, denoiser=denoiser, last=last)
         outcome = summarise(
             direction,
-            unguided,
-            x,
+            unguided.x,
+            made.x,
             self.parts.y,
             calibrations,
             denoiser.stats,
@@ -79,7 +79,7 @@ class GenerationSession:
             facts,
             SCORES[self.parts.config.guidance.kind],
         )
-        return x, outcome
+        return made, outcome
 
     @cached_property
     def _natural(self) -> list[Tensor]:

@@ -10,7 +10,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,17 @@ def _set_stats(job: Job, parts: Sequence[GuidanceStats]) -> None:
         job.mean_shift.stats = total
     elif isinstance(job.denoiser, GuidedDenoiser):
         job.denoiser.stats = total
+
+
+@contextmanager
+def kept_stats(job: Job) -> Iterator[None]:
+    """What is sampled inside does not count in the statistics of guidance."""
+    before = _stats(job)
+    _set_stats(job, [])
+    try:
+        yield
+    finally:
+        _set_stats(job, [before])
 
 
 def remembered(path: Path, kind: type, compute: Callable[[], list[Any]]) -> list[Any]:

@@ -9,9 +9,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from classifier.train import checkpoint_path
@@ -20,13 +22,21 @@ from configs.checks import shard
 from configs.errors import UserError
 from configs.run_record import run_dir, sha256_file
 from tardiff.calibrate import Calibration
+from tardiff.copies import CopyCheck, fresh_numbers, replace_copies
 from tardiff.guided import GuidedDenoiser
 from tardiff.inputs import Parts
 from tardiff.paper_mode import PaperShift
 from tardiff.reverse import ReverseProcess
-from tardiff.shards import Job, parts_folder, remembered, sample_parts
+from tardiff.shards import Job, kept_stats, parts_folder, remembered, sample_parts
 
 log = logging.getLogger(__name__)
+
+
+class Sampled(NamedTuple):
+    """A set in model space, and what the check for copies found; None where it was told off."""
+
+    x: Tensor
+    copies: CopyCheck | None
 
 
 class ShareDone(Exception):
@@ -79,8 +89,8 @@ class Workplace:
         denoiser: GuidedDenoiser | None = None,
         mean_shift: PaperShift | None = None,
         last: bool = False,
-    ) -> Tensor:
-        """The series of the run's labels; see `sample_parts`.
+    ) -> "Sampled":
+        """The series of the run's labels, none of them a copy; see `sample_parts`.
 
         Args:
             denoiser: the guided one; None: the unguided one.
@@ -101,10 +111,28 @@ class Workplace:
         )
         x = sample_parts(job, folder, title=title)
         if x is not None:
-            return x
+            return self._without_copies(job, x)
         if last:
             raise ShareDone
-        return torch.zeros(0, *process.shape)
+        return Sampled(torch.zeros(0, *process.shape), None)
+
+    def _without_copies(self, job: Job, x: Tensor) -> "Sampled":
+        parts = self._parts
+        if parts.config.generation.allow_copies:
+            return Sampled(x, None)
+        normaliser = parts.splits.normaliser
+
+        def resample(rows: Int[np.ndarray, " m"], attempt: int) -> Tensor:
+            numbers = fresh_numbers(rows, attempt)
+            y = job.y[torch.from_numpy(rows)]
+            return job.process.run(job.denoiser, y, numbers, mean_shift=job.mean_shift)
+
+        def released(series: Tensor) -> Tensor:
+            return normaliser.to_model(normaliser.to_clinical(series))
+
+        with kept_stats(job):
+            train = normaliser.to_model(parts.splits.train.values)
+            return Sampled(*replace_copies(x, train, resample, through=released))
 
     def remembered(
         self,

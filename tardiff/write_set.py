@@ -77,6 +77,7 @@ def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
         f"- sampler: {_pairs(config['sampler'])}",
         f"- seed {config['generation']['seed']}, data fingerprint "
         f"`{synthetic.facts['data_fingerprint'][:16]}`",
+        f"- {_copies_line(synthetic.facts['copies'])}",
         "",
         *_guidance_lines(synthetic, splits),
         "## Channels, synthetic against train (mean, standard deviation)",
@@ -117,6 +118,15 @@ def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
         f"Guidance gradient: {_pairs(outcome.facts)}" if outcome.facts else "",
         "",
     ]
+
+
+def _copies_line(copies: dict[str, int] | None) -> str:
+    if copies is None:
+        return "copies of training stays: **not looked for** (generation.allow_copies=true)"
+    return (
+        f"copies of training stays: none left; {copies['near']} series that copied one "
+        f"({copies['exact']} of them exactly) were replaced by new ones"
+    )
 
 
 def _channel_rows(dataset: EHRDataset, train: EHRDataset) -> list[str]:

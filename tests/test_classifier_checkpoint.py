@@ -152,8 +152,11 @@ def _edit(change):
         (_edit(lambda c: c["facts"].pop("length")), "damaged"),
         (_edit(lambda c: c["facts"].update(extra=1)), "damaged"),
         (_edit(lambda c: c["facts"].update(normaliser=None)), "damaged"),
-        (_edit(lambda c: c["weights"].popitem()), "do not fit rnn"),
-        (_edit(lambda c: c["facts"].update(model_args={"hidden": 5})), "do not fit rnn"),
+        (_edit(lambda c: c["weights"].popitem()), "do not fit its architecture"),
+        (
+            _edit(lambda c: c["facts"].update(model_args={"hidden": 5})),
+            "do not fit its architecture",
+        ),
     ],
 )
 def test_other_and_damaged_files_are_refused(saved, damage, message):

@@ -155,7 +155,7 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
     with pytest.raises(DataError, match="no column pulse; it has id, time, variable, value"):
         read(series=x, labels=y, value="pulse")
     twice = pd.concat([LABELS, LABELS.assign(label="died")])
-    with pytest.raises(DataError, match="id 'b' has 2 different rows"):
+    with pytest.raises(DataError, match="an id has 2 different rows"):
         read(series=x, labels=stored(tmp_path, twice, "z.csv"))
     words = LONG.astype({"value": object})
     words.loc[1, "value"] = "eighty"

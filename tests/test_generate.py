@@ -69,6 +69,8 @@ def test_guided_and_unguided_sets_are_written_in_clinical_units(trained, caplog)
     assert "guidance: mean influence moved by" in caplog.text
     card = (folder / "guided.card.md").read_text()
     assert "not for clinical use" in card
+    assert "copies of training stays: none left" in card and facts["copies"]["tries"] >= 0
+    assert not (folder / ".parts").exists()  # batches are kept until the sets are written
     record = json.loads((trained[0] / "runs/tiny/record.json").read_text())
     assert {"diffusion", "generation/guided", "generation/unguided"} <= set(record)
 
@@ -83,6 +85,34 @@ def test_same_seed_same_bytes_and_any_batch_size(trained):
     assert np.quantile(np.abs(small - first) / scale, 0.99) < 1e-2
     other = load_dataset(run(trained, FEW, "generation.seed=1") / "guided.npz").values
     assert np.abs(other - first).mean() > 0.1 * scale.mean()
+
+
+def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    whole = (run(trained, FEW) / "guided.npz").read_bytes()
+
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tardiff.generate.write_set", cut)
+        run(trained, FEW)
+    caplog.clear()
+    folder = run(trained, FEW)
+    assert "guided: 18 of 18 series were sampled before" in caplog.text
+    assert "calibrating" not in caplog.text
+    assert (folder / "guided.npz").read_bytes() == whole
+
+
+def test_shares_of_a_run_are_put_together_to_the_same_set(trained):
+    whole = load_dataset(run(trained, FEW, "sampler.batch_size=5") / "guided.npz").values
+    parts = [*trained[1], f"runs_dir={trained[0]}/runs", FEW, "sampler.batch_size=5"]
+    (trained[0] / "runs/tiny/synthetic/guided.npz").unlink()
+    for share in ("1/2", "0/2"):
+        generate(load_config([*parts, f"generation.shard={share}"]))
+        assert not (trained[0] / "runs/tiny/synthetic/guided.npz").exists()
+    merged = load_dataset(run(trained, FEW, "sampler.batch_size=5") / "guided.npz").values
+    np.testing.assert_array_equal(merged, whole)
 
 
 def test_strength_zero_equals_unguided(trained):

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from scripts import neighbours
 from scripts.intervals import auc_interval, wilson
-from scripts.neighbours import nearest
+from tardiff.neighbours import nearest
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])

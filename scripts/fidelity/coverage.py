@@ -7,8 +7,8 @@ from torch import Tensor
 
 from scripts.fidelity.features import PrincipalAxes, RandomConvolutions
 from scripts.metric_report import MetricReport
-from scripts.neighbours import nearest
 from scripts.trio import Trio, draw
+from tardiff.neighbours import nearest
 
 MAX_ROWS = 4000
 NUM_KERNELS = 128

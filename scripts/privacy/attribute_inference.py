@@ -16,8 +16,8 @@ from torch import Tensor
 
 from scripts.intervals import Z95
 from scripts.metric_report import MetricReport
-from scripts.neighbours import nearest
 from scripts.trio import Trio, draw
+from tardiff.neighbours import nearest
 
 MAX_TARGETS = 2000
 MAX_ROWS = 10_000

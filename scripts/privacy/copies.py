@@ -1,42 +1,9 @@
 """Exact and near copies of train stays, over all stays of both sets."""
 
-from typing import NamedTuple
-
-import numpy as np
-from torch import Tensor
-
 from scripts.intervals import wilson
 from scripts.metric_report import MetricReport
-from scripts.neighbours import nearest
 from scripts.trio import Trio
-
-# Root-mean-square difference per entry, in model space, below which two series are one: a copy
-# that went through float32 and the normaliser and back differs by far less.
-SAME = 1e-3
-NEIGHBOUR = 5
-NEAR_RATIO = 0.5
-
-
-class Closeness(NamedTuple):
-    """Per series: RMS distance to the closest reference stay; whether it copies, or nearly so."""
-
-    distance: np.ndarray
-    exact: np.ndarray
-    near: np.ndarray
-
-
-def closeness(x: Tensor, reference: Tensor) -> Closeness:
-    """How each series of `x` sits among the `reference` stays, both in model space.
-
-    A near copy is at least 1 / NEAR_RATIO times closer to its closest stay than to the fifth
-    closest. A mere distance would not do: series shrunk towards the mean are near to everyone.
-    """
-    neighbour = min(NEIGHBOUR, len(reference))
-    distances = nearest(x.flatten(1), reference.flatten(1), k=neighbour)[0].numpy()
-    distances = distances / x[0].numel() ** 0.5
-    exact = distances[:, 0] <= SAME
-    near = exact | (distances[:, 0] < NEAR_RATIO * distances[:, -1])
-    return Closeness(distances[:, 0], exact, near)
+from tardiff.copies import closeness
 
 
 def copies_report(trio: Trio) -> MetricReport:

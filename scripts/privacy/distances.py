@@ -6,9 +6,9 @@ from torch import Tensor
 
 from scripts.intervals import wilson
 from scripts.metric_report import MetricReport
-from scripts.neighbours import nearest
-from scripts.privacy.copies import SAME
 from scripts.trio import Trio, draw
+from tardiff.copies import SAME
+from tardiff.neighbours import nearest
 
 MAX_ROWS = 20_000
 LOW_QUANTILE = 0.05

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from scripts.intervals import auc_interval
 from scripts.metric_report import MetricReport
-from scripts.neighbours import nearest
 from scripts.trio import Trio, draw
+from tardiff.neighbours import nearest
 
 MAX_ROWS = 5000
 MAX_SYNTHETIC = 20_000

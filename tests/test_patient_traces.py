@@ -1,0 +1,95 @@
+"""Four stages on stays with marked ids and values: no output, log or error holds a mark."""
+
+import logging
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from classifier.train import main as train_classifier
+from configs import load_config
+from configs.errors import UserError
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.store import save_dataset
+from scripts.evaluate import main as evaluate
+from tardiff.generate import main as generate
+from tardiff.train import main as train_diffusion
+
+FIRST_ID = 7_310_052_000  # ids are 7310052000, ...: no other number begins so
+MARK = 0.31415926  # inside the range, so that it is no minimum, maximum or knot
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    root = tmp_path_factory.mktemp("marked")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 3, 8)).astype(np.float32)
+    labels = (values.mean(axis=(1, 2)) > 0.1).astype(np.int64)
+    values[:, 1, 3] = MARK  # in every stay of every split
+    dataset = EHRDataset(
+        values=values,
+        observed=np.ones(values.shape, bool),
+        labels=labels,
+        subject_ids=FIRST_ID + np.arange(200),
+        feature_names=("a[x]", "b[y]", "c[z]"),
+        label_names=("no", "yes"),
+        static=np.zeros((200, 0), np.float32),
+        static_names=(),
+    )
+    save_dataset(root / "own.npz", dataset)
+    return root, [
+        "configs/base/tiny.yaml",
+        "data.source=files",
+        f"data.files.train={root}/own.npz",
+        f"runs_dir={root}/runs",
+        f"data.dir={root}/data",
+        f"classifier.checkpoint_dir={root}/classifier",
+        "accelerator=cpu",
+        "generation.csv=true",
+        "evaluation.workers=1",
+    ]
+
+
+def contents(root):
+    """(name, bytes) of every output, the members of archives unpacked."""
+    for folder in ("runs", "classifier"):
+        for path in (root / folder).rglob("*"):
+            if path.is_file() and zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    yield from ((f"{path}:{n}", archive.read(n)) for n in archive.namelist())
+            elif path.is_file():
+                yield str(path), path.read_bytes()
+
+
+def marks():
+    ids = [FIRST_ID + n for n in range(200)]
+    texts = [str(FIRST_ID)[:7].encode(), f"{MARK:.5f}"[:-1].encode()]
+    return texts + [struct.pack("<q", n) for n in ids] + [struct.pack("<f", MARK)]
+
+
+def test_no_output_and_no_log_holds_an_id_or_a_value(marked, caplog, capfd):
+    root, arguments = marked
+    caplog.set_level(logging.DEBUG)
+    config = load_config(arguments)
+    for stage in (train_diffusion, train_classifier, generate, evaluate):
+        stage(config)
+    seen = dict(contents(root))
+    out, err = capfd.readouterr()
+    seen |= {"log": caplog.text.encode(), "stdout": out.encode(), "stderr": err.encode()}
+    assert len(seen) > 20
+    found = [(name, mark) for name, raw in seen.items() for mark in marks() if mark in raw]
+    assert not found
+    # The search does find marks where they belong: in the splits, which are the patients' data.
+    with zipfile.ZipFile(root / "data" / "train.npz") as archive:
+        train = archive.read("values.npy") + archive.read("subject_ids.npy")
+    assert any(mark in train for mark in marks()[2:-1]) and marks()[-1] in train
+
+
+def test_errors_about_the_splits_name_no_patient(marked):
+    root, arguments = marked
+    other = [*arguments, f"data.files.test={root}/own.npz", f"data.dir={root}/twice"]
+    with pytest.raises(UserError) as caught:
+        train_diffusion(load_config(other))
+    assert "patient" in str(caught.value)
+    assert str(FIRST_ID)[:7] not in str(caught.value)
