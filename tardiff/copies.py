@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from configs.errors import UserError
@@ -71,15 +71,15 @@ def closeness(x: Tensor, reference: Tensor) -> Closeness:
 
 def replace_copies(
     x: Series,
-    train: Series,
-    resample: Callable[[Int[np.ndarray, " m"], int], Series],
+    train: Float[Tensor, "stays channel time"],
+    resample: Callable[[np.ndarray, int], Tensor],
     *,
     through: Callable[[Series], Series] = lambda x: x,
 ) -> tuple[Series, CopyCheck]:
     """`x` with every exact or near copy of a training stay replaced by a new series.
 
     Args:
-        resample: (rows, try number from 1) -> new series for these rows, same labels.
+        resample: ((m,) rows, try number from 1) -> (m, C, T) new series of the same labels.
         through: what a set goes through before it is released; copies are looked for behind it.
 
     Raises:
