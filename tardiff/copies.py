@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from configs.errors import UserError
@@ -71,7 +71,7 @@ def closeness(x: Tensor, reference: Tensor) -> Closeness:
 
 def replace_copies(
     x: Series,
-    train: Series,
+    train: Float[Tensor, "rows channel time"],
     resample: Callable[[Int[np.ndarray, " m"], int], Series],
     *,
     through: Callable[[Series], Series] = lambda x: x,
