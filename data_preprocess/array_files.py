@@ -6,6 +6,7 @@ some kilobytes can ask for terabytes. Here a claim must fit the bytes that are t
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -31,6 +32,7 @@ UNREADABLE = (
     RuntimeError,
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,
 )
 MAX_MEMBERS = 64
 # Measured series pack 1.1- to 30-fold and masks some hundredfold, a bomb a thousandfold.

@@ -129,6 +129,15 @@ def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
             connection.close()
 
 
+@contextmanager
+def readable(source: str) -> Iterator[None]:
+    """What DuckDB says of the cells of `source` becomes a DataError; faults of the SQL do not."""
+    try:
+        yield
+    except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
+        raise DataError(f"{source}: not readable as a table ({_first_line(error)})") from error
+
+
 def _explained(error: duckdb.Error, source: Path | None) -> Exception:
     text = str(error)
     where = f"{source}: " if source else ""

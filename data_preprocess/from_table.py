@@ -18,7 +18,7 @@ from configs.errors import ConfigError, DataError
 from configs.schema import ExperimentConfig
 from data_preprocess import build
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.engine import open_engine
+from data_preprocess.engine import open_engine, readable
 from data_preprocess.stays import is_measured
 from data_preprocess.table_series import Names, arrange, grid_values, open_view, read_outcomes
 
@@ -63,7 +63,7 @@ def read_table(
     if layout == "meds":
         names = dataclasses.replace(names, **_MEDS)
     num_steps = _num_steps(window_hours, step_minutes)
-    with open_engine(memory_limit=memory_limit, threads=threads) as engine:
+    with open_engine(memory_limit=memory_limit, threads=threads) as engine, readable(series):
         columns = open_view(engine, "series", Path(series))
         outcome_file = Path(labels or series)
         open_view(engine, "outcome", outcome_file)
