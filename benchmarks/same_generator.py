@@ -1,6 +1,6 @@
 """How often two sets of one generator come out "significantly different": false_positive_rate.
 
-`python benchmarks/same_generator.py [REPEATS]`. The generator knows the true distribution (two
+`python -m benchmarks.same_generator [REPEATS]`. The generator knows the true distribution (two
 Gaussian classes, 10 % positive); the downstream model is a linear discriminant whose direction
 differs from seed to seed. Once both sides are judged on the *same* set (all that differs is how
 fits turn out), once on two sets drawn independently. Intervals are the report's own

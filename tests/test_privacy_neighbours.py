@@ -5,8 +5,8 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from scripts import neighbours
 from scripts.intervals import auc_interval, wilson
+from tardiff import neighbours
 from tardiff.neighbours import nearest
 
 
