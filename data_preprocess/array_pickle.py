@@ -9,6 +9,7 @@ import io
 import math
 import pickle
 import pickletools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ MAX_OPCODES = 1_000_000
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
+def _is_number(code: Any) -> bool:
+    return isinstance(code, str) and re.fullmatch(r"[biuf](1|2|4|8|16)", code) is not None
+
+
 class _Dtype:
     """A plain type of numbers: no fields, no shape, no objects."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.dtype = np.dtype(code) if isinstance(code, str) and len(code) < 16 else None
+        self.dtype = np.dtype(code) if _is_number(code) else None
 
     def __setstate__(self, state: Any) -> None:
         order, fields = state[1], state[2:5]
