@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.schema import ExperimentConfig, TuningConfig
+from configs.schema import ExperimentConfig
+from configs.schema_judging import TuningConfig
 
 BASELINES = (
     "guide_rows",

@@ -9,7 +9,8 @@ from classifier.train import recipe_of
 from configs import to_plain
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
-from configs.schema import EvaluationConfig, ExperimentConfig
+from configs.schema import ExperimentConfig
+from configs.schema_judging import EvaluationConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.normaliser import Normaliser

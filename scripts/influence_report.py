@@ -20,7 +20,8 @@ from configs.atomic import write_text
 from configs.entry import run_stage
 from configs.errors import ConfigError
 from configs.run_record import record_stage, run_dir
-from configs.schema import ExperimentConfig, InfluenceReportConfig
+from configs.schema import ExperimentConfig
+from configs.schema_judging import InfluenceReportConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from scripts.figures import save

@@ -8,7 +8,7 @@ import torch
 
 from configs.atomic import write_text
 from configs.errors import ConfigError
-from configs.schema import InfluenceReportConfig
+from configs.schema_judging import InfluenceReportConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from scripts.external_sets import set_name

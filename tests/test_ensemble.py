@@ -3,6 +3,7 @@
 import pytest
 import torch
 from oracles import Recurrent
+from tiny_runs import tiny_arguments
 from torch import nn
 
 from classifier.checkpoint import load_classifier, load_facts
@@ -44,17 +45,13 @@ def test_scores_and_gradients_are_the_means_of_the_members():
 
 
 def test_kept_checkpoints_are_averaged_each_with_its_own_vector(tmp_path):
-    arguments = [
-        "configs/base/tiny.yaml",
-        f"runs_dir={tmp_path}/runs",
-        f"data.dir={tmp_path}/data",
-        f"classifier.checkpoint_dir={tmp_path}/classifier",
-        "accelerator=cpu",
+    arguments = tiny_arguments(
+        tmp_path,
         "classifier.keep_checkpoints=2",
         "classifier.patience=3",
         "influence.preconditioner=none",
         "influence.checkpoints=[kept]",
-    ]
+    )
     config = load_config(arguments)
     splits_of = load_config(arguments).data
     with pytest.raises(MissingInputError, match="keep_checkpoints"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from oracles import Recurrent
 from scipy.stats import norm as normal
+from tiny_runs import tiny_arguments
 from torch import nn
 
 from classifier.device import pick_device
@@ -30,14 +31,10 @@ from tardiff.private_gradient import add_noise, clipped_sum, noise_multiplier
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
-    arguments = [
-        "configs/base/tiny.yaml",
-        f"runs_dir={root}/runs",
-        f"data.dir={root}/data",
-        f"classifier.checkpoint_dir={root}/classifier",
-        "accelerator=cpu",
+    arguments = tiny_arguments(
+        root,
         f"out={root}/g.pt",
-    ]
+    )
     config = load_config(arguments)
     train_classifier(config)
     return root, arguments, load_splits(config.data)

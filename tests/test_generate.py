@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from tiny_runs import tiny_arguments
 
 from classifier.train import main as train_classifier
 from configs import load_config
@@ -22,14 +23,10 @@ from tardiff.train import main as train_diffusion
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("generate")
-    arguments = [
-        "configs/base/tiny.yaml",
-        f"runs_dir={root}/runs",
-        f"data.dir={root}/data",
-        f"classifier.checkpoint_dir={root}/classifier",
-        "accelerator=cpu",
+    arguments = tiny_arguments(
+        root,
         "diffusion.num_steps=20",  # of the paper's schedule
-    ]
+    )
     config = load_config(arguments)
     train_diffusion(config)
     train_classifier(config)

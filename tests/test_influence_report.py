@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from tiny_runs import tiny_arguments
 
 from classifier.device import pick_device
 from classifier.losses import per_sample_loss
@@ -25,15 +26,11 @@ from tardiff.row_gradients import row_gradients
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     root = tmp_path_factory.mktemp("influence")
-    arguments = [
-        "configs/base/tiny.yaml",
-        f"runs_dir={root}/runs",
-        f"data.dir={root}/data",
-        f"classifier.checkpoint_dir={root}/classifier",
-        "accelerator=cpu",
+    arguments = tiny_arguments(
+        root,
         "influence_report.guide_sizes=[10,20]",
         "influence_report.step_rows=40",
-    ]
+    )
     config = load_config(arguments)
     train_classifier(config)
     splits = load_splits(config.data)

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_runs import tiny_arguments
 
 from classifier.train import main as train_classifier
 from configs import load_config
@@ -46,12 +47,8 @@ def tuned(tmp_path_factory):
     """A tuned tiny experiment: (config, record)."""
     root = tmp_path_factory.mktemp("tune")
     config = load_config(
-        [
-            "configs/base/tiny.yaml",
-            f"runs_dir={root}/runs",
-            f"data.dir={root}/data",
-            f"classifier.checkpoint_dir={root}/classifier",
-            "accelerator=cpu",
+        tiny_arguments(
+            root,
             "diffusion.num_steps=10",
             "diffusion.max_steps=20",
             "classifier.max_epochs=2",
@@ -60,7 +57,7 @@ def tuned(tmp_path_factory):
             "evaluation.workers=1",
             "evaluation.fidelity=false",
             "evaluation.privacy=false",
-        ]
+        )
     )
     train_diffusion(config)
     train_classifier(config)
