@@ -170,7 +170,7 @@ def test_non_finite_values_stop_with_step_and_series():
         out[2] = float("nan")
         return out
 
-    with pytest.raises(FloatingPointError, match="step 0.*first 2"):
+    with pytest.raises(FloatingPointError, match="step 0.*in its row 2"):
         process().run(broken, labels(4), range(4))
 
 
