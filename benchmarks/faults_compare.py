@@ -19,6 +19,7 @@ from classifier.plain_file import load_plain
 from data_preprocess.array_files import read_npz
 
 TIMES = ("seconds", "finished")
+TOLD_TIMES = re.compile(r"seconds [0-9.]+|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 LIGHTNING = ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step")
 
 
@@ -77,7 +78,7 @@ def _content(path: Path) -> Any:
         return OmegaConf.to_container(OmegaConf.load(path))
     if suffix == ".csv":
         return list(csv.DictReader(text.decode().splitlines(), strict=True))
-    return re.sub(r"seconds [0-9.]+", "", text.decode())
+    return TOLD_TIMES.sub("", text.decode())
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -38,7 +38,7 @@ def write_page(folder: Path, page: Page, *, confidence: float) -> list[Path]:
             path = folder / f"{picture.name}.png"
             save(picture.figure, path)
             paths.append(path)
-    write_text(folder / "report.html", as_html(page, folder, confidence=confidence))
+    write_text(folder / "report.html", as_html(page, folder, confidence=confidence) + "\n")
     write_text(folder / "report.md", as_markdown(page))
     return paths
 
