@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes one table or figure of the paper on the data of a config; docs/reproduce.md maps them.
-# Stages that are finished are kept. Results: runs/<experiment>/<item>, or where the tool says.
+# Finished training and fits are kept. Results: runs/<experiment>/<item>, or where the tool says.
 # usage: bash scripts/reproduce.sh ITEM [config.yaml] [key=value ...]
 #   table1 table2 table3 table4 table5 table8 table9 table10 table11 table12 figure2 figure3 figure4
 set -euo pipefail
