@@ -9,7 +9,7 @@ from torch import nn
 
 from classifier.clinical_input import build_classifier
 from classifier.losses import num_outputs
-from classifier.plain_file import load_plain, save_plain
+from classifier.plain_file import load_marked, save_plain
 from classifier.trust import expected_weights, is_built_in, require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.normaliser import Normaliser
@@ -162,11 +162,7 @@ def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
             f"{path} does not exist; train the classifier first with "
             "`bash classifier/train.sh <config.yaml>`"
         )
-    content = load_plain(path, "classifier checkpoint")
-    if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise DataError(f"{path}: not a classifier checkpoint of this project")
-    if content.get("format") != FORMAT:
-        raise DataError(f"{path}: format {content.get('format')}, this version reads {FORMAT}")
+    content = load_marked(path, "classifier checkpoint", kind=KIND, version=FORMAT)
     try:
         return _facts(content["facts"]), content["weights"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

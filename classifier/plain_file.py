@@ -1,4 +1,4 @@
-"""save_plain, load_plain: tensors and built-in types in torch's zip format, and nothing else."""
+"""save_plain, load_plain, load_marked: tensors and built-in types in torch's zip format only."""
 
 import io
 import pickle
@@ -61,6 +61,20 @@ def load_plain(path: Path, what: str) -> Any:
     except _DAMAGED as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path}: not a {what} of this project ({reason[0]})") from error
+
+
+def load_marked(path: Path, what: str, *, kind: str, version: int) -> dict[str, Any]:
+    """The content of a file that says in `kind` and `format` what it is.
+
+    Raises:
+        DataError: as in `load_plain`, another kind, or another version of the format.
+    """
+    content = load_plain(path, what)
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise DataError(f"{path}: not a {what} of this project")
+    if content.get("format") != version:
+        raise DataError(f"{path}: format {content.get('format')}, this version reads {version}")
+    return content
 
 
 def _require_stored(path: Path) -> None:

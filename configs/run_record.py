@@ -40,7 +40,7 @@ def record_stage(config: ExperimentConfig, stage: str, facts: dict[str, Any]) ->
     folder = run_dir(config)
     write_text(folder / "config.yaml", to_yaml(config))
     path = folder / "record.json"
-    record = _read_mapping(path) if path.is_file() else {}
+    record = read_mapping(path) if path.is_file() else {}
     record[stage] = {**provenance(), "config": to_plain(config), **facts}
     write_text(path, json.dumps(record, indent=1))
 
@@ -64,7 +64,7 @@ def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> 
     if not path.is_file():
         write_text(path, json.dumps(settings, indent=1))
         return False
-    stored = _read_mapping(path)
+    stored = read_mapping(path)
     differences = describe_differences(stored, settings)
     if differences:
         raise MismatchError(f"{path.parent}: made with other settings: {differences}. {remedy}")
@@ -91,7 +91,12 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The keys of a JSON file.
+
+    Raises:
+        DataError: it is no JSON, or holds something else.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

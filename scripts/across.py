@@ -51,7 +51,9 @@ class Spread:
         return cls(mean, mean - half, mean + half, n)
 
     def text(self, sign: str = "") -> str:
-        """Such as 0.771 [0.760, 0.782]."""
+        """Such as 0.771 [0.760, 0.782]; without interval for one experiment."""
+        if self.count == 1:
+            return f"{self.mean:{sign}.3f}"
         return f"{self.mean:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 

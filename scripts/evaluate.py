@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(config: ExperimentConfig) -> None:
-    """Fits every cell that is not done yet and writes runs/<experiment>/evaluation/.
+    """Fits every cell that is not done yet and writes runs/<experiment>/<evaluation.dir>/.
 
     Raises:
         UserError: data or sets are missing or do not fit each other, or a set is too small.
@@ -52,7 +52,7 @@ def main(config: ExperimentConfig) -> None:
             step_minutes=config.data.step_minutes,
         )
     data = evaluation_data(splits, sets)
-    results = _fit_all(config, data, splits.normaliser, folder / "evaluation" / "cells")
+    results = _fit_all(config, data, splits.normaliser)
     summaries = summarise(
         results,
         splits.test.subject_ids,
@@ -124,7 +124,7 @@ def notes_on(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[s
 
 
 def _fit_all(
-    config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser, cache: Path
+    config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser
 ) -> dict[Cell, Predictions]:
     chosen = config.evaluation
     cells = plan_cells(
@@ -140,7 +140,13 @@ def _fit_all(
     fitter = downstream(config, data.num_classes, normaliser)
     _, in_channels, length = data.train.x.shape
     fitter.check(chosen.models, in_channels=in_channels, length=length)
+    cache = cell_cache(config)
     return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers)
+
+
+def cell_cache(config: ExperimentConfig) -> Path:
+    """Where an experiment keeps its fits, whatever table they are for."""
+    return run_dir(config) / "evaluation" / "cells"
 
 
 def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:

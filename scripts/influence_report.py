@@ -10,9 +10,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
 from classifier.device import pick_device
 from classifier.fit import predict_logits
 from classifier.losses import per_sample_loss
@@ -27,7 +24,6 @@ from data_preprocess.dataset import EHRDataset
 from scripts.figures import save
 from scripts.influence_figures import curve_figure, distribution_figure, ends_figure, step_figure
 from scripts.influence_measures import (
-    BATCH,
     Row,
     class_guidance,
     distribution_rows,
@@ -41,6 +37,7 @@ from scripts.influence_summary import markdown
 from tardiff.direction import Direction
 from tardiff.influence_inputs import InfluenceInputs, configured_settings
 from tardiff.one_step import StepTest
+from tardiff.outcome import score_all
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
@@ -77,13 +74,10 @@ def _ranked(
     inputs: InfluenceInputs, direction: Direction, name: str, real: bool, data: EHRDataset
 ) -> RankedSet:
     rows = inputs.series(data)
-    pairs = list(zip(rows.x.split(BATCH), rows.y.split(BATCH), strict=True))
-    scores = [
-        direction(x.to(inputs.device), y.to(inputs.device))[0].cpu()
-        for x, y in tqdm(pairs, desc=f"influence of {name}", unit="batch")
-    ]
+    title = f"influence of {name}"
+    scores = score_all(direction, rows.x, rows.y, inputs.device, title=title)
     losses = per_sample_loss(predict_logits(inputs.classifier(), rows.x), rows.y)
-    return RankedSet(name, real, data, torch.cat(scores).double().numpy(), losses.numpy())
+    return RankedSet(name, real, data, scores.double().numpy(), losses.numpy())
 
 
 def _measure(

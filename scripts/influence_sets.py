@@ -1,5 +1,7 @@
-"""ranked_sets: the labelled sets whose influence is asked for, real splits or files."""
+"""named_sets: the labelled sets whose influence is asked for, real splits or files."""
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +84,13 @@ def named_sets(
 def write_ranking(path: Path, ranked: RankedSet) -> None:
     """One line per series: row, label, influence, rank, loss. Rows count from 0 in the set."""
     labels = np.array(ranked.data.label_names)[ranked.data.labels]
-    columns = zip(
-        labels, ranked.influence.tolist(), ranked.ranks.tolist(), ranked.loss.tolist(), strict=True
-    )
-    lines = [
-        f"{row},{label},{influence:.6g},{rank},{loss:.6g}"
-        for row, (label, influence, rank, loss) in enumerate(columns)
-    ]
-    write_text(path, "\n".join(["row,label,influence,rank,loss", *lines]) + "\n")
+    columns = zip(labels, ranked.influence, ranked.ranks, ranked.loss, strict=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "label", "influence", "rank", "loss"])
+    for row, (label, influence, rank, loss) in enumerate(columns):
+        writer.writerow([row, label, f"{influence:.6g}", rank, f"{loss:.6g}"])
+    write_text(path, text.getvalue())
 
 
 def rows_per_class(labels: torch.Tensor, most: int, seed: int) -> torch.Tensor:

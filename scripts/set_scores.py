@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from configs.atomic import atomic_path
 from configs.errors import DataError
+from data_preprocess.array_files import UNREADABLE, read_npz
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.splits import Splits
 from scripts.fidelity.suite import fidelity_scores
@@ -56,7 +57,7 @@ def score_sets(
         for kind in kinds
         for name, dataset in sets.items()
     }
-    missing = {pair: path for pair, path in paths.items() if not path.is_file()}
+    missing = {pair: path for pair, path in paths.items() if read_report(path) is None}
     if len(missing) < len(paths):
         done = len(paths) - len(missing)
         logger.info("%d of %d fidelity and privacy reports were done before", done, len(paths))
@@ -67,7 +68,9 @@ def score_sets(
                 write_report(path, _score(kind, name, splits, sets[name], seed))
     found: SetScores = {kind: {} for kind in kinds}
     for (kind, name), path in paths.items():
-        found[kind][name] = read_report(path)
+        report = read_report(path)
+        assert report is not None, f"{path} was written but is gone"
+        found[kind][name] = report
     return found
 
 
@@ -79,13 +82,18 @@ def write_report(path: Path, report: MetricReport) -> None:
         np.savez_compressed(temporary, content=np.array(text), **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def read_report(path: Path) -> MetricReport:
-    """What `write_report` wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        content = json.loads(str(archive["content"]))
-        names = [name for name in archive.files if name.startswith("array/")]
-        arrays = {name.removeprefix("array/"): archive[name] for name in names}
-    return MetricReport(values=content["values"], arrays=arrays, flags=content["flags"])
+def read_report(path: Path) -> MetricReport | None:
+    """What `write_report` wrote; None if there is nothing, or a damaged file, which is said."""
+    if not path.is_file():
+        return None
+    try:
+        found = read_npz(path)
+        content = json.loads(str(found.pop("content")))
+        arrays = {name.removeprefix("array/"): array for name, array in found.items()}
+        return MetricReport(values=content["values"], arrays=arrays, flags=content["flags"])
+    except UNREADABLE as error:
+        logger.warning("%s is damaged (%s); it is computed again", path, error)
+        return None
 
 
 def fingerprint(dataset: EHRDataset) -> str:

@@ -18,13 +18,14 @@ import numpy as np
 from configs import to_plain
 from configs.atomic import write_text
 from configs.entry import run_stage
-from configs.run_record import record_stage, run_dir
+from configs.errors import ConfigError
+from configs.run_record import record_stage
 from configs.schema import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.splits import Splits
 from data_preprocess.store import load_extra
 from scripts.cells import run_cells
-from scripts.evaluate import downstream, evaluation_data
+from scripts.evaluate import cell_cache, downstream, evaluation_data
 from scripts.figures import save
 from scripts.protocols import Cell, plan_cells
 from scripts.scale_figure import scale_figure
@@ -62,7 +63,16 @@ class Arm:
 
 
 def main(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/tuning/scale.json and its figure; prints the choice."""
+    """Writes runs/<experiment>/tuning/scale.json and its figure; prints the choice.
+
+    Raises:
+        ConfigError: this process is to make a share only.
+    """
+    if config.generation.shard is not None:
+        raise ConfigError(
+            f"generation.shard={config.generation.shard}: tuning needs whole sets; leave it out "
+            "(generation.workers samples in several processes)"
+        )
     arms, splits = generate_grid(config)
     scores = score_arms(config, arms, splits)
     content = summarise_arms(config, arms, scores) | {"data_fingerprint": splits.fingerprint}
@@ -138,7 +148,7 @@ def score_arms(
         cells,
         data,
         fitter=downstream(config, data.num_classes, splits.normaliser),
-        cache=run_dir(config) / "evaluation" / "cells",
+        cache=cell_cache(config),
         workers=config.evaluation.workers,
         on_select=True,
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from classifier.checkpoint import LoadedClassifier, load_classifier
 from classifier.losses import per_sample_loss
+from classifier.train import checkpoint_path
 from configs.entry import run_stage
 from configs.errors import ConfigError, DataError, MismatchError
 from configs.run_record import record_stage, run_dir
@@ -66,16 +67,12 @@ def main(config: ExperimentConfig) -> None:
 
 def _owned(config: ExperimentConfig) -> Owned:
     """Classifier and guidance rows; with `export.guide`, no split is read."""
-    checkpoint = Path(config.classifier.checkpoint_dir) / "best.ckpt"
+    checkpoint, allow = checkpoint_path(config), config.classifier.model
     if config.export.guide is None:
         splits = load_splits(config.data)
-        return Owned(
-            load_classifier(checkpoint, splits, allow=config.classifier.model), splits.val_guide
-        )
-    classifier, guide = (
-        load_classifier(checkpoint, allow=config.classifier.model),
-        load_dataset(Path(config.export.guide)),
-    )
+        return Owned(load_classifier(checkpoint, splits, allow=allow), splits.val_guide)
+    classifier = load_classifier(checkpoint, allow=allow)
+    guide = load_dataset(Path(config.export.guide))
     for name in ("feature_names", "label_names", "length"):
         trained, found = getattr(classifier, name), getattr(guide, name)
         if trained != found:

@@ -1,5 +1,6 @@
 """Stage 3 entry: influence-guided generation, with its unguided counterpart from the same noise."""
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
 from tardiff.calibrate import fixed
-from tardiff.guide import InfluenceSettings
+from tardiff.influence_inputs import configured_settings
 from tardiff.inputs import Parts, influence_direction, load_parts
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
@@ -54,13 +55,8 @@ def _generate_guided(parts: Parts, workplace: Workplace) -> None:
 def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     """Algorithm 1 as printed: raw G, gradient at x_t, mean + w J at every ancestral step."""
     config = parts.config
-    settings = InfluenceSettings(
-        guidance_loss="nll",
-        classes=config.influence.classes,
-        preconditioner="none",
-        damping=config.influence.damping,
-        cg_iterations=config.influence.cg_iterations,
-        preconditioner_rows=config.influence.preconditioner_rows,
+    settings = dataclasses.replace(
+        configured_settings(config), guidance_loss="nll", preconditioner="none"
     )
     direction, facts = influence_direction(parts, settings)
     process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")

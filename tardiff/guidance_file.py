@@ -5,11 +5,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from classifier.plain_file import load_plain
-from configs.atomic import atomic_path
+from classifier.plain_file import load_marked, save_plain
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.splits import Splits
 from tardiff.checkpoint import require_match
@@ -55,8 +53,7 @@ def save_guidance(path: Path, content: GuidanceFile) -> None:
     """Writes tensors and built-in types only, whole or not at all."""
     plain = {field.name: getattr(content, field.name) for field in fields(GuidanceFile)}
     plain |= {name: list(plain[name]) for name in _TUPLES}
-    with atomic_path(path) as temporary:
-        torch.save({"kind": KIND, "format": FORMAT, **plain}, temporary)
+    save_plain(path, {"kind": KIND, "format": FORMAT, **plain})
 
 
 def load_guidance(path: Path) -> GuidanceFile:
@@ -71,11 +68,7 @@ def load_guidance(path: Path) -> GuidanceFile:
             f"influence.vector: {path} does not exist; the owner of the guidance rows makes it "
             "with `python -m tardiff.export_guidance <config.yaml> out=<file>`"
         )
-    content = load_plain(path, "exported guidance gradient")
-    if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise DataError(f"{path}: not a guidance gradient exported by this project")
-    if content.get("format") != FORMAT:
-        raise DataError(f"{path}: format {content.get('format')}, this version reads {FORMAT}")
+    content = load_marked(path, "guidance gradient", kind=KIND, version=FORMAT)
     try:
         known: dict[str, Any] = {field.name: content[field.name] for field in fields(GuidanceFile)}
     except KeyError as error:

@@ -9,8 +9,9 @@ from torch import nn
 
 from classifier.checkpoint import load_classifier
 from classifier.losses import per_sample_loss
+from classifier.train import checkpoint_path
 from configs.errors import ConfigError, MissingInputError
-from configs.run_record import run_dir
+from configs.run_record import run_dir, sha256_file
 from configs.schema import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
@@ -42,7 +43,9 @@ class InfluenceInputs:
 
     def classifier(self) -> nn.Module:
         """The trained classifier of stage 2, refused if it belongs to other data."""
-        path = Path(self.config.classifier.checkpoint_dir) / "best.ckpt"
+        return self._load(checkpoint_path(self.config))
+
+    def _load(self, path: Path) -> nn.Module:
         return load_classifier(path, self.splits, allow=self.config.classifier.model).model
 
     def vector(
@@ -89,10 +92,8 @@ class InfluenceInputs:
         """Influence on the guidance rows, and facts of its computation; with several
         `influence.checkpoints`, the mean over them, each with its own G."""
         members, facts = [], []
-        for path in self.checkpoints():
-            classifier = load_classifier(
-                path, self.splits, allow=self.config.classifier.model
-            ).model
+        for path in influence_checkpoints(self.config):
+            classifier = self._load(path)
             vector, known = self.vector(classifier, settings)
             members.append(self.along(classifier, vector))
             facts.append(known)
@@ -100,29 +101,39 @@ class InfluenceInputs:
             return members[0], facts[0]
         return EnsembleDirection(members), {"members": facts}
 
-    def checkpoints(self) -> list[Path]:
-        """The files of `influence.checkpoints`.
 
-        Raises:
-            ConfigError: none, or several with an exported G, which is of one classifier.
-            MissingInputError: no checkpoint was kept.
-        """
-        folder = Path(self.config.classifier.checkpoint_dir)
-        found: list[Path] = []
-        for item in self.config.influence.checkpoints:
-            kept = sorted(folder.glob("epoch_*.ckpt")) if item == "kept" else None
-            if kept == []:
-                raise MissingInputError(
-                    f"influence.checkpoints=[kept]: {folder} holds no epoch_*.ckpt; train with "
-                    "`bash classifier/train.sh <config.yaml> classifier.keep_checkpoints=5`"
-                )
-            found += kept or [Path(item) if item.endswith(".ckpt") else folder / f"{item}.ckpt"]
-        if not found or (len(found) > 1 and self.config.influence.vector is not None):
-            raise ConfigError(
-                f"influence.checkpoints={self.config.influence.checkpoints}: expected at least "
-                "one, and exactly one beside influence.vector"
+def influence_checkpoints(config: ExperimentConfig) -> list[Path]:
+    """The files of `influence.checkpoints`.
+
+    Raises:
+        ConfigError: none, or several with an exported G, which is of one classifier.
+        MissingInputError: no checkpoint was kept.
+    """
+    folder = checkpoint_path(config).parent
+    found: list[Path] = []
+    for item in config.influence.checkpoints:
+        kept = sorted(folder.glob("epoch_*.ckpt")) if item == "kept" else None
+        if kept == []:
+            raise MissingInputError(
+                f"influence.checkpoints=[kept]: {folder} holds no epoch_*.ckpt; train with "
+                "`bash classifier/train.sh <config.yaml> classifier.keep_checkpoints=5`"
             )
-        return found
+        found += kept or [Path(item) if item.endswith(".ckpt") else folder / f"{item}.ckpt"]
+    if not found or (len(found) > 1 and config.influence.vector is not None):
+        raise ConfigError(
+            f"influence.checkpoints={config.influence.checkpoints}: expected at least "
+            "one, and exactly one beside influence.vector"
+        )
+    return found
+
+
+def guidance_files(config: ExperimentConfig) -> list[str]:
+    """SHA-256 of every file that decides what guidance climbs: classifiers and an imported G."""
+    if config.guidance.kind == "classifier" and config.compat == "none":
+        return [sha256_file(checkpoint_path(config))]
+    vector = config.influence.vector
+    paths = [*influence_checkpoints(config), *([] if vector is None else [Path(vector)])]
+    return [sha256_file(path) for path in paths]
 
 
 def configured_settings(config: ExperimentConfig) -> InfluenceSettings:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from tardiff.calibrate import Calibration, winsorised_mean
 from tardiff.direction import Direction
@@ -95,10 +96,13 @@ def summarise(
     )
 
 
-def score_all(direction: Direction, x: Series, y: Labels, device: torch.device) -> Tensor:
-    """The score of every series, (n,), on the CPU."""
-    pairs = zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True)
-    return torch.cat([direction(a.to(device), b.to(device))[0].cpu() for a, b in pairs])
+def score_all(
+    direction: Direction, x: Series, y: Labels, device: torch.device, *, title: str | None = None
+) -> Tensor:
+    """The score of every series, (n,), on the CPU; None as `title` of the bar shows none."""
+    pairs = list(zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True))
+    bar = tqdm(pairs, desc=title, unit="batch", disable=title is None)
+    return torch.cat([direction(a.to(device), b.to(device))[0].cpu() for a, b in bar])
 
 
 def _mean(scores: Tensor) -> float:

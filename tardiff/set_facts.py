@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from classifier.train import checkpoint_path
 from configs import to_plain
 from configs.run_record import run_dir, sha256_file
 from configs.schema import ExperimentConfig
 from data_preprocess.store import load_extra
+from tardiff.influence_inputs import guidance_files
 from tardiff.inputs import Parts
 from tardiff.outcome import GuidanceOutcome
 
 SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")
-DECISIVE = ("data_fingerprint", "made_with", "config")
+DECISIVE = ("data_fingerprint", "made_with", "config", "seed")
 
 
 def set_facts(parts: Parts, outcome: GuidanceOutcome | None) -> dict[str, Any]:
@@ -41,12 +41,13 @@ def _decisive(parts: Parts) -> dict[str, Any]:
         "data_fingerprint": parts.splits.fingerprint,
         "made_with": _weights(parts.config),
         "config": {key: plain[key] for key in SECTIONS},
+        "seed": plain["seed"],
     }
 
 
-def _weights(config: ExperimentConfig) -> dict[str, str]:
-    """SHA-256 of the checkpoints that take part."""
-    weights = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
+def _weights(config: ExperimentConfig) -> dict[str, Any]:
+    """SHA-256 of the files that take part."""
+    weights: dict[str, Any] = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
     if config.guidance.kind != "none" or config.compat == "paper":
-        weights["classifier"] = sha256_file(checkpoint_path(config))
+        weights["guidance"] = guidance_files(config)
     return weights

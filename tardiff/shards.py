@@ -77,9 +77,13 @@ def sample_parts(job: Job, folder: Path, *, title: str) -> Series | None:
         FloatingPointError: a value is not finite; names step and series.
         UserError: not even one series at a time fits into memory.
     """
-    missing = [rows for rows in job.batches if _read(_path(folder, rows), job, rows) is None]
-    mine = [rows for rows in missing if job.batches.index(rows) % job.share[1] == job.share[0]]
-    done = len(job.y) - sum(map(len, missing))
+    missing = {
+        number: rows
+        for number, rows in enumerate(job.batches)
+        if _read(_path(folder, rows), job, rows) is None
+    }
+    mine = [rows for number, rows in missing.items() if number % job.share[1] == job.share[0]]
+    done = len(job.y) - sum(map(len, missing.values()))
     if done:
         log.info("%s: %d of %d series were sampled before", title, done, len(job.y))
     with tqdm(total=len(job.y), initial=done, desc=title, unit="series") as bar:

@@ -1,11 +1,10 @@
 """Tuned strengths: what scripts/tune.sh chose for an experiment, for configs that say auto."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 from configs.errors import MismatchError, MissingInputError
-from configs.run_record import run_dir
+from configs.run_record import read_mapping, run_dir
 from configs.schema import ExperimentConfig
 
 AUTO = "auto"
@@ -32,7 +31,7 @@ def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> Expe
             f"guidance.w={guidance.w} sampler.cfg_scale={sampler.cfg_scale}: {path} does not "
             "exist; choose a strength on val_select first: bash scripts/tune.sh <config.yaml>"
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_mapping(path)
     if content["data_fingerprint"] != data_fingerprint:
         raise MismatchError(f"{path} was tuned on other data; run bash scripts/tune.sh again")
     chosen = content["chosen"]

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from classifier.train import checkpoint_path
 from configs import to_plain
 from configs.checks import shard
 from configs.errors import UserError
-from configs.run_record import run_dir, sha256_file
+from configs.run_record import run_dir
 from tardiff.calibrate import Calibration
 from tardiff.copies import CopyCheck, fresh_numbers, replace_copies
 from tardiff.guided import GuidedDenoiser
+from tardiff.influence_inputs import guidance_files
 from tardiff.inputs import Parts
 from tardiff.paper_mode import PaperShift
 from tardiff.reverse import ReverseProcess
@@ -55,7 +55,6 @@ class Workplace:
         self._root = run_dir(parts.config) / "synthetic" / ".parts"
         self._used: list[Path] = []
         self._share = shard(parts.config)
-        self._pending = 0
         if parts.config.generation.workers > 1 and parts.device.type != "cpu":
             raise UserError(
                 f"generation.workers={parts.config.generation.workers} on {parts.device}: worker "
@@ -89,7 +88,7 @@ class Workplace:
         denoiser: GuidedDenoiser | None = None,
         mean_shift: PaperShift | None = None,
         last: bool = False,
-    ) -> "Sampled":
+    ) -> Sampled:
         """The series of the run's labels, none of them a copy; see `sample_parts`.
 
         Args:
@@ -116,7 +115,7 @@ class Workplace:
             raise ShareDone
         return Sampled(torch.zeros(0, *process.shape), None)
 
-    def _without_copies(self, job: Job, x: Tensor) -> "Sampled":
+    def _without_copies(self, job: Job, x: Tensor) -> Sampled:
         parts = self._parts
         if parts.config.generation.allow_copies:
             return Sampled(x, None)
@@ -172,7 +171,7 @@ class Workplace:
         plain = to_plain(self._parts.config)
         return {
             "data": self._parts.splits.fingerprint,
-            "classifier": sha256_file(checkpoint_path(self._parts.config)),
+            "files": guidance_files(self._parts.config),
             "seed": plain["seed"],
             "influence": plain["influence"],
             "guidance": plain["guidance"],

@@ -12,10 +12,16 @@ from classifier.losses import per_sample_loss
 from classifier.train import main as train_classifier
 from configs import load_config
 from configs.errors import ConfigError, MissingInputError
+from configs.run_record import sha256_file
 from data_preprocess.build import load_splits
 from tardiff.ensemble import EnsembleDirection
 from tardiff.influence import InfluenceDirection, guidance_gradient
-from tardiff.influence_inputs import InfluenceInputs, configured_settings
+from tardiff.influence_inputs import (
+    InfluenceInputs,
+    configured_settings,
+    guidance_files,
+    influence_checkpoints,
+)
 
 
 def members(x, y):
@@ -53,13 +59,12 @@ def test_kept_checkpoints_are_averaged_each_with_its_own_vector(tmp_path):
         "influence.checkpoints=[kept]",
     )
     config = load_config(arguments)
-    splits_of = load_config(arguments).data
     with pytest.raises(MissingInputError, match="keep_checkpoints"):
         train_classifier(load_config([*arguments, "classifier.keep_checkpoints=0"]))
-        InfluenceInputs(config, load_splits(splits_of), pick_device("cpu")).checkpoints()
+        influence_checkpoints(config)
     train_classifier(config)
     inputs = InfluenceInputs(config, load_splits(config.data), pick_device("cpu"))
-    paths, settings = inputs.checkpoints(), configured_settings(config)
+    paths, settings = influence_checkpoints(config), configured_settings(config)
     best = load_facts(tmp_path / "classifier" / "best.ckpt")
     last = load_classifier(paths[-1], inputs.splits)
     assert last.scores["auroc"] == pytest.approx(best.scores["auroc"], abs=1e-6)
@@ -70,9 +75,9 @@ def test_kept_checkpoints_are_averaged_each_with_its_own_vector(tmp_path):
         model = load_classifier(path, inputs.splits).model
         scores.append(inputs.along(model, inputs.vector(model, settings)[0])(series.x, series.y)[0])
     torch.testing.assert_close(direction(series.x, series.y)[0], torch.stack(scores).mean(0))
-    if len(paths) > 1:
-        assert len(facts["members"]) == len(paths)
-        assert not torch.allclose(scores[0], scores[-1])
+    assert len(facts["members"]) == len(paths) == 2
+    assert not torch.allclose(scores[0], scores[-1])
+    assert guidance_files(config) == [sha256_file(path) for path in paths]
     both = load_config([*arguments, "influence.checkpoints=[best,best]", "influence.vector=g.pt"])
     with pytest.raises(ConfigError, match="exactly one"):
-        InfluenceInputs(both, inputs.splits, pick_device("cpu")).checkpoints()
+        influence_checkpoints(both)

@@ -23,7 +23,7 @@ from tardiff.export_guidance import main as export
 from tardiff.guidance_file import load_guidance, save_guidance
 from tardiff.guidance_losses import row_weights
 from tardiff.influence import guidance_gradient
-from tardiff.influence_inputs import InfluenceInputs, configured_settings
+from tardiff.influence_inputs import InfluenceInputs, configured_settings, guidance_files
 from tardiff.parameters import combine, norm
 from tardiff.private_gradient import add_noise, clipped_sum, noise_multiplier
 
@@ -76,6 +76,17 @@ def test_the_guidance_rows_are_not_needed_where_the_file_is_used(trained):
     found, _ = blind.vector(blind.classifier(), settings)
     for name in expected:
         torch.testing.assert_close(found[name], expected[name])
+
+
+def test_another_g_under_the_same_path_is_another_decision(trained, tmp_path):
+    _, arguments, _ = trained
+    path = tmp_path / "g.pt"
+    config = load_config([*arguments, f"influence.vector={path}"])
+    prints = []
+    for loss in ("nll", "balanced"):
+        export(load_config([*arguments, f"out={path}", f"influence.guidance_loss={loss}"]))
+        prints.append(guidance_files(config))
+    assert len(prints[0]) == 2 and prints[0][0] == prints[1][0] and prints[0][1] != prints[1][1]
 
 
 def test_rows_from_a_file_need_no_splits(trained, tmp_path):

@@ -87,8 +87,18 @@ def test_a_report_survives_the_disk(tmp_path):
     )
     write_report(tmp_path / "r.npz", report)
     back = read_report(tmp_path / "r.npz")
-    assert back.values == report.values and back.flags == report.flags
+    assert back is not None and back.values == report.values and back.flags == report.flags
     assert np.array_equal(back.arrays["d c"], report.arrays["d c"])
+
+
+def test_a_damaged_report_is_computed_again(tmp_path, caplog):
+    sets = {"one": gaussian(30, 0)}
+    before = score_sets(make_splits(), sets, ["privacy"], seed=0, cache=tmp_path)
+    (path,) = tmp_path.glob("*.npz")
+    path.write_bytes(path.read_bytes()[:200])
+    after = score_sets(make_splits(), sets, ["privacy"], seed=0, cache=tmp_path)
+    assert "computed again" in caplog.text
+    assert after["privacy"]["one"].values == before["privacy"]["one"].values
 
 
 def test_a_set_that_cannot_be_judged_is_named(tmp_path):

@@ -191,6 +191,12 @@ def test_unknown_arms_are_refused_before_anything_is_trained():
         matrix.main(config)
 
 
+def test_tuning_needs_whole_sets():
+    config = load_config(["configs/base/tiny.yaml", "generation.shard=0/2"])
+    with pytest.raises(ConfigError, match="whole sets"):
+        tune.main(config)
+
+
 def test_generation_takes_an_automatic_strength(tuned):
     config, record = tuned
     automatic = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, w="auto"))

@@ -1,10 +1,9 @@
 """build_page: findings and sets -> the content of the report, in reading order."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs.run_record import run_dir
+from configs.run_record import read_mapping
 from configs.schema import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
@@ -26,6 +25,7 @@ from scripts.scale_figure import scale_figure, scale_points
 from scripts.set_scores import FIDELITY, PRIVACY
 from scripts.set_table import alarm_table, set_score_tables
 from scripts.table import Table
+from tardiff.tuned import tuning_path
 
 NOT_JUDGED = "Not judged: evaluation.{kind} was false."
 
@@ -47,9 +47,8 @@ def build_page(
     if sets:
         sections.append(_fidelity(config, splits, sets, data, findings, styles))
         sections.append(_privacy(findings, styles))
-        names = splits.train.label_names
-        sections.append(influence_section(config, data.synthetic, names, styles))
-    sections.append(scale_section(run_dir(config) / "tuning" / "scale.json"))
+        sections.append(influence_section(config, splits, data.synthetic, styles))
+    sections.append(scale_section(tuning_path(config)))
     sections += provenance_sections(config, sets, facts)
     return Page(
         title=f"{config.experiment}: what the synthetic sets are worth",
@@ -123,7 +122,7 @@ def scale_section(path: Path) -> Section:
         return Section(
             title, ["Not tuned here: bash scripts/tune.sh <config.yaml> makes the curve."]
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_mapping(path)
     points = scale_points(content)
     best = max(points, key=lambda point: point.means["auroc"])
     chosen = content.get("chosen") or {}

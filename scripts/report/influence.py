@@ -4,25 +4,26 @@ Read from what the stages before left (classifier, cached guidance gradient); wh
 the section says how to get it. Influence is the guide's own opinion, not a proof of usefulness.
 """
 
-import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from classifier.device import pick_device
+from classifier.train import checkpoint_path
 from configs.errors import UserError
 from configs.run_record import run_dir
 from configs.schema import ExperimentConfig
+from data_preprocess.splits import Splits
 from scripts.figures import Styles, shared_legend, tidy
 from scripts.intervals import Z95
 from scripts.protocols import Series
 from scripts.report.page import Picture, Section
 from scripts.statistics import UNGUIDED
 from scripts.trio import draw
-from tardiff.inputs import guidance_direction, load_parts
+from tardiff.influence_inputs import InfluenceInputs, configured_settings
 from tardiff.outcome import score_all
 
 MAX_STAYS = 2000  # of each set
@@ -32,19 +33,16 @@ TITLE = "Influence"
 
 
 def influence_section(
-    config: ExperimentConfig,
-    sets: Mapping[str, Series],
-    label_names: tuple[str, ...],
-    styles: Styles,
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series], styles: Styles
 ) -> Section:
     """The distribution of the influence of every set, or what is needed to show it."""
     missing = _missing(config)
     if missing:
-        how = "bash train.sh, bash classifier/train.sh and bash generation.sh make them"
+        how = "bash classifier/train.sh and bash generation.sh make them"
         text = f"Not shown: {' and '.join(missing)} not found; {how}."
         return Section(TITLE, [text])
     try:
-        scores = influence_scores(config, sets)
+        scores = influence_scores(config, splits, sets)
     except UserError as error:
         return Section(TITLE, [f"Not shown: {error}"])
     text = (
@@ -52,26 +50,25 @@ def influence_section(
         "classifier's loss on the guidance rows, by its own estimate. In standard deviations of "
         "the first set, per class."
     )
-    return Section(TITLE, [text], [influence_picture(scores, label_names, styles)])
+    return Section(TITLE, [text], [influence_picture(scores, splits.train.label_names, styles)])
 
 
 def influence_scores(
-    config: ExperimentConfig, sets: Mapping[str, Series]
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
 ) -> dict[str, tuple[Float[np.ndarray, " n"], np.ndarray]]:
     """(influence, label) of at most MAX_STAYS series of each set.
 
     Raises:
-        UserError: the classifier or the diffusion model belongs to other data.
+        UserError: the classifier belongs to other data.
     """
-    # Influence whatever guided the sets, e.g. also for guidance=none.
-    guidance = dataclasses.replace(config.guidance, kind="influence")
-    parts = load_parts(dataclasses.replace(config, guidance=guidance))
-    direction, _ = guidance_direction(parts)
+    device = pick_device(config.accelerator)
+    inputs = InfluenceInputs(config, splits, device)
+    direction, _ = inputs.direction(configured_settings(config))
     seed, scores = config.evaluation.seeds[0], {}
     for name, series in sets.items():
         rows = draw(len(series), MAX_STAYS, seed)
         x, y = torch.from_numpy(series.x[rows]), torch.from_numpy(series.y[rows])
-        scores[name] = (score_all(direction, x, y, parts.device).numpy(), series.y[rows])
+        scores[name] = (score_all(direction, x, y, device).numpy(), series.y[rows])
     return scores
 
 
@@ -139,8 +136,6 @@ def _shift(values: np.ndarray, base: np.ndarray) -> str:
 
 
 def _missing(config: ExperimentConfig) -> list[str]:
-    folder = run_dir(config)
-    needed = [Path(config.classifier.checkpoint_dir) / "best.ckpt", folder / "diffusion/model.pt"]
-    missing = [str(path) for path in needed if not path.is_file()]
-    cached = folder / "influence"
+    classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
+    missing = [] if classifier.is_file() else [str(classifier)]
     return missing if any(cached.glob("*.pt")) else [*missing, f"{cached}/*.pt"]

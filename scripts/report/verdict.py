@@ -130,16 +130,15 @@ def judge_fidelity(report: MetricReport, stays: int) -> tuple[str, str]:
         stays: in the smallest of the sets compared.
     """
     values, fired = report.values, alarms_of(report)
-    auc, margin = "discriminative_auc", DISCRIMINATIVE_MARGIN
-    limit = values.get(f"{auc}_reference", 0.5) + margin
-    firm = [m for m in fired if m != auc or values[f"{auc}_low"] > limit]
+    limit = values.get(f"{DISCRIMINATE}_reference", 0.5) + DISCRIMINATIVE_MARGIN
+    firm = [m for m in fired if m != DISCRIMINATE or values[f"{DISCRIMINATE}_low"] > limit]
     if firm:
         return NO, f"It differs from real stays: {_alarms(fired)}."
     if stays < FEWEST_STAYS:
         return CANNOT_TELL, f"{stays} stays are too few for silent alarms to mean much."
     if values.get("discriminative_collapsed"):
         return CANNOT_TELL, "The classifier that should tell it from real stays does not work here."
-    if values.get(f"{auc}_high", 1.0) > limit:
+    if values.get(f"{DISCRIMINATE}_high", 1.0) > limit:
         return CANNOT_TELL, "No alarm fires firmly, but a classifier may tell it from real stays."
     return YES, "None of the defects looked for was found."
 
