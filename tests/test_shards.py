@@ -165,6 +165,12 @@ def test_a_calibration_is_found_once(tmp_path):
     assert remembered(path, Calibration, lambda: outcome) == outcome
 
 
+def test_a_share_makes_every_nth_batch_and_no_other(tmp_path):
+    for share, made in (((1, 2), ["000000004"]), ((0, 2), ["000000000", "000000004", "000000008"])):
+        assert sample_parts(job(share=share), tmp_path, title="share") is None
+        assert sorted(path.name[:9] for path in tmp_path.glob("*.npz")) == made
+
+
 def test_the_share_is_checked():
     tiny = "configs/base/tiny.yaml"
     assert shard(load_config([tiny])) == (0, 1)
