@@ -25,7 +25,8 @@ class EvaluationConfig:
     """Stage 4: which protocols judge which sets (scripts/evaluate.py)."""
 
     dir: str = "evaluation"  # folder of the results, below runs/<experiment>
-    synthetic: list[str] | None = None  # files to judge; None: all of runs/<experiment>/synthetic
+    # Files to judge, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
+    synthetic: list[str] | None = None
     protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
     models: list[str] = many("rnn")

@@ -21,7 +21,7 @@ def find_sets(
     """The sets by file name without suffixes, `unguided` first, then in alphabetical order.
 
     Args:
-        paths: files to judge; None means every .npz of `folder`.
+        paths: files to judge, or names of sets in `folder`; None means every .npz of `folder`.
         folder: the experiment's own synthetic sets. Its unguided.npz is judged whatever `paths`
             says, since guided sets are compared with it.
         splits: the real data.
@@ -34,7 +34,7 @@ def find_sets(
             of other data.
         DataError: a set lacks a class.
     """
-    files = [Path(path) for path in paths] if paths else sorted(folder.glob("*.npz"))
+    files = [_file(item, folder) for item in paths] if paths else sorted(folder.glob("*.npz"))
     if not files:
         raise MissingInputError(
             f"no synthetic set in {folder}; make one with `bash generation.sh <config.yaml>`, or "
@@ -65,6 +65,12 @@ def load_set(path: Path, splits: Splits, *, step_minutes: float) -> EHRDataset:
         )
     synthetic.require_all_classes(str(path))
     return synthetic
+
+
+def _file(item: str, folder: Path) -> Path:
+    """`item` as a path, or the experiment's own set of that name where there is no such file."""
+    own = folder / f"{item}.npz"
+    return own if own.is_file() and not Path(item).is_file() else Path(item)
 
 
 def _require_distinct(files: Sequence[Path]) -> None:

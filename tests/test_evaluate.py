@@ -180,6 +180,10 @@ def test_unguided_is_judged_whatever_was_asked_for(experiment):
         "timegan",
     ]
     assert list(find_sets(None, own, splits, step_minutes=60.0)) == ["unguided", "influence"]
+    assert list(find_sets(["influence"], own, splits, step_minutes=60.0)) == [
+        "unguided",
+        "influence",
+    ]
 
 
 def test_sets_that_do_not_fit_are_refused(experiment):
