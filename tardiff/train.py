@@ -18,6 +18,7 @@ from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.schema import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from tardiff.callbacks import CSVLog, StepBar
@@ -100,7 +101,7 @@ def build_module(
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
     network_args = {
-        "in_channels": splits.train.num_channels,
+        "in_channels": splits.normaliser.num_model_channels,
         "num_classes": splits.train.num_classes,
         "width": diffusion.width,
         "multipliers": list(diffusion.multipliers),
@@ -149,8 +150,8 @@ def _objective(diffusion: DiffusionConfig) -> Objective:
 
 def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:
     return SeriesBatch(
-        normaliser.to_model(dataset.values),
-        torch.from_numpy(dataset.observed),
+        encode(normaliser, dataset),
+        loss_weights(normaliser, dataset),
         torch.from_numpy(dataset.labels),
     )
 
