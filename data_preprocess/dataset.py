@@ -58,7 +58,7 @@ class EHRDataset:
     @property
     def lengths(self) -> Int[np.ndarray, " n"]:
         """Grid points up to the last measurement of a stay; what lies behind it is padding."""
-        measured = self.observed.any(axis=1)
+        measured: np.ndarray = np.any(self.observed, axis=1)
         last = self.length - measured[:, ::-1].argmax(axis=1)
         return np.where(measured.any(axis=1), last, 0)
 
