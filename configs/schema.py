@@ -98,6 +98,9 @@ class DiffusionConfig:
     blocks_per_level: int = number(2, low=1)
     attention_levels: list[int] = many()  # indices into multipliers
     dropout: float = number(0.0, low=0.0, high=0.9)
+    # Directions of the closed-form linear denoiser that the network corrects
+    # (tardiff/linear_denoiser.py); 0: the network alone.
+    linear_rank: int = number(512, low=0, high=4096)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     class_balanced: bool = True  # batches draw each class equally often
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).

@@ -25,8 +25,9 @@ from tardiff.callbacks import CSVLog, StepBar
 from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.linear_denoiser import LinearSkip
+from tardiff.networks import build_network
 from tardiff.schedule import linear_log_snr
-from tardiff.unet1d import UNet1D
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,16 @@ def build_module(
         "blocks_per_level": diffusion.blocks_per_level,
         "attention_levels": list(diffusion.attention_levels),
         "dropout": diffusion.dropout,
+        **linear_arguments(config, splits),
     }
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        network = UNet1D(**network_args)
+        network = build_network(network_args)
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
+    if isinstance(network, LinearSkip):
+        network.fit(train_rows.x, train_rows.y)
     module = DiffusionModule(
         network,
         train_rows,
@@ -123,6 +127,16 @@ def build_module(
         seed=config.seed,
     )
     return module, network_args
+
+
+def linear_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
+    """What `build_network` needs for the linear denoiser; empty where there is none."""
+    entries = splits.normaliser.num_model_channels * splits.train.length
+    rank = min(config.diffusion.linear_rank, entries)
+    if rank == 0:
+        return {}
+    prediction = config.diffusion.prediction
+    return {"linear_rank": rank, "length": splits.train.length, "prediction": prediction}
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
