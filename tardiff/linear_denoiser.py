@@ -1,7 +1,7 @@
-"""The closed-form denoiser of a Gaussian with the training series' mean and covariance.
+"""The closed-form denoiser of Gaussians with the training series' means and covariances.
 
-For x_0 ~ N(mu_y, C) the best estimate is linear (a Wiener filter). In the eigenvectors of C, with
-u = x_t - alpha mu_y:
+For x_0 ~ N(mu_y, C_y) the best estimate is linear (a Wiener filter). In the eigenvectors of C_y,
+with u = x_t - alpha mu_y:
 
     x0_hat = mu_y + alpha lambda / (alpha^2 lambda + sigma^2) u
 
@@ -24,34 +24,43 @@ from tardiff.unet1d import Labels
 
 # A direction in which the series hardly vary: below it, noise is told from signal anyway.
 LEAST_VARIANCE = 1e-4
+SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+FOLDS = 4
 MOST_EXACT = 2048  # entries of a series up to which the covariance is decomposed exactly
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Mean per class and the leading part of the covariance all classes share.
+    """A mean and the leading part of a covariance per label; the last is the null label's.
 
     Attributes:
-        mean: (classes + 1, channel, time); the last row is that of the null label.
-        basis: (channel * time, rank), orthonormal columns.
-        variance: (rank,), of the basis directions.
+        mean: (classes + 1, channel, time).
+        basis: (classes + 1, channel * time, rank), orthonormal columns.
+        variance: (classes + 1, rank), of the basis directions.
         rest: variance of every direction outside the basis.
+        pooling: per class, the share of the covariance of all classes in its own.
     """
 
     mean: Float[Tensor, "label channel time"]
-    basis: Float[Tensor, "entry rank"]
-    variance: Float[Tensor, " rank"]
+    basis: Float[Tensor, "label entry rank"]
+    variance: Float[Tensor, "label rank"]
     rest: float
+    pooling: tuple[float, ...]
 
 
 def fit_gaussian(x: Series, y: Labels, *, num_classes: int, rank: int) -> Gaussian:
-    """Class means, and the covariance within classes, shrunk towards a multiple of the identity
-    as far as the number of series asks for (Ledoit & Wolf 2004).
+    """Mean and covariance of every class, and of a label that is not given.
+
+    The covariance within all classes is shrunk towards a multiple of the identity as far as the
+    number of series asks for (Ledoit & Wolf 2004); that of a class is mixed with it in the
+    proportion under which series of the class that were left out are likeliest. A shared one alone
+    would lose that the sick vary more, which is much of what a classifier lives on.
 
     Args:
         rank: directions kept, at most channel * time; the others share their mean variance.
     """
     x = x.cpu().double()
+    y = y.cpu()
     known = [x[y == label].mean(dim=0) for label in range(num_classes)]
     mean = torch.stack([*known, torch.stack(known).mean(dim=0)])
     centred = (x - mean[y]).flatten(1)
@@ -59,21 +68,56 @@ def fit_gaussian(x: Series, y: Labels, *, num_classes: int, rank: int) -> Gaussi
     shrinkage = float(ledoit_wolf_shrinkage(centred.numpy(), assume_centered=True))
     even = float(centred.square().mean())
     variance, basis = _leading(centred, rank)
-    left = even * size - float(variance.sum())
-    rest = left / (size - rank) if size > rank else 0.0
+    rest = (even * size - float(variance.sum())) / (size - rank) if size > rank else 0.0
+    pooled = _shrunk(variance, shrinkage, even).diag()
+    along = centred @ basis
+    shares = [choose_pooling(along[y == label], pooled) for label in range(num_classes)]
+    covariances = [
+        share * pooled + (1 - share) * _covariance(along[y == label])
+        for label, share in enumerate(shares)
+    ]
+    decomposed = [torch.linalg.eigh(covariance) for covariance in (*covariances, pooled)]
     return Gaussian(
         mean=mean.float(),
-        basis=basis.float(),
-        variance=_shrunk(variance, shrinkage, even).float(),
+        basis=torch.stack([basis @ vectors for _, vectors in decomposed]).float(),
+        variance=torch.stack([values for values, _ in decomposed]).clamp(LEAST_VARIANCE).float(),
         rest=float(_shrunk(torch.tensor(rest), shrinkage, even)),
+        pooling=tuple(shares),
     )
+
+
+def choose_pooling(along: Float[Tensor, "n rank"], pooled: Float[Tensor, "rank rank"]) -> float:
+    """The share of `pooled` in a class's covariance with the largest likelihood of left-out series.
+
+    Args:
+        along: centred series of the class in the basis of `pooled`.
+    """
+    if len(along) < FOLDS:
+        return 1.0
+    fold = torch.arange(len(along)) % FOLDS
+
+    def log_likelihood(share: float) -> float:
+        total = 0.0
+        for left_out in range(FOLDS):
+            covariance = share * pooled + (1 - share) * _covariance(along[fold != left_out])
+            factor = torch.linalg.cholesky(covariance)
+            white = torch.linalg.solve_triangular(factor, along[fold == left_out].T, upper=False)
+            total -= 0.5 * float(white.square().sum())
+            total -= int((fold == left_out).sum()) * float(factor.diagonal().log().sum())
+        return total
+
+    return max(SHARES, key=log_likelihood)
+
+
+def _covariance(centred: Tensor) -> Tensor:
+    return centred.T @ centred / len(centred)
 
 
 def _leading(centred: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Largest eigenvalues of the covariance, ascending, and their eigenvectors."""
     size = centred.shape[1]
     if size <= MOST_EXACT:
-        values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+        values, vectors = torch.linalg.eigh(_covariance(centred))
         return values[size - rank :], vectors[:, size - rank :]
     # randomised: an exact decomposition grows with the cube of the size
     _, singular, vectors = randomized_svd(centred.numpy(), rank, random_state=0)
@@ -115,13 +159,13 @@ class LinearSkip(nn.Module):
         self.null_label = num_classes
         self.prediction = prediction
         self.register_buffer("mean", torch.zeros(num_classes + 1, channels, length))
-        self.register_buffer("basis", torch.zeros(channels * length, rank))
-        self.register_buffer("variance", torch.ones(rank))
+        self.register_buffer("basis", torch.zeros(num_classes + 1, channels * length, rank))
+        self.register_buffer("variance", torch.ones(num_classes + 1, rank))
         self.register_buffer("rest", torch.ones(()))
 
     def fit(self, x: Series, y: Labels) -> None:
         """Takes mean and covariance from the training series."""
-        rank, num_classes = len(self.variance), int(self.null_label)
+        rank, num_classes = self.variance.shape[1], int(self.null_label)
         gaussian = fit_gaussian(x, y, num_classes=num_classes, rank=rank)
         self.mean.copy_(gaussian.mean)
         self.basis.copy_(gaussian.basis)
@@ -145,20 +189,30 @@ class LinearSkip(nn.Module):
         alpha, sigma = alpha_sigma(log_snr[:, None])
         mean = self.mean[y].flatten(1)
         u = x_t.flatten(1) - alpha * mean
-        along = u @ self.basis  # (B, rank)
+        variance = self.variance[y]
+        along = self._by_label(u, y, self.basis)
+        kept = 1 / (alpha**2 * variance + sigma**2)
+        rest = 1 / (alpha**2 * self.rest + sigma**2)
 
         def filtered(kept: Tensor, rest: Tensor) -> Tensor:
             """u with each direction multiplied by its own factor."""
-            return rest * u + ((kept - rest) * along) @ self.basis.T
+            return rest * u + self._by_label((kept - rest) * along, y, self.basis.transpose(1, 2))
 
-        kept = 1 / (alpha**2 * self.variance + sigma**2)
-        rest = 1 / (alpha**2 * self.rest + sigma**2)
-        x0_hat = mean + filtered(alpha * self.variance * kept, alpha * self.rest * rest)
+        x0_hat = mean + filtered(alpha * variance * kept, alpha * self.rest * rest)
         if self.prediction == "v":
-            factors = alpha * sigma * (1 - self.variance) * kept
+            factors = alpha * sigma * (1 - variance) * kept
             linear = filtered(factors, alpha * sigma * (1 - self.rest) * rest) - sigma * mean
         elif self.prediction == "eps":
             linear = filtered(sigma * kept, sigma * rest)
         else:
             linear = x0_hat
         return x0_hat.view_as(x_t), linear.view_as(x_t)
+
+    def _by_label(self, rows: Tensor, y: Labels, matrices: Tensor) -> Tensor:
+        """rows[i] @ matrices[y[i]]: one product per label, never a matrix per row."""
+        result = rows.new_zeros(len(rows), matrices.shape[2])
+        for label, matrix in enumerate(matrices):
+            own = y == label
+            if own.any():
+                result[own] = rows[own] @ matrix
+        return result

@@ -24,13 +24,15 @@ class Nothing(nn.Module):
 
 
 def gaussian_series(n, seed=0):
-    """Correlated series with class means, and their true mean and covariance."""
+    """Correlated series with class means, and their true mean and covariance; class 1 varies
+    twice as much."""
     rng = np.random.default_rng(seed)
     root = np.random.default_rng(99).normal(size=(C * T, C * T)) * 0.3 + np.eye(C * T) * 0.2
     mean = np.random.default_rng(98).normal(size=(CLASSES, C * T))
     y = rng.integers(0, CLASSES, n)
-    flat = mean[y] + rng.normal(size=(n, C * T)) @ root.T
-    return torch.tensor(flat.reshape(n, C, T)), torch.tensor(y), mean, root @ root.T
+    flat = mean[y] + (1 + y)[:, None] * rng.normal(size=(n, C * T)) @ root.T
+    covariances = [root @ root.T, 4 * root @ root.T]
+    return torch.tensor(flat.reshape(n, C, T)), torch.tensor(y), mean, covariances
 
 
 def skip(x, y, *, rank=C * T, prediction="v"):
@@ -43,16 +45,18 @@ def skip(x, y, *, rank=C * T, prediction="v"):
 
 @pytest.mark.parametrize("level", [-9.0, -3.0, 0.0, 4.0, 9.0])
 def test_it_is_the_conditional_mean_of_gaussian_series(level):
-    x, y, mean, covariance = gaussian_series(200_000)
+    x, y, mean, covariances = gaussian_series(200_000)
     model = skip(x, y)
     levels = torch.full((50,), level)
     noisy = add_noise(x[:50].float(), levels, torch.randn(50, C, T))
     alpha, sigma = (float(v) for v in alpha_sigma(torch.tensor(level, dtype=torch.float64)))
-    gain = alpha * covariance @ np.linalg.inv(alpha**2 * covariance + sigma**2 * np.eye(C * T))
+    found = NetworkDenoiser(model, prediction="v")(noisy, levels, y[:50]).flatten(1)
     flat = noisy.flatten(1).double().numpy()
-    expected = mean[y[:50]] + (flat - alpha * mean[y[:50]]) @ gain.T
-    found = NetworkDenoiser(model, prediction="v")(noisy, levels, y[:50])
-    np.testing.assert_allclose(found.flatten(1), expected, atol=0.03)
+    for label, own in enumerate(covariances):
+        gain = alpha * own @ np.linalg.inv(alpha**2 * own + sigma**2 * np.eye(C * T))
+        rows = (y[:50] == label).numpy()
+        expected = mean[label] + (flat[rows] - alpha * mean[label]) @ gain.T
+        np.testing.assert_allclose(found[rows], expected, atol=0.06)
 
 
 @pytest.mark.parametrize("prediction", ["v", "eps", "x0"])
@@ -77,10 +81,10 @@ def test_the_prediction_is_bounded_at_the_ends(level):
 
 
 def test_directions_left_out_share_their_variance():
-    x, y, _, covariance = gaussian_series(100_000)
+    x, y, _, covariances = gaussian_series(100_000)
     found = fit_gaussian(x, y, num_classes=CLASSES, rank=4)
-    values = np.linalg.eigvalsh(covariance)
-    np.testing.assert_allclose(found.variance, values[-4:], rtol=0.03)
+    values = np.linalg.eigvalsh((covariances[0] + covariances[1]) / 2)
+    np.testing.assert_allclose(found.variance[2], values[-4:], rtol=0.03)
     assert found.rest == pytest.approx(values[:-4].mean(), rel=0.03)
 
 
@@ -90,7 +94,7 @@ def test_a_long_series_is_decomposed_at_random_with_the_same_result(monkeypatch)
     monkeypatch.setattr(linear_denoiser, "MOST_EXACT", 1)
     drawn = fit_gaussian(x, y, num_classes=CLASSES, rank=3)
     np.testing.assert_allclose(drawn.variance, exact.variance, rtol=1e-3)
-    overlap = (drawn.basis.T @ exact.basis).abs()
+    overlap = (drawn.basis[2].T @ exact.basis[2]).abs()
     np.testing.assert_allclose(overlap, np.eye(3), atol=1e-2)
 
 
@@ -99,8 +103,20 @@ def test_few_series_are_shrunk_towards_the_identity():
     found = fit_gaussian(x, y, num_classes=CLASSES, rank=C * T)
     centred = (x - torch.stack([x[y == k].mean(0) for k in range(CLASSES)])[y]).flatten(1)
     raw = np.linalg.eigvalsh((centred.T @ centred / len(x)).numpy())
-    assert found.variance.min() > raw.min() and found.variance.max() < raw.max()
-    assert float(found.variance.sum()) == pytest.approx(raw.sum(), rel=1e-4)
+    pooled = found.variance[2]
+    assert pooled.min() > raw.min() and pooled.max() < raw.max()
+    assert float(pooled.sum()) == pytest.approx(raw.sum(), rel=1e-4)
+
+
+def test_a_class_pools_its_covariance_as_far_as_its_series_are_few():
+    x, y, _, covariances = gaussian_series(20_000)
+    many = fit_gaussian(x, y, num_classes=CLASSES, rank=C * T)
+    assert max(many.pooling) <= 0.1
+    for label in range(CLASSES):
+        values = np.linalg.eigvalsh(covariances[label])
+        np.testing.assert_allclose(many.variance[label], values, rtol=0.1)
+    few = fit_gaussian(x[:40], y[:40], num_classes=CLASSES, rank=C * T)
+    assert min(few.pooling) >= 0.2
 
 
 def test_the_null_label_has_the_mean_of_the_classes():
