@@ -59,7 +59,9 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
         configured_settings(config), guidance_loss="nll", preconditioner="none"
     )
     direction, facts = influence_direction(parts, settings)
-    process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
+    process = parts.process(
+        paper_levels(config.diffusion, parts.model.level_table), "ddpm", finish=False
+    )
     shift = PaperShift(direction, config.guidance.paper_w)
     unguided = workplace.sample(process, "paper, w = 0")
     tilted = workplace.sample(process, "paper", mean_shift=shift, last=True)

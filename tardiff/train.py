@@ -1,5 +1,6 @@
 """Stage 1 entry: trains the diffusion model of an experiment, or continues an interrupted run."""
 
+import dataclasses
 import logging
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from classifier.device import pick_device
 from classifier.plain_file import load_plain
 from configs import to_plain
 from configs.entry import run_stage
@@ -26,6 +28,7 @@ from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.linear_denoiser import LinearSkip
+from tardiff.match_marginals import fit_marginals
 from tardiff.networks import build_network
 from tardiff.schedule import linear_log_snr
 
@@ -93,7 +96,13 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return _averaged_model(config, splits, module, network_args, best)
+    model = _averaged_model(config, splits, module, network_args, best)
+    if config.diffusion.marginal_rows == 0:
+        return model
+    log.info("drawing %d series to match the training margins", config.diffusion.marginal_rows)
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    return dataclasses.replace(model, marginals=fit_marginals(config, splits, model, device))
 
 
 def build_module(
