@@ -109,7 +109,9 @@ class DiffusionConfig:
     ema_decay: float = number(0.999, low=0.0, high=1.0)
     val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
     patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
-    precision: str = choice("32-true", "bf16-mixed", "16-mixed")
+    # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
+    precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
+    compile: bool = False  # torch.compile of the network: minutes of start
 
 
 @dataclass(frozen=True)
