@@ -122,7 +122,7 @@ def build_module(
         network,
         train_rows,
         _model_space(splits.val_select, splits.normaliser),
-        _objective(diffusion),
+        objective_of(diffusion, diffusion.batch_size),
         seed=config.seed,
     )
     return module, network_args
@@ -143,14 +143,15 @@ def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
     return linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
 
 
-def _objective(diffusion: DiffusionConfig) -> Objective:
+def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
+    """The objective of a config section, for batches of any size."""
     return Objective(
         prediction=diffusion.prediction,
         loss=diffusion.loss,
         observed_only=diffusion.observed_only,
         label_dropout=diffusion.label_dropout,
         class_balanced=diffusion.class_balanced,
-        batch_size=diffusion.batch_size,
+        batch_size=batch_size,
         learning_rate=diffusion.learning_rate,
         weight_decay=diffusion.weight_decay,
         warmup_steps=diffusion.warmup_steps,

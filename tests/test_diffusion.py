@@ -214,6 +214,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own code
 def test_a_compiled_network_trains_to_the_same_weights(tiny):
     config, splits, root = tiny
     short = dataclasses.replace(config.diffusion, max_steps=20)
