@@ -208,7 +208,8 @@ class GenerationConfig:
     unguided_too: bool = True  # write the unguided set from the same noise beside it
     allow_copies: bool = False  # release series that copy a training stay (tardiff/copies.py)
     workers: int = number(1, low=1)  # processes on the CPU, each with one thread
-    shard: str | None = None  # "i/n": make every n-th batch only, i from 0; see docs/reliability.md
+    # "i/n": make every n-th batch only, i from 0; auto: as torchrun or srun numbers the process
+    shard: str | None = None
 
 
 @dataclass(frozen=True)
