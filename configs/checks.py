@@ -8,6 +8,7 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.schema import ExperimentConfig
 from configs.schema_judging import TuningConfig
+from configs.shares import share
 
 BASELINES = (
     "guide_rows",
@@ -37,23 +38,9 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_shares(config)
     _check_interval(config)
     _check_lists(config)
-    shard(config)
+    share("generation.shard", config.generation.shard)
+    share("evaluation.shard", config.evaluation.shard)
     return config
-
-
-def shard(config: ExperimentConfig) -> tuple[int, int]:
-    """generation.shard as (i, n); (0, 1) if it is not set.
-
-    Raises:
-        ConfigError: not of the form i/n with 0 <= i < n.
-    """
-    text = config.generation.shard
-    if text is None:
-        return 0, 1
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
-    if match is None or not int(match[1]) < int(match[2]):
-        raise ConfigError(f"generation.shard={text!r}: expected i/n with 0 <= i < n, e.g. 0/4")
-    return int(match[1]), int(match[2])
 
 
 def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:

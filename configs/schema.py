@@ -117,7 +117,9 @@ class DiffusionConfig:
     ema_decay: float = number(0.999, low=0.0, high=1.0)
     val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
     patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
-    precision: str = choice("32-true", "bf16-mixed", "16-mixed")
+    # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
+    precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
+    compile: bool = False  # torch.compile of the network: minutes of start
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,8 @@ class GenerationConfig:
     gaps: str = choice("carry", "sampled")
     allow_copies: bool = False  # release series that copy a training stay (tardiff/copies.py)
     workers: int = number(1, low=1)  # processes on the CPU, each with one thread
-    shard: str | None = None  # "i/n": make every n-th batch only, i from 0; see docs/reliability.md
+    # "i/n": make every n-th batch only, i from 0; auto: as torchrun or srun numbers the process
+    shard: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from classifier.device import pick_device
 from classifier.plain_file import load_plain
 from configs import to_plain
 from configs.entry import run_stage
-from configs.errors import DataError, UserError
+from configs.errors import DataError
 from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.schema import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -23,14 +22,13 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from tardiff.callbacks import CSVLog, StepBar
 from tardiff.checkpoint import DiffusionModel, save_model
-from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.linear_denoiser import LinearSkip
 from tardiff.match_marginals import fit_marginals
 from tardiff.networks import build_network
 from tardiff.schedule import linear_log_snr
+from tardiff.trainer import best_checkpoint, build_trainer, training_precision
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +40,8 @@ IRRELEVANT_WARNINGS = (
     ".*number of training batches.*",
     r".*module\(s\) in eval mode.*",
     r".*isinstance\(treespec, LeafSpec\).*",
+    # Gradients of 1 x 1 convolutions; a copy of a few kilobytes a step.
+    r".*Grad strides do not match bucket view strides.*",
 )
 
 
@@ -51,7 +51,7 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     folder = run_dir(config) / "diffusion"
     settings = {
-        "diffusion": to_plain(config)["diffusion"],
+        "diffusion": _deciding(config),
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
@@ -61,6 +61,8 @@ def main(config: ExperimentConfig) -> None:
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)
+    if model is None:
+        return
     record_stage(
         config,
         "diffusion",
@@ -76,15 +78,17 @@ def main(config: ExperimentConfig) -> None:
     )
 
 
-def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel:
+def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel | None:
     """The model of the best held-out evaluation; resumes from `folder`/last.ckpt if it exists.
+
+    None on every rank of a distributed run but the first.
 
     Raises:
         FloatingPointError: the loss became non-finite.
     """
     module, network_args = build_module(config, splits)
-    best = _best_checkpoint(folder)
-    trainer = _build_trainer(config, folder, best)
+    best = best_checkpoint(folder)
+    trainer = build_trainer(config, folder, best)
     steps = DataLoader(range(config.diffusion.val_every), batch_size=None)  # type: ignore[arg-type]
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
@@ -96,6 +100,8 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if not trainer.is_global_zero:
+        return None
     model = _averaged_model(config, splits, module, network_args, best)
     if config.diffusion.marginal_rows == 0:
         return model
@@ -132,7 +138,7 @@ def build_module(
         network,
         train_rows,
         _model_space(splits.val_select, splits.normaliser),
-        _objective(diffusion),
+        objective_of(diffusion, diffusion.batch_size),
         seed=config.seed,
     )
     return module, network_args
@@ -148,6 +154,14 @@ def linear_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]
     return {"linear_rank": rank, "length": splits.train.length, "prediction": prediction}
 
 
+def _deciding(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide the trained model, as a finished training is known by."""
+    section = to_plain(config)["diffusion"] | {"precision": training_precision(config)}
+    if not section["compile"]:
+        section.pop("compile")  # a model from before there was the key is the same
+    return section
+
+
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
     """The levels of the linear schedule, least noisy first; None for the cosine schedule."""
     if diffusion.schedule == "cosine":
@@ -155,18 +169,20 @@ def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
     return linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
 
 
-def _objective(diffusion: DiffusionConfig) -> Objective:
+def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
+    """The objective of a config section, for batches of any size."""
     return Objective(
         prediction=diffusion.prediction,
         loss=diffusion.loss,
         observed_only=diffusion.observed_only,
         label_dropout=diffusion.label_dropout,
         class_balanced=diffusion.class_balanced,
-        batch_size=diffusion.batch_size,
+        batch_size=batch_size,
         learning_rate=diffusion.learning_rate,
         weight_decay=diffusion.weight_decay,
         warmup_steps=diffusion.warmup_steps,
         ema_decay=diffusion.ema_decay,
+        compile=diffusion.compile,
         level_table=level_table(diffusion),
     )
 
@@ -177,61 +193,6 @@ def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:
         loss_weights(normaliser, dataset),
         torch.from_numpy(dataset.labels),
     )
-
-
-def _best_checkpoint(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="val_loss",
-        save_last=True,
-        save_top_k=1,
-        # Right after the evaluation, as early stopping judges: a checkpoint then holds both.
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-
-
-def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
-    diffusion = config.diffusion
-    callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
-    if diffusion.patience:
-        callbacks.append(
-            EarlyStopping("val_loss", patience=diffusion.patience, check_on_train_epoch_end=False)
-        )
-    try:
-        return pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices if config.devices == "auto" else _devices(config.devices),
-            num_nodes=config.num_nodes,
-            strategy=config.strategy,
-            precision=diffusion.precision,  # type: ignore[arg-type]
-            max_steps=diffusion.max_steps,
-            max_epochs=-1,
-            check_val_every_n_epoch=1,
-            num_sanity_val_steps=0,
-            gradient_clip_val=diffusion.gradient_clip or None,
-            callbacks=[*callbacks, best],
-            plugins=WholeFiles(),
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"accelerator={config.accelerator} devices={config.devices} "
-            f"strategy={config.strategy}: {error}"
-        ) from error
-
-
-def _devices(devices: str) -> int | list[int]:
-    try:
-        numbers = [int(part) for part in devices.strip("[]").split(",")]
-    except ValueError as error:
-        raise UserError(
-            f"devices={devices!r}: expected auto, a number, or a list as 0,1"
-        ) from error
-    return numbers if "," in devices or devices.startswith("[") else numbers[0]
 
 
 def _averaged_model(

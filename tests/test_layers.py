@@ -23,6 +23,7 @@ PURE = (
     "one_step",
     "parameters",
     "precondition",
+    "ranks",
     "reverse",
     "row_gradients",
     "samplers",
