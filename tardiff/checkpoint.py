@@ -10,7 +10,7 @@ from torch import nn
 from classifier.plain_file import load_plain, save_plain
 from classifier.trust import require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
-from tardiff.unet1d import UNet1D
+from tardiff.networks import build_network
 
 FORMAT = "tardiff-diffusion-1"
 
@@ -21,7 +21,7 @@ class DiffusionModel:
 
     Attributes:
         network: in eval mode.
-        network_args: arguments of UNet1D.
+        network_args: what `build_network` takes.
         prediction: what the network predicts.
         level_table: levels of a discrete schedule, noisy last; None for the cosine schedule.
         feature_names, label_names, length: of the series it was trained on.
@@ -76,9 +76,9 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         arguments, weights = content["network_args"], content["state_dict"]
         require_modest(path, arguments)
         with torch.device("meta"):
-            expected = UNet1D(**arguments).state_dict()
+            expected = build_network(arguments).state_dict()
         require_weights(path, weights, expected)
-        network = UNet1D(**arguments)
+        network = build_network(arguments)
         network.load_state_dict(weights)
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}

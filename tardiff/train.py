@@ -24,8 +24,8 @@ from tardiff.callbacks import CSVLog, StepBar
 from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.networks import build_network
 from tardiff.schedule import linear_log_snr
-from tardiff.unet1d import UNet1D
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +99,12 @@ def build_module(
 ) -> tuple[DiffusionModule, dict[str, Any]]:
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
-    network_args = {
-        "in_channels": splits.train.num_channels,
-        "num_classes": splits.train.num_classes,
-        "width": diffusion.width,
-        "multipliers": list(diffusion.multipliers),
-        "blocks_per_level": diffusion.blocks_per_level,
-        "attention_levels": list(diffusion.attention_levels),
-        "dropout": diffusion.dropout,
-    }
+    network_args = network_arguments(
+        diffusion, in_channels=splits.train.num_channels, num_classes=splits.train.num_classes
+    )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        network = UNet1D(**network_args)
+        network = build_network(network_args)
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
@@ -122,6 +116,33 @@ def build_module(
         seed=config.seed,
     )
     return module, network_args
+
+
+def network_arguments(
+    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int
+) -> dict[str, Any]:
+    """What `build_network` takes: the options of the config that its kind reads."""
+    options: dict[str, dict[str, Any]] = {
+        "unet": {
+            "multipliers": list(diffusion.multipliers),
+            "blocks_per_level": diffusion.blocks_per_level,
+            "attention_levels": list(diffusion.attention_levels),
+        },
+        "transformer": {
+            "depth": diffusion.depth,
+            "heads": diffusion.heads,
+            "patch": diffusion.patch,
+        },
+        "gru": {"depth": diffusion.depth},
+    }
+    return {
+        "kind": diffusion.network,
+        "in_channels": in_channels,
+        "num_classes": num_classes,
+        "width": diffusion.width,
+        "dropout": diffusion.dropout,
+        **options[diffusion.network],
+    }
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:

@@ -1,0 +1,1 @@
+"""Measurements that docs/results.md and benchmarks/results.md report; not part of the product."""
