@@ -84,8 +84,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Stage 1, the label-conditional 1D U-Net diffusion model (tardiff/train.py)."""
+    """Stage 1, the label-conditional diffusion model (tardiff/train.py)."""
 
+    network: str = choice("unet", "transformer", "gru")  # docs/results.md compares them
     prediction: str = choice("v", "eps", "x0")
     schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
     num_steps: int = number(200, low=2)  # linear schedule only
@@ -93,10 +94,13 @@ class DiffusionConfig:
     beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
     loss: str = choice("l2", "l1", "huber")
     observed_only: bool = True  # loss on measured entries only
-    width: int = number(32, low=8)  # channels of the first level, a multiple of 8
-    multipliers: list[int] = many(1, 2, 2)  # width per level; length - 1 down-samplings
-    blocks_per_level: int = number(2, low=1)
-    attention_levels: list[int] = many()  # indices into multipliers
+    width: int = number(32, low=8)  # channels of the first level, or of a token; a multiple of 8
+    multipliers: list[int] = many(1, 2, 2)  # unet: width per level; length - 1 down-samplings
+    blocks_per_level: int = number(2, low=1)  # unet
+    attention_levels: list[int] = many()  # unet: indices into multipliers
+    depth: int = number(4, low=1, high=64)  # transformer, gru: layers
+    heads: int = number(4, low=1)  # transformer: of the attention; must divide width
+    patch: int = number(1, low=1, high=512)  # transformer: grid points per token
     dropout: float = number(0.0, low=0.0, high=0.9)
     # Directions of the closed-form linear denoiser that the network corrects
     # (tardiff/linear_denoiser.py); 0: the network alone.

@@ -1,11 +1,13 @@
-"""The parts of the 1D U-Net: residual block, attention, resampling, level embedding.
+"""The parts of the denoising networks: level embedding, residual blocks, attention, resampling.
 
 B batch, C channel, T time, E embedding width. Inside the network a batch of series is a "strip",
 (B, C, 1, T), since only tensors of four axes can lie in memory with their channels last: a small
-network is faster so, on a CPU by a fifth (benchmarks/results.md).
+network is faster so, on a CPU by a fifth (benchmarks/results.md). L tokens,
+D token width (the transformer's).
 """
 
 import math
+from typing import TypeVar
 
 import torch
 from einops import rearrange
@@ -63,7 +65,7 @@ class ResBlock1D(nn.Module):
         self.modulate = nn.Linear(embed, 2 * out_channels)
         self.norm_out = nn.GroupNorm(GROUPS, out_channels)
         self.dropout = nn.Dropout(dropout)
-        self.conv_out = _zeroed(StripConv(out_channels, out_channels, 3, padding=1))
+        self.conv_out = zeroed(StripConv(out_channels, out_channels, 3, padding=1))
         same = in_channels == out_channels
         self.skip = nn.Identity() if same else StripConv(in_channels, out_channels, 1)
 
@@ -85,7 +87,7 @@ class Attention1D(nn.Module):
         self.heads = heads
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.to_qkv = StripConv(channels, 3 * channels, 1)
-        self.to_out = _zeroed(StripConv(channels, channels, 1))
+        self.to_out = zeroed(StripConv(channels, channels, 1))
 
     def forward(self, h: Strip) -> Strip:
         """`h` plus what attention adds to it."""
@@ -118,9 +120,34 @@ class Up1D(nn.Module):
         return self.conv(functional.interpolate(h, scale_factor=(1, 2), mode="nearest"))
 
 
-def _zeroed(conv: StripConv) -> StripConv:
-    # Residual branches start at zero, so the untrained network is close to linear.
-    nn.init.zeros_(conv.weight)
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
+class GatedResidual(nn.Module):
+    """(B, L, D), (B, E) -> (B, L, D): h + gate * inner(norm(h) * (1 + scale) + shift).
+
+    Gate, scale and shift come from the embedding and start at zero (adaLN-zero, Peebles & Xie
+    2023): the untrained layer is the identity.
+    """
+
+    def __init__(self, width: int, embed: int, inner: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulate = zeroed(nn.Linear(embed, 3 * width))
+        self.inner = inner
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, h: Float[Tensor, "batch token width"], embedding: Float[Tensor, "batch embed"]
+    ) -> Float[Tensor, "batch token width"]:
+        """`h` plus what the layer adds to it."""
+        scale, shift, gate = self.modulate(embedding)[:, None].chunk(3, dim=2)
+        return h + gate * self.dropout(self.inner(self.norm(h) * (1 + scale) + shift))
+
+
+_Linear = TypeVar("_Linear", nn.Conv1d, nn.Linear)
+
+
+def zeroed(layer: _Linear) -> _Linear:
+    """`layer` with all weights zero: a residual branch that ends with it starts as nothing."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -114,7 +114,8 @@ class DiffusionModule(pl.LightningModule):
         decay = min(self.objective.ema_decay, (1 + step) / (10 + step))
         averaged, current = list(self.ema.parameters()), list(self.network.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+            # A public name that torch documents but does not export.
+            torch._foreach_lerp_(averaged, current, 1 - decay)  # type: ignore
 
     @torch.no_grad()
     def validation_step(self, batch: Any, batch_idx: int) -> None:

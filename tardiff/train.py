@@ -116,16 +116,12 @@ def build_module(
 ) -> tuple[DiffusionModule, dict[str, Any]]:
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
-    network_args = {
-        "in_channels": splits.normaliser.num_model_channels,
-        "num_classes": splits.train.num_classes,
-        "width": diffusion.width,
-        "multipliers": list(diffusion.multipliers),
-        "blocks_per_level": diffusion.blocks_per_level,
-        "attention_levels": list(diffusion.attention_levels),
-        "dropout": diffusion.dropout,
-        **linear_arguments(config, splits),
-    }
+    network_args = network_arguments(
+        diffusion,
+        in_channels=splits.normaliser.num_model_channels,
+        num_classes=splits.train.num_classes,
+        length=splits.train.length,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = build_network(network_args)
@@ -144,22 +140,42 @@ def build_module(
     return module, network_args
 
 
-def linear_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
-    """What `build_network` needs for the linear denoiser; empty where there is none."""
-    entries = splits.normaliser.num_model_channels * splits.train.length
-    rank = min(config.diffusion.linear_rank, entries)
-    if rank == 0:
-        return {}
-    prediction = config.diffusion.prediction
-    return {"linear_rank": rank, "length": splits.train.length, "prediction": prediction}
-
-
 def _deciding(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide the trained model, as a finished training is known by."""
     section = to_plain(config)["diffusion"] | {"precision": training_precision(config)}
     if not section["compile"]:
         section.pop("compile")  # a model from before there was the key is the same
     return section
+
+
+def network_arguments(
+    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int, length: int
+) -> dict[str, Any]:
+    """What `build_network` takes: the options of the config that its kind reads."""
+    options: dict[str, dict[str, Any]] = {
+        "unet": {
+            "multipliers": list(diffusion.multipliers),
+            "blocks_per_level": diffusion.blocks_per_level,
+            "attention_levels": list(diffusion.attention_levels),
+        },
+        "transformer": {
+            "depth": diffusion.depth,
+            "heads": diffusion.heads,
+            "patch": diffusion.patch,
+        },
+        "gru": {"depth": diffusion.depth},
+    }
+    rank = min(diffusion.linear_rank, in_channels * length)
+    linear = {"linear_rank": rank, "length": length, "prediction": diffusion.prediction}
+    return {
+        "kind": diffusion.network,
+        "in_channels": in_channels,
+        "num_classes": num_classes,
+        "width": diffusion.width,
+        "dropout": diffusion.dropout,
+        **options[diffusion.network],
+        **(linear if rank else {}),
+    }
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:

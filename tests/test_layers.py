@@ -15,10 +15,12 @@ PURE = (
     "diffusion",
     "direction",
     "ensemble",
+    "gru_denoiser",
     "guidance_losses",
     "guided",
     "influence",
     "influence_gradients",
+    "networks",
     "noise",
     "one_step",
     "parameters",
@@ -28,6 +30,7 @@ PURE = (
     "row_gradients",
     "samplers",
     "schedule",
+    "transformer1d",
     "unet1d",
 )
 
