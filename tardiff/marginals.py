@@ -3,8 +3,8 @@
 A denoiser that is a little too smooth draws too few values at the ends of a scale and measurements
 a little too often. Quantile mapping, as climate models are corrected for bias, undoes that: a
 monotone map per value channel takes the quantiles of a pilot of unguided draws to those of the
-training series, and a threshold per mask channel and grid point gives the training share of
-measurements. Fitted once, after training, and part of the model: a series' values depend on that
+training series, and a threshold per mask channel gives the training share of measurements (one
+for all hours: a pilot is too small to tell single hours apart). Fitted once, after training, and part of the model: a series' values depend on that
 series alone, and guided series go through the map of the unguided ones, so what guidance moved
 stays moved.
 """
@@ -28,7 +28,6 @@ class MarginalMap(nn.Module):
 
     Args:
         channels: value channels.
-        length: grid points.
         masks: one mask channel per value channel follows them.
     """
 
@@ -36,12 +35,12 @@ class MarginalMap(nn.Module):
     target: Tensor
     threshold: Tensor
 
-    def __init__(self, channels: int, length: int, *, masks: bool) -> None:
+    def __init__(self, channels: int, *, masks: bool) -> None:
         super().__init__()
         knots = torch.linspace(-1, 1, len(SCORES) + 2, dtype=torch.float64).repeat(channels, 1)
         self.register_buffer("source", knots)
         self.register_buffer("target", knots.clone())
-        self.register_buffer("threshold", torch.zeros(channels * masks, length))
+        self.register_buffer("threshold", torch.zeros(channels * masks, 1))
 
     def forward(self, x: Series) -> Series:
         """The corrected series."""
@@ -75,8 +74,9 @@ class MarginalMap(nn.Module):
         counted = torch.ones_like(drawn[:, :num_values], dtype=torch.bool)
         if num_masks:
             masks = drawn[:, num_values : num_values + num_masks]
-            shares = (train[:, num_values : num_values + num_masks] > 0).double().mean(dim=0)
-            self.threshold.copy_(_upper_quantile(masks, shares))
+            shares = (train[:, num_values : num_values + num_masks] > 0).double().mean(dim=(0, 2))
+            for c, share in enumerate(shares.tolist()):
+                self.threshold[c] = _exceeded_by(masks[:, c].flatten(), share)
             counted = masks > self.threshold
         else:
             measured = torch.ones_like(train[:, :num_values], dtype=torch.bool)
@@ -89,18 +89,15 @@ class MarginalMap(nn.Module):
                 self.target[c] = _knots(real, probabilities)
 
 
-def _upper_quantile(
-    masks: Float[Tensor, "n channel time"], shares: Float[Tensor, "channel time"]
-) -> Float[Tensor, "channel time"]:
-    """Per channel and grid point, the value that `shares` of the rows exceed."""
-    ordered = masks.double().sort(dim=0, descending=True).values
-    last = len(ordered) - 1
-    position = (shares * len(ordered)).round().long()
-    above = ordered.gather(0, (position - 1).clamp(0, last)[None])[0]
-    below = ordered.gather(0, position.clamp(0, last)[None])[0]
-    middle = (above + below) / 2
-    middle = torch.where(position > last, ordered[last] - 1.0, middle)
-    return torch.where(position == 0, ordered[0] + 1.0, middle).float()
+def _exceeded_by(values: Float[Tensor, " entry"], share: float) -> float:
+    """A number that `share` of the values exceed; beyond all of them for a share of 0 or 1."""
+    ordered = values.double().sort(descending=True).values
+    position = round(share * len(ordered))
+    if position == 0:
+        return float(ordered[0]) + 1.0
+    if position == len(ordered):
+        return float(ordered[-1]) - 1.0
+    return float(ordered[position - 1] + ordered[position]) / 2
 
 
 def _knots(values: Tensor, probabilities: Tensor) -> Tensor:

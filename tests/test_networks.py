@@ -144,7 +144,7 @@ def test_every_option_of_the_config_reaches_its_network():
     for kind, options in changes.items():
         for name, value in (options | {"width": 24, "dropout": 0.25}).items():
             changed = dataclasses.replace(base, network=kind, **{name: value})
-            arguments = network_arguments(changed, in_channels=3, num_classes=2)
+            arguments = network_arguments(changed, in_channels=3, num_classes=2, length=9)
             assert arguments["kind"] == kind and arguments[name] == value
             build_network(arguments)
     drops = [m for m in build_network(arguments).modules() if isinstance(m, torch.nn.Dropout)]
