@@ -3,10 +3,10 @@
 A denoiser that is a little too smooth draws too few values at the ends of a scale and measurements
 a little too often. Quantile mapping, as climate models are corrected for bias, undoes that: a
 monotone map per value channel takes the quantiles of a pilot of unguided draws to those of the
-training series, and a threshold per mask channel gives the training share of measurements (one
-for all hours: a pilot is too small to tell single hours apart). Fitted once, after training, and part of the model: a series' values depend on that
-series alone, and guided series go through the map of the unguided ones, so what guidance moved
-stays moved.
+training series, and a threshold per mask channel gives the training share of measurements (one for
+all hours: a pilot is too small to tell single hours apart). Fitted once, after training, and part
+of the model: a series' values depend on that series alone, and guided series go through the map of
+the unguided ones, so what guidance moved stays moved.
 """
 
 import numpy as np

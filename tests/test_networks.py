@@ -13,6 +13,7 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.store import load_dataset
 from tardiff.checkpoint import load_model, save_model
 from tardiff.generate import main as generate
+from tardiff.linear_denoiser import LinearSkip
 from tardiff.networks import NETWORKS, build_network
 from tardiff.train import build_module, network_arguments, train
 from tardiff.train import main as train_diffusion
@@ -164,7 +165,8 @@ def trained(request, tmp_path_factory):
 def test_a_checkpoint_comes_back_as_the_network_it_was(trained, tmp_path):
     config, root = trained
     model = load_model(root / "runs/tiny/diffusion/model.pt", "train")
-    assert type(model.network) is NETWORKS[config.diffusion.network]
+    assert isinstance(model.network, LinearSkip)
+    assert type(model.network.network) is NETWORKS[config.diffusion.network]
     save_model(tmp_path / "again.pt", model)
     again = load_model(tmp_path / "again.pt", "train")
     x, y = torch.randn(3, 4, 12), torch.tensor([0, 1, 2])
