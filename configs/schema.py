@@ -81,6 +81,15 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class PrivateConfig:
+    """Differentially private training of the denoiser; docs/reliability.md."""
+
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # None: not private
+    delta: float | None = number(None, low=0.0, high=0.1, open_low=True)  # None: 1 / patients^1.1
+    max_grad_norm: float = number(1.0, low=0.0, open_low=True)  # bound of one patient's gradient
+
+
+@dataclass(frozen=True)
 class DiffusionConfig:
     """Stage 1, the label-conditional 1D U-Net diffusion model (tardiff/train.py)."""
 
@@ -110,6 +119,7 @@ class DiffusionConfig:
     val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
     patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
     precision: str = choice("32-true", "bf16-mixed", "16-mixed")
+    private: PrivateConfig = field(default_factory=PrivateConfig)
 
 
 @dataclass(frozen=True)

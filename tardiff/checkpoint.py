@@ -10,6 +10,7 @@ from torch import nn
 from classifier.plain_file import load_plain, save_plain
 from classifier.trust import require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
+from tardiff.privacy_account import Privacy
 from tardiff.unet1d import UNet1D
 
 FORMAT = "tardiff-diffusion-1"
@@ -29,6 +30,7 @@ class DiffusionModel:
         data_fingerprint: SHA-256 of the splits.
         val_loss: held-out denoising loss of these weights.
         step: training step of these weights.
+        privacy: what the training promises to its patients; None: nothing.
     """
 
     network: nn.Module
@@ -42,6 +44,7 @@ class DiffusionModel:
     data_fingerprint: str
     val_loss: float
     step: int
+    privacy: Privacy | None = None
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
@@ -54,6 +57,8 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
+    if model.privacy is not None:
+        content["privacy"] = model.privacy.to_plain()
     save_plain(path, content)
 
 
@@ -82,6 +87,8 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         network.load_state_dict(weights)
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}
+        if "privacy" in content:
+            fields["privacy"] = Privacy.from_plain(content["privacy"])
         return DiffusionModel(network=network.eval(), **fields)
     except DataError:
         raise

@@ -1,7 +1,6 @@
 """Stage 1 entry: trains the diffusion model of an experiment, or continues an interrupted run."""
 
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +19,16 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from tardiff.callbacks import CSVLog, StepBar
+from tardiff.callbacks import CSVLog, StepBar, quiet
 from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.private_setup import private_module
+from tardiff.private_training import PrivateDiffusionModule
 from tardiff.schedule import linear_log_snr
 from tardiff.unet1d import UNet1D
 
 log = logging.getLogger(__name__)
-
-# The loaders only count steps, since the series lie on the device; the averaged network is meant
-# to be in eval mode; resuming finds its own folder.
-IRRELEVANT_WARNINGS = (
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists.*",
-    ".*number of training batches.*",
-    r".*module\(s\) in eval mode.*",
-    r".*isinstance\(treespec, LeafSpec\).*",
-)
 
 
 def main(config: ExperimentConfig) -> None:
@@ -45,8 +36,11 @@ def main(config: ExperimentConfig) -> None:
     ensure_built(config.data)
     splits = load_splits(config.data)
     folder = run_dir(config) / "diffusion"
+    section = to_plain(config)["diffusion"]
+    if config.diffusion.private.epsilon is None:
+        section.pop("private")  # a model from before there was the key is the same
     settings = {
-        "diffusion": to_plain(config)["diffusion"],
+        "diffusion": section,
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
@@ -59,7 +53,12 @@ def main(config: ExperimentConfig) -> None:
     record_stage(
         config,
         "diffusion",
-        {"data_fingerprint": splits.fingerprint, "val_loss": model.val_loss, "step": model.step},
+        {
+            "data_fingerprint": splits.fingerprint,
+            "val_loss": model.val_loss,
+            "step": model.step,
+            "privacy": model.privacy.to_plain() if model.privacy else None,
+        },
     )
     # Last: where the model stands, its record does too, whenever the process was killed.
     save_model(folder / "model.pt", model)
@@ -85,9 +84,7 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     resume = str(last) if last.is_file() else None
     if resume:
         log.info("continuing from %s", last)
-    with warnings.catch_warnings():
-        for message in IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+    with quiet():
         trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -114,14 +111,11 @@ def build_module(
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
-    module = DiffusionModule(
-        network,
-        train_rows,
-        _model_space(splits.val_select, splits.normaliser),
-        _objective(diffusion),
-        seed=config.seed,
-    )
-    return module, network_args
+    val_rows = _model_space(splits.val_select, splits.normaliser)
+    parts = (network, train_rows, val_rows, _objective(diffusion))
+    if diffusion.private.epsilon is None:
+        return DiffusionModule(*parts, seed=config.seed), network_args
+    return private_module(parts, config, splits), network_args
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
@@ -170,6 +164,7 @@ def _best_checkpoint(folder: Path) -> ModelCheckpoint:
 
 def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
     diffusion = config.diffusion
+    private = diffusion.private.epsilon is not None
     callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
     if diffusion.patience:
         callbacks.append(
@@ -186,7 +181,8 @@ def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint
             max_epochs=-1,
             check_val_every_n_epoch=1,
             num_sanity_val_steps=0,
-            gradient_clip_val=diffusion.gradient_clip or None,
+            # The private optimiser bounds gradients itself, stay by stay.
+            gradient_clip_val=None if private else diffusion.gradient_clip or None,
             callbacks=[*callbacks, best],
             plugins=WholeFiles(),
             logger=False,
@@ -234,6 +230,7 @@ def _averaged_model(
         data_fingerprint=splits.fingerprint,
         val_loss=float(best.best_model_score),
         step=int(content["global_step"]),
+        privacy=module.spent() if isinstance(module, PrivateDiffusionModule) else None,
     )
 
 
