@@ -38,6 +38,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_shares(config)
     _check_interval(config)
     _check_lists(config)
+    _check_private(config)
     share("generation.shard", config.generation.shard)
     share("evaluation.shard", config.evaluation.shard)
     return config
@@ -147,6 +148,26 @@ def _check_lists(config: ExperimentConfig) -> None:
             f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
             "the real-only baseline (ratio 0) is always included"
         )
+
+
+def _check_private(config: ExperimentConfig) -> None:
+    diffusion = config.diffusion
+    if diffusion.private.epsilon is None:
+        return
+    needed = {
+        "class_balanced": (False, "the accounting needs every patient drawn equally often"),
+        "precision": ("32-true", "gradients are bounded and noised in single precision"),
+        "linear_rank": (0, "means and covariances of the training stays are not noised"),
+        "marginal_rows": (0, "the margins of the training stays are not noised"),
+        "dropout": (0.0, "its masks would be drawn from a seed that is known"),
+    }
+    for key, (value, why) in needed.items():
+        found = getattr(diffusion, key)
+        if found != value:
+            raise ConfigError(
+                f"diffusion.private.epsilon with diffusion.{key}={found}: {why}; set "
+                f"diffusion.{key}={str(value).lower()}"
+            )
 
 
 def _check_tuning(tuning: TuningConfig) -> None:

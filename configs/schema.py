@@ -83,6 +83,15 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class PrivateConfig:
+    """Differentially private training of the denoiser; docs/reliability.md."""
+
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # None: not private
+    delta: float | None = number(None, low=0.0, high=0.1, open_low=True)  # None: 1 / patients^1.1
+    max_grad_norm: float = number(1.0, low=0.0, open_low=True)  # bound of one patient's gradient
+
+
+@dataclass(frozen=True)
 class DiffusionConfig:
     """Stage 1, the label-conditional diffusion model (tardiff/train.py)."""
 
@@ -124,6 +133,7 @@ class DiffusionConfig:
     # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
     precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
     compile: bool = False  # torch.compile of the network: minutes of start
+    private: PrivateConfig = field(default_factory=PrivateConfig)
 
 
 @dataclass(frozen=True)

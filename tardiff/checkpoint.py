@@ -12,6 +12,7 @@ from classifier.trust import require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
 from tardiff.marginals import MarginalMap
 from tardiff.networks import build_network
+from tardiff.privacy_account import Privacy
 
 FORMAT = "tardiff-diffusion-1"
 
@@ -31,6 +32,7 @@ class DiffusionModel:
         val_loss: held-out denoising loss of these weights.
         step: training step of these weights.
         marginals: the map of what the network draws to the training margins; None: there is none.
+        privacy: what the training promises to its patients; None: nothing.
     """
 
     network: nn.Module
@@ -45,6 +47,7 @@ class DiffusionModel:
     val_loss: float
     step: int
     marginals: MarginalMap | None = None
+    privacy: Privacy | None = None
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
@@ -59,6 +62,8 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
+    if model.privacy is not None:
+        content["privacy"] = model.privacy.to_plain()
     save_plain(path, content)
 
 
@@ -87,8 +92,10 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         network.load_state_dict(weights)
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}
-        marginals = _marginals(path, content.get("marginals"), fields)
-        return DiffusionModel(network=network.eval(), marginals=marginals, **fields)
+        fields["marginals"] = _marginals(path, content.get("marginals"), fields)
+        if "privacy" in content:
+            fields["privacy"] = Privacy.from_plain(content["privacy"])
+        return DiffusionModel(network=network.eval(), **fields)
     except DataError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tardiff.denoiser import training_target
-from tardiff.schedule import Series, add_noise, draw_levels
+from tardiff.schedule import Levels, Series, add_noise, draw_levels
 from tardiff.unet1d import Labels
 
 VALIDATION_DRAWS = 4  # noise levels per held-out series; fixed, so evaluations are comparable
@@ -158,8 +158,7 @@ class DiffusionModule(pl.LightningModule):
     def _losses(
         self, network: nn.Module, x_0: Tensor, observed: Tensor, y: Tensor, generator: Any
     ) -> Float[Tensor, " batch"]:
-        table = self.objective.level_table
-        levels = draw_levels(len(x_0), table=table, generator=generator).to(x_0)
+        levels = self._draw_levels(len(x_0), generator).to(x_0)
         eps = torch.randn(x_0.shape, generator=_on_device(generator, x_0.device), device=x_0.device)
         target = training_target(x_0, eps, levels, self.objective.prediction)
         prediction = network(add_noise(x_0, levels, eps), levels, y)
@@ -168,6 +167,9 @@ class DiffusionModule(pl.LightningModule):
             return errors.mean(dim=(1, 2))
         weight = observed.to(errors)
         return (errors * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)
+
+    def _draw_levels(self, count: int, generator: torch.Generator) -> Levels:
+        return draw_levels(count, table=self.objective.level_table, generator=generator)
 
     def _draw_rows(self, generator: torch.Generator) -> Tensor:
         size = self.objective.batch_size

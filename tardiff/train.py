@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,18 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
+from tardiff.callbacks import quiet
 from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.linear_denoiser import LinearSkip
 from tardiff.match_marginals import fit_marginals
 from tardiff.networks import build_network
+from tardiff.private_setup import private_module
+from tardiff.private_training import PrivateDiffusionModule
 from tardiff.schedule import linear_log_snr
 from tardiff.trainer import best_checkpoint, build_trainer, training_precision
 
 log = logging.getLogger(__name__)
-
-# The loaders only count steps, since the series lie on the device; the averaged network is meant
-# to be in eval mode; resuming finds its own folder.
-IRRELEVANT_WARNINGS = (
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists.*",
-    ".*number of training batches.*",
-    r".*module\(s\) in eval mode.*",
-    r".*isinstance\(treespec, LeafSpec\).*",
-    # Gradients of 1 x 1 convolutions; a copy of a few kilobytes a step.
-    r".*Grad strides do not match bucket view strides.*",
-)
 
 
 def main(config: ExperimentConfig) -> None:
@@ -66,7 +56,12 @@ def main(config: ExperimentConfig) -> None:
     record_stage(
         config,
         "diffusion",
-        {"data_fingerprint": splits.fingerprint, "val_loss": model.val_loss, "step": model.step},
+        {
+            "data_fingerprint": splits.fingerprint,
+            "val_loss": model.val_loss,
+            "step": model.step,
+            "privacy": model.privacy.to_plain() if model.privacy else None,
+        },
     )
     # Last: where the model stands, its record does too, whenever the process was killed.
     save_model(folder / "model.pt", model)
@@ -94,9 +89,7 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     resume = str(last) if last.is_file() else None
     if resume:
         log.info("continuing from %s", last)
-    with warnings.catch_warnings():
-        for message in IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+    with quiet():
         trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -130,14 +123,11 @@ def build_module(
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
     if isinstance(network, LinearSkip):
         network.fit(train_rows.x, train_rows.y)
-    module = DiffusionModule(
-        network,
-        train_rows,
-        _model_space(splits.val_select, splits.normaliser),
-        objective_of(diffusion, diffusion.batch_size),
-        seed=config.seed,
-    )
-    return module, network_args
+    val_rows = _model_space(splits.val_select, splits.normaliser)
+    parts = (network, train_rows, val_rows, objective_of(diffusion, diffusion.batch_size))
+    if diffusion.private.epsilon is None:
+        return DiffusionModule(*parts, seed=config.seed), network_args
+    return private_module(parts, config, splits), network_args
 
 
 def _deciding(config: ExperimentConfig) -> dict[str, Any]:
@@ -145,6 +135,8 @@ def _deciding(config: ExperimentConfig) -> dict[str, Any]:
     section = to_plain(config)["diffusion"] | {"precision": training_precision(config)}
     if not section["compile"]:
         section.pop("compile")  # a model from before there was the key is the same
+    if config.diffusion.private.epsilon is None:
+        section.pop("private")  # likewise
     return section
 
 
@@ -235,6 +227,7 @@ def _averaged_model(
         data_fingerprint=splits.fingerprint,
         val_loss=float(best.best_model_score),
         step=int(content["global_step"]),
+        privacy=module.spent() if isinstance(module, PrivateDiffusionModule) else None,
     )
 
 

@@ -60,7 +60,10 @@ def build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint)
             num_sanity_val_steps=0,
             # The loaders only count steps: every rank takes all of them, with rows of its own.
             use_distributed_sampler=False,
-            gradient_clip_val=diffusion.gradient_clip or None,
+            # The private optimiser bounds gradients itself, stay by stay.
+            gradient_clip_val=None
+            if diffusion.private.epsilon is not None
+            else diffusion.gradient_clip or None,
             callbacks=[*callbacks, best],
             plugins=WholeFiles(),
             logger=False,

@@ -15,6 +15,7 @@ from data_preprocess.splits import Splits
 from data_preprocess.store import save_dataset
 from tardiff.card_facts import facts_lines
 from tardiff.outcome import GuidanceOutcome
+from tardiff.privacy_card import privacy_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,7 @@ def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
         f"- seed {config['generation']['seed']}, data fingerprint "
         f"`{synthetic.facts['data_fingerprint'][:16]}`",
         f"- {_copies_line(synthetic.facts['copies'])}",
+        *privacy_lines(synthetic.facts),
         "",
         *_guidance_lines(synthetic, splits),
         "## Channels, synthetic against train (mean, standard deviation)",
