@@ -32,6 +32,9 @@ PRIVATE = (
     "diffusion.private.epsilon=8",
     "diffusion.class_balanced=false",
     "diffusion.width=8",
+    "diffusion.precision=32-true",
+    "diffusion.linear_rank=0",
+    "diffusion.marginal_rows=0",
     "diffusion.max_steps=8",
     "diffusion.val_every=4",
 )
@@ -67,7 +70,9 @@ def module(rows=20, *, patients=None, rate=1.0, noise=0.0, bound=0.05):
         patients=int(patients.max()) + 1,
     )
     m = PrivateDiffusionModule(network, data, data, OBJECTIVE, seed=0, patients=patients, plan=plan)
-    m.trainer = SimpleNamespace(max_steps=10, world_size=1, global_step=0, optimizers=[])
+    m.trainer = SimpleNamespace(
+        max_steps=10, world_size=1, global_step=0, optimizers=[], precision="32-true"
+    )
     m.trainer.optimizers = [m.configure_optimizers()["optimizer"]]
     return m
 
