@@ -22,6 +22,7 @@ from configs.run_record import describe_differences, record_stage
 from configs.schema import ClassifierConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
@@ -68,10 +69,13 @@ def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
     section.pop("checkpoint_dir")
     if not section["keep_checkpoints"]:
         section.pop("keep_checkpoints")  # a classifier from before there was the key is the same
+    if section["inputs"] == ["values"]:
+        section.pop("inputs")  # likewise
     return ClassifierFacts(
         model_path=config.classifier.model,
         model_args=section["model_args"],
         input_space=config.classifier.input_space,
+        inputs=tuple(config.classifier.inputs),
         feature_names=splits.train.feature_names,
         label_names=splits.train.label_names,
         length=splits.train.length,
@@ -117,7 +121,7 @@ def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> Fi
 
 
 def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]:
-    return normaliser.to_model(split.values), torch.from_numpy(split.labels)
+    return encode(normaliser, split), torch.from_numpy(split.labels)
 
 
 def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:

@@ -166,6 +166,7 @@ def _check_private(config: ExperimentConfig) -> None:
     needed = {
         "class_balanced": (False, "the accounting needs every patient drawn equally often"),
         "precision": ("32-true", "gradients are bounded and noised in single precision"),
+        "linear_rank": (0, "the linear denoiser is fitted to the training rows without noise"),
         "dropout": (0.0, "its masks would be drawn from a seed that is known"),
     }
     for key, (value, why) in needed.items():

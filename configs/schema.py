@@ -27,6 +27,7 @@ from configs.schema_sources import (
     SimulatedConfig,
     TableConfig,
 )
+from configs.schema_space import SpaceConfig
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class DataConfig:
     test_where: dict[str, list[float]] = field(default_factory=dict)
     normaliser: str = choice("zscore", "quantile")
     clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
+    space: SpaceConfig = field(default_factory=SpaceConfig)
     memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
     threads: int = number(0, low=0)  # of DuckDB; 0: one per core
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
@@ -105,6 +107,9 @@ class DiffusionConfig:
     blocks_per_level: int = number(2, low=1)
     attention_levels: list[int] = many()  # indices into multipliers
     dropout: float = number(0.0, low=0.0, high=0.9)
+    # Directions of the closed-form linear denoiser that the network corrects
+    # (tardiff/linear_denoiser.py); 0: the network alone.
+    linear_rank: int = number(512, low=0, high=4096)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     class_balanced: bool = True  # batches draw each class equally often
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
@@ -129,6 +134,8 @@ class ClassifierConfig:
     model: str = "classifier.models:RNNClassifier"  # package.module:Class
     model_args: dict[str, Any] = field(default_factory=dict)
     input_space: str = choice("model", "clinical")  # what the class expects; see docs/method.md
+    # Which parts of a series it sees: values, mask, time (since the last measurement), static.
+    inputs: list[str] = many("values")
     checkpoint_dir: str = "classifier/checkpoint/${experiment}"
     class_weight: str = choice("none", "balanced")
     select_by: str = choice("auroc", "auprc", "loss")
@@ -214,6 +221,9 @@ class GenerationConfig:
     seed: int = 0
     csv: bool = False  # also write the long-form table id,time,variable,value
     unguided_too: bool = True  # write the unguided set from the same noise beside it
+    # Where a generated mask is off: carry the last value forward as the real splits do, or keep
+    # what was sampled. Without data.space.masks there are no gaps.
+    gaps: str = choice("carry", "sampled")
     allow_copies: bool = False  # release series that copy a training stay (tardiff/copies.py)
     workers: int = number(1, low=1)  # processes on the CPU, each with one thread
     shard: str | None = None  # "i/n": make every n-th batch only, i from 0; see docs/reliability.md

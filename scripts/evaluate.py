@@ -13,6 +13,7 @@ from configs.schema import ExperimentConfig
 from configs.schema_judging import EvaluationConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.cells import run_cells
@@ -89,7 +90,7 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
     """The rows of all cells in model space."""
 
     def series(dataset: EHRDataset) -> Series:
-        return Series(x=splits.normaliser.to_model(dataset.values).numpy(), y=dataset.labels)
+        return Series(x=encode(splits.normaliser, dataset).numpy(), y=dataset.labels)
 
     return EvaluationData(
         train=series(splits.train),
@@ -157,7 +158,9 @@ def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normalise
         model_args=chosen.model_args,
         recipe=recipe_of(chosen),
         num_classes=num_classes,
-        clinical_input=normaliser if chosen.input_space == "clinical" else None,
+        normaliser=normaliser,
+        inputs=tuple(chosen.inputs),
+        clinical=chosen.input_space == "clinical",
     )
 
 

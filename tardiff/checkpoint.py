@@ -10,8 +10,8 @@ from torch import nn
 from classifier.plain_file import load_plain, save_plain
 from classifier.trust import require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
+from tardiff.networks import build_network
 from tardiff.privacy_account import Privacy
-from tardiff.unet1d import UNet1D
 
 FORMAT = "tardiff-diffusion-1"
 
@@ -22,7 +22,7 @@ class DiffusionModel:
 
     Attributes:
         network: in eval mode.
-        network_args: arguments of UNet1D.
+        network_args: what `build_network` takes.
         prediction: what the network predicts.
         level_table: levels of a discrete schedule, noisy last; None for the cosine schedule.
         feature_names, label_names, length: of the series it was trained on.
@@ -45,6 +45,11 @@ class DiffusionModel:
     val_loss: float
     step: int
     privacy: Privacy | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What records and sets tell of the training; JSON-able."""
+        privacy = self.privacy.to_plain() if self.privacy else None
+        return {"val_loss": self.val_loss, "step": self.step, "privacy": privacy}
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
@@ -81,9 +86,9 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         arguments, weights = content["network_args"], content["state_dict"]
         require_modest(path, arguments)
         with torch.device("meta"):
-            expected = UNet1D(**arguments).state_dict()
+            expected = build_network(arguments).state_dict()
         require_weights(path, weights, expected)
-        network = UNet1D(**arguments)
+        network = build_network(arguments)
         network.load_state_dict(weights)
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}

@@ -48,7 +48,7 @@ class Parts:
         return ReverseProcess(
             sampler=sampler,
             levels=levels,
-            shape=(len(self.model.feature_names), self.model.length),
+            shape=(self.splits.normaliser.num_model_channels, self.model.length),
             seed=self.config.generation.seed,
             batch_size=settings.batch_size,
             device=self.device,

@@ -2,6 +2,8 @@
 
 import logging
 
+from torch import nn
+
 from configs.schema import ExperimentConfig
 from data_preprocess.splits import Splits
 from tardiff.diffusion import Objective, SeriesBatch
@@ -13,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def private_module(
-    parts: tuple[UNet1D, SeriesBatch, SeriesBatch, Objective],
+    parts: tuple[nn.Module, SeriesBatch, SeriesBatch, Objective],
     config: ExperimentConfig,
     splits: Splits,
 ) -> PrivateDiffusionModule:
@@ -25,6 +27,8 @@ def private_module(
     """
     diffusion, private = config.diffusion, config.diffusion.private
     assert private.epsilon is not None
+    # Whatever else stands around it was fitted to the rows, and no noise was added to that.
+    assert type(parts[0]) is UNet1D, f"{type(parts[0]).__name__} is not trained by steps alone"
     sets = [splits.train, splits.val_guide] if diffusion.include_guide else [splits.train]
     patients = patient_codes(*(each.subject_ids for each in sets))
     plan = planned(

@@ -17,16 +17,18 @@ from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.schema import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from tardiff.callbacks import CSVLog, StepBar, quiet
 from tardiff.checkpoint import DiffusionModel, save_model
-from tardiff.checkpoint_io import WholeFiles
+from classifier.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.linear_denoiser import LinearSkip
+from tardiff.networks import build_network
 from tardiff.private_setup import private_module
 from tardiff.private_training import PrivateDiffusionModule
 from tardiff.schedule import linear_log_snr
-from tardiff.unet1d import UNet1D
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +52,8 @@ def main(config: ExperimentConfig) -> None:
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)
-    record_stage(
-        config,
-        "diffusion",
-        {
-            "data_fingerprint": splits.fingerprint,
-            "val_loss": model.val_loss,
-            "step": model.step,
-            "privacy": model.privacy.to_plain() if model.privacy else None,
-        },
-    )
+    facts = {"data_fingerprint": splits.fingerprint, **model.facts()}
+    record_stage(config, "diffusion", facts)
     # Last: where the model stands, its record does too, whenever the process was killed.
     save_model(folder / "model.pt", model)
     log.info(
@@ -97,25 +91,38 @@ def build_module(
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
     network_args = {
-        "in_channels": splits.train.num_channels,
+        "in_channels": splits.normaliser.num_model_channels,
         "num_classes": splits.train.num_classes,
         "width": diffusion.width,
         "multipliers": list(diffusion.multipliers),
         "blocks_per_level": diffusion.blocks_per_level,
         "attention_levels": list(diffusion.attention_levels),
         "dropout": diffusion.dropout,
+        **linear_arguments(config, splits),
     }
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        network = UNet1D(**network_args)
+        network = build_network(network_args)
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
     val_rows = _model_space(splits.val_select, splits.normaliser)
     parts = (network, train_rows, val_rows, _objective(diffusion))
-    if diffusion.private.epsilon is None:
-        return DiffusionModule(*parts, seed=config.seed), network_args
-    return private_module(parts, config, splits), network_args
+    if diffusion.private.epsilon is not None:
+        return private_module(parts, config, splits), network_args
+    if isinstance(network, LinearSkip):
+        network.fit(train_rows.x, train_rows.y)
+    return DiffusionModule(*parts, seed=config.seed), network_args
+
+
+def linear_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
+    """What `build_network` needs for the linear denoiser; empty where there is none."""
+    entries = splits.normaliser.num_model_channels * splits.train.length
+    rank = min(config.diffusion.linear_rank, entries)
+    if rank == 0:
+        return {}
+    prediction = config.diffusion.prediction
+    return {"linear_rank": rank, "length": splits.train.length, "prediction": prediction}
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
@@ -143,8 +150,8 @@ def _objective(diffusion: DiffusionConfig) -> Objective:
 
 def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:
     return SeriesBatch(
-        normaliser.to_model(dataset.values),
-        torch.from_numpy(dataset.observed),
+        encode(normaliser, dataset),
+        loss_weights(normaliser, dataset),
         torch.from_numpy(dataset.labels),
     )
 

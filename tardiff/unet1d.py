@@ -27,6 +27,7 @@ class UNet1D(nn.Module):
         multipliers: width per level.
         blocks_per_level: residual blocks on the way down; one more on the way up.
         attention_levels: indices of levels with self-attention.
+        out_channels: channels of the prediction; None: as many as the series has.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class UNet1D(nn.Module):
         blocks_per_level: int = 2,
         attention_levels: Sequence[int] = (),
         dropout: float = 0.0,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.null_label = num_classes
@@ -75,10 +77,10 @@ class UNet1D(nn.Module):
                 self.up.append(Up1D(channels))
 
         self.norm_out = nn.GroupNorm(8, channels)
-        self.conv_out = nn.Conv1d(channels, in_channels, 3, padding=1)
+        self.conv_out = nn.Conv1d(channels, out_channels or in_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
 
-    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Float[Tensor, "batch out time"]:
         """The network's raw prediction (v, eps or x_0, as it was trained)."""
         length = x_t.shape[-1]
         h = self.conv_in(functional.pad(x_t, (0, -length % self.stride), mode="replicate"))

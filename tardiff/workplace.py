@@ -20,6 +20,7 @@ from configs import to_plain
 from configs.checks import shard
 from configs.errors import UserError
 from configs.run_record import run_dir
+from data_preprocess.model_space import decode
 from tardiff.calibrate import Calibration
 from tardiff.copies import CopyCheck, fresh_numbers, replace_copies
 from tardiff.guided import GuidedDenoiser
@@ -119,7 +120,7 @@ class Workplace:
         parts = self._parts
         if parts.config.generation.allow_copies:
             return Sampled(x, None)
-        normaliser = parts.splits.normaliser
+        normaliser, gaps = parts.splits.normaliser, parts.config.generation.gaps
 
         def resample(rows: Int[np.ndarray, " m"], attempt: int) -> Tensor:
             numbers = fresh_numbers(rows, attempt)
@@ -127,7 +128,7 @@ class Workplace:
             return job.process.run(job.denoiser, y, numbers, mean_shift=job.mean_shift)
 
         def released(series: Tensor) -> Tensor:
-            return normaliser.to_model(normaliser.to_clinical(series))
+            return normaliser.to_model(decode(normaliser, series, gaps=gaps)[0])
 
         with kept_stats(job):
             train = normaliser.to_model(parts.splits.train.values)

@@ -31,6 +31,7 @@ from tests.tiny_runs import tiny_arguments
 PRIVATE = (
     "diffusion.private.epsilon=8",
     "diffusion.class_balanced=false",
+    "diffusion.linear_rank=0",
     "diffusion.width=8",
     "diffusion.max_steps=8",
     "diffusion.val_every=4",
@@ -229,7 +230,12 @@ def test_a_resumed_training_counts_the_steps_before(tmp_path):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["diffusion.class_balanced=true", "diffusion.precision=bf16-mixed", "diffusion.dropout=0.1"],
+    [
+        "diffusion.class_balanced=true",
+        "diffusion.precision=bf16-mixed",
+        "diffusion.dropout=0.1",
+        "diffusion.linear_rank=16",
+    ],
 )
 def test_what_the_accounting_does_not_cover_is_refused(wrong):
     with pytest.raises(ConfigError, match=wrong.split("=")[0]):
