@@ -93,8 +93,9 @@ class PrivateConfig:
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """Stage 1, the label-conditional 1D U-Net diffusion model (tardiff/train.py)."""
+    """Stage 1, the label-conditional diffusion model (tardiff/train.py)."""
 
+    network: str = choice("unet", "transformer", "gru")  # docs/results.md compares them
     prediction: str = choice("v", "eps", "x0")
     schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
     num_steps: int = number(200, low=2)  # linear schedule only
@@ -102,14 +103,20 @@ class DiffusionConfig:
     beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
     loss: str = choice("l2", "l1", "huber")
     observed_only: bool = True  # loss on measured entries only
-    width: int = number(32, low=8)  # channels of the first level, a multiple of 8
-    multipliers: list[int] = many(1, 2, 2)  # width per level; length - 1 down-samplings
-    blocks_per_level: int = number(2, low=1)
-    attention_levels: list[int] = many()  # indices into multipliers
+    width: int = number(32, low=8)  # channels of the first level, or of a token; a multiple of 8
+    multipliers: list[int] = many(1, 2, 2)  # unet: width per level; length - 1 down-samplings
+    blocks_per_level: int = number(2, low=1)  # unet
+    attention_levels: list[int] = many()  # unet: indices into multipliers
+    depth: int = number(4, low=1, high=64)  # transformer, gru: layers
+    heads: int = number(4, low=1)  # transformer: of the attention; must divide width
+    patch: int = number(1, low=1, high=512)  # transformer: grid points per token
     dropout: float = number(0.0, low=0.0, high=0.9)
     # Directions of the closed-form linear denoiser that the network corrects
     # (tardiff/linear_denoiser.py); 0: the network alone.
     linear_rank: int = number(512, low=0, high=4096)
+    # Series drawn after training to match the margins of the training series
+    # (tardiff/marginals.py); 0: they stay as drawn.
+    marginal_rows: int = number(1024, low=0)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     class_balanced: bool = True  # batches draw each class equally often
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
@@ -123,7 +130,9 @@ class DiffusionConfig:
     ema_decay: float = number(0.999, low=0.0, high=1.0)
     val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
     patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
-    precision: str = choice("32-true", "bf16-mixed", "16-mixed")
+    # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
+    precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
+    compile: bool = False  # torch.compile of the network: minutes of start
     private: PrivateConfig = field(default_factory=PrivateConfig)
 
 
@@ -226,7 +235,8 @@ class GenerationConfig:
     gaps: str = choice("carry", "sampled")
     allow_copies: bool = False  # release series that copy a training stay (tardiff/copies.py)
     workers: int = number(1, low=1)  # processes on the CPU, each with one thread
-    shard: str | None = None  # "i/n": make every n-th batch only, i from 0; see docs/reliability.md
+    # "i/n": make every n-th batch only, i from 0; auto: as torchrun or srun numbers the process
+    shard: str | None = None
 
 
 @dataclass(frozen=True)

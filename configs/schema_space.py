@@ -14,6 +14,7 @@ class SpaceConfig:
 
     # Per channel: continuous, positive, zero_inflated, bounded, integer or binary.
     types: dict[str, str] = field(default_factory=dict)
+    rounded: bool = False  # generated values to the step in which a channel is charted
     masks: bool = False  # generate when something was measured together with its value
     static: list[str] = many()  # static facts generated with the series
     # Channels whose values rise in this order, such as [[diastolic_pressure, systolic_pressure]].

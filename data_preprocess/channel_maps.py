@@ -24,6 +24,8 @@ NUM_QUANTILES = 65
 MIN_KNOT_GAP = 1e-3
 MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
 PILE = 0.01  # share of the values at a bound that makes it an atom
+STEPS = (1.0, 0.5, 0.1, 0.01)  # in which values are charted
+MOST = 0.6
 FAR = 1e3  # model-space "everything beyond"
 
 
@@ -49,6 +51,18 @@ def fit_map(measured: Float[np.ndarray, " m"], kind: str, channel_type: str) -> 
     return _levels(measured, channel_type)
 
 
+def charted_step(measured: Float[np.ndarray, " m"]) -> float:
+    """The largest of STEPS of which most values are multiples; 0 if there is none.
+
+    Most, not all: a grid point that holds two measurements has their mean.
+    """
+    for step in STEPS:
+        parts = measured / step
+        if np.mean(np.abs(parts - np.round(parts)) < 1e-3) >= MOST:
+            return step
+    return 0.0
+
+
 def zscore_knots(measured: Float[np.ndarray, " m"]) -> Knots:
     """A straight line: mean to 0, one standard deviation to 1."""
     mean, sd = float(measured.mean()), float(measured.std())
@@ -63,7 +77,8 @@ def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0, high: fl
     """
     # Mid-rank probabilities: the ends get the expected position of the smallest and largest value.
     tail = 0.5 / max(len(measured), 2)
-    probabilities = np.linspace(tail, 1 - tail, NUM_QUANTILES)
+    # Evenly spaced scores, not ranks: a straight line over the last 1.5 % would lengthen a tail.
+    probabilities = norm.cdf(np.linspace(norm.ppf(tail), norm.ppf(1 - tail), NUM_QUANTILES))
     clinical = np.quantile(measured, probabilities)
     groups = _group_close(clinical, MIN_KNOT_GAP * (clinical[-1] - clinical[0]))
     if groups[-1] == 0:

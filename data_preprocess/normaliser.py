@@ -20,7 +20,7 @@ from torch import Tensor
 
 from configs.atomic import write_text
 from configs.errors import DataError, MismatchError, MissingInputError
-from data_preprocess.channel_maps import Atoms, Knots, fit_map, snap
+from data_preprocess.channel_maps import Atoms, Knots, charted_step, fit_map, snap
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.interpolate import interpolate
 from data_preprocess.layout import Layout
@@ -42,6 +42,8 @@ class Normaliser:
         clip: bound of model space.
         atoms: per channel, the legal values that own a stretch of model space; all empty (or the
             empty tuple) where every channel is continuous.
+        steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
+            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
         layout: what model space holds besides these channels; see data_preprocess/model_space.py.
     """
 
@@ -52,6 +54,7 @@ class Normaliser:
     high: tuple[float, ...]
     clip: float
     atoms: tuple[Atoms, ...] = ()
+    steps: tuple[float, ...] = ()
     layout: Layout = Layout()
 
     def __post_init__(self) -> None:
@@ -59,8 +62,9 @@ class Normaliser:
             raise DataError(f"normaliser kind {self.kind!r}: expected one of {', '.join(KINDS)}")
         if not len(self.feature_names) == len(self.knots) == len(self.low) == len(self.high):
             raise DataError("normaliser: feature_names, knots, low and high differ in length")
-        if self.atoms and len(self.atoms) != len(self.knots):
-            raise DataError("normaliser: atoms and knots differ in length")
+        for per_channel in (self.atoms, self.steps):
+            if per_channel and len(per_channel) != len(self.knots):
+                raise DataError("normaliser: atoms or steps and knots differ in length")
         self.layout.require_channels(len(self.feature_names))
         for name, sides in zip(self.feature_names, self.knots, strict=True):
             rising = all(len(side) > 1 and (np.diff(side) > 0).all() for side in sides)
@@ -75,20 +79,23 @@ class Normaliser:
         kind: str = "zscore",
         clip: float = 6.0,
         types: Sequence[str] | None = None,
+        rounded: bool = False,
         layout: Layout | None = None,
     ) -> "Normaliser":
         """The map fitted on the measured entries of `train`.
 
         Args:
             types: per channel, one of channel_maps.TYPES; None: all continuous.
-            layout: what model space holds besides the channels.
+            steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
+            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
+        layout: what model space holds besides the channels.
 
         Raises:
             DataError: a channel has fewer than two distinct measured values, values that its type
                 cannot have, or unknown `kind`.
         """
         types = types or ["continuous"] * train.num_channels
-        knots, atoms, low, high = [], [], [], []
+        knots, atoms, steps, low, high = [], [], [], [], []
         for index, name in enumerate(train.feature_names):
             measured = train.values[:, index][train.observed[:, index]].astype(np.float64)
             if len(measured) == 0 or measured.min() == measured.max():
@@ -103,6 +110,7 @@ class Normaliser:
                 raise DataError(f"channel {name}: {error}") from error
             knots.append(fitted[0])
             atoms.append(fitted[1])
+            steps.append(charted_step(measured))
             low.append(float(measured.min()))
             high.append(float(measured.max()))
         return cls(
@@ -113,6 +121,7 @@ class Normaliser:
             high=tuple(high),
             clip=clip,
             atoms=tuple(atoms) if any(atoms) else (),
+            steps=tuple(steps) if rounded else (),
             layout=layout or Layout(),
         )
 
@@ -136,6 +145,9 @@ class Normaliser:
         values = self.inverse_map(model)
         if clamp:
             values = values.clamp(_column(self.low, values), _column(self.high, values))
+            for index, step in enumerate(self.steps):
+                if step:
+                    values[:, index] = torch.round(values[:, index] / step) * step
             for index, atoms in enumerate(self.atoms):
                 snapped = snap(values[:, index].numpy(), model[:, index].numpy(), atoms)
                 values[:, index] = torch.from_numpy(snapped)
@@ -179,6 +191,7 @@ class Normaliser:
             "clip": self.clip,
             # Absent where there is nothing to say, so that maps from before stay what they are.
             **({"atoms": [[list(a) for a in atoms] for atoms in self.atoms]} if self.atoms else {}),
+            **({"steps": list(self.steps)} if self.steps else {}),
             **({"layout": self.layout.to_plain()} if self.layout != Layout() else {}),
         }
 
@@ -193,6 +206,7 @@ class Normaliser:
             high=tuple(plain["high"]),
             clip=plain["clip"],
             atoms=tuple(tuple((a, b, c) for a, b, c in atoms) for atoms in plain.get("atoms", ())),
+            steps=tuple(plain.get("steps", ())),
             layout=Layout.from_plain(plain.get("layout", {})),
         )
 

@@ -11,6 +11,7 @@ from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
 from configs.schema_judging import EvaluationConfig
+from configs.shares import share
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space import encode
@@ -54,6 +55,16 @@ def main(config: ExperimentConfig) -> None:
         )
     data = evaluation_data(splits, sets)
     results = _fit_all(config, data, splits.normaliser)
+    if config.evaluation.shard is not None:
+        i, n = share("evaluation.shard", config.evaluation.shard)
+        if n > 1:
+            logger.info(
+                "share %d/%d is fitted; when all are, run the same command without "
+                "evaluation.shard",
+                i,
+                n,
+            )
+            return
     summaries = summarise(
         results,
         splits.test.subject_ids,
@@ -142,7 +153,8 @@ def _fit_all(
     _, in_channels, length = data.train.x.shape
     fitter.check(chosen.models, in_channels=in_channels, length=length)
     cache = cell_cache(config)
-    return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers)
+    mine = share("evaluation.shard", chosen.shard)
+    return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers, share=mine)
 
 
 def cell_cache(config: ExperimentConfig) -> Path:

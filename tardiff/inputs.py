@@ -42,8 +42,8 @@ class Parts:
             cfg_scale=self.config.sampler.cfg_scale,
         )
 
-    def process(self, levels: Tensor, sampler: str) -> ReverseProcess:
-        """The reverse process over `levels`."""
+    def process(self, levels: Tensor, sampler: str, *, finish: bool = True) -> ReverseProcess:
+        """The reverse process over `levels`; `finish`: with the model's map of the margins."""
         settings = self.config.sampler
         return ReverseProcess(
             sampler=sampler,
@@ -54,6 +54,7 @@ class Parts:
             device=self.device,
             eta=settings.eta,
             sde=settings.sde,
+            finish=self.model.marginals if finish else None,
         )
 
 

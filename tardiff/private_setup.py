@@ -9,7 +9,6 @@ from data_preprocess.splits import Splits
 from tardiff.diffusion import Objective, SeriesBatch
 from tardiff.privacy_account import planned, promise_line
 from tardiff.private_training import PrivateDiffusionModule, patient_codes
-from tardiff.unet1d import UNet1D
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +26,6 @@ def private_module(
     """
     diffusion, private = config.diffusion, config.diffusion.private
     assert private.epsilon is not None
-    # Whatever else stands around it was fitted to the rows, and no noise was added to that.
-    assert type(parts[0]) is UNet1D, f"{type(parts[0]).__name__} is not trained by steps alone"
     sets = [splits.train, splits.val_guide] if diffusion.include_guide else [splits.train]
     patients = patient_codes(*(each.subject_ids for each in sets))
     plan = planned(

@@ -1,18 +1,19 @@
 """Stage 1 entry: trains the diffusion model of an experiment, or continues an interrupted run."""
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from classifier.device import pick_device
 from classifier.plain_file import load_plain
 from configs import to_plain
 from configs.entry import run_stage
-from configs.errors import DataError, UserError
+from configs.errors import DataError
 from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.schema import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -20,15 +21,16 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from tardiff.callbacks import CSVLog, StepBar, quiet
+from tardiff.callbacks import quiet
 from tardiff.checkpoint import DiffusionModel, save_model
-from classifier.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.linear_denoiser import LinearSkip
+from tardiff.match_marginals import fit_marginals
 from tardiff.networks import build_network
 from tardiff.private_setup import private_module
 from tardiff.private_training import PrivateDiffusionModule
 from tardiff.schedule import linear_log_snr
+from tardiff.trainer import best_checkpoint, build_trainer, training_precision
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,8 @@ def main(config: ExperimentConfig) -> None:
     ensure_built(config.data)
     splits = load_splits(config.data)
     folder = run_dir(config) / "diffusion"
-    section = to_plain(config)["diffusion"]
-    if config.diffusion.private.epsilon is None:
-        section.pop("private")  # a model from before there was the key is the same
     settings = {
-        "diffusion": section,
+        "diffusion": _deciding(config),
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
@@ -52,8 +51,18 @@ def main(config: ExperimentConfig) -> None:
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)
-    facts = {"data_fingerprint": splits.fingerprint, **model.facts()}
-    record_stage(config, "diffusion", facts)
+    if model is None:
+        return
+    record_stage(
+        config,
+        "diffusion",
+        {
+            "data_fingerprint": splits.fingerprint,
+            "val_loss": model.val_loss,
+            "step": model.step,
+            "privacy": model.privacy.to_plain() if model.privacy else None,
+        },
+    )
     # Last: where the model stands, its record does too, whenever the process was killed.
     save_model(folder / "model.pt", model)
     log.info(
@@ -64,15 +73,17 @@ def main(config: ExperimentConfig) -> None:
     )
 
 
-def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel:
+def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel | None:
     """The model of the best held-out evaluation; resumes from `folder`/last.ckpt if it exists.
+
+    None on every rank of a distributed run but the first.
 
     Raises:
         FloatingPointError: the loss became non-finite.
     """
     module, network_args = build_module(config, splits)
-    best = _best_checkpoint(folder)
-    trainer = _build_trainer(config, folder, best)
+    best = best_checkpoint(folder)
+    trainer = build_trainer(config, folder, best)
     steps = DataLoader(range(config.diffusion.val_every), batch_size=None)  # type: ignore[arg-type]
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
@@ -82,7 +93,15 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return _averaged_model(config, splits, module, network_args, best)
+    if not trainer.is_global_zero:
+        return None
+    model = _averaged_model(config, splits, module, network_args, best)
+    if config.diffusion.marginal_rows == 0:
+        return model
+    log.info("drawing %d series to match the training margins", config.diffusion.marginal_rows)
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    return dataclasses.replace(model, marginals=fit_marginals(config, splits, model, device))
 
 
 def build_module(
@@ -90,39 +109,65 @@ def build_module(
 ) -> tuple[DiffusionModule, dict[str, Any]]:
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
-    network_args = {
-        "in_channels": splits.normaliser.num_model_channels,
-        "num_classes": splits.train.num_classes,
-        "width": diffusion.width,
-        "multipliers": list(diffusion.multipliers),
-        "blocks_per_level": diffusion.blocks_per_level,
-        "attention_levels": list(diffusion.attention_levels),
-        "dropout": diffusion.dropout,
-        **linear_arguments(config, splits),
-    }
+    network_args = network_arguments(
+        diffusion,
+        in_channels=splits.normaliser.num_model_channels,
+        num_classes=splits.train.num_classes,
+        length=splits.train.length,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = build_network(network_args)
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
-    val_rows = _model_space(splits.val_select, splits.normaliser)
-    parts = (network, train_rows, val_rows, _objective(diffusion))
-    if diffusion.private.epsilon is not None:
-        return private_module(parts, config, splits), network_args
     if isinstance(network, LinearSkip):
         network.fit(train_rows.x, train_rows.y)
-    return DiffusionModule(*parts, seed=config.seed), network_args
+    val_rows = _model_space(splits.val_select, splits.normaliser)
+    parts = (network, train_rows, val_rows, objective_of(diffusion, diffusion.batch_size))
+    if diffusion.private.epsilon is None:
+        return DiffusionModule(*parts, seed=config.seed), network_args
+    return private_module(parts, config, splits), network_args
 
 
-def linear_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
-    """What `build_network` needs for the linear denoiser; empty where there is none."""
-    entries = splits.normaliser.num_model_channels * splits.train.length
-    rank = min(config.diffusion.linear_rank, entries)
-    if rank == 0:
-        return {}
-    prediction = config.diffusion.prediction
-    return {"linear_rank": rank, "length": splits.train.length, "prediction": prediction}
+def _deciding(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide the trained model, as a finished training is known by."""
+    section = to_plain(config)["diffusion"] | {"precision": training_precision(config)}
+    if not section["compile"]:
+        section.pop("compile")  # a model from before there was the key is the same
+    if config.diffusion.private.epsilon is None:
+        section.pop("private")  # likewise
+    return section
+
+
+def network_arguments(
+    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int, length: int
+) -> dict[str, Any]:
+    """What `build_network` takes: the options of the config that its kind reads."""
+    options: dict[str, dict[str, Any]] = {
+        "unet": {
+            "multipliers": list(diffusion.multipliers),
+            "blocks_per_level": diffusion.blocks_per_level,
+            "attention_levels": list(diffusion.attention_levels),
+        },
+        "transformer": {
+            "depth": diffusion.depth,
+            "heads": diffusion.heads,
+            "patch": diffusion.patch,
+        },
+        "gru": {"depth": diffusion.depth},
+    }
+    rank = min(diffusion.linear_rank, in_channels * length)
+    linear = {"linear_rank": rank, "length": length, "prediction": diffusion.prediction}
+    return {
+        "kind": diffusion.network,
+        "in_channels": in_channels,
+        "num_classes": num_classes,
+        "width": diffusion.width,
+        "dropout": diffusion.dropout,
+        **options[diffusion.network],
+        **(linear if rank else {}),
+    }
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
@@ -132,18 +177,20 @@ def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
     return linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
 
 
-def _objective(diffusion: DiffusionConfig) -> Objective:
+def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
+    """The objective of a config section, for batches of any size."""
     return Objective(
         prediction=diffusion.prediction,
         loss=diffusion.loss,
         observed_only=diffusion.observed_only,
         label_dropout=diffusion.label_dropout,
         class_balanced=diffusion.class_balanced,
-        batch_size=diffusion.batch_size,
+        batch_size=batch_size,
         learning_rate=diffusion.learning_rate,
         weight_decay=diffusion.weight_decay,
         warmup_steps=diffusion.warmup_steps,
         ema_decay=diffusion.ema_decay,
+        compile=diffusion.compile,
         level_table=level_table(diffusion),
     )
 
@@ -154,63 +201,6 @@ def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:
         loss_weights(normaliser, dataset),
         torch.from_numpy(dataset.labels),
     )
-
-
-def _best_checkpoint(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="val_loss",
-        save_last=True,
-        save_top_k=1,
-        # Right after the evaluation, as early stopping judges: a checkpoint then holds both.
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-
-
-def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
-    diffusion = config.diffusion
-    private = diffusion.private.epsilon is not None
-    callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
-    if diffusion.patience:
-        callbacks.append(
-            EarlyStopping("val_loss", patience=diffusion.patience, check_on_train_epoch_end=False)
-        )
-    try:
-        return pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices if config.devices == "auto" else _devices(config.devices),
-            num_nodes=config.num_nodes,
-            strategy=config.strategy,
-            precision=diffusion.precision,  # type: ignore[arg-type]
-            max_steps=diffusion.max_steps,
-            max_epochs=-1,
-            check_val_every_n_epoch=1,
-            num_sanity_val_steps=0,
-            # The private optimiser bounds gradients itself, stay by stay.
-            gradient_clip_val=None if private else diffusion.gradient_clip or None,
-            callbacks=[*callbacks, best],
-            plugins=WholeFiles(),
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"accelerator={config.accelerator} devices={config.devices} "
-            f"strategy={config.strategy}: {error}"
-        ) from error
-
-
-def _devices(devices: str) -> int | list[int]:
-    try:
-        numbers = [int(part) for part in devices.strip("[]").split(",")]
-    except ValueError as error:
-        raise UserError(
-            f"devices={devices!r}: expected auto, a number, or a list as 0,1"
-        ) from error
-    return numbers if "," in devices or devices.startswith("[") else numbers[0]
 
 
 def _averaged_model(

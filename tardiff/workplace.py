@@ -17,9 +17,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from configs import to_plain
-from configs.checks import shard
 from configs.errors import UserError
 from configs.run_record import run_dir
+from configs.shares import share
 from data_preprocess.model_space import decode
 from tardiff.calibrate import Calibration
 from tardiff.copies import CopyCheck, fresh_numbers, replace_copies
@@ -55,7 +55,7 @@ class Workplace:
         self._parts = parts
         self._root = run_dir(parts.config) / "synthetic" / ".parts"
         self._used: list[Path] = []
-        self._share = shard(parts.config)
+        self._share = share("generation.shard", parts.config.generation.shard)
         if parts.config.generation.workers > 1 and parts.device.type != "cpu":
             raise UserError(
                 f"generation.workers={parts.config.generation.workers} on {parts.device}: worker "

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.errors import DataError
-from data_preprocess.channel_maps import fit_map, snap
+from data_preprocess.channel_maps import charted_step, fit_map, snap
 from data_preprocess.interpolate import interpolate
 
 RNG = np.random.default_rng(0)
@@ -84,3 +84,16 @@ def test_a_skewed_channel_is_symmetric_in_model_space():
 def test_values_that_a_type_cannot_have_are_refused(channel_type, values, message):
     with pytest.raises(DataError, match=message):
         fit_map(np.array(values), "zscore", channel_type)
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        (np.round(DRAWS["continuous"], 1), 0.1),
+        (np.round(DRAWS["zero_inflated"]), 1.0),
+        (np.concatenate([np.arange(70.0), np.arange(30) + 0.25]), 1.0),  # a few means of two
+        (DRAWS["positive"], 0.0),
+    ],
+)
+def test_the_step_in_which_a_channel_is_charted_is_found(values, step):
+    assert charted_step(values) == step

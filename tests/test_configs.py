@@ -9,7 +9,8 @@ from classifier.losses import num_outputs
 from classifier.models import build_model
 from configs import load_config, split_arguments, to_plain, to_yaml
 from configs.errors import ConfigError
-from tardiff.unet1d import UNet1D
+from tardiff.networks import build_network
+from tardiff.train import network_arguments
 
 ROOT = Path(__file__).parents[1]
 YAMLS = sorted((ROOT / "configs" / "base").glob("*.yaml"))
@@ -24,14 +25,7 @@ def load(*overrides):
 def test_every_yaml_builds_its_models(path):
     config = load_config([str(path)])
     assert config.experiment == path.stem
-    UNet1D(
-        3,
-        2,
-        width=config.diffusion.width,
-        multipliers=config.diffusion.multipliers,
-        blocks_per_level=config.diffusion.blocks_per_level,
-        attention_levels=config.diffusion.attention_levels,
-    )
+    build_network(network_arguments(config.diffusion, in_channels=3, num_classes=2))
     build_model(
         config.classifier.model,
         config.classifier.model_args,

@@ -230,6 +230,10 @@ ARGS = {
 }
 
 
+def transformer_args(**changes):
+    return {"kind": "transformer", "in_channels": 2, "num_classes": 2, "width": 8} | changes
+
+
 def model_file(path, change):
     content = {
         "format": FORMAT,
@@ -262,6 +266,16 @@ DAMAGES = [
     lambda c: c["network_args"].update(width=4096),
     lambda c: c["network_args"].update(multipliers=[1] * 1000),
     lambda c: c["network_args"].update(other=1),
+    lambda c: c["network_args"].update(kind="os:system"),
+    lambda c: c["network_args"].update(kind="torch.nn.Linear"),
+    lambda c: c["network_args"].update(kind=["gru"]),
+    lambda c: c["network_args"].update(kind="gru"),
+    lambda c: c.update(network_args=transformer_args(heads=0)),
+    lambda c: c.update(network_args=transformer_args(heads=3)),
+    lambda c: c.update(network_args=transformer_args(patch=0)),
+    lambda c: c.update(network_args=transformer_args(patch=1 << 40)),
+    lambda c: c.update(network_args=transformer_args(width=4096, depth=64)),
+    lambda c: c.update(network_args=[1]),
     lambda c: _first(c, lambda w: w[:1]),
     lambda c: _first(c, lambda w: torch.zeros(1).expand(w.shape)),
     lambda c: _first(c, lambda w: w * float("nan")),

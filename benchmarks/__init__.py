@@ -1,0 +1,1 @@
+"""Commands that measure: `python -m benchmarks.<name>`; what they found is in results.md."""

@@ -1,0 +1,195 @@
+"""Which denoising network is best for its compute: arms trained for equal CPU seconds.
+
+    python -m benchmarks.denoisers configs/base/physionet2012_mortality.yaml key=value ... \\
+        --seconds 150 --arm "unet" --arm "gru network=gru width=64" --ema 0.99 0.9995
+
+An arm is a name and keys of the `diffusion` section. Each generates one unguided set and is scored
+on val_guide + val_select; the test split is not looked at, so that the choice of a design leaves it
+fresh. The judges stop on val_select as always, for all arms alike. Prints Markdown rows.
+"""
+
+import argparse
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.timed_training import Losses, Trained, seconds_per_step, train_for
+from configs import load_config
+from configs.schema import ExperimentConfig
+from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.dataset import EHRDataset, concatenate
+from data_preprocess.splits import Splits
+from scripts.cells import run_cells
+from scripts.evaluate import cell_cache, downstream, evaluation_data
+from scripts.fidelity.marginals import marginals_report
+from scripts.privacy.distances import distances_report
+from scripts.protocols import REAL, Series, plan_cells
+from scripts.scores import point_scores
+from scripts.trio import make_trio
+from tardiff.denoiser import NetworkDenoiser
+from tardiff.diffusion import SeriesBatch
+from tardiff.requested import requested_labels
+from tardiff.reverse import ReverseProcess
+from tardiff.schedule import log_snr_grid
+from tardiff.write_set import SyntheticSet, to_dataset
+
+HEAD = (
+    "set",
+    "parameters",
+    "steps",
+    "CPU s",
+    "loss train",
+    "loss held out",
+    "TSTR AUROC",
+    "TSTR AUPRC",
+    "s.d. ratio",
+    "closer to train",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set and the rows that judge."""
+
+    config: ExperimentConfig
+    splits: Splits
+
+    @property
+    def held_out(self) -> EHRDataset:
+        """val_guide and val_select, neither of which a diffusion model is trained on."""
+        return concatenate(self.splits.val_guide, self.splits.val_select)
+
+    @property
+    def losses(self) -> Losses:
+        """The denoising loss on training rows and on held-out rows."""
+        batches = [
+            SeriesBatch(
+                self.splits.normaliser.to_model(rows.values),
+                torch.from_numpy(rows.observed),
+                torch.from_numpy(rows.labels),
+            )
+            for rows in (self.splits.train, self.held_out)
+        ]
+        return Losses(self.config, *batches)
+
+    def sample(self, network: nn.Module, name: str) -> EHRDataset:
+        """An unguided set with the class counts of the training split."""
+        sampler = self.config.sampler
+        y = requested_labels(self.splits.train, ratio=1.0, counts=None)
+        process = ReverseProcess(
+            sampler=sampler.name,
+            levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
+            shape=(self.splits.train.num_channels, self.splits.train.length),
+            seed=self.config.generation.seed,
+            batch_size=sampler.batch_size,
+            device=torch.device("cpu"),
+        )
+        denoiser = NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
+        x = process.run(denoiser, y, range(len(y)))
+        return to_dataset(SyntheticSet(name=name, x=x, y=y, outcome=None, facts={}), self.splits)
+
+    def utility(self, sets: dict[str, EHRDataset]) -> dict[str, tuple[str, str]]:
+        """AUROC and AUPRC of TSTR per set, and of real-only training, over the judge's seeds."""
+        splits, evaluation = self.splits, self.config.evaluation
+        held_out = self.held_out
+        x = splits.normaliser.to_model(held_out.values).numpy()
+        data = dataclasses.replace(
+            evaluation_data(splits, sets), test=Series(x=x, y=held_out.labels)
+        )
+        cells = plan_cells(
+            protocols=["TSTR"],
+            generators=list(sets),
+            ratios=[],
+            models=evaluation.models[:1],
+            seeds=evaluation.seeds,
+        )
+        fitter = downstream(self.config, data.num_classes, splits.normaliser)
+        results = run_cells(cells, data, fitter=fitter, cache=cell_cache(self.config), workers=1)
+        found: dict[str, list[tuple[float, float]]] = {}
+        for cell, predictions in results.items():
+            scores = point_scores(predictions)
+            found.setdefault(cell.generator, []).append((scores["auroc"], scores["auprc"]))
+        return {
+            name: (_spread([a for a, _ in pairs]), _spread([p for _, p in pairs]))
+            for name, pairs in found.items()
+        }
+
+    def closeness(self, synthetic: EHRDataset) -> tuple[str, str]:
+        """Range over channels of the s.d. ratio, and the share closer to train than held out."""
+        splits = self.splits
+        trio = make_trio(splits.train, self.held_out, synthetic, splits.normaliser)
+        marginals = marginals_report(trio, seed=0).values
+        ratios = [marginals[f"marginal_sd_ratio/{name}"] for name in splits.train.feature_names]
+        share = distances_report(trio, seed=0).values
+        low, high = (share[f"closer_to_train_share_{end}"] for end in ("low", "high"))
+        return (
+            f"{min(ratios):.2f} to {max(ratios):.2f}",
+            f"{share['closer_to_train_share']:.3f} [{low:.3f}, {high:.3f}]",
+        )
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} +- {np.std(values, ddof=1) if len(values) > 1 else 0:.3f}"
+
+
+def arm_config(config_arguments: list[str], arm: str) -> tuple[str, ExperimentConfig]:
+    """Name and config of an arm, such as "gru network=gru width=64"."""
+    name, *keys = arm.split()
+    return name, load_config([*config_arguments, *(f"diffusion.{key}" for key in keys)])
+
+
+def measure(
+    study: Study, arms: dict[str, ExperimentConfig], seconds: float, decays: list[float]
+) -> None:
+    """Trains, samples and judges every arm; `decays` are other EMA lengths of the first."""
+    losses = study.losses
+    step_seconds = seconds_per_step(arms, study.splits)
+    trained: dict[str, tuple[Trained, nn.Module]] = {}
+    for name, config in arms.items():
+        steps = max(1, round(seconds / step_seconds[name]))
+        extra = decays if not trained else []
+        result = train_for(config, study.splits, losses, steps=steps, decays=extra)
+        curve = "; ".join(f"{step}: {a:.4f} {b:.4f}" for step, a, b in result.curve)
+        print(f"{name}, step: loss on train rows, on held-out rows: {curve}", flush=True)
+        for decay, network in result.networks.items():
+            own = decay == config.diffusion.ema_decay
+            trained[name if own else f"{name}_ema{decay:g}"] = (result, network)
+    sets = {name: study.sample(network, name) for name, (_, network) in trained.items()}
+    utility = study.utility(sets)
+    print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
+    print("|", " | ".join(["real only", *[""] * 5, *utility[REAL], "", ""]), "|")
+    for name, (result, network) in trained.items():
+        cells = [
+            name,
+            f"{sum(p.numel() for p in network.parameters()):,}",
+            str(result.curve[-1][0]),
+            f"{result.seconds:.0f}",
+            *(f"{loss:.4f}" for loss in losses.of(network)),
+            *utility[name],
+            *study.closeness(sets[name]),
+        ]
+        print("|", " | ".join(cells), "|", flush=True)
+
+
+def main() -> None:
+    """Builds the splits where they are missing, then measures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("config", nargs="+", help="config.yaml key=value ...")
+    parser.add_argument("--seconds", type=float, default=150.0, help="CPU seconds per arm")
+    parser.add_argument("--arm", action="append", help="name and keys of the diffusion section")
+    parser.add_argument("--ema", type=float, nargs="*", default=[], help="of the first arm")
+    given = parser.parse_args()
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    arms = dict(arm_config(given.config, arm) for arm in given.arm or ["unet"])
+    config = next(iter(arms.values()))
+    ensure_built(config.data)
+    measure(Study(config, load_splits(config.data)), arms, given.seconds, given.ema)
+
+
+if __name__ == "__main__":
+    main()
