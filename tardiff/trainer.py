@@ -10,7 +10,7 @@ from classifier.device import pick_device
 from configs.errors import UserError
 from configs.schema import ExperimentConfig
 from tardiff.callbacks import CSVLog, StepBar
-from tardiff.checkpoint_io import WholeFiles
+from classifier.checkpoint_io import WholeFiles
 
 
 def training_precision(config: ExperimentConfig) -> str:
