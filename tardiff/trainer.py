@@ -6,11 +6,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
+from classifier.checkpoint_io import WholeFiles
 from classifier.device import pick_device
 from configs.errors import UserError
 from configs.schema import ExperimentConfig
 from tardiff.callbacks import CSVLog, StepBar
-from classifier.checkpoint_io import WholeFiles
 
 
 def training_precision(config: ExperimentConfig) -> str:
