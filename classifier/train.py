@@ -28,6 +28,7 @@ from data_preprocess.splits import Splits
 
 log = logging.getLogger("tardiff.classifier")
 
+UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
 KEPT = "epoch_*.ckpt"  # beside best.ckpt, see classifier.keep_checkpoints
 
 
@@ -41,14 +42,17 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     path = checkpoint_path(config)
     facts = _facts(config, splits)
+    unfinished = path.with_name(UNFINISHED)
     if path.is_file() and _is_up_to_date(path, facts):
+        unfinished.unlink(missing_ok=True)  # a kill can come between the two
         return
     log.info("classifier: %s, %s", config.classifier.model, _describe(splits))
-    fitted = _fit(config, splits, facts)
+    fitted = _fit(config, splits, facts, unfinished)
     logits = predict_logits(fitted.model, _tensors(splits.val_select, splits.normaliser)[0])
     scores = report_scores(logits, torch.from_numpy(splits.val_select.labels))
     record_stage(config, "classifier", _metrics(fitted, scores, splits))
     _save(path, fitted, dataclasses.replace(facts, scores=scores))
+    unfinished.unlink(missing_ok=True)
     log.info("%s", _summary(fitted, scores, config.classifier))
     log.info("saved %s", path)
 
@@ -103,8 +107,11 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
     return True
 
 
-def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> FittedClassifier:
+def _fit(
+    config: ExperimentConfig, splits: Splits, facts: ClassifierFacts, unfinished: Path
+) -> FittedClassifier:
     device = pick_device(config.accelerator)
+    deciding = [facts.data_fingerprint, facts.settings, device.type, torch.get_num_threads()]
     train, select = (
         tuple(tensor.to(device) for tensor in _tensors(split, splits.normaliser))
         for split in (splits.train, splits.val_select)
@@ -117,6 +124,7 @@ def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> Fi
         seed=config.seed,
         progress=True,
         keep=config.classifier.keep_checkpoints,
+        unfinished=(unfinished, json.dumps([*deciding, torch.__version__], sort_keys=True)),
     )
 
 

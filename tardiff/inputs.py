@@ -72,19 +72,23 @@ def load_parts(config: ExperimentConfig) -> Parts:
     model = load_model(
         run_dir(config) / "diffusion" / "model.pt", f"bash train.sh <config of {config.experiment}>"
     )
-    expected = {
+    require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    generation = config.generation
+    y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
+    return Parts(config, splits, model, device, y)
+
+
+def trained_on(splits: Splits) -> dict[str, Any]:
+    """What a diffusion model must say of itself to belong to `splits`."""
+    return {
         "feature_names": splits.train.feature_names,
         "label_names": splits.train.label_names,
         "length": splits.train.length,
         "normaliser": splits.normaliser.fingerprint(),
         "data_fingerprint": splits.fingerprint,
     }
-    require_match("diffusion model", model, expected, "Train it again: bash train.sh")
-    device = pick_device(config.accelerator)
-    model.network.to(device)
-    generation = config.generation
-    y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
-    return Parts(config, splits, model, device, y)
 
 
 def configured_process(parts: Parts) -> ReverseProcess:
