@@ -168,7 +168,7 @@ def _run(
         max_epochs=recipe.max_epochs,
         callbacks=callbacks + extra + ([resume] if resume else []),
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=resume is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
 from classifier.callbacks import BestWeights, EpochWeights
 from classifier.module import ClassifierModule
@@ -21,8 +21,10 @@ from configs.errors import DataError
 log = logging.getLogger("tardiff.classifier")
 
 
-class Resume(Callback):
-    """Saves the training to `path` after every epoch; stands last among the callbacks.
+class Resume(Checkpoint):
+    """Saves the training to `path` after every epoch.
+
+    A Checkpoint, since Lightning calls those after early stopping and all others before it.
 
     Args:
         key: says which training this is (data, settings, seed, device).
