@@ -1,8 +1,9 @@
 """The defaults against the published settings, by turns in one run: generation and training.
 
     python -m benchmarks.published
-    python -m benchmarks.published generation --rounds 2
-    python -m benchmarks.published training --batches 16 64 256
+    python -m benchmarks.published --what generation --rounds 2
+    python -m benchmarks.published --what training --batches 16 64 256
+    python -m benchmarks.published --what generation sampler.num_steps=15   # of the default
 
 Published: configs/base/physionet2012_published.yaml, in one batch, by this project's code, which
 runs such a U-Net faster than the published code. Default: --config. CPU seconds, one thread.
@@ -70,19 +71,18 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     modes = {"generation": generation, "training": training}
-    parser.add_argument("what", nargs="?", choices=modes, help="both if not given")
+    parser.add_argument("--what", choices=modes, help="both if not given")
     parser.add_argument("--config", default="configs/base/demo.yaml")
     parser.add_argument("--rows", type=int, default=512, help="series of the default")
     parser.add_argument("--published-rows", type=int, default=256)
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=2)
-    given = parser.parse_args()
+    given, keys = parser.parse_known_args()
     torch.set_num_threads(1)
     shape, device = Shape(7, 24), torch.device("cpu")
-    default, published = (
-        Setting([path, "accelerator=cpu"], shape, device) for path in (given.config, PUBLISHED)
-    )
+    default = Setting([given.config, "accelerator=cpu", *keys], shape, device)
+    published = Setting([PUBLISHED, "accelerator=cpu"], shape, device)
     for what in [given.what] if given.what else modes:
         modes[what](given, default, published)
 

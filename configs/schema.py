@@ -111,12 +111,12 @@ class DiffusionConfig:
     heads: int = number(4, low=1)  # transformer: of the attention; must divide width
     patch: int = number(1, low=1, high=512)  # transformer: grid points per token
     dropout: float = number(0.0, low=0.0, high=0.9)
-    # Directions of the closed-form linear denoiser that the network corrects
-    # (tardiff/linear_denoiser.py); 0: the network alone.
-    linear_rank: int = number(512, low=0, high=4096)
+    # Directions of a closed-form linear denoiser that the network corrects
+    # (tardiff/linear_denoiser.py), such as 512; 0: the network alone. docs/results.md compares.
+    linear_rank: int = number(0, low=0, high=4096)
     # Series drawn after training to match the margins of the training series
     # (tardiff/marginals.py); 0: they stay as drawn.
-    marginal_rows: int = number(1024, low=0)
+    marginal_rows: int = number(2048, low=0)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     class_balanced: bool = True  # batches draw each class equally often
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).

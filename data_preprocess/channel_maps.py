@@ -14,8 +14,8 @@ from configs.errors import DataError
 Knots = tuple[tuple[float, ...], tuple[float, ...]]  # clinical values, model values
 Atoms = tuple[tuple[float, float, float], ...]  # (clinical value, from, to) in model space
 
-# continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated: an atom at
-# zero, quantiles above. bounded: quantiles, an atom at each end where values pile up. integer and
+# continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated: a knot at
+# zero, quantiles above; bounded: quantiles; in both an atom wherever values pile up. integer and
 # binary: every level an atom.
 TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
 NUM_QUANTILES = 65
@@ -23,7 +23,7 @@ NUM_QUANTILES = 65
 # this share of the spread are merged so that every slope stays finite and non-zero.
 MIN_KNOT_GAP = 1e-3
 MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
-PILE = 0.01  # share of the values at a bound that makes it an atom
+PILE = 0.01  # share of the measurements that makes a value an atom
 STEPS = (1.0, 0.5, 0.1, 0.01)  # in which values are charted
 MOST = 0.6
 FAR = 1e3  # model-space "everything beyond"
@@ -121,20 +121,25 @@ def _zero_inflated(measured: np.ndarray) -> tuple[Knots, Atoms]:
     share = 1 - len(positive) / len(measured)
     if share == 0 or len(np.unique(positive)) < 2:
         return quantile_knots(measured), ()
-    zero, edge = float(norm.ppf(share / 2)), float(norm.ppf(share))
+    zero = float(norm.ppf(share / 2))
     clinical, model = quantile_knots(positive, low=share)
-    return ((0.0, *clinical), (zero, *model)), ((0.0, -FAR, edge),)
+    return ((0.0, *clinical), (zero, *model)), _heaps(measured)
 
 
 def _bounded(measured: np.ndarray) -> tuple[Knots, Atoms]:
-    knots = quantile_knots(measured)
-    lowest, highest = (float(np.mean(measured == end)) for end in (measured.min(), measured.max()))
-    atoms = []
-    if lowest > PILE:
-        atoms.append((float(measured.min()), -FAR, float(norm.ppf(lowest))))
-    if highest > PILE:
-        atoms.append((float(measured.max()), float(norm.ppf(1 - highest)), FAR))
-    return knots, tuple(atoms)
+    return quantile_knots(measured), _heaps(measured)
+
+
+def _heaps(measured: np.ndarray) -> Atoms:
+    """Values that many measurements share (urine of 0, 60 or 100 ml, a saturation of 100 %), each
+    with the stretch of its ranks."""
+    values, counts = np.unique(measured, return_counts=True)
+    shares = counts / len(measured)
+    edges = norm.ppf(np.concatenate([[0.0], shares.cumsum()]).clip(0, 1)).clip(-FAR, FAR)
+    return tuple(
+        (float(values[i]), float(edges[i]), float(edges[i + 1]))
+        for i in np.flatnonzero(shares > PILE)
+    )
 
 
 def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, Atoms]:

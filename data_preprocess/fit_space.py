@@ -46,7 +46,14 @@ def fit_space(
             for group in space.ordered
         ),
     )
-    return Normaliser.fit(train, kind=data.normaliser, clip=data.clip, types=types, layout=layout)
+    return Normaliser.fit(
+        train,
+        kind=data.normaliser,
+        clip=data.clip,
+        types=types,
+        rounded=space.rounded,
+        layout=layout,
+    )
 
 
 def index_of(name: str, known: Sequence[str], key: str) -> int:

@@ -177,6 +177,8 @@ def _run_fit(cells: list[Cell], data: EvaluationData, fitter: Fitter, cache: Pat
                 _write(path, cell, predict(scored_rows(cell, data).x), selection, data)
     except UserError as error:
         raise type(error)(f"evaluation cell {first}: {error}") from error
+    except MemoryError as error:  # the entry tells what to do about it
+        raise MemoryError(f"evaluation cell {first}: {error}") from error
     except Exception as error:
         message = f"evaluation cell {first} failed: {type(error).__name__}: {error}"
         raise RuntimeError(message) from error

@@ -110,6 +110,7 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
         test=series(splits.test),
         synthetic={name: series(dataset) for name, dataset in sets.items()},
         num_classes=splits.train.num_classes,
+        num_values=splits.train.num_channels,
     )
 
 

@@ -105,7 +105,9 @@ def load_model(path: Path, command: str) -> DiffusionModel:
 def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap | None:
     if weights is None:
         return None
-    found = MarginalMap(len(fields["feature_names"]), masks=len(weights["threshold"]) > 0)
+    channels, length = len(fields["feature_names"]), fields["length"]
+    require_modest(path, [channels, length])
+    found = MarginalMap(channels, length, masks=len(weights["threshold"]) > 0)
     require_weights(path, weights, found.state_dict())
     found.load_state_dict(weights)
     return found

@@ -135,7 +135,7 @@ class DiffusionModule(pl.LightningModule):
                 total += self._losses(self.ema, x, observed, y, generator).sum().item()
         own = torch.tensor(total, dtype=torch.float64, device=self.device)
         mean = self.trainer.strategy.reduce(own, reduce_op="sum") / VALIDATION_DRAWS / len(data.y)
-        self.log("val_loss", mean.float(), batch_size=1, rank_zero_only=False)
+        self.log("val_loss", mean.float(), batch_size=1, sync_dist=True)  # equal on all ranks
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up, then cosine decay to a tenth."""

@@ -6,7 +6,7 @@ higher score lowers the guidance loss more; the sampler climbs I, along J = +gra
 eq. 23 with G as in Algorithm 1). docs/method.md says where the paper's signs disagree.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ def jacobian_transpose(
     return {name: piece.view_as(parameter).clone() for (name, parameter), piece in pieces}
 
 
-def _flat(parts: dict[str, Tensor | None]) -> Tensor:
+def _flat(parts: Mapping[str, Tensor | None]) -> Tensor:
     for name, found in parts.items():
         if found is None:
             raise ValueError(

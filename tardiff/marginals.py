@@ -3,10 +3,10 @@
 A denoiser that is a little too smooth draws too few values at the ends of a scale and measurements
 a little too often. Quantile mapping, as climate models are corrected for bias, undoes that: a
 monotone map per value channel takes the quantiles of a pilot of unguided draws to those of the
-training series, and a threshold per mask channel gives the training share of measurements (one for
-all hours: a pilot is too small to tell single hours apart). Fitted once, after training, and part
-of the model: a series' values depend on that series alone, and guided series go through the map of
-the unguided ones, so what guidance moved stays moved.
+training series, and a threshold per mask channel gives the training share of measurements (with
+one of its own for a grid point whose share the pilot tells apart from the training one). Fitted
+once, after training, and part of the model: a series' values depend on that series alone, and
+guided series go through the map of the unguided ones, so what guidance moved stays moved.
 """
 
 import numpy as np
@@ -20,6 +20,7 @@ from tardiff.schedule import Series
 
 # Quantiles at these normal scores: beyond 2.5 (0.6 % of the entries) a pilot tells too little.
 SCORES = torch.linspace(-2.5, 2.5, 31, dtype=torch.float64)
+SURE = 3.0  # standard errors by which a grid point's share must differ
 LEAST_GAP = 1e-4  # between knots: every slope stays finite, and not zero
 
 
@@ -28,6 +29,7 @@ class MarginalMap(nn.Module):
 
     Args:
         channels: value channels.
+        length: grid points.
         masks: one mask channel per value channel follows them.
     """
 
@@ -35,12 +37,12 @@ class MarginalMap(nn.Module):
     target: Tensor
     threshold: Tensor
 
-    def __init__(self, channels: int, *, masks: bool) -> None:
+    def __init__(self, channels: int, length: int, *, masks: bool) -> None:
         super().__init__()
         knots = torch.linspace(-1, 1, len(SCORES) + 2, dtype=torch.float64).repeat(channels, 1)
         self.register_buffer("source", knots)
         self.register_buffer("target", knots.clone())
-        self.register_buffer("threshold", torch.zeros(channels * masks, 1))
+        self.register_buffer("threshold", torch.zeros(channels * masks, length))
 
     def forward(self, x: Series) -> Series:
         """The corrected series."""
@@ -74,9 +76,9 @@ class MarginalMap(nn.Module):
         counted = torch.ones_like(drawn[:, :num_values], dtype=torch.bool)
         if num_masks:
             masks = drawn[:, num_values : num_values + num_masks]
-            shares = (train[:, num_values : num_values + num_masks] > 0).double().mean(dim=(0, 2))
-            for c, share in enumerate(shares.tolist()):
-                self.threshold[c] = _exceeded_by(masks[:, c].flatten(), share)
+            shares = (train[:, num_values : num_values + num_masks] > 0).double().mean(dim=0)
+            for c in range(num_masks):
+                self.threshold[c] = _thresholds(masks[:, c], shares[c])
             counted = masks > self.threshold
         else:
             measured = torch.ones_like(train[:, :num_values], dtype=torch.bool)
@@ -87,6 +89,24 @@ class MarginalMap(nn.Module):
             if min(len(made), len(real)) >= len(SCORES):
                 self.source[c] = _knots(made, probabilities)
                 self.target[c] = _knots(real, probabilities)
+
+
+def _thresholds(
+    masks: Float[Tensor, "n time"], shares: Float[Tensor, " time"]
+) -> Float[Tensor, " time"]:
+    """Per grid point: the channel's threshold, or its own where the shares clearly differ."""
+    own = torch.tensor([_exceeded_by(masks[:, t], float(share)) for t, share in enumerate(shares)])
+    errors = (shares * (1 - shares) / len(masks)).sqrt()
+
+    def differs(threshold: float) -> Bool[Tensor, " time"]:
+        return ((masks > threshold).double().mean(dim=0) - shares).abs() > SURE * errors
+
+    # Two rounds: one odd grid point must not move the threshold of the others.
+    usual = ~differs(float(own.median()))
+    if not usual.any():
+        return own
+    common = _exceeded_by(masks[:, usual].flatten(), float(shares[usual].mean()))
+    return torch.where(differs(common), own, torch.tensor(common))
 
 
 def _exceeded_by(values: Float[Tensor, " entry"], share: float) -> float:

@@ -37,7 +37,9 @@ def fit_marginals(
     denoiser = NetworkDenoiser(model.network, prediction=model.prediction)
     y = torch.from_numpy(_labels(splits.train, rows))
     drawn = process.run(denoiser, y, range(OFFSET, OFFSET + rows), title="margins")
-    fitted = MarginalMap(len(model.feature_names), masks=splits.normaliser.layout.masks)
+    fitted = MarginalMap(
+        len(model.feature_names), model.length, masks=splits.normaliser.layout.masks
+    )
     measured = torch.from_numpy(splits.train.observed)
     fitted.fit(drawn, encode(splits.normaliser, splits.train), measured)
     return fitted

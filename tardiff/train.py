@@ -89,8 +89,12 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     resume = str(last) if last.is_file() else None
     if resume:
         log.info("continuing from %s", last)
-    with quiet():
-        trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
+    try:
+        with quiet():
+            trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
+    except SystemExit:  # Lightning's answer to Ctrl-C where it has a launcher
+        if not trainer.interrupted:
+            raise
     if trainer.interrupted:
         raise KeyboardInterrupt
     if not trainer.is_global_zero:

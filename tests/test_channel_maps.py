@@ -64,6 +64,16 @@ def test_zero_is_drawn_as_zero_and_the_rest_stays_positive():
     assert (values[drawn > model[1]] > 0).all()
 
 
+def test_values_on_which_measurements_pile_up_are_drawn_as_often():
+    rng = np.random.default_rng(3)
+    measured = np.where(rng.random(8000) < 0.2, 60.0, rng.exponential(80, 8000).round())
+    (clinical, model), atoms = fit_map(measured, "quantile", "zero_inflated")
+    drawn = rng.normal(size=20_000)
+    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    share = np.mean(measured == 60)
+    assert np.mean(values == 60) == pytest.approx(share, abs=0.015) and share > 0.2
+
+
 def test_a_skewed_channel_is_symmetric_in_model_space():
     coded, _, _ = both_ways(DRAWS["positive"], "zscore", "positive")
     centred = (coded - coded.mean()) / coded.std()

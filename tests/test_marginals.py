@@ -25,7 +25,7 @@ def biased():
 def fitted(masks=True):
     drawn, train, measured = biased()
     keep = 2 * C if masks else C
-    made = MarginalMap(C, masks=masks)
+    made = MarginalMap(C, T, masks=masks)
     made.fit(drawn[:, :keep], train[:, :keep], measured)
     return made
 
@@ -49,11 +49,22 @@ def test_masks_get_the_training_share_of_their_channel():
     np.testing.assert_allclose(on.float().mean((0, 2)), measured.float().mean((0, 2)), atol=1e-3)
 
 
+def test_a_grid_point_gets_its_own_share_only_where_it_clearly_differs():
+    drawn, train, measured = biased()
+    train[:, C, 0] = torch.where(torch.arange(N) < N // 20, 1.0, -1.0)  # 5 %, elsewhere 20 %
+    made = MarginalMap(C, T, masks=True)
+    made.fit(drawn, train, measured)
+    on = (made(drawn)[:, C:] > 0).float().mean(0)
+    assert on[0, 0] == pytest.approx(0.05, abs=1e-3)
+    assert (made.threshold[0, 1:] == made.threshold[0, 1]).all()
+    assert made.threshold[0, 0] != made.threshold[0, 1]
+
+
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_a_mask_that_is_never_or_always_on_stays_so(sign):
     drawn, train, measured = biased()
     measured[:, 0], train[:, C] = sign > 0, sign
-    made = MarginalMap(C, masks=True)
+    made = MarginalMap(C, T, masks=True)
     made.fit(drawn, train, measured)
     assert ((made(drawn)[:, C] > 0) == (sign > 0)).all()
 
@@ -69,20 +80,20 @@ def test_the_map_is_monotone_and_a_series_does_not_depend_on_others():
 def test_static_channels_are_left_alone():
     drawn, train, measured = biased()
     more = torch.cat([drawn, torch.ones(N, 3, T)], dim=1)
-    made = MarginalMap(C, masks=True)
+    made = MarginalMap(C, T, masks=True)
     made.fit(more, torch.cat([train, torch.zeros(N, 3, T)], dim=1), measured)
     assert torch.equal(made(more)[:, 2 * C :], more[:, 2 * C :])
 
 
 def test_an_unfitted_map_changes_nothing():
     drawn = torch.randn(10, 2 * C, T)
-    torch.testing.assert_close(MarginalMap(C, masks=True)(drawn), drawn)
+    torch.testing.assert_close(MarginalMap(C, T, masks=True)(drawn), drawn)
 
 
 @pytest.mark.parametrize("rows", [3, 200])
 def test_too_few_draws_leave_the_values_as_they_are(rows):
     drawn, train, measured = biased()
-    made = MarginalMap(C, masks=False)
+    made = MarginalMap(C, T, masks=False)
     made.fit(drawn[:rows, :C], train[:, :C], measured)
     changed = not torch.allclose(made(drawn[:, :C]), drawn[:, :C])
     assert changed == (rows * T >= 31)

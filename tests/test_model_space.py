@@ -1,5 +1,7 @@
 """Model space: values, masks and static facts in one tensor, and back to legal stays."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,14 @@ def test_pressures_rise_in_their_order_where_both_were_measured(stays):
     assert (plain[:, 0] > plain[:, 1])[both].any()  # there was something to put in order
     np.testing.assert_array_equal(values[:, 0][~both], plain[:, 0][~both])
     np.testing.assert_allclose(np.sort(values[:, :2], 1)[:, 0], np.sort(plain[:, :2], 1)[:, 0])
+
+
+def test_drawn_values_are_rounded_as_the_channel_is_charted(stays):
+    whole = dataclasses.replace(stays, values=np.round(stays.values))
+    x = torch.randn(50, 11, 8, generator=torch.Generator().manual_seed(0))
+    values = decode(fitted(whole, rounded=True), x)[0]
+    assert (values == np.round(values)).all()
+    assert (decode(fitted(whole), x)[0][:, 0] % 1 != 0).mean() > 0.9
 
 
 def test_drawn_facts_are_legal(stays):

@@ -155,7 +155,12 @@ def test_every_option_of_the_config_reaches_its_network():
 @pytest.fixture(scope="module", params=KINDS)
 def trained(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
-    more = (f"diffusion.network={request.param}", "diffusion.patch=2", "diffusion.depth=2")
+    more = (
+        f"diffusion.network={request.param}",
+        "diffusion.patch=2",
+        "diffusion.depth=2",
+        "diffusion.linear_rank=9",
+    )
     config = load_config(tiny_arguments(root, *more, "guidance.kind=none"))
     ensure_built(config.data)
     train_diffusion(config)

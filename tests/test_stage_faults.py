@@ -85,7 +85,7 @@ def test_a_fault_ends_in_one_message(stage, fault, finished, tmp_path, monkeypat
     root = tmp_path / "run"
     shutil.copytree(finished, root)
     for name in remove:
-        shutil.rmtree(root / name)
+        shutil.rmtree(root / name, ignore_errors=True)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     monkeypatch.setattr(sys, "argv", ["stage", *tiny_arguments(root, *FEW)])
     monkeypatch.delenv("TARDIFF_DEBUG", raising=False)
@@ -120,5 +120,7 @@ def test_the_stages_are_all_there():
         "scripts/matrix.py",
         "scripts/sabotage.py",
         "tardiff/export_guidance.py",
+        "data_preprocess/from_table.py",
     }
-    assert {str(path) for path in entries} - others == listed
+    found = {str(path) for path in entries if path.parts[0] != "tests"}
+    assert found - others == listed

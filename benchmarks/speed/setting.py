@@ -13,10 +13,10 @@ from tardiff.denoiser import NetworkDenoiser
 from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.guided import GuidedDenoiser, active_levels
 from tardiff.influence import InfluenceDirection, guidance_gradient
+from tardiff.networks import build_network
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
-from tardiff.train import objective_of
-from tardiff.unet1d import UNet1D
+from tardiff.train import network_arguments, objective_of
 
 CLASSES = 2
 
@@ -107,13 +107,11 @@ class Setting:
         )
 
     def _network(self) -> nn.Module:
-        diffusion = self.config.diffusion
-        return UNet1D(
-            self.shape.channels,
-            CLASSES,
-            width=diffusion.width,
-            multipliers=diffusion.multipliers,
-            blocks_per_level=diffusion.blocks_per_level,
-            attention_levels=diffusion.attention_levels,
-            dropout=diffusion.dropout,
+        return build_network(
+            network_arguments(
+                self.config.diffusion,
+                in_channels=self.shape.channels,
+                num_classes=CLASSES,
+                length=self.shape.length,
+            )
         )

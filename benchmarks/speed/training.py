@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import Setting
-from tardiff.train import IRRELEVANT_WARNINGS
+from tardiff.callbacks import IRRELEVANT_WARNINGS
 from tardiff.trainer import training_precision
 
 WARM_UP = 2  # steps that do not count
