@@ -8,7 +8,7 @@ NUMERICS = [
         "tardiff/diffusion.py",
         "if not torch.isfinite(loss):",
         "if False:",
-        "tests/test_diffusion.py",
+        "tests/test_finite.py",
     ),
     Mutation(
         "not finite: sampled series",
