@@ -22,7 +22,7 @@ NUMERICS = [
         "tardiff/guide.py",
         "    if odd:\n",
         "    if False:\n",
-        "tests/test_precondition.py tests/test_influence.py",
+        "tests/test_finite.py",
     ),
     Mutation(
         "not finite: classifier's logits",
