@@ -8,18 +8,29 @@ goes unnoticed, or if its place is no longer found in the code.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks import mutation_list, mutation_list_private
 from benchmarks.mutation_list import Mutation
 
 MUTATIONS = [*mutation_list.MUTATIONS, *mutation_list_private.MUTATIONS]
+HEAVY = (
+    "torch",
+    "pytorch_lightning",
+    "sklearn.metrics",
+    "scipy.stats",
+    "pandas",
+    "duckdb",
+    "omegaconf",
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -51,22 +62,36 @@ def judged(mutation: Mutation) -> Verdict:
         RuntimeError: pytest could not run them.
     """
     with tempfile.TemporaryDirectory(prefix="tardiff-mutation-") as name:
-        copy_tracked(Path(name))
-        applied(mutation, Path(name))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        done = subprocess.run(
-            [*command, *mutation.tests.split()],
-            cwd=name,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode == 0:
+        folder, output = Path(name) / "copy", Path(name) / "output"
+        folder.mkdir()
+        copy_tracked(folder)
+        applied(mutation, folder)
+        code = _tested(folder, mutation.tests.split(), output)
+        told = output.read_text(encoding="utf-8")
+    if code == 0:
         return Verdict(mutation, None)
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    if done.returncode != 1 or failed is None:
-        raise RuntimeError(f"{mutation.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", told, re.MULTILINE)
+    if code != 1 or failed is None:
+        raise RuntimeError(f"{mutation.name}: exit code {code}: {told[-3000:]}")
     return Verdict(mutation, failed[1])
+
+
+def _tested(folder: Path, tests: list[str], output: Path) -> int:
+    """pytest's exit code, in a child forked after the imports of HEAVY, which take longest."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 70
+    try:
+        os.chdir(folder)
+        sys.path[0] = str(folder)
+        handle = os.open(output, os.O_WRONLY | os.O_CREAT)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        code = int(import_module("pytest").main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
 
 
 def copy_tracked(folder: Path) -> None:
@@ -91,6 +116,8 @@ def main() -> int:
     wanted = parser.parse_args().names
     chosen = [m for m in MUTATIONS if not wanted or any(part in m.name for part in wanted)]
     sys.stdout.write("| broken | test that failed |\n| --- | --- |\n")
+    for name in HEAVY:
+        import_module(name)
     unnoticed = 0
     for mutation in chosen:
         verdict = judged(mutation)

@@ -1,9 +1,10 @@
-"""A guidance gradient that is not finite stops the run and names the parameter and the cause."""
+"""Training losses and guidance gradients that are not finite stop the run with place and cause."""
 
 import pytest
 import torch
 
 from classifier.models import RNNClassifier
+from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.guide import InfluenceSettings, LabelledSeries, guide_vector
 
 
@@ -30,3 +31,28 @@ def test_an_infinite_weight_gives_an_error_and_no_gradient(tmp_path, preconditio
             model, rows, rows, settings(preconditioner), num_classes=2, seed=0, cache=tmp_path
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_way_out():
+    class Nothing(torch.nn.Module):
+        null_label = 2
+
+        def forward(self, x_t, log_snr, y):
+            return x_t * float("nan")
+
+    rows = SeriesBatch(torch.randn(8, 2, 4), torch.ones(8, 2, 4).bool(), torch.arange(8) % 2)
+    objective = Objective(
+        prediction="v",
+        loss="l2",
+        observed_only=True,
+        label_dropout=0.1,
+        class_balanced=True,
+        batch_size=4,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        warmup_steps=1,
+        ema_decay=0.9,
+    )
+    module = DiffusionModule(Nothing(), rows, rows, objective, seed=0)
+    with pytest.raises(FloatingPointError, match=r"training step 0: .*diffusion\.learning_rate"):
+        module.training_step(None, 0)
