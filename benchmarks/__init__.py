@@ -1,1 +1,1 @@
-"""Measurements that docs/results.md and benchmarks/results.md report; not part of the product."""
+"""Commands that measure: `python -m benchmarks.<name>`; what they found is in results.md."""

@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader
 from configs.schema import ExperimentConfig
 from data_preprocess.splits import Splits
 from scripts.trio import draw
+from tardiff.callbacks import IRRELEVANT_WARNINGS
 from tardiff.denoiser import training_target
 from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.schedule import add_noise, draw_levels
-from tardiff.train import IRRELEVANT_WARNINGS, build_module, level_table
+from tardiff.train import build_module, level_table
 
 TIMED_STEPS = 10  # per turn
 TURNS = 3

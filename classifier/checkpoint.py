@@ -7,9 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from classifier.clinical_input import build_classifier
 from classifier.losses import num_outputs
 from classifier.plain_file import load_marked, save_plain
+from classifier.series_input import (
+    VALUES_ONLY,
+    build_classifier,
+    is_wrapped,
+    num_input_channels,
+    require_parts,
+)
 from classifier.trust import expected_weights, is_built_in, require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.normaliser import Normaliser
@@ -31,6 +37,7 @@ class ClassifierFacts:
         data_fingerprint: SHA-256 of the splits.
         settings: what decides its weights besides the data (recipe, seed), for comparison.
         scores: on the select split.
+        inputs: the parts of a series it sees; see classifier/series_input.py.
     """
 
     model_path: str
@@ -43,6 +50,7 @@ class ClassifierFacts:
     data_fingerprint: str
     settings: dict[str, Any]
     scores: dict[str, float]
+    inputs: tuple[str, ...] = VALUES_ONLY
 
     def build(self) -> nn.Module:
         """A fresh, untrained model of this architecture that takes model-space series."""
@@ -53,6 +61,7 @@ class ClassifierFacts:
             normaliser=self.normaliser,
             length=self.length,
             num_outputs=num_outputs(len(self.label_names)),
+            inputs=self.inputs,
         )
 
 
@@ -141,15 +150,18 @@ def _require_trusted(
             )
         return
     require_modest(path, facts.model_args)
+    require_parts(facts.normaliser, facts.inputs, f"{path}: inputs")
     inner = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    clinical = facts.input_space == "clinical"
     expected = expected_weights(
         facts.model_path,
         facts.model_args,
-        in_channels=len(facts.feature_names),
+        in_channels=num_input_channels(facts.normaliser, facts.inputs),
         length=facts.length,
         num_outputs=num_outputs(len(facts.label_names)),
     )
-    require_weights(path, inner if facts.input_space == "clinical" else weights, expected)
+    wrapped = is_wrapped(facts.normaliser, facts.inputs, clinical=clinical)
+    require_weights(path, inner if wrapped else weights, expected)
 
 
 def _show(value: Any) -> str:
@@ -173,5 +185,6 @@ def _facts(plain: dict[str, Any]) -> ClassifierFacts:
     arguments: dict[str, Any] = dict(plain)
     for name in ("feature_names", "label_names"):
         arguments[name] = tuple(arguments[name])
+    arguments["inputs"] = tuple(arguments.get("inputs", VALUES_ONLY))
     arguments["normaliser"] = Normaliser.from_plain(arguments["normaliser"])
     return ClassifierFacts(**arguments)

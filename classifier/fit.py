@@ -1,6 +1,6 @@
 """fit_classifier: one training of one classifier, used by stage 2 and by every judge of stage 4.
 
-It keeps everything in memory, writes no file, prints nothing unless asked to, leaves the caller's
+It keeps everything in memory, writes and prints nothing unless asked to, leaves the caller's
 random state alone, and gives the same weights for the same seed on the same machine and thread
 count.
 """
@@ -8,6 +8,7 @@ count.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 
 from classifier.batches import TensorBatches, require_labels, require_series
 from classifier.callbacks import BestWeights, EpochBar, EpochWeights, quiet_lightning
+from classifier.checkpoint_io import WholeFiles
 from classifier.losses import num_classes
 from classifier.module import ClassifierModule
+from classifier.resume import Resume
 from configs.errors import DataError
 
 EVAL_BATCH_SIZE = 1024
@@ -70,6 +73,7 @@ def fit_classifier(
     seed: int,
     progress: bool = False,
     keep: int = 0,
+    unfinished: tuple[Path, str] | None = None,
 ) -> FittedClassifier:
     """A classifier trained on `train`, at the epoch that scores best on `select`.
 
@@ -81,6 +85,8 @@ def fit_classifier(
         seed: of the initial weights, the batches and dropout.
         progress: show a bar with loss, score and time left.
         keep: weights of that many epochs, evenly spaced from the first to the best, are kept too.
+        unfinished: (path, key): the training is saved there after every epoch, and goes on from
+            there if the file is of the same key; the caller removes it. None: nothing is written.
 
     Raises:
         DataError: shapes disagree, a value is not finite, a label is out of the range that the
@@ -100,7 +106,10 @@ def fit_classifier(
         best, every = BestWeights(recipe.select_by), EpochWeights()
         extra: list[Callback] = [EpochBar(recipe.select_by)] if progress else []
         extra += [every] if keep else []
-        _run(module, best, train, select, recipe=recipe, seed=seed, extra=extra)
+        batches = TensorBatches(train, recipe.batch_size, torch.Generator().manual_seed(seed))
+        held = {"module": module, "generator": batches.generator, "best": best, "every": every}
+        resume = None if unfinished is None else Resume(*unfinished, **held)
+        _run(module, best, batches, select, recipe=recipe, extra=extra, resume=resume)
     model.load_state_dict(best.weights)
     return FittedClassifier(
         model=model.to(device).eval(),
@@ -141,14 +150,14 @@ def class_weights(y: Tensor, kind: str) -> Tensor:
 def _run(
     module: ClassifierModule,
     best: BestWeights,
-    train: tuple[Tensor, Tensor],
+    batches: TensorBatches,
     select: tuple[Tensor, Tensor],
     *,
     recipe: FitRecipe,
-    seed: int,
     extra: list[Callback],
+    resume: Resume | None,
 ) -> None:
-    device = train[0].device
+    device = select[0].device
     stop = EarlyStopping(
         recipe.select_by, mode=best.mode, patience=recipe.patience, check_finite=False
     )
@@ -157,19 +166,20 @@ def _run(
         accelerator=device.type,
         devices=[device.index or 0] if device.type != "cpu" else 1,
         max_epochs=recipe.max_epochs,
-        callbacks=callbacks + extra,
+        callbacks=callbacks + extra + ([resume] if resume else []),
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=resume is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         # One process on one device, also inside a SLURM job that was given several tasks.
-        plugins=LightningEnvironment(),
+        plugins=[LightningEnvironment(), WholeFiles()],
     )
-    batches = TensorBatches(train, recipe.batch_size, torch.Generator().manual_seed(seed))
+    scored = TensorBatches(select, EVAL_BATCH_SIZE)
+    found = resume.found() if resume else None
     with _interruptible():
-        trainer.fit(module, batches, TensorBatches(select, EVAL_BATCH_SIZE))
+        trainer.fit(module, batches, scored, ckpt_path=found, weights_only=True)
 
 
 @contextmanager

@@ -22,11 +22,13 @@ from configs.run_record import describe_differences, record_stage
 from configs.schema import ClassifierConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
 log = logging.getLogger("tardiff.classifier")
 
+UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
 KEPT = "epoch_*.ckpt"  # beside best.ckpt, see classifier.keep_checkpoints
 
 
@@ -40,14 +42,17 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     path = checkpoint_path(config)
     facts = _facts(config, splits)
+    unfinished = path.with_name(UNFINISHED)
     if path.is_file() and _is_up_to_date(path, facts):
+        unfinished.unlink(missing_ok=True)  # a kill can come between the two
         return
     log.info("classifier: %s, %s", config.classifier.model, _describe(splits))
-    fitted = _fit(config, splits, facts)
+    fitted = _fit(config, splits, facts, unfinished)
     logits = predict_logits(fitted.model, _tensors(splits.val_select, splits.normaliser)[0])
     scores = report_scores(logits, torch.from_numpy(splits.val_select.labels))
     record_stage(config, "classifier", _metrics(fitted, scores, splits))
     _save(path, fitted, dataclasses.replace(facts, scores=scores))
+    unfinished.unlink(missing_ok=True)
     log.info("%s", _summary(fitted, scores, config.classifier))
     log.info("saved %s", path)
 
@@ -68,10 +73,13 @@ def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
     section.pop("checkpoint_dir")
     if not section["keep_checkpoints"]:
         section.pop("keep_checkpoints")  # a classifier from before there was the key is the same
+    if section["inputs"] == ["values"]:
+        section.pop("inputs")  # likewise
     return ClassifierFacts(
         model_path=config.classifier.model,
         model_args=section["model_args"],
         input_space=config.classifier.input_space,
+        inputs=tuple(config.classifier.inputs),
         feature_names=splits.train.feature_names,
         label_names=splits.train.label_names,
         length=splits.train.length,
@@ -99,8 +107,11 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
     return True
 
 
-def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> FittedClassifier:
+def _fit(
+    config: ExperimentConfig, splits: Splits, facts: ClassifierFacts, unfinished: Path
+) -> FittedClassifier:
     device = pick_device(config.accelerator)
+    deciding = [facts.data_fingerprint, facts.settings, device.type, torch.get_num_threads()]
     train, select = (
         tuple(tensor.to(device) for tensor in _tensors(split, splits.normaliser))
         for split in (splits.train, splits.val_select)
@@ -113,11 +124,12 @@ def _fit(config: ExperimentConfig, splits: Splits, facts: ClassifierFacts) -> Fi
         seed=config.seed,
         progress=True,
         keep=config.classifier.keep_checkpoints,
+        unfinished=(unfinished, json.dumps([*deciding, torch.__version__], sort_keys=True)),
     )
 
 
 def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]:
-    return normaliser.to_model(split.values), torch.from_numpy(split.labels)
+    return encode(normaliser, split), torch.from_numpy(split.labels)
 
 
 def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:

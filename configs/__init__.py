@@ -36,6 +36,7 @@ SHORTHANDS = {
 # Mappings whose keys are the user's.
 FREE = (
     "classifier.model_args",
+    "data.space.types",
     *(f"data.{split}_where" for split in ("train", "guide", "select", "test")),
 )
 # Shorthands of lists: one item needs no brackets.

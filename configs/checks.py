@@ -8,6 +8,7 @@ from typing import Any
 from configs.errors import ConfigError
 from configs.schema import ExperimentConfig
 from configs.schema_judging import TuningConfig
+from configs.shares import share
 
 BASELINES = (
     "guide_rows",
@@ -37,23 +38,10 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_shares(config)
     _check_interval(config)
     _check_lists(config)
-    shard(config)
+    _check_private(config)
+    share("generation.shard", config.generation.shard)
+    share("evaluation.shard", config.evaluation.shard)
     return config
-
-
-def shard(config: ExperimentConfig) -> tuple[int, int]:
-    """generation.shard as (i, n); (0, 1) if it is not set.
-
-    Raises:
-        ConfigError: not of the form i/n with 0 <= i < n.
-    """
-    text = config.generation.shard
-    if text is None:
-        return 0, 1
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
-    if match is None or not int(match[1]) < int(match[2]):
-        raise ConfigError(f"generation.shard={text!r}: expected i/n with 0 <= i < n, e.g. 0/4")
-    return int(match[1]), int(match[2])
 
 
 def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
@@ -160,6 +148,26 @@ def _check_lists(config: ExperimentConfig) -> None:
             f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
             "the real-only baseline (ratio 0) is always included"
         )
+
+
+def _check_private(config: ExperimentConfig) -> None:
+    diffusion = config.diffusion
+    if diffusion.private.epsilon is None:
+        return
+    needed = {
+        "class_balanced": (False, "the accounting needs every patient drawn equally often"),
+        "precision": ("32-true", "gradients are bounded and noised in single precision"),
+        "linear_rank": (0, "means and covariances of the training stays are not noised"),
+        "marginal_rows": (0, "the margins of the training stays are not noised"),
+        "dropout": (0.0, "its masks would be drawn from a seed that is known"),
+    }
+    for key, (value, why) in needed.items():
+        found = getattr(diffusion, key)
+        if found != value:
+            raise ConfigError(
+                f"diffusion.private.epsilon with diffusion.{key}={found}: {why}; set "
+                f"diffusion.{key}={str(value).lower()}"
+            )
 
 
 def _check_tuning(tuning: TuningConfig) -> None:

@@ -27,6 +27,7 @@ from configs.schema_sources import (
     SimulatedConfig,
     TableConfig,
 )
+from configs.schema_space import SpaceConfig
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class DataConfig:
     test_where: dict[str, list[float]] = field(default_factory=dict)
     normaliser: str = choice("zscore", "quantile")
     clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
+    space: SpaceConfig = field(default_factory=SpaceConfig)
     memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
     threads: int = number(0, low=0)  # of DuckDB; 0: one per core
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
@@ -78,6 +80,15 @@ class DataConfig:
     table: TableConfig = field(default_factory=TableConfig)
     medformer: MedformerConfig = field(default_factory=MedformerConfig)
     ptb: PtbConfig = field(default_factory=PtbConfig)
+
+
+@dataclass(frozen=True)
+class PrivateConfig:
+    """Differentially private training of the denoiser; docs/reliability.md."""
+
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # None: not private
+    delta: float | None = number(None, low=0.0, high=0.1, open_low=True)  # None: 1 / patients^1.1
+    max_grad_norm: float = number(1.0, low=0.0, open_low=True)  # bound of one patient's gradient
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,12 @@ class DiffusionConfig:
     heads: int = number(4, low=1)  # transformer: of the attention; must divide width
     patch: int = number(1, low=1, high=512)  # transformer: grid points per token
     dropout: float = number(0.0, low=0.0, high=0.9)
+    # Directions of a closed-form linear denoiser that the network corrects
+    # (tardiff/linear_denoiser.py), such as 512; 0: the network alone. docs/results.md compares.
+    linear_rank: int = number(0, low=0, high=4096)
+    # Series drawn after training to match the margins of the training series
+    # (tardiff/marginals.py); 0: they stay as drawn.
+    marginal_rows: int = number(2048, low=0)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     class_balanced: bool = True  # batches draw each class equally often
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
@@ -113,7 +130,10 @@ class DiffusionConfig:
     ema_decay: float = number(0.999, low=0.0, high=1.0)
     val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
     patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
-    precision: str = choice("32-true", "bf16-mixed", "16-mixed")
+    # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
+    precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
+    compile: bool = False  # torch.compile of the network: minutes of start
+    private: PrivateConfig = field(default_factory=PrivateConfig)
 
 
 @dataclass(frozen=True)
@@ -123,6 +143,8 @@ class ClassifierConfig:
     model: str = "classifier.models:RNNClassifier"  # package.module:Class
     model_args: dict[str, Any] = field(default_factory=dict)
     input_space: str = choice("model", "clinical")  # what the class expects; see docs/method.md
+    # Which parts of a series it sees: values, mask, time (since the last measurement), static.
+    inputs: list[str] = many("values")
     checkpoint_dir: str = "classifier/checkpoint/${experiment}"
     class_weight: str = choice("none", "balanced")
     select_by: str = choice("auroc", "auprc", "loss")
@@ -208,9 +230,13 @@ class GenerationConfig:
     seed: int = 0
     csv: bool = False  # also write the long-form table id,time,variable,value
     unguided_too: bool = True  # write the unguided set from the same noise beside it
+    # Where a generated mask is off: carry the last value forward as the real splits do, or keep
+    # what was sampled. Without data.space.masks there are no gaps.
+    gaps: str = choice("carry", "sampled")
     allow_copies: bool = False  # release series that copy a training stay (tardiff/copies.py)
     workers: int = number(1, low=1)  # processes on the CPU, each with one thread
-    shard: str | None = None  # "i/n": make every n-th batch only, i from 0; see docs/reliability.md
+    # "i/n": make every n-th batch only, i from 0; auto: as torchrun or srun numbers the process
+    shard: str | None = None
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class EvaluationConfig:
     bootstrap: int = number(1000, low=100)  # resamples of the test stays
     confidence: float = number(0.95, low=0.5, high=0.999)
     workers: int = number(0, low=0)  # processes; 0: one per core
+    shard: str | None = None  # "i/n" or auto: fit every n-th model only; see docs/scaling.md
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from data_preprocess import card
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.deal import deal
+from data_preprocess.fit_space import fit_space
 from data_preprocess.folder import fresh_folder
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.normaliser import Normaliser
@@ -104,7 +105,9 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
         if dataclasses.is_dataclass(value):
             if field.name == data.source:
                 flat |= {f"{field.name}.{k}": v for k, v in vars(value).items()}
-        # A rule that is not given must not make folders built before there were rules differ.
+            # What is not asked for must not make folders built before it could be differ.
+            elif field.name == "space":
+                flat |= {f"space.{k}": v for k, v in vars(value).items() if v}
         elif field.name not in ("dir", "rebuild", "memory_limit", "threads") and value != {}:
             flat[field.name] = value
     return flat
@@ -115,7 +118,7 @@ def make_splits(source: SourceData, data: DataConfig) -> Splits:
     cohorts = deal(source, data)
     fill = train_medians(cohorts["train"].values, source.pool.feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
-    normaliser = Normaliser.fit(datasets["train"], kind=data.normaliser, clip=data.clip)
+    normaliser = fit_space(datasets["train"], fill, data)
     fingerprint = _fingerprint(datasets, normaliser)
     return Splits(**datasets, normaliser=normaliser, fingerprint=fingerprint)
 

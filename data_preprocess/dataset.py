@@ -56,6 +56,13 @@ class EHRDataset:
         return self.values.shape[2]
 
     @property
+    def lengths(self) -> Int[np.ndarray, " n"]:
+        """Grid points up to the last measurement of a stay; what lies behind it is padding."""
+        measured: np.ndarray = np.any(self.observed, axis=1)
+        last = self.length - measured[:, ::-1].argmax(axis=1)
+        return np.where(measured.any(axis=1), last, 0)
+
+    @property
     def num_classes(self) -> int:
         """Classes of the task, absent ones included."""
         return len(self.label_names)

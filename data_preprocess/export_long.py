@@ -17,18 +17,21 @@ SERIES_PER_CHUNK = 512
 
 
 def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
-    """Writes `path` (id,time,variable,value) and `<stem>_labels.csv` (id,label) beside it.
+    """Writes `path` (id,time,variable,value) and `<stem>_labels.csv` beside it (id,label and
+    the static facts).
 
     Args:
         path: final name of the series table; a name ending in .gz is compressed.
         dataset: only its observed entries are written, in clinical units; for a synthetic set
-            that is every entry. `id` is the row number of the series in the dataset.
+            without masks that is every entry. `id` is the row number of the series in the dataset.
         step_minutes: minutes between grid points; `time` is minutes from the window's start.
 
     Each file appears whole or not at all; `label` is the class name.
     """
     labels = np.asarray(dataset.label_names)[dataset.labels]
     table = pd.DataFrame({"id": np.arange(len(dataset)), "label": labels})
+    for name, column in zip(dataset.static_names, dataset.static.T, strict=True):
+        table[name] = column
     with atomic_path(labels_path(path)) as temporary:
         table.to_csv(temporary, index=False)
     with atomic_path(path) as temporary:

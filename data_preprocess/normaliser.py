@@ -8,6 +8,7 @@ rule holds through them (a step ECDF, as in the published code, has derivative z
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import norm
 from torch import Tensor
 
 from configs.atomic import write_text
 from configs.errors import DataError, MismatchError, MissingInputError
+from data_preprocess.channel_maps import Atoms, Knots, charted_step, fit_map, snap
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.interpolate import interpolate
+from data_preprocess.layout import Layout
 
 KINDS = ("zscore", "quantile")
-NUM_QUANTILES = 65
-# A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
-# this share of the spread are merged so that every slope stays finite and non-zero.
-MIN_KNOT_GAP = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,33 +40,62 @@ class Normaliser:
         low, high: smallest and largest measured training value per channel; `to_clinical` stays
             within them.
         clip: bound of model space.
+        atoms: per channel, the legal values that own a stretch of model space; all empty (or the
+            empty tuple) where every channel is continuous.
+        steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
+            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
+        layout: what model space holds besides these channels; see data_preprocess/model_space.py.
     """
 
     kind: str
     feature_names: tuple[str, ...]
-    knots: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+    knots: tuple[Knots, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
     clip: float
+    atoms: tuple[Atoms, ...] = ()
+    steps: tuple[float, ...] = ()
+    layout: Layout = Layout()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"normaliser kind {self.kind!r}: expected one of {', '.join(KINDS)}")
         if not len(self.feature_names) == len(self.knots) == len(self.low) == len(self.high):
             raise DataError("normaliser: feature_names, knots, low and high differ in length")
+        for per_channel in (self.atoms, self.steps):
+            if per_channel and len(per_channel) != len(self.knots):
+                raise DataError("normaliser: atoms or steps and knots differ in length")
+        self.layout.require_channels(len(self.feature_names))
         for name, sides in zip(self.feature_names, self.knots, strict=True):
             rising = all(len(side) > 1 and (np.diff(side) > 0).all() for side in sides)
             if not rising or len(sides[0]) != len(sides[1]):
                 raise DataError(f"normaliser: the knots of channel {name} do not rise")
 
     @classmethod
-    def fit(cls, train: EHRDataset, *, kind: str = "zscore", clip: float = 6.0) -> "Normaliser":
+    def fit(
+        cls,
+        train: EHRDataset,
+        *,
+        kind: str = "zscore",
+        clip: float = 6.0,
+        types: Sequence[str] | None = None,
+        rounded: bool = False,
+        layout: Layout | None = None,
+    ) -> "Normaliser":
         """The map fitted on the measured entries of `train`.
 
+        Args:
+            types: per channel, one of channel_maps.TYPES; None: all continuous.
+            steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
+            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
+        layout: what model space holds besides the channels.
+
         Raises:
-            DataError: a channel has fewer than two distinct measured values, or unknown `kind`.
+            DataError: a channel has fewer than two distinct measured values, values that its type
+                cannot have, or unknown `kind`.
         """
-        knots, low, high = [], [], []
+        types = types or ["continuous"] * train.num_channels
+        knots, atoms, steps, low, high = [], [], [], [], []
         for index, name in enumerate(train.feature_names):
             measured = train.values[:, index][train.observed[:, index]].astype(np.float64)
             if len(measured) == 0 or measured.min() == measured.max():
@@ -76,7 +104,13 @@ class Normaliser:
                     f"channel {name}: {found} in the train split; a constant channel cannot be "
                     "normalised - remove it from the channels, or enlarge the split"
                 )
-            knots.append(_zscore_knots(measured) if kind == "zscore" else _quantile_knots(measured))
+            try:
+                fitted = fit_map(measured, kind, types[index])
+            except DataError as error:
+                raise DataError(f"channel {name}: {error}") from error
+            knots.append(fitted[0])
+            atoms.append(fitted[1])
+            steps.append(charted_step(measured))
             low.append(float(measured.min()))
             high.append(float(measured.max()))
         return cls(
@@ -86,6 +120,9 @@ class Normaliser:
             low=tuple(low),
             high=tuple(high),
             clip=clip,
+            atoms=tuple(atoms) if any(atoms) else (),
+            steps=tuple(steps) if rounded else (),
+            layout=layout or Layout(),
         )
 
     def to_model(
@@ -101,12 +138,19 @@ class Normaliser:
         """Model-space series in clinical units, float32.
 
         Args:
-            clamp: keep every value within the measured range of the train split, so that a
-                sample cannot hold, say, negative urine.
+            clamp: only legal values: within the measured range of the train split, so that a
+                sample cannot hold, say, negative urine, and the atom's own value in its stretch.
         """
-        values = self.inverse_map(x.detach().cpu().double())
+        model = x.detach().cpu().double()
+        values = self.inverse_map(model)
         if clamp:
             values = values.clamp(_column(self.low, values), _column(self.high, values))
+            for index, step in enumerate(self.steps):
+                if step:
+                    values[:, index] = torch.round(values[:, index] / step) * step
+            for index, atoms in enumerate(self.atoms):
+                snapped = snap(values[:, index].numpy(), model[:, index].numpy(), atoms)
+                values[:, index] = torch.from_numpy(snapped)
         return values.float().numpy()
 
     def forward_map(
@@ -118,6 +162,11 @@ class Normaliser:
     def inverse_map(self, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n channel time"]:
         """Model space -> clinical, differentiable, without clamping."""
         return self._apply(x, inverse=True)
+
+    @property
+    def num_model_channels(self) -> int:
+        """Channels of model space: values, masks and static facts."""
+        return self.layout.num_channels(len(self.feature_names))
 
     def require_channels(self, dataset: EHRDataset, where: str) -> None:
         """Raises MismatchError if `dataset` has other channels than the fitted ones."""
@@ -140,6 +189,10 @@ class Normaliser:
             "low": list(self.low),
             "high": list(self.high),
             "clip": self.clip,
+            # Absent where there is nothing to say, so that maps from before stay what they are.
+            **({"atoms": [[list(a) for a in atoms] for atoms in self.atoms]} if self.atoms else {}),
+            **({"steps": list(self.steps)} if self.steps else {}),
+            **({"layout": self.layout.to_plain()} if self.layout != Layout() else {}),
         }
 
     @classmethod
@@ -152,6 +205,9 @@ class Normaliser:
             low=tuple(plain["low"]),
             high=tuple(plain["high"]),
             clip=plain["clip"],
+            atoms=tuple(tuple((a, b, c) for a, b, c in atoms) for atoms in plain.get("atoms", ())),
+            steps=tuple(plain.get("steps", ())),
+            layout=Layout.from_plain(plain.get("layout", {})),
         )
 
     def save(self, path: Path) -> None:
@@ -177,48 +233,8 @@ class Normaliser:
         columns = []
         for index, (clinical, model) in enumerate(self.knots):
             source, target = (model, clinical) if inverse else (clinical, model)
-            columns.append(_interpolate(values[:, index], source, target))
+            columns.append(interpolate(values[:, index], source, target))
         return torch.stack(columns, dim=1)
-
-
-def _zscore_knots(measured: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, sd = float(measured.mean()), float(measured.std())
-    return (mean - sd, mean + sd), (-1.0, 1.0)
-
-
-def _quantile_knots(measured: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    # Mid-rank probabilities: the ends get the expected position of the smallest and largest value.
-    tail = 0.5 / max(len(measured), 2)
-    probabilities = np.linspace(tail, 1 - tail, NUM_QUANTILES)
-    clinical = np.quantile(measured, probabilities)
-    groups = _group_close(clinical, MIN_KNOT_GAP * (clinical[-1] - clinical[0]))
-    if groups[-1] == 0:
-        return _zscore_knots(measured)
-    # A run of equal quantiles stands at the normal quantile of its middle probability.
-    members = [groups == group for group in range(groups[-1] + 1)]
-    merged_clinical = tuple(float(clinical[run].mean()) for run in members)
-    merged_model = tuple(float(norm.ppf(probabilities[run].mean())) for run in members)
-    return merged_clinical, merged_model
-
-
-def _group_close(ascending: np.ndarray, gap: float) -> np.ndarray:
-    """Group number per value; a new group starts more than `gap` above the start of the last."""
-    groups = np.zeros(len(ascending), int)
-    start = ascending[0]
-    for index, value in enumerate(ascending[1:], start=1):
-        is_new = value - start > gap
-        groups[index] = groups[index - 1] + is_new
-        start = value if is_new else start
-    return groups
-
-
-def _interpolate(values: Tensor, source: tuple[float, ...], target: tuple[float, ...]) -> Tensor:
-    """Piecewise-linear map through the knots, straight beyond both ends."""
-    xs = values.new_tensor(source)
-    ys = values.new_tensor(target)
-    right = torch.searchsorted(xs, values.detach().contiguous()).clamp(1, len(source) - 1)
-    slope = (ys[right] - ys[right - 1]) / (xs[right] - xs[right - 1])
-    return ys[right - 1] + slope * (values - xs[right - 1])
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:

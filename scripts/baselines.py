@@ -26,12 +26,16 @@ WARP_KNOTS = 4
 NEIGHBOURS = 5  # of SMOTE, Chawla et al. 2002
 
 
-def baseline_rows(name: str, train: Rows, guide: Rows, *, seed: int) -> Rows:
+def baseline_rows(
+    name: str, train: Rows, guide: Rows, *, seed: int, num_values: int | None = None
+) -> Rows:
     """The training rows of baseline `name`, the real ones first.
 
     Args:
         train, guide: real rows of the train and val_guide splits.
         seed: of every draw.
+        num_values: jitter, scaling and time warp change only that many channels; masks and static
+            facts behind them stay as they are. None: all are values.
 
     Raises:
         DataError: a class has too few rows to interpolate between.
@@ -42,8 +46,9 @@ def baseline_rows(name: str, train: Rows, guide: Rows, *, seed: int) -> Rows:
         return _joined(train, guide)
     if name in RESAMPLED:
         return RESAMPLED[name](train, seed)
-    copies = ALTERED[name](train[0], np.random.default_rng(seed))
-    return _joined(train, (copies.astype(np.float32), train[1]))
+    copies = train[0].copy()
+    copies[:, :num_values] = ALTERED[name](train[0][:, :num_values], np.random.default_rng(seed))
+    return _joined(train, (copies, train[1]))
 
 
 def oversample(train: Rows, seed: int) -> Rows:

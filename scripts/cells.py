@@ -72,6 +72,7 @@ def run_cells(
     cache: Path,
     workers: int = 0,
     on_select: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> dict[Cell, Predictions]:
     """The predictions of every cell, fitted now or read from `cache`.
 
@@ -80,17 +81,16 @@ def run_cells(
             between sets without a look at the test rows.
         workers: parallel processes, each with one thread; 0 means one per core. One works in
             this process. The result does not depend on it.
+        share: (i, n): fit only every n-th model from i on, others elsewhere; the predictions are
+            then none, until a run without a share puts together what all have fitted.
 
     Raises:
         UserError: a cell cannot be fitted because of its input; the message names the cell.
         RuntimeError: a cell failed for another reason; the message names the cell.
     """
-    fits: dict[str, list[Cell]] = {}
-    for cell in cells:
-        if _read(cell, data, fitter, cache) is None:
-            fits.setdefault(_fit_key(cell, data, fitter), []).append(cell)
+    fits = _missing(cells, data, fitter, cache, share)
     missing = sum(len(group) for group in fits.values())
-    if missing < len(cells):
+    if missing < len(cells) and share[1] == 1:
         logger.info("%d of %d cells were done before", len(cells) - missing, len(cells))
     workers = min(workers or joblib.cpu_count(), max(len(fits), 1))
     # Unordered, so that the bar moves when any worker is done; memory-mapped copies on write,
@@ -100,7 +100,30 @@ def run_cells(
     with tqdm(total=len(cells), initial=len(cells) - missing, unit="cell", desc="evaluate") as bar:
         for finished in pool(jobs):
             bar.update(finished)
+    if share[1] > 1:
+        return {}
     return {cell: _require(cell, data, fitter, cache, on_select) for cell in cells}
+
+
+def _missing(
+    cells: Sequence[Cell],
+    data: EvaluationData,
+    fitter: Fitter,
+    cache: Path,
+    share: tuple[int, int],
+) -> dict[str, list[Cell]]:
+    """The cells of this share without a file, by fit.
+
+    Fits are numbered before the files are looked at: others may be writing theirs just now.
+    """
+    numbers: dict[str, int] = {}
+    fits: dict[str, list[Cell]] = {}
+    for cell in cells:
+        key = _fit_key(cell, data, fitter)
+        number = numbers.setdefault(key, len(numbers))
+        if number % share[1] == share[0] and _read(cell, data, fitter, cache) is None:
+            fits.setdefault(key, []).append(cell)
+    return fits
 
 
 def cell_path(cell: Cell, data: EvaluationData, fitter: Fitter, cache: Path) -> Path:
@@ -154,6 +177,8 @@ def _run_fit(cells: list[Cell], data: EvaluationData, fitter: Fitter, cache: Pat
                 _write(path, cell, predict(scored_rows(cell, data).x), selection, data)
     except UserError as error:
         raise type(error)(f"evaluation cell {first}: {error}") from error
+    except MemoryError as error:  # the entry tells what to do about it
+        raise MemoryError(f"evaluation cell {first}: {error}") from error
     except Exception as error:
         message = f"evaluation cell {first} failed: {type(error).__name__}: {error}"
         raise RuntimeError(message) from error

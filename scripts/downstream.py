@@ -4,6 +4,8 @@ A name in `evaluation.models` is
 - "rnn": the task classifier of the experiment's own config, whatever its class;
 - "lstm" or "gru": one and two recurrent layers, whatever the task classifier is;
 - "gbdt" or "rocket": a model on fixed features (scripts/feature_models.py);
+- any of these with "+mask": the same model, which also sees the masks and the time since the last
+  measurement, where the data have them (data.space.masks);
 - any other classifier as `classifier.model` takes it ("conv", "timesnet", "package.module:Class"),
   with that class's default arguments and the recipe of the config.
 """
@@ -17,13 +19,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classifier.clinical_input import ClinicalInput
 from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models import build_model
+from classifier.series_input import (
+    VALUES_ONLY,
+    input_parts,
+    is_wrapped,
+    num_input_channels,
+    require_parts,
+    wrap,
+)
+from configs.errors import ConfigError
 from data_preprocess.normaliser import Normaliser
 from scripts.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
 
+MASK_AWARE = "+mask"
+WITH_MASK = ("values", "mask", "time")
 RECURRENT: dict[str, dict[str, Any]] = {
     "lstm": {"cell": "lstm", "layers": 1},
     "gru": {"cell": "gru", "layers": 2},
@@ -38,38 +50,48 @@ class Downstream:
         model, model_args: the task classifier, which the name "rnn" stands for.
         recipe: how every neural model is trained.
         num_classes: classes of the task.
-        clinical_input: the map of the series, if the task classifier takes clinical units; None if
-            it takes model space, as all others do.
+        normaliser: the map of the series; None: all channels are values, and no model takes
+            clinical units.
+        inputs: what of a series the task classifier sees.
+        clinical: the task classifier takes clinical units; all others take model space.
     """
 
     model: str
     recipe: FitRecipe
     num_classes: int
     model_args: dict[str, Any] = field(default_factory=dict)
-    clinical_input: Normaliser | None = None
+    normaliser: Normaliser | None = None
+    inputs: tuple[str, ...] = VALUES_ONLY
+    clinical: bool = False
 
     def describe(self, name: str) -> dict[str, Any]:
         """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
-        if name in FITS:
-            return {
-                "model": name,
-                "settings": SETTINGS[name],
+        seen = {"parts": list(self._parts(name))} if self._parts(name) != VALUES_ONLY else {}
+        if _bare(name) in FITS:
+            return seen | {
+                "model": _bare(name),
+                "settings": SETTINGS[_bare(name)],
                 "select_by": self.recipe.select_by,
                 "class_weight": self.recipe.class_weight,
             }
         path, model_args = self._architecture(name)
-        clinical = self._clinical_input(name)
-        return {
+        clinical = self.normaliser is not None and self._is_clinical(name)
+        return seen | {
             "model": path,
             "args": model_args,
             "recipe": dataclasses.asdict(self.recipe),
-            "clinical_input": clinical.fingerprint() if clinical else None,
+            "clinical_input": self.normaliser.fingerprint() if clinical else None,  # type: ignore[union-attr]
         }
 
     def check(self, names: list[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
-        for name in [name for name in names if name not in FITS]:
-            self._build(name, in_channels, length)
+        for name in names:
+            if self.normaliser is not None:
+                require_parts(self.normaliser, self._parts(name), f"evaluation.models {name!r}")
+            elif self._parts(name) != VALUES_ONLY:
+                raise ConfigError(f"evaluation.models {name!r}: these series have no masks")
+            if _bare(name) not in FITS:
+                self._build(name, in_channels, length)
 
     def fit(
         self,
@@ -90,9 +112,8 @@ class Downstream:
             class_weight: in place of the recipe's, if given.
         """
         recipe = self._recipe(effort, class_weight)
-        if name in FITS:
-            choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
-            return FITS[name](train, select, seed=seed, **choices)
+        if _bare(name) in FITS:
+            return self._fit_features(name, train, select, seed, recipe)
         _, in_channels, length = train[0].shape
         fitted = fit_classifier(
             _tensors(train),
@@ -109,6 +130,24 @@ class Downstream:
 
         return predict
 
+    def _fit_features(
+        self,
+        name: str,
+        train: LabelledArrays,
+        select: LabelledArrays,
+        seed: int,
+        recipe: FitRecipe,
+    ) -> Predictor:
+        def seen(x: np.ndarray) -> np.ndarray:
+            if self.normaliser is None:
+                return x
+            return input_parts(torch.tensor(x), self.normaliser, self._parts(name)).numpy()
+
+        choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
+        rows = [(seen(x), y) for x, y in (train, select)]
+        predict = FITS[_bare(name)](*rows, seed=seed, **choices)
+        return lambda x: predict(seen(x))
+
     def _recipe(self, effort: float, class_weight: str | None) -> FitRecipe:
         epochs, patience = self.recipe.max_epochs * effort, self.recipe.patience * effort
         return dataclasses.replace(
@@ -119,21 +158,38 @@ class Downstream:
         )
 
     def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
-        if name in RECURRENT:
-            return "rnn", RECURRENT[name]
-        return (self.model, self.model_args) if name == "rnn" else (name, {})
+        bare = _bare(name)
+        if bare in RECURRENT:
+            return "rnn", RECURRENT[bare]
+        return (self.model, self.model_args) if bare == "rnn" else (bare, {})
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        if name.endswith(MASK_AWARE):
+            return WITH_MASK
+        return self.inputs if name == "rnn" else VALUES_ONLY
+
+    def _is_clinical(self, name: str) -> bool:
+        return self.clinical and _bare(name) == "rnn"
 
     def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
         path, model_args = self._architecture(name)
+        parts, clinical = self._parts(name), self._is_clinical(name)
+        wrapped = self.normaliser is not None and is_wrapped(
+            self.normaliser, parts, clinical=clinical
+        )
+        if wrapped:
+            in_channels = num_input_channels(self.normaliser, parts)  # type: ignore[arg-type]
         outputs = num_outputs(self.num_classes)
         model = build_model(
             path, model_args, in_channels=in_channels, length=length, num_outputs=outputs
         )
-        clinical = self._clinical_input(name)
-        return ClinicalInput(model, clinical) if clinical else model
+        if not wrapped:
+            return model
+        return wrap(model, self.normaliser, parts, clinical=clinical)  # type: ignore[arg-type]
 
-    def _clinical_input(self, name: str) -> Normaliser | None:
-        return self.clinical_input if name == "rnn" else None
+
+def _bare(name: str) -> str:
+    return name.removesuffix(MASK_AWARE)
 
 
 def _tensors(arrays: LabelledArrays) -> tuple[Tensor, Tensor]:

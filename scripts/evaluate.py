@@ -11,8 +11,10 @@ from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
 from configs.schema_judging import EvaluationConfig
+from configs.shares import share
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.cells import run_cells
@@ -53,6 +55,16 @@ def main(config: ExperimentConfig) -> None:
         )
     data = evaluation_data(splits, sets)
     results = _fit_all(config, data, splits.normaliser)
+    if config.evaluation.shard is not None:
+        i, n = share("evaluation.shard", config.evaluation.shard)
+        if n > 1:
+            logger.info(
+                "share %d/%d is fitted; when all are, run the same command without "
+                "evaluation.shard",
+                i,
+                n,
+            )
+            return
     summaries = summarise(
         results,
         splits.test.subject_ids,
@@ -89,7 +101,7 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
     """The rows of all cells in model space."""
 
     def series(dataset: EHRDataset) -> Series:
-        return Series(x=splits.normaliser.to_model(dataset.values).numpy(), y=dataset.labels)
+        return Series(x=encode(splits.normaliser, dataset).numpy(), y=dataset.labels)
 
     return EvaluationData(
         train=series(splits.train),
@@ -98,6 +110,7 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
         test=series(splits.test),
         synthetic={name: series(dataset) for name, dataset in sets.items()},
         num_classes=splits.train.num_classes,
+        num_values=splits.train.num_channels,
     )
 
 
@@ -141,7 +154,8 @@ def _fit_all(
     _, in_channels, length = data.train.x.shape
     fitter.check(chosen.models, in_channels=in_channels, length=length)
     cache = cell_cache(config)
-    return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers)
+    mine = share("evaluation.shard", chosen.shard)
+    return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers, share=mine)
 
 
 def cell_cache(config: ExperimentConfig) -> Path:
@@ -157,7 +171,9 @@ def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normalise
         model_args=chosen.model_args,
         recipe=recipe_of(chosen),
         num_classes=num_classes,
-        clinical_input=normaliser if chosen.input_space == "clinical" else None,
+        normaliser=normaliser,
+        inputs=tuple(chosen.inputs),
+        clinical=chosen.input_space == "clinical",
     )
 
 

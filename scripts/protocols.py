@@ -66,6 +66,7 @@ class EvaluationData:
         guide: val_guide; trained on by the baseline "guide_rows" only.
         synthetic: the sets under judgement by name.
         num_classes: classes of the task.
+        num_values: channels that are values; masks and static facts follow. None: all are.
     """
 
     train: Series
@@ -74,6 +75,7 @@ class EvaluationData:
     test: Series
     synthetic: dict[str, Series]
     num_classes: int
+    num_values: int | None = None
 
     @property
     def minority(self) -> int:
@@ -160,7 +162,8 @@ def training_rows(
         return synthetic.x, synthetic.y
     if cell.protocol == BASELINE:
         train, guide = data.train, data.guide
-        return baseline_rows(cell.generator, (train.x, train.y), (guide.x, guide.y), seed=cell.seed)
+        rows = (train.x, train.y), (guide.x, guide.y)
+        return baseline_rows(cell.generator, *rows, seed=cell.seed, num_values=data.num_values)
     return _augmented(cell, data)
 
 

@@ -1,7 +1,10 @@
-"""Progress bar with ETA and the CSV log of stage 1."""
+"""Progress bar with ETA, the CSV log of stage 1, and quiet."""
 
 import csv
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,20 @@ from tqdm import tqdm
 
 from configs.atomic import atomic_path
 from tardiff.diffusion import DiffusionModule
+
+# The loaders only count steps, since the series lie on the device; the averaged network is meant
+# to be in eval mode; resuming finds its own folder.
+IRRELEVANT_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists.*",
+    ".*number of training batches.*",
+    r".*module\(s\) in eval mode.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    # Gradients of 1 x 1 convolutions; a copy of a few kilobytes a step.
+    r".*Grad strides do not match bucket view strides.*",
+    # Opacus hooks the first layer, whose input needs no gradient.
+    ".*Full backward hook is firing.*",
+)
 
 COLUMNS: tuple[str, ...] = ("step", "train_loss", "val_loss", "learning_rate", "seconds")
 
@@ -90,6 +107,15 @@ class CSVLog(pl.Callback):
             writer = csv.DictWriter(handle, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """None of the warnings that a user can do nothing about."""
+    with warnings.catch_warnings():
+        for message in IRRELEVANT_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 def _losses(trainer: pl.Trainer, module: DiffusionModule) -> dict[str, str]:

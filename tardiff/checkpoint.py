@@ -10,7 +10,9 @@ from torch import nn
 from classifier.plain_file import load_plain, save_plain
 from classifier.trust import require_modest, require_weights
 from configs.errors import DataError, MismatchError, MissingInputError
+from tardiff.marginals import MarginalMap
 from tardiff.networks import build_network
+from tardiff.privacy_account import Privacy
 
 FORMAT = "tardiff-diffusion-1"
 
@@ -29,6 +31,8 @@ class DiffusionModel:
         data_fingerprint: SHA-256 of the splits.
         val_loss: held-out denoising loss of these weights.
         step: training step of these weights.
+        marginals: the map of what the network draws to the training margins; None: there is none.
+        privacy: what the training promises to its patients; None: nothing.
     """
 
     network: nn.Module
@@ -42,6 +46,8 @@ class DiffusionModel:
     data_fingerprint: str
     val_loss: float
     step: int
+    marginals: MarginalMap | None = None
+    privacy: Privacy | None = None
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
@@ -54,6 +60,10 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
+    if model.marginals is not None:
+        content["marginals"] = dict(model.marginals.state_dict())
+    if model.privacy is not None:
+        content["privacy"] = model.privacy.to_plain()
     save_plain(path, content)
 
 
@@ -82,11 +92,25 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         network.load_state_dict(weights)
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}
+        fields["marginals"] = _marginals(path, content.get("marginals"), fields)
+        if "privacy" in content:
+            fields["privacy"] = Privacy.from_plain(content["privacy"])
         return DiffusionModel(network=network.eval(), **fields)
     except DataError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise DataError(f"{path}: a damaged diffusion model ({error})") from error
+
+
+def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap | None:
+    if weights is None:
+        return None
+    channels, length = len(fields["feature_names"]), fields["length"]
+    require_modest(path, [channels, length])
+    found = MarginalMap(channels, length, masks=len(weights["threshold"]) > 0)
+    require_weights(path, weights, found.state_dict())
+    found.load_state_dict(weights)
+    return found
 
 
 def require_match(name: str, model: Any, expected: dict[str, Any], remedy: str) -> None:

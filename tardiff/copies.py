@@ -71,16 +71,18 @@ def closeness(x: Tensor, reference: Tensor) -> Closeness:
 
 def replace_copies(
     x: Series,
-    train: Float[Tensor, "stays channel time"],
+    train: Float[Tensor, "stays value time"],
     resample: Callable[[np.ndarray, int], Tensor],
     *,
-    through: Callable[[Series], Series] = lambda x: x,
+    through: Callable[[Series], Float[Tensor, "batch value time"]] = lambda x: x,
 ) -> tuple[Series, CopyCheck]:
     """`x` with every exact or near copy of a training stay replaced by a new series.
 
     Args:
         resample: ((m,) rows, try number from 1) -> (m, C, T) new series of the same labels.
-        through: what a set goes through before it is released; copies are looked for behind it.
+        train: values of the training stays.
+        through: what a set goes through before it is released, to its values; copies are looked
+            for behind it.
 
     Raises:
         UserError: copies remain after TRIES rounds: the model has learnt stays by heart.

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tardiff.denoiser import training_target
-from tardiff.schedule import Series, add_noise, draw_levels
+from tardiff.schedule import Levels, Series, add_noise, draw_levels
 from tardiff.unet1d import Labels
 
 VALIDATION_DRAWS = 4  # noise levels per held-out series; fixed, so evaluations are comparable
+VALIDATION_ROWS = 256  # series per network call
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Objective:
     weight_decay: float
     warmup_steps: int
     ema_decay: float
+    compile: bool = False
     level_table: Tensor | None = None  # levels of a discrete schedule; None: cosine
 
 
@@ -74,13 +76,15 @@ class DiffusionModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.ema = copy.deepcopy(network).requires_grad_(False).eval()
+        if objective.compile:
+            network.compile()  # in place: the names of the weights stay
         self.objective = objective
         self.seed = seed
         self.train_data = train_data
         self.val_data = val_data
-        self.class_rows = [
-            torch.nonzero(train_data.y == label).flatten() for label in train_data.y.unique()
-        ]
+        # Rows ordered by class: class k's are class_rows[start_k : start_k + count_k].
+        self.class_rows = torch.argsort(train_data.y, stable=True)
+        self.class_counts = train_data.y.unique(return_counts=True)[1]
         self.last_loss = float("nan")
 
     def setup(self, stage: str) -> None:
@@ -108,25 +112,30 @@ class DiffusionModule(pl.LightningModule):
         """Moves the averaged weights; early steps average over a shorter past."""
         step = self.global_step
         decay = min(self.objective.ema_decay, (1 + step) / (10 + step))
+        averaged, current = list(self.ema.parameters()), list(self.network.parameters())
         with torch.no_grad():
-            for averaged, current in zip(
-                self.ema.parameters(), self.network.parameters(), strict=True
-            ):
-                averaged.lerp_(current, 1 - decay)
+            # A public name that torch documents but does not export.
+            torch._foreach_lerp_(averaged, current, 1 - decay)  # type: ignore
 
     @torch.no_grad()
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Logs `val_loss`: the averaged network's loss on all held-out series, fixed noise."""
-        data = self.val_data
-        total, count = 0.0, 0
+        """Logs `val_loss`: the averaged network's loss on all held-out series, fixed noise.
+
+        Ranks share the work; the noise is that of one process, so the loss is too.
+        """
+        data, total = self.val_data, 0.0
+        chunks = torch.arange(len(data.y)).split(VALIDATION_ROWS)
         for draw in range(VALIDATION_DRAWS):
-            generator = self._generator(-1 - draw)
-            for rows in torch.arange(len(data.y)).split(256):
+            for part, rows in enumerate(chunks):
+                if (draw * len(chunks) + part) % self.trainer.world_size != self.global_rank:
+                    continue
+                generator = self._generator(-1 - draw * len(chunks) - part, rank=0)
                 rows = rows.to(self.device)
                 x, observed, y = data.x[rows], data.observed[rows], data.y[rows]
                 total += self._losses(self.ema, x, observed, y, generator).sum().item()
-                count += len(rows)
-        self.log("val_loss", total / count, sync_dist=True, batch_size=1)
+        own = torch.tensor(total, dtype=torch.float64, device=self.device)
+        mean = self.trainer.strategy.reduce(own, reduce_op="sum") / VALIDATION_DRAWS / len(data.y)
+        self.log("val_loss", mean.float(), batch_size=1, sync_dist=True)  # equal on all ranks
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up, then cosine decay to a tenth."""
@@ -134,6 +143,8 @@ class DiffusionModule(pl.LightningModule):
             self.network.parameters(),
             lr=self.objective.learning_rate,
             weight_decay=self.objective.weight_decay,
+            # Lightning cannot clip for a fused optimiser that unscales half-precision gradients.
+            fused=self.trainer.precision != "16-mixed",
         )
         total, warmup = int(self.trainer.max_steps), self.objective.warmup_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -147,9 +158,8 @@ class DiffusionModule(pl.LightningModule):
     def _losses(
         self, network: nn.Module, x_0: Tensor, observed: Tensor, y: Tensor, generator: Any
     ) -> Float[Tensor, " batch"]:
-        table = self.objective.level_table
-        levels = draw_levels(len(x_0), table=table, generator=generator).to(x_0)
-        eps = torch.randn(x_0.shape, generator=generator).to(x_0)
+        levels = self._draw_levels(len(x_0), generator).to(x_0)
+        eps = torch.randn(x_0.shape, generator=_on_device(generator, x_0.device), device=x_0.device)
         target = training_target(x_0, eps, levels, self.objective.prediction)
         prediction = network(add_noise(x_0, levels, eps), levels, y)
         errors = _elementwise(prediction, target, self.objective.loss)
@@ -158,31 +168,35 @@ class DiffusionModule(pl.LightningModule):
         weight = observed.to(errors)
         return (errors * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)
 
+    def _draw_levels(self, count: int, generator: torch.Generator) -> Levels:
+        return draw_levels(count, table=self.objective.level_table, generator=generator)
+
     def _draw_rows(self, generator: torch.Generator) -> Tensor:
         size = self.objective.batch_size
         if not self.objective.class_balanced:
             return torch.randint(len(self.train_data.y), (size,), generator=generator)
-        classes = torch.arange(size) % len(self.class_rows)
+        classes = torch.arange(size) % len(self.class_counts)
         uniform = torch.rand(size, generator=generator)
-        rows = [
-            self.class_rows[c][int(u * len(self.class_rows[c]))]
-            for c, u in _pairs(classes, uniform)
-        ]
-        return torch.stack(rows)
+        counts = self.class_counts[classes]
+        starts = (self.class_counts.cumsum(0) - self.class_counts)[classes]
+        return self.class_rows[starts + (uniform.double() * counts).long()]
 
     def _drop_labels(self, y: Tensor, generator: torch.Generator) -> Tensor:
         dropped = torch.rand(len(y), generator=generator) < self.objective.label_dropout
         return y.masked_fill(dropped.to(y.device), int(self.network.null_label))  # type: ignore[arg-type]
 
-    def _generator(self, step: int) -> torch.Generator:
+    def _generator(self, step: int, rank: int | None = None) -> torch.Generator:
         # Validation counts steps from -1 downwards; SeedSequence takes no negative numbers.
-        key = [self.seed, abs(step), int(step < 0), self.global_rank]
+        key = [self.seed, abs(step), int(step < 0), self.global_rank if rank is None else rank]
         state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> 1))
 
 
-def _pairs(classes: Tensor, uniform: Tensor) -> list[tuple[int, float]]:
-    return list(zip(classes.tolist(), uniform.tolist(), strict=True))
+def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """`generator` itself on the CPU; elsewhere one of the device, which draws without a copy."""
+    if device.type == "cpu":
+        return generator
+    return torch.Generator(device).manual_seed(generator.initial_seed())
 
 
 def _elementwise(prediction: Tensor, target: Tensor, kind: str) -> Tensor:

@@ -23,6 +23,7 @@ from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.store import load_dataset
 from tardiff.guidance_file import GuidanceFile, save_guidance
 from tardiff.guidance_losses import resolve_kind, row_weights
@@ -114,7 +115,7 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
 
 def _content(config: ExperimentConfig, owned: Owned, kind: str) -> GuidanceFile:
     classifier, given = owned.classifier, config.export
-    x = classifier.normaliser.to_model(owned.guide.values)
+    x = encode(classifier.normaliser, owned.guide)
     y = torch.from_numpy(owned.guide.labels)
     told: dict[str, Any] = {
         "kind": kind,

@@ -9,11 +9,13 @@ import torch
 from configs.entry import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema import ExperimentConfig
+from configs.shares import share
 from tardiff.calibrate import fixed
 from tardiff.influence_inputs import configured_settings
 from tardiff.inputs import Parts, influence_direction, load_parts
 from tardiff.outcome import GuidanceOutcome, summarise
 from tardiff.paper_mode import PaperShift, paper_levels
+from tardiff.ranks import joined
 from tardiff.requested import strengths
 from tardiff.session import GenerationSession
 from tardiff.set_facts import set_facts
@@ -29,7 +31,10 @@ def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
     parts = load_parts(config)
     config = parts.config
-    with Workplace(parts) as workplace:
+    generation = config.generation
+    # Only processes that a launcher numbered can speak to each other.
+    ranks = share("generation.shard", generation.shard) if generation.shard == "auto" else (0, 1)
+    with joined(*ranks), Workplace(parts) as workplace:
         if config.compat == "paper":
             _generate_paper(parts, workplace)
         elif config.guidance.kind == "none":
@@ -59,7 +64,9 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
         configured_settings(config), guidance_loss="nll", preconditioner="none"
     )
     direction, facts = influence_direction(parts, settings)
-    process = parts.process(paper_levels(config.diffusion, parts.model.level_table), "ddpm")
+    process = parts.process(
+        paper_levels(config.diffusion, parts.model.level_table), "ddpm", finish=False
+    )
     shift = PaperShift(direction, config.guidance.paper_w)
     unguided = workplace.sample(process, "paper, w = 0")
     tilted = workplace.sample(process, "paper", mean_shift=shift, last=True)

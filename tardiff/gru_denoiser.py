@@ -20,6 +20,7 @@ class GRUDenoiser(nn.Module):
             classifier-free guidance.
         width: of the state over both directions, an even number.
         depth: stacked GRUs.
+        out_channels: channels of the prediction; None: as many as the series has.
 
     Raises:
         ValueError: `depth` below 1, or an odd width.
@@ -33,6 +34,7 @@ class GRUDenoiser(nn.Module):
         width: int = 64,
         depth: int = 2,
         dropout: float = 0.0,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         if depth < 1 or width % 2:
@@ -45,9 +47,9 @@ class GRUDenoiser(nn.Module):
             GatedResidual(width, width, _BothWays(width), dropout) for _ in range(depth)
         )
         self.norm_out = nn.LayerNorm(width)
-        self.steps_out = zeroed(nn.Linear(width, in_channels))
+        self.steps_out = zeroed(nn.Linear(width, out_channels or in_channels))
 
-    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Float[Tensor, "batch out time"]:
         """The network's raw prediction (v, eps or x_0, as it was trained)."""
         h = self.steps_in(x_t.transpose(1, 2))  # (B, T, D)
         embedding = functional.silu(self.embed_level(log_snr) + self.embed_label(y))

@@ -24,6 +24,7 @@ from tardiff.guidance_losses import Labels, resolve_kind
 from tardiff.influence import InfluenceDirection, guidance_gradient
 from tardiff.parameters import ParamGrads, norm, trainable, weights_sha256
 from tardiff.precondition import precondition
+from tardiff.ranks import current_ranks
 from tardiff.schedule import Series
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def guide_vector(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """G (preconditioned if asked for) and the facts of its computation, from `cache` if there.
 
+    The ranks of a process group compute it together.
+
     Args:
         train: rows of the classifier's training loss; they define the Gauss-Newton matrix.
         cache: folder of cached vectors; None computes anew.
@@ -69,11 +72,12 @@ def guide_vector(
         return _compute(model, guide, train, settings, num_classes, seed)
     key = _key(model, guide, train, settings, seed)
     path = cache / f"{key}.pt"
-    if path.is_file():
+    if current_ranks().agree(path.is_file()):
         log.info("guidance gradient: cached in %s", path)
         return _read_cached(path, key, model)
     vector, facts = _compute(model, guide, train, settings, num_classes, seed)
-    save_plain(path, {"key": key, "vector": vector, "facts": facts})
+    if current_ranks().rank == 0:
+        save_plain(path, {"key": key, "vector": vector, "facts": facts})
     return vector, facts
 
 
@@ -105,7 +109,13 @@ def _compute(
     started = time.monotonic()
     kind = resolve_kind(settings.guidance_loss, num_classes)
     vector = guidance_gradient(
-        model, guide.x, guide.y, kind=kind, num_classes=num_classes, classes=settings.classes
+        model,
+        guide.x,
+        guide.y,
+        kind=kind,
+        num_classes=num_classes,
+        classes=settings.classes,
+        ranks=current_ranks(),
     )
     _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
     facts: dict[str, Any] = {
@@ -136,6 +146,7 @@ def preconditioned(
         train.x[rows],
         damping=settings.damping,
         iterations=settings.cg_iterations,
+        ranks=current_ranks(),
     )
     _require_finite(solved, "preconditioned guidance gradient", "influence.damping (too small)")
     return solved, facts

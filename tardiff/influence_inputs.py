@@ -14,6 +14,7 @@ from configs.errors import ConfigError, MissingInputError
 from configs.run_record import run_dir, sha256_file
 from configs.schema import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.splits import Splits
 from tardiff.direction import Direction
 from tardiff.ensemble import EnsembleDirection
@@ -38,7 +39,7 @@ class InfluenceInputs:
 
     def series(self, dataset: EHRDataset) -> LabelledSeries:
         """A set in model space."""
-        x = self.splits.normaliser.to_model(dataset.values)
+        x = encode(self.splits.normaliser, dataset)
         return LabelledSeries(x, torch.from_numpy(dataset.labels))
 
     def classifier(self) -> nn.Module:

@@ -42,18 +42,19 @@ class Parts:
             cfg_scale=self.config.sampler.cfg_scale,
         )
 
-    def process(self, levels: Tensor, sampler: str) -> ReverseProcess:
-        """The reverse process over `levels`."""
+    def process(self, levels: Tensor, sampler: str, *, finish: bool = True) -> ReverseProcess:
+        """The reverse process over `levels`; `finish`: with the model's map of the margins."""
         settings = self.config.sampler
         return ReverseProcess(
             sampler=sampler,
             levels=levels,
-            shape=(len(self.model.feature_names), self.model.length),
+            shape=(self.splits.normaliser.num_model_channels, self.model.length),
             seed=self.config.generation.seed,
             batch_size=settings.batch_size,
             device=self.device,
             eta=settings.eta,
             sde=settings.sde,
+            finish=self.model.marginals if finish else None,
         )
 
 
@@ -71,19 +72,23 @@ def load_parts(config: ExperimentConfig) -> Parts:
     model = load_model(
         run_dir(config) / "diffusion" / "model.pt", f"bash train.sh <config of {config.experiment}>"
     )
-    expected = {
+    require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    generation = config.generation
+    y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
+    return Parts(config, splits, model, device, y)
+
+
+def trained_on(splits: Splits) -> dict[str, Any]:
+    """What a diffusion model must say of itself to belong to `splits`."""
+    return {
         "feature_names": splits.train.feature_names,
         "label_names": splits.train.label_names,
         "length": splits.train.length,
         "normaliser": splits.normaliser.fingerprint(),
         "data_fingerprint": splits.fingerprint,
     }
-    require_match("diffusion model", model, expected, "Train it again: bash train.sh")
-    device = pick_device(config.accelerator)
-    model.network.to(device)
-    generation = config.generation
-    y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
-    return Parts(config, splits, model, device, y)
 
 
 def configured_process(parts: Parts) -> ReverseProcess:

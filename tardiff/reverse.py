@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tardiff.denoiser import Denoiser
 from tardiff.guided import GuidedDenoiser
+from tardiff.marginals import MarginalMap
 from tardiff.noise import SeriesNoise
 from tardiff.samplers import MeanShift, sample_ddim, sample_ddpm, sample_dpmpp_2m
 from tardiff.schedule import Series
@@ -32,6 +33,7 @@ class ReverseProcess:
         batch_size: series per denoiser call; changes memory only.
         eta: stochasticity of ddim.
         sde: the stochastic variant of dpmpp_2m.
+        finish: what a drawn series goes through, row by row; None: it is left as it is.
     """
 
     sampler: str
@@ -42,6 +44,7 @@ class ReverseProcess:
     device: torch.device
     eta: float = 0.0
     sde: bool = False
+    finish: MarginalMap | None = None
 
     def run(
         self,
@@ -71,10 +74,11 @@ class ReverseProcess:
             for rows in torch.arange(len(y)).split(self.batch_size):
                 chosen = [numbers[row] for row in rows.tolist()]
                 try:
-                    done.append(self._batch(denoiser, y[rows], chosen, mean_shift).cpu())
+                    drawn = self._batch(denoiser, y[rows], chosen, mean_shift).cpu()
                 except FloatingPointError as error:
                     where = f"series {chosen[0]} to {chosen[-1]}"
                     raise FloatingPointError(f"in the batch of {where}: {error}") from error
+                done.append(drawn if self.finish is None else self.finish(drawn))
                 bar.update(len(rows))
         return torch.cat(done) if done else torch.zeros(0, *self.shape)
 

@@ -21,7 +21,11 @@ def set_facts(parts: Parts, outcome: GuidanceOutcome | None) -> dict[str, Any]:
     return {
         "generator": "tardiff",
         "experiment": config.experiment,
-        "diffusion": {"val_loss": parts.model.val_loss, "step": parts.model.step},
+        "diffusion": {
+            "val_loss": parts.model.val_loss,
+            "step": parts.model.step,
+            "privacy": parts.model.privacy.to_plain() if parts.model.privacy else None,
+        },
         "guidance": outcome.to_plain() if outcome else None,
         **_decisive(parts),
     }

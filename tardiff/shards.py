@@ -35,7 +35,7 @@ from tardiff.schedule import Series
 log = logging.getLogger(__name__)
 
 # Raise it when a change of the code changes what a batch holds: older files are then not read.
-PARTS_VERSION = 1
+PARTS_VERSION = 2
 SUMS = ("shift_square", "step_square", "calls", "step_calls", "clipped")
 
 

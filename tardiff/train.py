@@ -1,43 +1,38 @@
 """Stage 1 entry: trains the diffusion model of an experiment, or continues an interrupted run."""
 
+import dataclasses
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from classifier.device import pick_device
 from classifier.plain_file import load_plain
 from configs import to_plain
 from configs.entry import run_stage
-from configs.errors import DataError, UserError
+from configs.errors import DataError
 from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.schema import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from tardiff.callbacks import CSVLog, StepBar
+from tardiff.callbacks import quiet
 from tardiff.checkpoint import DiffusionModel, save_model
-from tardiff.checkpoint_io import WholeFiles
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.linear_denoiser import LinearSkip
+from tardiff.match_marginals import fit_marginals
 from tardiff.networks import build_network
+from tardiff.private_setup import private_module
+from tardiff.private_training import PrivateDiffusionModule
 from tardiff.schedule import linear_log_snr
+from tardiff.trainer import best_checkpoint, build_trainer, training_precision
 
 log = logging.getLogger(__name__)
-
-# The loaders only count steps, since the series lie on the device; the averaged network is meant
-# to be in eval mode; resuming finds its own folder.
-IRRELEVANT_WARNINGS = (
-    ".*does not have many workers.*",
-    ".*Checkpoint directory .* exists.*",
-    ".*number of training batches.*",
-    r".*module\(s\) in eval mode.*",
-    r".*isinstance\(treespec, LeafSpec\).*",
-)
 
 
 def main(config: ExperimentConfig) -> None:
@@ -46,7 +41,7 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     folder = run_dir(config) / "diffusion"
     settings = {
-        "diffusion": to_plain(config)["diffusion"],
+        "diffusion": _deciding(config),
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
@@ -56,10 +51,17 @@ def main(config: ExperimentConfig) -> None:
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)
+    if model is None:
+        return
     record_stage(
         config,
         "diffusion",
-        {"data_fingerprint": splits.fingerprint, "val_loss": model.val_loss, "step": model.step},
+        {
+            "data_fingerprint": splits.fingerprint,
+            "val_loss": model.val_loss,
+            "step": model.step,
+            "privacy": model.privacy.to_plain() if model.privacy else None,
+        },
     )
     # Last: where the model stands, its record does too, whenever the process was killed.
     save_model(folder / "model.pt", model)
@@ -71,27 +73,39 @@ def main(config: ExperimentConfig) -> None:
     )
 
 
-def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel:
+def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel | None:
     """The model of the best held-out evaluation; resumes from `folder`/last.ckpt if it exists.
+
+    None on every rank of a distributed run but the first.
 
     Raises:
         FloatingPointError: the loss became non-finite.
     """
     module, network_args = build_module(config, splits)
-    best = _best_checkpoint(folder)
-    trainer = _build_trainer(config, folder, best)
+    best = best_checkpoint(folder)
+    trainer = build_trainer(config, folder, best)
     steps = DataLoader(range(config.diffusion.val_every), batch_size=None)  # type: ignore[arg-type]
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
     if resume:
         log.info("continuing from %s", last)
-    with warnings.catch_warnings():
-        for message in IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
+    try:
+        with quiet():
+            trainer.fit(module, steps, DataLoader([0]), ckpt_path=resume, weights_only=True)  # type: ignore[arg-type]
+    except SystemExit:  # Lightning's answer to Ctrl-C where it has a launcher
+        if not trainer.interrupted:
+            raise
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return _averaged_model(config, splits, module, network_args, best)
+    if not trainer.is_global_zero:
+        return None
+    model = _averaged_model(config, splits, module, network_args, best)
+    if config.diffusion.marginal_rows == 0:
+        return model
+    log.info("drawing %d series to match the training margins", config.diffusion.marginal_rows)
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    return dataclasses.replace(model, marginals=fit_marginals(config, splits, model, device))
 
 
 def build_module(
@@ -100,7 +114,10 @@ def build_module(
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
     network_args = network_arguments(
-        diffusion, in_channels=splits.train.num_channels, num_classes=splits.train.num_classes
+        diffusion,
+        in_channels=splits.normaliser.num_model_channels,
+        num_classes=splits.train.num_classes,
+        length=splits.train.length,
     )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -108,18 +125,27 @@ def build_module(
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
-    module = DiffusionModule(
-        network,
-        train_rows,
-        _model_space(splits.val_select, splits.normaliser),
-        _objective(diffusion),
-        seed=config.seed,
-    )
-    return module, network_args
+    if isinstance(network, LinearSkip):
+        network.fit(train_rows.x, train_rows.y)
+    val_rows = _model_space(splits.val_select, splits.normaliser)
+    parts = (network, train_rows, val_rows, objective_of(diffusion, diffusion.batch_size))
+    if diffusion.private.epsilon is None:
+        return DiffusionModule(*parts, seed=config.seed), network_args
+    return private_module(parts, config, splits), network_args
+
+
+def _deciding(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide the trained model, as a finished training is known by."""
+    section = to_plain(config)["diffusion"] | {"precision": training_precision(config)}
+    if not section["compile"]:
+        section.pop("compile")  # a model from before there was the key is the same
+    if config.diffusion.private.epsilon is None:
+        section.pop("private")  # likewise
+    return section
 
 
 def network_arguments(
-    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int
+    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int, length: int
 ) -> dict[str, Any]:
     """What `build_network` takes: the options of the config that its kind reads."""
     options: dict[str, dict[str, Any]] = {
@@ -135,6 +161,8 @@ def network_arguments(
         },
         "gru": {"depth": diffusion.depth},
     }
+    rank = min(diffusion.linear_rank, in_channels * length)
+    linear = {"linear_rank": rank, "length": length, "prediction": diffusion.prediction}
     return {
         "kind": diffusion.network,
         "in_channels": in_channels,
@@ -142,6 +170,7 @@ def network_arguments(
         "width": diffusion.width,
         "dropout": diffusion.dropout,
         **options[diffusion.network],
+        **(linear if rank else {}),
     }
 
 
@@ -152,83 +181,30 @@ def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
     return linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
 
 
-def _objective(diffusion: DiffusionConfig) -> Objective:
+def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
+    """The objective of a config section, for batches of any size."""
     return Objective(
         prediction=diffusion.prediction,
         loss=diffusion.loss,
         observed_only=diffusion.observed_only,
         label_dropout=diffusion.label_dropout,
         class_balanced=diffusion.class_balanced,
-        batch_size=diffusion.batch_size,
+        batch_size=batch_size,
         learning_rate=diffusion.learning_rate,
         weight_decay=diffusion.weight_decay,
         warmup_steps=diffusion.warmup_steps,
         ema_decay=diffusion.ema_decay,
+        compile=diffusion.compile,
         level_table=level_table(diffusion),
     )
 
 
 def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:
     return SeriesBatch(
-        normaliser.to_model(dataset.values),
-        torch.from_numpy(dataset.observed),
+        encode(normaliser, dataset),
+        loss_weights(normaliser, dataset),
         torch.from_numpy(dataset.labels),
     )
-
-
-def _best_checkpoint(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename="best",
-        monitor="val_loss",
-        save_last=True,
-        save_top_k=1,
-        # Right after the evaluation, as early stopping judges: a checkpoint then holds both.
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
-
-
-def _build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
-    diffusion = config.diffusion
-    callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
-    if diffusion.patience:
-        callbacks.append(
-            EarlyStopping("val_loss", patience=diffusion.patience, check_on_train_epoch_end=False)
-        )
-    try:
-        return pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices if config.devices == "auto" else _devices(config.devices),
-            num_nodes=config.num_nodes,
-            strategy=config.strategy,
-            precision=diffusion.precision,  # type: ignore[arg-type]
-            max_steps=diffusion.max_steps,
-            max_epochs=-1,
-            check_val_every_n_epoch=1,
-            num_sanity_val_steps=0,
-            gradient_clip_val=diffusion.gradient_clip or None,
-            callbacks=[*callbacks, best],
-            plugins=WholeFiles(),
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-    except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"accelerator={config.accelerator} devices={config.devices} "
-            f"strategy={config.strategy}: {error}"
-        ) from error
-
-
-def _devices(devices: str) -> int | list[int]:
-    try:
-        numbers = [int(part) for part in devices.strip("[]").split(",")]
-    except ValueError as error:
-        raise UserError(
-            f"devices={devices!r}: expected auto, a number, or a list as 0,1"
-        ) from error
-    return numbers if "," in devices or devices.startswith("[") else numbers[0]
 
 
 def _averaged_model(
@@ -255,6 +231,7 @@ def _averaged_model(
         data_fingerprint=splits.fingerprint,
         val_loss=float(best.best_model_score),
         step=int(content["global_step"]),
+        privacy=module.spent() if isinstance(module, PrivateDiffusionModule) else None,
     )
 
 

@@ -27,6 +27,7 @@ class Transformer1D(nn.Module):
         depth: pairs of attention and feed-forward layer.
         heads: of the attention.
         patch: grid points per token.
+        out_channels: channels of the prediction; None: as many as the series has.
 
     Raises:
         ValueError: `depth` or `patch` below 1, or a width that `heads` does not divide.
@@ -42,6 +43,7 @@ class Transformer1D(nn.Module):
         heads: int = 4,
         patch: int = 1,
         dropout: float = 0.0,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         if min(depth, heads, patch) < 1 or width % heads or width % 2:
@@ -56,9 +58,9 @@ class Transformer1D(nn.Module):
             for inner in (_Attention(width, heads), _feed_forward(width)):
                 self.layers.append(GatedResidual(width, width, inner, dropout))
         self.norm_out = nn.LayerNorm(width)
-        self.tokens_out = zeroed(nn.Linear(width, in_channels * patch))
+        self.tokens_out = zeroed(nn.Linear(width, (out_channels or in_channels) * patch))
 
-    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Float[Tensor, "batch out time"]:
         """The network's raw prediction (v, eps or x_0, as it was trained)."""
         length = x_t.shape[-1]
         x = functional.pad(x_t, (0, -length % self.patch), mode="replicate")

@@ -7,10 +7,21 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tardiff.blocks import Attention1D, Down1D, LevelEmbedding, ResBlock1D, Up1D
+from tardiff.blocks import (
+    Attention1D,
+    Down1D,
+    LevelEmbedding,
+    ResBlock1D,
+    Strip,
+    StripConv,
+    Up1D,
+    to_strip,
+)
 from tardiff.schedule import Levels, Series
 
 Labels = Int[Tensor, " batch"]
+# Wider networks spend their time in products whose library has an order of its own.
+WIDEST_CHANNELS_LAST = 64
 
 
 class UNet1D(nn.Module):
@@ -27,6 +38,7 @@ class UNet1D(nn.Module):
         multipliers: width per level.
         blocks_per_level: residual blocks on the way down; one more on the way up.
         attention_levels: indices of levels with self-attention.
+        out_channels: channels of the prediction; None: as many as the series has.
     """
 
     def __init__(
@@ -39,14 +51,16 @@ class UNet1D(nn.Module):
         blocks_per_level: int = 2,
         attention_levels: Sequence[int] = (),
         dropout: float = 0.0,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
         self.null_label = num_classes
+        self.channels_last = width <= WIDEST_CHANNELS_LAST
         self.stride = 2 ** (len(multipliers) - 1)
         embed = 4 * width
         self.embed_level = LevelEmbedding(width, embed)
         self.embed_label = nn.Embedding(num_classes + 1, embed)
-        self.conv_in = nn.Conv1d(in_channels, width, 3, padding=1)
+        self.conv_in = StripConv(in_channels, width, 3, padding=1)
 
         self.down = nn.ModuleList()
         skips, channels = [width], width
@@ -75,13 +89,14 @@ class UNet1D(nn.Module):
                 self.up.append(Up1D(channels))
 
         self.norm_out = nn.GroupNorm(8, channels)
-        self.conv_out = nn.Conv1d(channels, in_channels, 3, padding=1)
+        self.conv_out = StripConv(channels, out_channels or in_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
 
-    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Float[Tensor, "batch out time"]:
         """The network's raw prediction (v, eps or x_0, as it was trained)."""
         length = x_t.shape[-1]
-        h = self.conv_in(functional.pad(x_t, (0, -length % self.stride), mode="replicate"))
+        padded = functional.pad(x_t, (0, -length % self.stride), mode="replicate")
+        h = self.conv_in(to_strip(padded, channels_last=self.channels_last))
         embedding = functional.silu(self.embed_level(log_snr) + self.embed_label(y))
         skips = [h]
         for module in self.down:
@@ -93,7 +108,7 @@ class UNet1D(nn.Module):
                 h = module(torch.cat([h, skips.pop()], dim=1), embedding)
             else:
                 h = module(h)
-        return self.conv_out(functional.silu(self.norm_out(h)))[..., :length]
+        return self.conv_out(functional.silu(self.norm_out(h)))[:, :, 0, :length]
 
 
 class _Stage(nn.Module):
@@ -106,5 +121,5 @@ class _Stage(nn.Module):
         self.block = ResBlock1D(in_channels, out_channels, embed, dropout)
         self.attention = Attention1D(out_channels) if attend else nn.Identity()
 
-    def forward(self, h: Series, embedding: Tensor) -> Float[Tensor, "batch out time"]:
+    def forward(self, h: Strip, embedding: Tensor) -> Float[Tensor, "batch out 1 time"]:
         return self.attention(self.block(h, embedding))

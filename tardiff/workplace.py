@@ -17,9 +17,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from configs import to_plain
-from configs.checks import shard
 from configs.errors import UserError
 from configs.run_record import run_dir
+from configs.shares import share
+from data_preprocess.model_space import decode
 from tardiff.calibrate import Calibration
 from tardiff.copies import CopyCheck, fresh_numbers, replace_copies
 from tardiff.guided import GuidedDenoiser
@@ -54,7 +55,7 @@ class Workplace:
         self._parts = parts
         self._root = run_dir(parts.config) / "synthetic" / ".parts"
         self._used: list[Path] = []
-        self._share = shard(parts.config)
+        self._share = share("generation.shard", parts.config.generation.shard)
         if parts.config.generation.workers > 1 and parts.device.type != "cpu":
             raise UserError(
                 f"generation.workers={parts.config.generation.workers} on {parts.device}: worker "
@@ -119,7 +120,7 @@ class Workplace:
         parts = self._parts
         if parts.config.generation.allow_copies:
             return Sampled(x, None)
-        normaliser = parts.splits.normaliser
+        normaliser, gaps = parts.splits.normaliser, parts.config.generation.gaps
 
         def resample(rows: Int[np.ndarray, " m"], attempt: int) -> Tensor:
             numbers = fresh_numbers(rows, attempt)
@@ -127,7 +128,7 @@ class Workplace:
             return job.process.run(job.denoiser, y, numbers, mean_shift=job.mean_shift)
 
         def released(series: Tensor) -> Tensor:
-            return normaliser.to_model(normaliser.to_clinical(series))
+            return normaliser.to_model(decode(normaliser, series, gaps=gaps)[0])
 
         with kept_stats(job):
             train = normaliser.to_model(parts.splits.train.values)

@@ -10,9 +10,12 @@ from torch import Tensor
 from configs.atomic import write_text
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export_long import write_long_csv
+from data_preprocess.model_space import decode, static_names
 from data_preprocess.splits import Splits
 from data_preprocess.store import save_dataset
+from tardiff.card_facts import facts_lines
 from tardiff.outcome import GuidanceOutcome
+from tardiff.privacy_card import privacy_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +47,20 @@ def write_set(
 
 
 def to_dataset(synthetic: SyntheticSet, splits: Splits) -> EHRDataset:
-    """The set as any other split: clinical units, everything observed, no patient."""
-    values = splits.normaliser.to_clinical(synthetic.x)
+    """The set as any other split: clinical units, no patient; everything observed where no masks
+    are generated."""
+    gaps = synthetic.facts["config"]["generation"]["gaps"]
+    values, observed, static = decode(splits.normaliser, synthetic.x, gaps=gaps)
     n = len(values)
     return EHRDataset(
         values=values,
-        observed=np.ones(values.shape, bool),
+        observed=observed,
         labels=synthetic.y.cpu().numpy(),
         subject_ids=np.full(n, -1, np.int64),
         feature_names=splits.train.feature_names,
         label_names=splits.train.label_names,
-        static=np.zeros((n, 0), np.float32),
-        static_names=(),
+        static=static,
+        static_names=static_names(splits.normaliser),
     )
 
 
@@ -78,6 +83,7 @@ def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
         f"- seed {config['generation']['seed']}, data fingerprint "
         f"`{synthetic.facts['data_fingerprint'][:16]}`",
         f"- {_copies_line(synthetic.facts['copies'])}",
+        *privacy_lines(synthetic.facts),
         "",
         *_guidance_lines(synthetic, splits),
         "## Channels, synthetic against train (mean, standard deviation)",
@@ -86,6 +92,7 @@ def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
         "| --- | --- | --- |",
         *_channel_rows(dataset, splits.train),
         "",
+        *facts_lines(dataset, splits.train),
     ]
     return "\n".join(lines)
 

@@ -31,6 +31,16 @@ def test_the_file_is_flushed_before_the_rename_and_the_folder_after(tmp_path, mo
     assert final.read_text() == "whole"
 
 
+def test_the_final_name_moves_to_a_new_file_and_the_old_one_is_never_written_to(tmp_path):
+    """A copy over the old file would leave half of it there when killed."""
+    final = tmp_path / "x.txt"
+    write_text(final, "old content")
+    with final.open() as reader:
+        write_text(final, "new")
+        assert reader.read() == "old content"
+    assert final.read_text() == "new"
+
+
 @pytest.mark.parametrize(
     ("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")]
 )

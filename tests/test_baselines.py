@@ -101,3 +101,13 @@ def test_smote_without_enough_neighbours_is_refused():
     y[:4] = 1
     with pytest.raises(DataError, match="smote: a class has 4 training rows"):
         baseline_rows("smote", (x, y), (x, y), seed=0)
+
+
+@pytest.mark.parametrize("name", ["jitter", "scaling", "time_warp"])
+def test_masks_behind_the_values_stay_as_they_are(name):
+    rows = baseline_rows(
+        name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), seed=0, num_values=1
+    )[0]  # fmt: skip
+    copies = rows[len(TRAIN.y) :]
+    np.testing.assert_array_equal(copies[:, 1:], TRAIN.x[:, 1:])
+    assert (copies[:, 0] != TRAIN.x[:, 0]).any()

@@ -24,9 +24,9 @@ def plan(**changes):
     return plan_cells(**(chosen | changes))
 
 
-def run(tmp_path, fitter, data=None, cells=None, workers=1):
-    data = data or make_data()
-    return run_cells(cells or plan(), data, fitter=fitter, cache=tmp_path, workers=workers)
+def run(tmp_path, fitter, data=None, cells=None, workers=1, share=(0, 1)):
+    data, cells = data or make_data(), cells or plan()
+    return run_cells(cells, data, fitter=fitter, cache=tmp_path, workers=workers, share=share)
 
 
 def test_every_fit_sees_its_training_rows_and_val_select_and_nothing_else(tmp_path):
@@ -121,6 +121,19 @@ def test_a_changed_recipe_refits_everything(tmp_path):
     fitter = MeanFitter(version=1)
     run(tmp_path, fitter)
     assert len(fitter.calls) == 14
+
+
+def test_machines_that_share_the_fits_do_each_once_and_a_last_run_none(tmp_path):
+    expected = run(tmp_path / "whole", MeanFitter())
+    fitters = [MeanFitter() for _ in range(3)]
+    for i in (1, 0, 2):  # each finds the files of the others, which must not move its own share
+        assert run(tmp_path / "parts", fitters[i], share=(i, 3)) == {}
+    assert sorted(len(fitter.calls) for fitter in fitters) == [4, 5, 5]
+    last = MeanFitter()
+    results = run(tmp_path / "parts", last)
+    assert last.calls == [] and results.keys() == expected.keys()
+    for cell, predictions in expected.items():
+        assert np.array_equal(predictions.probabilities, results[cell].probabilities)
 
 
 def test_an_interrupted_run_continues_where_it_stopped(tmp_path):

@@ -25,7 +25,7 @@ def load(*overrides):
 def test_every_yaml_builds_its_models(path):
     config = load_config([str(path)])
     assert config.experiment == path.stem
-    build_network(network_arguments(config.diffusion, in_channels=3, num_classes=2))
+    build_network(network_arguments(config.diffusion, in_channels=3, num_classes=2, length=12))
     build_model(
         config.classifier.model,
         config.classifier.model_args,

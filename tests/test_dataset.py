@@ -75,3 +75,9 @@ def test_concatenate_appends_and_drops_static_facts_that_differ(make_dataset):
 def test_another_task_is_refused(make_dataset):
     with pytest.raises(DataError, match="merge: label_names differ"):
         require_same_task(make_dataset(), make_dataset(label_names=("no", "yes")), "merge")
+
+
+def test_a_stay_ends_with_its_last_measurement(make_dataset):
+    observed = np.zeros((3, 2, 4), bool)
+    observed[0, 1, 3] = observed[1, 0, :2] = True
+    assert make_dataset(3, observed=observed).lengths.tolist() == [4, 2, 0]

@@ -11,7 +11,8 @@ from data_preprocess.build import ensure_built, load_splits
 from tardiff.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
-from tardiff.train import build_module, train
+from tardiff.train import _deciding, build_module, train
+from tardiff.trainer import training_precision
 from tardiff.unet1d import UNet1D
 
 
@@ -33,6 +34,23 @@ def test_unet_rows_are_independent_and_use_label_and_level():
     assert not torch.allclose(network(x, levels, 1 - y), out)
     assert not torch.allclose(network(x, levels + 1, y), out)
     assert not torch.allclose(network(x, levels, torch.full_like(y, network.null_label)), out)
+
+
+@pytest.mark.parametrize("length", [24, 7])
+def test_the_order_in_memory_changes_no_value_and_is_kept_through_the_network(length):
+    torch.manual_seed(0)
+    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(1,)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    inputs = (torch.randn(4, 3, length), torch.linspace(-3, 3, 4), torch.arange(4) % 2)
+    orders = []
+    network.norm_out.register_forward_pre_hook(
+        lambda _, given: orders.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    last = network(*inputs)
+    network.channels_last = False
+    torch.testing.assert_close(network(*inputs), last, rtol=1e-4, atol=1e-5)
+    assert orders == [True, False]
 
 
 @pytest.mark.parametrize("kind", ["v", "eps", "x0"])
@@ -133,6 +151,16 @@ def test_balanced_batches_draw_every_class_equally_often():
     assert 0.05 < share < 0.16
 
 
+def test_rows_are_those_of_a_loop_over_the_batch():
+    m = module(batch_size=33)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(33, generator=generator).tolist()
+        by_class = [torch.nonzero(m.train_data.y == label).flatten().tolist() for label in (0, 1)]
+        expected = [by_class[i % 2][int(u * len(by_class[i % 2]))] for i, u in enumerate(uniform)]
+        assert m._draw_rows(torch.Generator().manual_seed(seed)).tolist() == expected
+
+
 def test_label_dropout_uses_the_null_label_at_its_rate():
     m = module(label_dropout=0.25)
     y = torch.zeros(4000, dtype=torch.long)
@@ -183,6 +211,30 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
             logs.append([(r["step"], r["val_loss"]) for r in csv.DictReader(handle)])
     assert logs[0] == logs[1]
     assert [step for step, _ in logs[0]] == ["20.0", "40.0"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own code
+def test_a_compiled_network_trains_to_the_same_weights(tiny):
+    config, splits, root = tiny
+    short = dataclasses.replace(config.diffusion, max_steps=20)
+    plain = train(dataclasses.replace(config, diffusion=short), splits, root / "plain")
+    compiled = dataclasses.replace(short, compile=True)
+    quick = train(dataclasses.replace(config, diffusion=compiled), splits, root / "compiled")
+    torch.testing.assert_close(weights(quick), weights(plain), rtol=1e-3, atol=1e-4)
+
+
+def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):
+    config, _, _ = tiny
+    assert training_precision(config) == "32-true"
+    explicit = dataclasses.replace(config.diffusion, precision="32-true")
+    assert _deciding(config) == _deciding(dataclasses.replace(config, diffusion=explicit))
+    assert "compile" not in _deciding(config)
+    monkeypatch.setattr("tardiff.trainer.pick_device", lambda _: torch.device("cuda", 0))
+    for supported, chosen in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda known=supported: known)
+        assert training_precision(config) == chosen
+    assert training_precision(dataclasses.replace(config, diffusion=explicit)) == "32-true"
 
 
 def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):

@@ -97,7 +97,7 @@ def test_a_task_classifier_in_clinical_units_is_judged_in_them():
         clip=6.0,
     )
     plain = Downstream(model="conv", recipe=FitRecipe(), num_classes=2)
-    clinical = dataclasses.replace(plain, clinical_input=normaliser)
+    clinical = dataclasses.replace(plain, normaliser=normaliser, clinical=True)
     assert clinical.describe("rnn") != plain.describe("rnn")
     assert clinical.describe("conv") == plain.describe("conv")
     torch.manual_seed(0)

@@ -25,6 +25,7 @@ PURE = (
     "one_step",
     "parameters",
     "precondition",
+    "ranks",
     "reverse",
     "row_gradients",
     "samplers",

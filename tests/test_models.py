@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from classifier.clinical_input import ClinicalInput, build_classifier
 from classifier.models import POOLS, ConvClassifier, RNNClassifier, build_model
+from classifier.series_input import SeriesInput, build_classifier
 from configs.errors import ConfigError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.normaliser import Normaliser
@@ -194,14 +194,14 @@ def test_clinical_input_feeds_clinical_units(x, kind):
     model = build_classifier(
         "conv", {}, input_space="clinical", normaliser=normaliser, length=10, num_outputs=1
     )
-    assert isinstance(model, ClinicalInput)
+    assert isinstance(model, SeriesInput)
     clinical = torch.from_numpy(normaliser.to_clinical(x, clamp=False))
     torch.testing.assert_close(model(x), model.model(clinical), rtol=1e-4, atol=1e-4)
 
 
 def test_clinical_input_gradient_is_the_chain_rule(x):
     normaliser = _normaliser("zscore")
-    model = ClinicalInput(ConvClassifier(**SHAPE).double(), normaliser)
+    model = SeriesInput(ConvClassifier(**SHAPE).double(), normaliser, ["values"], clinical=True)
     x = x.double().requires_grad_()
     clinical = normaliser.inverse_map(x).detach().requires_grad_()
     (by_wrapper,) = torch.autograd.grad(model(x).sum(), x)

@@ -14,6 +14,7 @@ from data_preprocess.store import load_dataset
 from tardiff.blocks import GatedResidual
 from tardiff.checkpoint import load_model, save_model
 from tardiff.generate import main as generate
+from tardiff.linear_denoiser import LinearSkip
 from tardiff.networks import NETWORKS, build_network
 from tardiff.train import build_module, network_arguments, train
 from tardiff.train import main as train_diffusion
@@ -163,7 +164,7 @@ def test_every_option_of_the_config_reaches_its_network():
     for kind, options in changes.items():
         for name, value in (options | {"width": 24, "dropout": 0.25}).items():
             changed = dataclasses.replace(base, network=kind, **{name: value})
-            arguments = network_arguments(changed, in_channels=3, num_classes=2)
+            arguments = network_arguments(changed, in_channels=3, num_classes=2, length=9)
             assert arguments["kind"] == kind and arguments[name] == value
             build_network(arguments)
     drops = [m for m in build_network(arguments).modules() if isinstance(m, torch.nn.Dropout)]
@@ -173,7 +174,12 @@ def test_every_option_of_the_config_reaches_its_network():
 @pytest.fixture(scope="module", params=KINDS)
 def trained(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
-    more = (f"diffusion.network={request.param}", "diffusion.patch=2", "diffusion.depth=2")
+    more = (
+        f"diffusion.network={request.param}",
+        "diffusion.patch=2",
+        "diffusion.depth=2",
+        "diffusion.linear_rank=9",
+    )
     config = load_config(tiny_arguments(root, *more, "guidance.kind=none"))
     ensure_built(config.data)
     train_diffusion(config)
@@ -183,7 +189,8 @@ def trained(request, tmp_path_factory):
 def test_a_checkpoint_comes_back_as_the_network_it_was(trained, tmp_path):
     config, root = trained
     model = load_model(root / "runs/tiny/diffusion/model.pt", "train")
-    assert type(model.network) is NETWORKS[config.diffusion.network]
+    assert isinstance(model.network, LinearSkip)
+    assert type(model.network.network) is NETWORKS[config.diffusion.network]
     save_model(tmp_path / "again.pt", model)
     again = load_model(tmp_path / "again.pt", "train")
     x, y = torch.randn(3, 4, 12), torch.tensor([0, 1, 2])

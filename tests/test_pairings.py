@@ -16,6 +16,7 @@ from data_preprocess.store import save_dataset
 from scripts.synthetic_sets import load_set
 from tardiff.checkpoint import DiffusionModel, require_match
 from tardiff.guide import InfluenceSettings, LabelledSeries, guide_vector
+from tardiff.inputs import trained_on
 
 SETTINGS = InfluenceSettings(
     guidance_loss="nll",
@@ -61,7 +62,7 @@ class World:
 
     def diffusion(self, **changes):
         train = self.splits.train
-        expected = {
+        right = {
             "feature_names": train.feature_names,
             "label_names": train.label_names,
             "length": train.length,
@@ -70,8 +71,8 @@ class World:
         }
         rest = {"network": torch.nn.Identity(), "network_args": {}, "prediction": "v"}
         rest |= {"level_table": None, "val_loss": 1.0, "step": 1}
-        model = DiffusionModel(**(rest | expected | changes))
-        require_match("diffusion model", model, expected, "Train it again")
+        model = DiffusionModel(**(rest | right | changes))
+        require_match("diffusion model", model, trained_on(self.splits), "Train it again")
 
     def gradient(self, model, change=None):
         def rows(split):

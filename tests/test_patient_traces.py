@@ -1,4 +1,5 @@
-"""Four stages on stays with marked ids and values: no output, log or error holds a mark."""
+"""All stages and the influence report on stays with marked ids and values: no output, log or error
+holds a mark, and none holds a stay's series as it is."""
 
 import logging
 import struct
@@ -6,13 +7,18 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 
+from classifier.plain_file import save_plain
 from classifier.train import main as train_classifier
 from configs import load_config
 from configs.errors import UserError
+from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space import encode
 from data_preprocess.store import save_dataset
 from scripts.evaluate import main as evaluate
+from scripts.influence_report import main as influence_report
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 
@@ -47,6 +53,8 @@ def marked(tmp_path_factory):
         f"classifier.checkpoint_dir={root}/classifier",
         "accelerator=cpu",
         "generation.csv=true",
+        "influence_report.guide_sizes=[10]",
+        "influence_report.step_rows=20",
         "evaluation.workers=1",
     ]
 
@@ -65,25 +73,69 @@ def contents(root):
 def marks():
     ids = [FIRST_ID + n for n in range(200)]
     texts = [str(FIRST_ID)[:7].encode(), f"{MARK:.5f}"[:-1].encode()]
-    return texts + [struct.pack("<q", n) for n in ids] + [struct.pack("<f", MARK)]
+    numbers = [struct.pack("<d", np.float32(MARK)), struct.pack("<f", MARK)]
+    return texts + [struct.pack("<q", n) for n in ids] + numbers
 
 
-def test_no_output_and_no_log_holds_an_id_or_a_value(marked, caplog, capfd):
+def traces(seen, patterns):
+    """Which of the patterns stand in which of the outputs."""
+    return [(name, mark) for name, raw in seen.items() for mark in patterns if mark in raw]
+
+
+def stays(arguments):
+    """One channel of every stay of every split, as float32 bytes, clinical and model units."""
+    splits = load_splits(load_config(arguments).data)
+    for name in ("train", "val_guide", "val_select", "test"):
+        values = getattr(splits, name).values
+        for rows in (values, encode(splits.normaliser, getattr(splits, name)).numpy()):
+            yield from (row[0].astype("<f4").tobytes() for row in rows)
+
+
+STAGES = (train_diffusion, train_classifier, generate, evaluate, influence_report)
+
+
+def test_no_output_and_no_log_holds_an_id_or_a_stay(marked, caplog, capfd):
     root, arguments = marked
     caplog.set_level(logging.DEBUG)
     config = load_config(arguments)
-    for stage in (train_diffusion, train_classifier, generate, evaluate):
+    for stage in STAGES:
         stage(config)
     seen = dict(contents(root))
+    assert {"influence_report", "evaluation", "synthetic", "diffusion"} <= {
+        part for name in seen for part in name.split("/")
+    }
     out, err = capfd.readouterr()
     seen |= {"log": caplog.text.encode(), "stdout": out.encode(), "stderr": err.encode()}
     assert len(seen) > 20
-    found = [(name, mark) for name, raw in seen.items() for mark in marks() if mark in raw]
-    assert not found
+    # An eighth of the channel is the mark, so a good generator comes close to it: more digits.
+    tables = {name for name in seen if name.endswith(".csv") and "/synthetic/" in name}
+    assert not traces({name: seen[name] for name in seen.keys() - tables}, marks())
+    exact = [marks()[0], *marks()[2:], f"{MARK:.7f}".encode()]
+    assert not traces({name: seen[name] for name in tables}, exact)
+    rows = list(stays(arguments))
+    assert len(rows) == 400 and not traces(seen, rows)
     # The search does find marks where they belong: in the splits, which are the patients' data.
     with zipfile.ZipFile(root / "data" / "train.npz") as archive:
         train = archive.read("values.npy") + archive.read("subject_ids.npy")
-    assert any(mark in train for mark in marks()[2:-1]) and marks()[-1] in train
+    assert any(mark in train for mark in marks()[2:-2]) and marks()[-1] in train
+    assert any(row in train for row in rows)
+
+
+PLANTS = {
+    "text": lambda path, values: path.write_text(f"patient {FIRST_ID + 7}"),
+    "array": lambda path, values: np.savez_compressed(path, ids=np.array([FIRST_ID + 7])),
+    "checkpoint": lambda path, values: save_plain(path, {"x": torch.from_numpy(values[7])}),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("text", "md"), ("array", "npz"), ("checkpoint", "pt")]
+)
+def test_a_trace_in_any_kind_of_file_is_found(tmp_path, kind, suffix):
+    (tmp_path / "runs").mkdir()
+    values = np.random.default_rng(0).normal(size=(20, 3, 8)).astype(np.float32)
+    PLANTS[kind](tmp_path / "runs" / f"x.{suffix}", values)
+    assert traces(dict(contents(tmp_path)), [*marks(), values[7, 0].tobytes()])
 
 
 def test_errors_about_the_splits_name_no_patient(marked):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from configs import load_config
-from configs.checks import shard
 from configs.errors import ConfigError, UserError
+from configs.shares import share
 from tardiff.calibrate import Calibration
 from tardiff.guided import GuidanceStats, GuidedDenoiser
 from tardiff.reverse import ReverseProcess
@@ -166,18 +166,35 @@ def test_a_calibration_is_found_once(tmp_path):
 
 
 def test_a_share_makes_every_nth_batch_and_no_other(tmp_path):
-    for share, made in (((1, 2), ["000000004"]), ((0, 2), ["000000000", "000000004", "000000008"])):
-        assert sample_parts(job(share=share), tmp_path, title="share") is None
+    for mine, made in (((1, 2), ["000000004"]), ((0, 2), ["000000000", "000000004", "000000008"])):
+        assert sample_parts(job(share=mine), tmp_path, title="share") is None
         assert sorted(path.name[:9] for path in tmp_path.glob("*.npz")) == made
 
 
-def test_the_share_is_checked():
+@pytest.mark.parametrize("key", ["generation.shard", "evaluation.shard"])
+def test_the_share_is_checked(key):
     tiny = "configs/base/tiny.yaml"
-    assert shard(load_config([tiny])) == (0, 1)
-    assert shard(load_config([tiny, "generation.shard=3/4"])) == (3, 4)
+    load_config([tiny, f"{key}=3/4"])
+    assert share(key, None) == (0, 1)
+    assert share(key, "3/4") == (3, 4)
     for wrong in ("4/4", "1", "-1/2", "a/b", "0/0"):
-        with pytest.raises(ConfigError, match="generation.shard"):
-            load_config([tiny, f"generation.shard={wrong}"])
+        with pytest.raises(ConfigError, match=key):
+            load_config([tiny, f"{key}={wrong}"])
+
+
+def test_a_launcher_numbers_the_shares(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="no launcher"):
+        load_config(["configs/base/tiny.yaml", "generation.shard=auto"])
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    with pytest.raises(ConfigError, match="no launcher"):
+        share("generation.shard", "auto")
+    monkeypatch.setenv("SLURM_NTASKS", "3")
+    assert share("generation.shard", "auto") == (1, 3)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert share("generation.shard", "auto") == (0, 2)  # torchrun inside a SLURM job
 
 
 def test_stats_of_nothing_are_zero():

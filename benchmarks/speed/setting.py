@@ -1,0 +1,117 @@
+"""Setting: the untrained parts of a configuration, for series of any shape."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from classifier.losses import per_sample_loss
+from classifier.models import build_model
+from configs import load_config
+from configs.schema import ExperimentConfig
+from tardiff.denoiser import NetworkDenoiser
+from tardiff.diffusion import DiffusionModule, SeriesBatch
+from tardiff.guided import GuidedDenoiser, active_levels
+from tardiff.influence import InfluenceDirection, guidance_gradient
+from tardiff.networks import build_network
+from tardiff.reverse import ReverseProcess
+from tardiff.schedule import log_snr_grid
+from tardiff.train import network_arguments, objective_of
+
+CLASSES = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of the series: channels and grid points."""
+
+    channels: int
+    length: int
+
+
+class Setting:
+    """A config's networks on `device`.
+
+    Args:
+        argv: as of `load_config`.
+    """
+
+    def __init__(self, argv: list[str], shape: Shape, device: torch.device) -> None:
+        self.config: ExperimentConfig = load_config(argv)
+        self.shape, self.device = shape, device
+        torch.manual_seed(0)
+        self.network = self._network().to(device)
+        self.guide = build_model(
+            self.config.classifier.model,
+            self.config.classifier.model_args,
+            in_channels=shape.channels,
+            length=shape.length,
+            num_outputs=1,
+        ).eval()
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the denoising network."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    def series(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Random series and labels, one positive in eight, on the CPU."""
+        x = torch.randn(rows, self.shape.channels, self.shape.length)
+        return x, (torch.arange(rows) % 8 == 0).long()
+
+    def module(self, rows: int, batch: int) -> DiffusionModule:
+        """The training of a fresh network on `rows` series, `batch` at a time."""
+        x, y = self.series(rows)
+        data = SeriesBatch(x, torch.ones_like(x, dtype=torch.bool), y)
+        return DiffusionModule(
+            self._network(), data, data, objective_of(self.config.diffusion, batch), seed=0
+        )
+
+    def direction(self) -> InfluenceDirection:
+        """Influence by the configured method, along a G of 256 rows."""
+        model, influence = self.guide, self.config.influence
+        g = guidance_gradient(model.cpu(), *self.series(256), kind="nll", num_classes=CLASSES)
+        moved = {name: part.to(self.device) for name, part in g.items()}
+        return InfluenceDirection(
+            model.to(self.device), per_sample_loss, moved, method=influence.gradient
+        )
+
+    def plain(self) -> NetworkDenoiser:
+        """The unguided denoiser."""
+        return NetworkDenoiser(self.network.eval(), prediction=self.config.diffusion.prediction)
+
+    def guided(self) -> GuidedDenoiser:
+        """The guided denoiser at multiplier 1, in the configured interval."""
+        first, last = self.config.guidance.interval
+        return GuidedDenoiser(
+            self.plain(),
+            self.direction(),
+            multiplier=torch.ones(CLASSES),
+            scale=torch.ones(CLASSES),
+            active=active_levels(self.process(1).levels, (first, last)),
+            trust=self.config.guidance.trust,
+        )
+
+    def process(self, largest: int) -> ReverseProcess:
+        """The configured sampler, at most `largest` series at a time."""
+        sampler = self.config.sampler
+        return ReverseProcess(
+            sampler=sampler.name,
+            levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
+            shape=(self.shape.channels, self.shape.length),
+            seed=0,
+            batch_size=min(largest, sampler.batch_size),
+            device=self.device,
+            eta=sampler.eta,
+            sde=sampler.sde,
+        )
+
+    def _network(self) -> nn.Module:
+        return build_network(
+            network_arguments(
+                self.config.diffusion,
+                in_channels=self.shape.channels,
+                num_classes=CLASSES,
+                length=self.shape.length,
+            )
+        )

@@ -1,0 +1,52 @@
+"""Two worker processes against one: wall seconds of one set, and whether the bytes are the same.
+
+    python -m benchmarks.workers --rows 4096
+
+Wall time, since that is what workers buy: only a machine with two idle cores gives the ratio.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.speed.setting import Setting, Shape
+from tardiff.shards import Job, sample_parts
+
+
+def main() -> None:
+    """Prints one Markdown row."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.workers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", default="configs/base/demo.yaml")
+    parser.add_argument("--rows", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    setting = Setting([given.config], Shape(7, 24), torch.device("cpu"))
+    process, guided, y = setting.process(given.rows), setting.guided(), torch.arange(given.rows) % 2
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    made: dict[int, Tensor] = {}
+    for _ in range(given.rounds):
+        for workers in seconds:
+            job = Job(process=process, denoiser=guided, y=y, workers=workers)
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                x = sample_parts(job, Path(folder), title=f"{workers} workers")
+                seconds[workers].append(time.perf_counter() - start)
+            assert x is not None
+            made[workers] = x
+    one, two = (min(found) for found in seconds.values())
+    same = made[1].numpy().tobytes() == made[2].numpy().tobytes()
+    print("| series | one process, s | two, s | ratio | same bytes |")
+    print(f"| {given.rows} | {one:.1f} | {two:.1f} | {one / two:.2f} | {same} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""fit_space: the normaliser of an experiment, with types, masks and static facts as configured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from configs.errors import ConfigError
+from configs.schema import DataConfig
+from data_preprocess.channel_maps import TYPES
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.layout import Layout
+from data_preprocess.normaliser import Normaliser
+from data_preprocess.static_codes import StaticCode
+
+
+def fit_space(
+    train: EHRDataset, fill: Float[np.ndarray, " channel"], data: DataConfig
+) -> Normaliser:
+    """The map to model space, fitted on `train` only.
+
+    Args:
+        fill: train medians, clinical units.
+
+    Raises:
+        ConfigError: data.space names what the data do not have.
+        DataError: a channel or fact cannot be of its type.
+    """
+    space, names = data.space, train.feature_names
+    types = ["continuous"] * len(names)
+    for name, channel_type in space.types.items():
+        if channel_type not in TYPES:
+            raise ConfigError(
+                f"data.space.types.{name}={channel_type}: expected one of {', '.join(TYPES)}"
+            )
+        types[index_of(name, names, "data.space.types")] = channel_type
+    facts = [index_of(name, train.static_names, "data.space.static") for name in space.static]
+    layout = Layout(
+        masks=space.masks,
+        fill=tuple(fill.tolist()) if space.masks else (),
+        static=tuple(
+            StaticCode.fit(train.static_names[fact], train.static[:, fact]) for fact in facts
+        ),
+        ordered=tuple(
+            tuple(index_of(name, names, "data.space.ordered") for name in group)
+            for group in space.ordered
+        ),
+    )
+    return Normaliser.fit(
+        train,
+        kind=data.normaliser,
+        clip=data.clip,
+        types=types,
+        rounded=space.rounded,
+        layout=layout,
+    )
+
+
+def index_of(name: str, known: Sequence[str], key: str) -> int:
+    """Position of a name given with or without its unit.
+
+    Raises:
+        ConfigError: no such name; `key` opens the message.
+    """
+    bare = [full.split("[")[0] for full in known]
+    for names in (list(known), bare):
+        if name in names:
+            return names.index(name)
+    raise ConfigError(f"{key}: no {name!r} in these data; there is {', '.join(bare) or 'none'}")

@@ -1,0 +1,129 @@
+"""MarginalMap: gives what the model draws the margins of the training series, channel by channel.
+
+A denoiser that is a little too smooth draws too few values at the ends of a scale and measurements
+a little too often. Quantile mapping, as climate models are corrected for bias, undoes that: a
+monotone map per value channel takes the quantiles of a pilot of unguided draws to those of the
+training series, and a threshold per mask channel gives the training share of measurements (with
+one of its own for a grid point whose share the pilot tells apart from the training one). Fitted
+once, after training, and part of the model: a series' values depend on that series alone, and
+guided series go through the map of the unguided ones, so what guidance moved stays moved.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.stats import norm
+from torch import Tensor, nn
+
+from data_preprocess.interpolate import interpolate
+from tardiff.schedule import Series
+
+# Quantiles at these normal scores: beyond 2.5 (0.6 % of the entries) a pilot tells too little.
+SCORES = torch.linspace(-2.5, 2.5, 31, dtype=torch.float64)
+SURE = 3.0  # standard errors by which a grid point's share must differ
+LEAST_GAP = 1e-4  # between knots: every slope stays finite, and not zero
+
+
+class MarginalMap(nn.Module):
+    """Model-space series as drawn -> with corrected margins; static channels stay as they are.
+
+    Args:
+        channels: value channels.
+        length: grid points.
+        masks: one mask channel per value channel follows them.
+    """
+
+    source: Tensor
+    target: Tensor
+    threshold: Tensor
+
+    def __init__(self, channels: int, length: int, *, masks: bool) -> None:
+        super().__init__()
+        knots = torch.linspace(-1, 1, len(SCORES) + 2, dtype=torch.float64).repeat(channels, 1)
+        self.register_buffer("source", knots)
+        self.register_buffer("target", knots.clone())
+        self.register_buffer("threshold", torch.zeros(channels * masks, length))
+
+    def forward(self, x: Series) -> Series:
+        """The corrected series."""
+        num_values, num_masks = len(self.source), len(self.threshold)
+        values = [
+            interpolate(x[:, c].double(), tuple(source), tuple(target)).to(x)
+            for c, (source, target) in enumerate(zip(*self._knots(), strict=True))
+        ]
+        masks = x[:, num_values : num_values + num_masks] - self.threshold.to(x)
+        rest = x[:, num_values + num_masks :]
+        return torch.cat([torch.stack(values, dim=1), masks, rest], dim=1)
+
+    def _knots(self) -> tuple[list[list[float]], list[list[float]]]:
+        return self.source.tolist(), self.target.tolist()
+
+    @torch.no_grad()
+    def fit(
+        self,
+        drawn: Float[Tensor, "n channel time"],
+        train: Float[Tensor, "m channel time"],
+        measured: Bool[Tensor, "m value time"],
+    ) -> None:
+        """Takes the map from a pilot and the training series, both in model space.
+
+        Args:
+            drawn: unguided, with the class shares of `train`.
+            measured: entries of `train` whose values count; of `drawn` those count whose mask is on
+                once its threshold is set, or all without masks.
+        """
+        num_values, num_masks = len(self.source), len(self.threshold)
+        counted = torch.ones_like(drawn[:, :num_values], dtype=torch.bool)
+        if num_masks:
+            masks = drawn[:, num_values : num_values + num_masks]
+            shares = (train[:, num_values : num_values + num_masks] > 0).double().mean(dim=0)
+            for c in range(num_masks):
+                self.threshold[c] = _thresholds(masks[:, c], shares[c])
+            counted = masks > self.threshold
+        else:
+            measured = torch.ones_like(train[:, :num_values], dtype=torch.bool)
+        probabilities = torch.from_numpy(norm.cdf(SCORES.numpy()))
+        for c in range(num_values):
+            made = drawn[:, c][counted[:, c]].double()
+            real = train[:, c][measured[:, c]].double()
+            if min(len(made), len(real)) >= len(SCORES):
+                self.source[c] = _knots(made, probabilities)
+                self.target[c] = _knots(real, probabilities)
+
+
+def _thresholds(
+    masks: Float[Tensor, "n time"], shares: Float[Tensor, " time"]
+) -> Float[Tensor, " time"]:
+    """Per grid point: the channel's threshold, or its own where the shares clearly differ."""
+    own = torch.tensor([_exceeded_by(masks[:, t], float(share)) for t, share in enumerate(shares)])
+    errors = (shares * (1 - shares) / len(masks)).sqrt()
+
+    def differs(threshold: float) -> Bool[Tensor, " time"]:
+        return ((masks > threshold).double().mean(dim=0) - shares).abs() > SURE * errors
+
+    # Two rounds: one odd grid point must not move the threshold of the others.
+    usual = ~differs(float(own.median()))
+    if not usual.any():
+        return own
+    common = _exceeded_by(masks[:, usual].flatten(), float(shares[usual].mean()))
+    return torch.where(differs(common), own, torch.tensor(common))
+
+
+def _exceeded_by(values: Float[Tensor, " entry"], share: float) -> float:
+    """A number that `share` of the values exceed; beyond all of them for a share of 0 or 1."""
+    ordered = values.double().sort(descending=True).values
+    position = round(share * len(ordered))
+    if position == 0:
+        return float(ordered[0]) + 1.0
+    if position == len(ordered):
+        return float(ordered[-1]) - 1.0
+    return float(ordered[position - 1] + ordered[position]) / 2
+
+
+def _knots(values: Tensor, probabilities: Tensor) -> Tensor:
+    """Rising quantiles, with a knot at distance 1 beyond each end: slope 1 out there."""
+    # numpy's quantile has no limit of size, torch's has.
+    inner = torch.from_numpy(np.quantile(values.numpy(), probabilities.numpy()))
+    steps = inner.diff().clamp(min=LEAST_GAP)
+    rising = torch.cat([inner[:1], inner[:1] + steps.cumsum(0)])
+    return torch.cat([rising[:1] - 1.0, rising, rising[-1:] + 1.0])

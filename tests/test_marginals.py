@@ -1,0 +1,99 @@
+"""MarginalMap: what a biased model draws gets the margins of the training series."""
+
+import numpy as np
+import pytest
+import torch
+
+from tardiff.marginals import MarginalMap
+
+N, C, T = 4000, 2, 5
+
+
+def biased():
+    """(drawn, train, measured): values shrunk and shifted, masks on too often."""
+    rng = torch.Generator().manual_seed(0)
+    train = torch.randn(N, 2 * C, T, generator=rng)
+    train[:, 1] = torch.exp(train[:, 1])
+    rate = torch.tensor([0.2, 0.7])[:, None].expand(C, T)
+    measured = torch.rand(N, C, T, generator=rng) < rate
+    train[:, C:] = measured.float() * 2 - 1
+    drawn = torch.randn(N, 2 * C, T, generator=rng)
+    drawn[:, :C] = 0.8 * drawn[:, :C] + 0.3
+    return drawn, train, measured
+
+
+def fitted(masks=True):
+    drawn, train, measured = biased()
+    keep = 2 * C if masks else C
+    made = MarginalMap(C, T, masks=masks)
+    made.fit(drawn[:, :keep], train[:, :keep], measured)
+    return made
+
+
+def test_values_get_the_quantiles_of_the_measured_training_values():
+    drawn, train, measured = biased()
+    corrected = fitted()(drawn)
+    on = corrected[:, C:] > 0
+    for c in range(C):
+        q = np.linspace(0.02, 0.98, 25)
+        found = np.quantile(corrected[:, c][on[:, c]].numpy(), q)
+        real = np.quantile(train[:, c][measured[:, c]].numpy(), q)
+        np.testing.assert_allclose(found, real, atol=0.03 * np.ptp(real))
+        before = np.quantile(drawn[:, c][on[:, c]].numpy(), q)
+        assert np.abs(before - real).max() > 0.1 * np.ptp(real)  # there was something to correct
+
+
+def test_masks_get_the_training_share_of_their_channel():
+    drawn, _, measured = biased()
+    on = fitted()(drawn)[:, C:] > 0
+    np.testing.assert_allclose(on.float().mean((0, 2)), measured.float().mean((0, 2)), atol=1e-3)
+
+
+def test_a_grid_point_gets_its_own_share_only_where_it_clearly_differs():
+    drawn, train, measured = biased()
+    train[:, C, 0] = torch.where(torch.arange(N) < N // 20, 1.0, -1.0)  # 5 %, elsewhere 20 %
+    made = MarginalMap(C, T, masks=True)
+    made.fit(drawn, train, measured)
+    on = (made(drawn)[:, C:] > 0).float().mean(0)
+    assert on[0, 0] == pytest.approx(0.05, abs=1e-3)
+    assert (made.threshold[0, 1:] == made.threshold[0, 1]).all()
+    assert made.threshold[0, 0] != made.threshold[0, 1]
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_mask_that_is_never_or_always_on_stays_so(sign):
+    drawn, train, measured = biased()
+    measured[:, 0], train[:, C] = sign > 0, sign
+    made = MarginalMap(C, T, masks=True)
+    made.fit(drawn, train, measured)
+    assert ((made(drawn)[:, C] > 0) == (sign > 0)).all()
+
+
+def test_the_map_is_monotone_and_a_series_does_not_depend_on_others():
+    made = fitted(masks=False)
+    line = torch.linspace(-8, 8, 200)[:, None, None].expand(-1, C, T)
+    assert (made(line).diff(dim=0) > 0).all()
+    drawn = biased()[0][:, :C]
+    torch.testing.assert_close(made(drawn)[7:8], made(drawn[7:8]))
+
+
+def test_static_channels_are_left_alone():
+    drawn, train, measured = biased()
+    more = torch.cat([drawn, torch.ones(N, 3, T)], dim=1)
+    made = MarginalMap(C, T, masks=True)
+    made.fit(more, torch.cat([train, torch.zeros(N, 3, T)], dim=1), measured)
+    assert torch.equal(made(more)[:, 2 * C :], more[:, 2 * C :])
+
+
+def test_an_unfitted_map_changes_nothing():
+    drawn = torch.randn(10, 2 * C, T)
+    torch.testing.assert_close(MarginalMap(C, T, masks=True)(drawn), drawn)
+
+
+@pytest.mark.parametrize("rows", [3, 200])
+def test_too_few_draws_leave_the_values_as_they_are(rows):
+    drawn, train, measured = biased()
+    made = MarginalMap(C, T, masks=False)
+    made.fit(drawn[:rows, :C], train[:, :C], measured)
+    changed = not torch.allclose(made(drawn[:, :C]), drawn[:, :C])
+    assert changed == (rows * T >= 31)
