@@ -28,8 +28,8 @@ from tardiff.train import build_module, level_table
 
 TIMED_STEPS = 10  # per turn
 TURNS = 3
-EVALUATIONS = 6  # of the losses, evenly spaced, the last at the end
-LOSS_DRAWS = 4  # noise levels per series
+EVALUATIONS = 4  # of the losses, evenly spaced, the last at the end
+LOSS_DRAWS = 2  # noise levels per series
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from configs import load_config
 from configs.errors import ConfigError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.store import load_dataset
+from tardiff.blocks import GatedResidual
 from tardiff.checkpoint import load_model, save_model
 from tardiff.generate import main as generate
 from tardiff.linear_denoiser import LinearSkip
@@ -84,6 +85,18 @@ def test_gradients_reach_every_parameter(kind):
     assert not unreached
 
 
+def test_a_gated_residual_follows_its_formula_and_starts_as_the_identity():
+    h, embedding = torch.randn(3, 5, 8), torch.randn(3, 4)
+    layer = GatedResidual(8, 4, torch.nn.Tanh(), 0.0)
+    assert torch.equal(layer(h, embedding), h)
+    torch.nn.init.normal_(layer.modulate.weight)
+    scale, shift, gate = layer.modulate(embedding)[:, None].split(8, dim=2)
+    centred = h - h.mean(2, keepdim=True)
+    normed = centred / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
+    expected = h + gate * torch.tanh(normed * (1 + scale) + shift)
+    torch.testing.assert_close(layer(h, embedding), expected)
+
+
 def test_tokens_know_their_place():
     made, (x, levels, y) = shaken("transformer"), inputs(length=8)
     swapped = torch.cat([x[..., 4:], x[..., :4]], dim=2)  # its two patches of 4
@@ -103,6 +116,12 @@ def test_a_patch_and_its_padding_stay_in_order():
     x, levels, y = inputs(length=9)
     places = made(torch.zeros_like(x), levels, y)
     torch.testing.assert_close(made(x, levels, y) - places, x)
+
+
+def test_what_is_missing_of_a_patch_repeats_the_last_value():
+    made, (x, levels, y) = shaken("transformer"), inputs(length=9)
+    whole = torch.cat([x, x[..., -1:].expand(-1, -1, 3)], dim=2)
+    torch.testing.assert_close(made(x, levels, y), made(whole, levels, y)[..., :9])
 
 
 @pytest.mark.parametrize(
