@@ -32,6 +32,7 @@ from scripts.scores import point_scores
 from scripts.trio import make_trio
 from tardiff.denoiser import NetworkDenoiser
 from tardiff.diffusion import SeriesBatch
+from tardiff.memory import sampling_rows
 from tardiff.requested import requested_labels
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
@@ -80,12 +81,13 @@ class Study:
         """An unguided set with the class counts of the training split."""
         sampler = self.config.sampler
         y = requested_labels(self.splits.train, ratio=1.0, counts=None)
+        shape = (self.splits.train.num_channels, self.splits.train.length)
         process = ReverseProcess(
             sampler=sampler.name,
             levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
-            shape=(self.splits.train.num_channels, self.splits.train.length),
+            shape=shape,
             seed=self.config.generation.seed,
-            batch_size=sampler.batch_size,
+            batch_size=sampling_rows(network, *shape),
             device=torch.device("cpu"),
         )
         denoiser = NetworkDenoiser(network, prediction=self.config.diffusion.prediction)

@@ -23,6 +23,7 @@ from configs.schema import DiffusionConfig, GuidanceConfig, SamplerConfig
 from scripts.influence_overhead import sampling_seconds, take_turns
 from tardiff.denoiser import NetworkDenoiser
 from tardiff.influence import InfluenceDirection, guidance_gradient
+from tardiff.memory import sampling_rows
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
 from tardiff.unet1d import UNet1D
@@ -88,7 +89,7 @@ def sampling(given: argparse.Namespace) -> None:
         levels=levels,
         shape=(given.channels, given.length),
         seed=0,
-        batch_size=settings.batch_size,
+        batch_size=sampling_rows(network, given.channels, given.length),
         device=torch.device("cpu"),
     )
     y = torch.arange(given.rows) % 2

@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks import mutation_list, mutation_list_private
+from benchmarks import mutation_list, mutation_list_private, mutation_list_scale
 from benchmarks.mutation_list import Mutation
 
-MUTATIONS = [*mutation_list.MUTATIONS, *mutation_list_private.MUTATIONS]
+MUTATIONS = [
+    *mutation_list.MUTATIONS,
+    *mutation_list_private.MUTATIONS,
+    *mutation_list_scale.MUTATIONS,
+]
 HEAVY = (
     "torch",
     "pytorch_lightning",

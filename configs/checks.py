@@ -161,6 +161,11 @@ def _check_private(config: ExperimentConfig) -> None:
         "marginal_rows": (0, "the margins of the training stays are not noised"),
         "dropout": (0.0, "its masks would be drawn from a seed that is known"),
     }
+    if diffusion.micro_batch != "auto":
+        raise ConfigError(
+            f"diffusion.private.epsilon with diffusion.micro_batch={diffusion.micro_batch}: "
+            "private training goes through its batches in pieces of its own; leave it at auto"
+        )
     for key, (value, why) in needed.items():
         found = getattr(diffusion, key)
         if found != value:

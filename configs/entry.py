@@ -51,9 +51,9 @@ def explain(error: Exception) -> str | None:
     if is_out_of_memory(error):
         return (
             f"out of memory ({str(error).strip().splitlines()[0][:200] or 'allocation failed'}); "
-            "lower diffusion.batch_size (stage 1), classifier.batch_size (stage 2), "
-            "sampler.batch_size (stage 3) or evaluation.workers (stage 4), or use fewer series. "
-            "Batches of training are not made smaller silently, since that changes the result"
+            "lower diffusion.micro_batch (stage 1), classifier.batch_size (stage 2: of these, the "
+            "only one that changes the result), sampler.batch_size (stage 3) or evaluation.workers "
+            "(stage 4), or use fewer series"
         )
     return None
 

@@ -15,7 +15,7 @@ def choice(default: str, *others: str) -> Any:
 
 
 def number(
-    default: float | None,
+    default: float | str | None,
     *,
     low: float | None = None,
     high: float | None = None,

@@ -122,6 +122,9 @@ class DiffusionConfig:
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
     include_guide: bool = False
     batch_size: int = number(64, low=1)
+    # Of a batch, series per forward and backward pass; auto: all that fit into memory. The gradient
+    # is that of the whole batch whatever this is; a pass over less costs a forward pass more.
+    micro_batch: Any = number("auto", low=1, words=("auto",))
     max_steps: int = number(3000, low=1)
     learning_rate: float = number(1e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
@@ -217,7 +220,8 @@ class SamplerConfig:
     sde: bool = False  # dpmpp_2m only: the stochastic variant
     # Classifier-free guidance; 1: off, auto: as guidance.w.
     cfg_scale: Any = number(1.0, low=0.0, words=("auto",))
-    batch_size: int = number(256, low=1)
+    # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
+    batch_size: Any = number("auto", low=1, words=("auto",))
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def overhead(
     )
     vector = time.perf_counter() - start
     k = inputs.splits.train.num_classes
-    rows = min(inputs.config.sampler.batch_size, 256)
+    rows = min(parts.config.sampler.batch_size, 256)
     interval = inputs.config.guidance.interval
     seconds = sampling_seconds(
         configured_process(parts),

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from tardiff.denoiser import training_target
 from tardiff.schedule import Levels, Series, add_noise, draw_levels
@@ -26,7 +27,11 @@ VALIDATION_ROWS = 256  # series per network call
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """How the network is trained; fields as in configs.schema.DiffusionConfig."""
+    """How the network is trained; fields as in configs.schema.DiffusionConfig.
+
+    Attributes:
+        micro_batch: series per pass of the network in training; None: the whole batch.
+    """
 
     prediction: str
     loss: str
@@ -39,6 +44,7 @@ class Objective:
     warmup_steps: int
     ema_decay: float
     compile: bool = False
+    micro_batch: int | None = None
     level_table: Tensor | None = None  # levels of a discrete schedule; None: cosine
 
 
@@ -161,12 +167,24 @@ class DiffusionModule(pl.LightningModule):
         levels = self._draw_levels(len(x_0), generator).to(x_0)
         eps = torch.randn(x_0.shape, generator=_on_device(generator, x_0.device), device=x_0.device)
         target = training_target(x_0, eps, levels, self.objective.prediction)
-        prediction = network(add_noise(x_0, levels, eps), levels, y)
+        prediction = self._predict(network, add_noise(x_0, levels, eps), levels, y)
         errors = _elementwise(prediction, target, self.objective.loss)
         if not self.objective.observed_only:
             return errors.mean(dim=(1, 2))
         weight = observed.to(errors)
         return (errors * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp(min=1)
+
+    def _predict(self, network: nn.Module, x_t: Tensor, levels: Levels, y: Labels) -> Series:
+        """The network's output; in training what a pass keeps in memory is bounded.
+
+        A micro-batch is run again when its gradient is due instead of being kept (gradient
+        checkpointing): so the optimiser, half precision and several ranks see one whole batch.
+        """
+        size = self.objective.micro_batch
+        if size is None or len(y) <= size or not torch.is_grad_enabled():
+            return network(x_t, levels, y)
+        parts = zip(x_t.split(size), levels.split(size), y.split(size), strict=True)
+        return torch.cat([checkpoint(network, *part, use_reentrant=False) for part in parts])
 
     def _draw_levels(self, count: int, generator: torch.Generator) -> Levels:
         return draw_levels(count, table=self.objective.level_table, generator=generator)

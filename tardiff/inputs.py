@@ -1,5 +1,6 @@
 """What every way of generating needs: the trained parts, checked against each other."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from tardiff.denoiser import NetworkDenoiser
 from tardiff.direction import ClassifierDirection, Direction
 from tardiff.guide import InfluenceSettings
 from tardiff.influence_inputs import InfluenceInputs, configured_settings
+from tardiff.memory import sampling_rows
 from tardiff.requested import requested_labels
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
@@ -75,9 +77,20 @@ def load_parts(config: ExperimentConfig) -> Parts:
     require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
     device = pick_device(config.accelerator)
     model.network.to(device)
+    config = _with_batch_size(config, model, splits.normaliser.num_model_channels)
     generation = config.generation
     y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
     return Parts(config, splits, model, device, y)
+
+
+def _with_batch_size(
+    config: ExperimentConfig, model: DiffusionModel, channels: int
+) -> ExperimentConfig:
+    """`config` with a number for sampler.batch_size."""
+    if config.sampler.batch_size != "auto":
+        return config
+    size = sampling_rows(model.network, channels, model.length)
+    return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, batch_size=size))
 
 
 def trained_on(splits: Splits) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from tardiff.schedule import log_snr_grid
 
 # Noise of numbers that no generated, pilot or replacement series has.
 OFFSET = 1 << 52
+# Series per denoiser call: one number everywhere, since the map is a part of the model.
+BATCH_SIZE = 256
 
 
 def fit_marginals(
@@ -22,7 +24,7 @@ def fit_marginals(
 ) -> MarginalMap:
     """The map of what `model` draws to the margins of the training split.
 
-    The sampler is the default one whatever the sampler section says, and classifier-free guidance
+    Sampled by the default sampler whatever the sampler section says, and classifier-free guidance
     is off: the map belongs to the model, and a setting of stage 3 must not change it.
     """
     rows, defaults = config.diffusion.marginal_rows, SamplerConfig()
@@ -31,7 +33,7 @@ def fit_marginals(
         levels=log_snr_grid(defaults.num_steps, defaults.log_snr_min, defaults.log_snr_max),
         shape=(splits.normaliser.num_model_channels, model.length),
         seed=config.seed,
-        batch_size=defaults.batch_size,
+        batch_size=BATCH_SIZE,
         device=device,
     )
     denoiser = NetworkDenoiser(model.network, prediction=model.prediction)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
 from torch.utils.data import DataLoader
 
 from classifier.device import pick_device
@@ -26,6 +28,7 @@ from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.linear_denoiser import LinearSkip
 from tardiff.match_marginals import fit_marginals
+from tardiff.memory import bytes_per_series, rows_that_fit
 from tardiff.networks import build_network
 from tardiff.private_setup import private_module
 from tardiff.private_training import PrivateDiffusionModule
@@ -128,10 +131,32 @@ def build_module(
     if isinstance(network, LinearSkip):
         network.fit(train_rows.x, train_rows.y)
     val_rows = _model_space(splits.val_select, splits.normaliser)
-    parts = (network, train_rows, val_rows, objective_of(diffusion, diffusion.batch_size))
-    if diffusion.private.epsilon is None:
-        return DiffusionModule(*parts, seed=config.seed), network_args
-    return private_module(parts, config, splits), network_args
+    objective = objective_of(diffusion, diffusion.batch_size)
+    if diffusion.private.epsilon is not None:
+        parts = (network, train_rows, val_rows, objective)
+        return private_module(parts, config, splits), network_args
+    size = micro_batch(config, network, train_rows.x.shape[1:])
+    objective = dataclasses.replace(objective, micro_batch=size)
+    return DiffusionModule(network, train_rows, val_rows, objective, seed=config.seed), network_args
+
+
+def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[int]) -> int:
+    """diffusion.micro_batch in series; "auto": of `shape` (channels, length), as many as fit."""
+    diffusion = config.diffusion
+    if diffusion.micro_batch != "auto":
+        return int(diffusion.micro_batch)
+    per_series = bytes_per_series(network, shape[0], shape[1])
+    device = pick_device(config.accelerator)
+    size = rows_that_fit(per_series, device, largest=diffusion.batch_size)
+    if size < diffusion.batch_size:
+        log.info(
+            "a batch of %d series keeps %.1f GiB: going through it %d series at a time "
+            "(diffusion.micro_batch)",
+            diffusion.batch_size,
+            diffusion.batch_size * per_series / 2**30,
+            size,
+        )
+    return size
 
 
 def _deciding(config: ExperimentConfig) -> dict[str, Any]:
@@ -141,6 +166,7 @@ def _deciding(config: ExperimentConfig) -> dict[str, Any]:
         section.pop("compile")  # a model from before there was the key is the same
     if config.diffusion.private.epsilon is None:
         section.pop("private")  # likewise
+    section.pop("micro_batch")  # roundings only: it may be lowered to go on after too much memory
     return section
 
 

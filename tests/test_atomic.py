@@ -120,7 +120,7 @@ def test_plain_files_come_back_as_they_were(tmp_path):
     [
         (FloatingPointError("step 3"), "step 3"),
         (OSError(errno.ENOSPC, "No space left", "x.csv"), "x.csv: the disk is full"),
-        (MemoryError("Unable to allocate"), "lower diffusion.batch_size"),
+        (MemoryError("Unable to allocate"), "lower diffusion.micro_batch"),
         (RuntimeError("CUDA out of memory. Tried"), "sampler.batch_size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you"), "lower diffusion"),
     ],

@@ -230,6 +230,8 @@ def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, 
     explicit = dataclasses.replace(config.diffusion, precision="32-true")
     assert _deciding(config) == _deciding(dataclasses.replace(config, diffusion=explicit))
     assert "compile" not in _deciding(config)
+    compiled = dataclasses.replace(config.diffusion, compile=True)
+    assert _deciding(dataclasses.replace(config, diffusion=compiled))["compile"]
     monkeypatch.setattr("tardiff.trainer.pick_device", lambda _: torch.device("cuda", 0))
     for supported, chosen in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda known=supported: known)

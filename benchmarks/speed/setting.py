@@ -13,6 +13,7 @@ from tardiff.denoiser import NetworkDenoiser
 from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.guided import GuidedDenoiser, active_levels
 from tardiff.influence import InfluenceDirection, guidance_gradient
+from tardiff.memory import sampling_rows
 from tardiff.networks import build_network
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import log_snr_grid
@@ -100,11 +101,16 @@ class Setting:
             levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
             shape=(self.shape.channels, self.shape.length),
             seed=0,
-            batch_size=min(largest, sampler.batch_size),
+            batch_size=min(largest, self._sampling_rows()),
             device=self.device,
             eta=sampler.eta,
             sde=sampler.sde,
         )
+
+    def _sampling_rows(self) -> int:
+        if self.config.sampler.batch_size != "auto":
+            return int(self.config.sampler.batch_size)
+        return sampling_rows(self.network, self.shape.channels, self.shape.length)
 
     def _network(self) -> nn.Module:
         return build_network(

@@ -1,0 +1,83 @@
+"""How many series at a time fit into memory, told before any is run.
+
+What grows with the batch is counted, not guessed: the bytes that autograd keeps of a forward pass.
+The whole memory of the device is the measure, not what happens to be free: the answer is then the
+same at every start on one machine, and so are the roundings that it decides.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+# Of the memory, for the batch; the rest is for gradients on their way, weights, series and others.
+SHARE = 0.25
+# Sampled at a time: a larger batch is no faster on a CPU, and a crash costs up to one on a GPU.
+CPU_ROWS, GPU_ROWS = 256, 4096
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of the GPU, or of the machine as far as its control group lets a process have them."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in CGROUP_LIMITS:
+        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def saved_bytes(forward: Callable[[], object]) -> int:
+    """Bytes that autograd keeps of `forward` for its backward pass; a storage counts once."""
+    storages: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with (
+        torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+        torch.enable_grad(),
+    ):
+        kept = forward()  # alive until all is counted: a freed address could be used twice
+    del kept
+    return sum(storages.values())
+
+
+def bytes_per_series(network: nn.Module, channels: int, length: int) -> int:
+    """Of one forward and backward pass of a denoising network, without weights."""
+
+    def bytes_of(rows: int) -> int:
+        parameter = next(network.parameters())
+        x = torch.zeros(rows, channels, length, device=parameter.device)
+        levels, y = torch.zeros_like(x[:, 0, 0]), torch.zeros_like(x[:, 0, 0], dtype=torch.long)
+        return saved_bytes(lambda: network(x, levels, y))
+
+    return max(1, (bytes_of(4) - bytes_of(2)) // 2)
+
+
+def rows_that_fit(per_series: int, device: torch.device, *, largest: int) -> int:
+    """`largest`, or the largest power of two below it that fits into the device's memory."""
+    fitting = int(SHARE * total_memory(device)) // per_series
+    if fitting >= largest:
+        return largest
+    return 1 << max(0, fitting.bit_length() - 1)
+
+
+def sampling_rows(network: nn.Module, channels: int, length: int) -> int:
+    """Series per denoiser call where the settings leave it open, on the network's device.
+
+    What training would keep of a series is far more than sampling does: it leaves room for the
+    guide's passes.
+    """
+    device = next(network.parameters()).device
+    largest = CPU_ROWS if device.type == "cpu" else GPU_ROWS
+    return rows_that_fit(bytes_per_series(network, channels, length), device, largest=largest)
