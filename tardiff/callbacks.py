@@ -1,18 +1,19 @@
 """Progress bar with ETA, the CSV log of stage 1, and quiet."""
 
 import csv
+import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 from tqdm import tqdm
 
 from configs.atomic import atomic_path
-from tardiff.diffusion import DiffusionModule
 
 # The loaders only count steps, since the series lie on the device; the averaged network is meant
 # to be in eval mode; resuming finds its own folder.
@@ -51,7 +52,9 @@ class StepBar(pl.Callback):
         if self.bar is not None:
             self.bar.update(1)
             if trainer.global_step % 10 == 0:
-                self.bar.set_postfix(_losses(trainer, pl_module), refresh=False)
+                self.bar.set_postfix(
+                    shown_losses(trainer.callback_metrics, pl_module.last_loss), refresh=False
+                )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the bar."""
@@ -118,8 +121,12 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def _losses(trainer: pl.Trainer, module: DiffusionModule) -> dict[str, str]:
-    shown = {"loss": f"{module.last_loss:.4f}"}
-    if "val_loss" in trainer.callback_metrics:
-        shown["val"] = f"{float(trainer.callback_metrics['val_loss']):.4f}"
+def shown_losses(metrics: Mapping[str, Tensor], last_loss: float) -> dict[str, str]:
+    """What the bar says beside the time: `loss` of the last step, unless training is private and
+    tells none, and `val` of the last evaluation."""
+    shown: dict[str, str] = {}
+    if math.isfinite(last_loss):
+        shown["loss"] = f"{last_loss:.4f}"
+    if "val_loss" in metrics:
+        shown["val"] = f"{float(metrics['val_loss']):.4f}"
     return shown

@@ -17,6 +17,7 @@ from configs import load_config
 from configs.errors import ConfigError, DataError, UserError
 from data_preprocess.build import ensure_built, load_splits
 from tardiff import private_training
+from tardiff.callbacks import shown_losses
 from tardiff.checkpoint import load_model
 from tardiff.diffusion import Objective, SeriesBatch
 from tardiff.generate import main as generate
@@ -207,6 +208,13 @@ def test_model_record_set_and_card_tell_the_promise(private_run):
     # The loss of the protected stays is no part of the promise, so it is not written down.
     rows = (folder / "diffusion" / "log.csv").read_text().splitlines()[1:]
     assert rows and all(row.split(",")[1] == "nan" for row in rows)
+
+
+def test_the_progress_bar_tells_no_training_loss_and_no_nan():
+    measured = {"val_loss": torch.tensor(0.25)}
+    assert shown_losses(measured, 0.5) == {"loss": "0.5000", "val": "0.2500"}
+    assert shown_losses(measured, module().last_loss) == {"val": "0.2500"}
+    assert shown_losses({}, module().last_loss) == {}
 
 
 def test_a_guided_set_says_that_the_promise_does_not_hold(private_run):
