@@ -19,3 +19,6 @@ class SpaceConfig:
     static: list[str] = many()  # static facts generated with the series
     # Channels whose values rise in this order, such as [[diastolic_pressure, systolic_pressure]].
     ordered: list[list[str]] = many()
+    # Channels that are measured at the same moments, such as the pressures of one cuff: one
+    # generated mask for all.
+    together: list[list[str]] = many()

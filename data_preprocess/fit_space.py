@@ -13,6 +13,8 @@ from data_preprocess.layout import Layout
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.static_codes import StaticCode
 
+MOST_APART = 0.02  # of the grid points, for data.space.together
+
 
 def fit_space(
     train: EHRDataset, fill: Float[np.ndarray, " channel"], data: DataConfig
@@ -34,6 +36,8 @@ def fit_space(
                 f"data.space.types.{name}={channel_type}: expected one of {', '.join(TYPES)}"
             )
         types[index_of(name, names, "data.space.types")] = channel_type
+    together = groups_of(space.together, names, "data.space.together")
+    _require_together(train, together, masks=space.masks)
     facts = [index_of(name, train.static_names, "data.space.static") for name in space.static]
     layout = Layout(
         masks=space.masks,
@@ -41,10 +45,8 @@ def fit_space(
         static=tuple(
             StaticCode.fit(train.static_names[fact], train.static[:, fact]) for fact in facts
         ),
-        ordered=tuple(
-            tuple(index_of(name, names, "data.space.ordered") for name in group)
-            for group in space.ordered
-        ),
+        ordered=groups_of(space.ordered, names, "data.space.ordered"),
+        together=together,
     )
     return Normaliser.fit(
         train,
@@ -54,6 +56,35 @@ def fit_space(
         rounded=space.rounded,
         layout=layout,
     )
+
+
+def groups_of(
+    groups: Sequence[Sequence[str]], known: Sequence[str], key: str
+) -> tuple[tuple[int, ...], ...]:
+    """Positions of groups of names.
+
+    Raises:
+        ConfigError: no such name; `key` opens the message.
+    """
+    return tuple(tuple(index_of(name, known, key) for name in group) for group in groups)
+
+
+def _require_together(
+    train: EHRDataset, groups: tuple[tuple[int, ...], ...], *, masks: bool
+) -> None:
+    """Raises ConfigError where one mask for a group would be untrue of the training stays."""
+    if groups and not masks:
+        raise ConfigError("data.space.together without masks: set data.space.masks=true")
+    for group in groups:
+        members = train.observed[:, list(group)]
+        apart = float((members.any(axis=1) & ~members.all(axis=1)).mean())
+        if apart > MOST_APART:
+            names = ", ".join(train.feature_names[index] for index in group)
+            raise ConfigError(
+                f"data.space.together: at {apart:.1%} of the grid points some of {names} were "
+                f"measured and some not; at most {MOST_APART:.0%} may be, or one mask for all "
+                "would be untrue"
+            )
 
 
 def index_of(name: str, known: Sequence[str], key: str) -> int:

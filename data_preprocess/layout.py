@@ -19,12 +19,14 @@ class Layout:
             time.
         ordered: groups of value channels, by index, whose values rise in this order at every grid
             point where they were measured (diastolic <= mean <= systolic pressure).
+        together: groups of value channels, by index, that are measured at the same moments.
     """
 
     masks: bool = False
     fill: tuple[float, ...] = ()
     static: tuple[StaticCode, ...] = ()
     ordered: tuple[tuple[int, ...], ...] = ()
+    together: tuple[tuple[int, ...], ...] = ()
 
     def num_channels(self, num_values: int) -> int:
         """Channels of model space for `num_values` value channels."""
@@ -40,18 +42,22 @@ class Layout:
             raise DataError(
                 f"layout: {len(self.fill)} fill values, expected {num_values * self.masks}"
             )
-        for group in self.ordered:
-            if not all(0 <= index < num_values for index in group):
-                raise DataError(f"layout: ordered group {group} of {num_values} channels")
+        for kind, groups in (("ordered", self.ordered), ("together", self.together)):
+            for group in groups:
+                if not all(0 <= index < num_values for index in group):
+                    raise DataError(f"layout: {kind} group {group} of {num_values} channels")
 
     def to_plain(self) -> dict[str, Any]:
         """The layout as JSON-able built-in types."""
-        return {
+        plain: dict[str, Any] = {
             "masks": self.masks,
             "fill": list(self.fill),
             "static": [code.to_plain() for code in self.static],
             "ordered": [list(group) for group in self.ordered],
         }
+        if self.together:  # left out, a layout is known by what it was before there was the key
+            plain["together"] = [list(group) for group in self.together]
+        return plain
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Layout":
@@ -61,4 +67,5 @@ class Layout:
             fill=tuple(plain.get("fill", ())),
             static=tuple(StaticCode.from_plain(code) for code in plain.get("static", ())),
             ordered=tuple(tuple(group) for group in plain.get("ordered", ())),
+            together=tuple(tuple(group) for group in plain.get("together", ())),
         )

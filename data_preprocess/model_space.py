@@ -61,7 +61,10 @@ def decode(
     values = normaliser.to_clinical(x[:, :num_values])
     observed = np.ones(values.shape, bool)
     if layout.masks:
-        observed = (x[:, num_values : 2 * num_values] > 0).numpy()
+        masks = x[:, num_values : 2 * num_values].clone()
+        for group in layout.together:
+            masks[:, group] = masks[:, group].mean(dim=1, keepdim=True)
+        observed = (masks > 0).numpy()
     for group in layout.ordered:
         _sort(values, observed, group)
     if layout.masks and gaps == "carry":

@@ -3,10 +3,10 @@
 A denoiser that is a little too smooth draws too few values at the ends of a scale and measurements
 a little too often. Quantile mapping, as climate models are corrected for bias, undoes that: a
 monotone map per value channel takes the quantiles of a pilot of unguided draws to those of the
-training series, and a threshold per mask channel gives the training share of measurements (with
-one of its own for a grid point whose share the pilot tells apart from the training one). Fitted
-once, after training, and part of the model: a series' values depend on that series alone, and
-guided series go through the map of the unguided ones, so what guidance moved stays moved.
+training series, and a threshold per mask channel and grid point gives the training share of
+measurements there. Fitted once, after training, and part of the model: a series' values depend on
+that series alone, and guided series go through the map of the unguided ones, so what guidance moved
+stays moved.
 """
 
 import numpy as np
@@ -20,7 +20,6 @@ from tardiff.schedule import Series
 
 # Quantiles at these normal scores: beyond 2.5 (0.6 % of the entries) a pilot tells too little.
 SCORES = torch.linspace(-2.5, 2.5, 31, dtype=torch.float64)
-SURE = 3.0  # standard errors by which a grid point's share must differ
 LEAST_GAP = 1e-4  # between knots: every slope stays finite, and not zero
 
 
@@ -77,8 +76,8 @@ class MarginalMap(nn.Module):
         if num_masks:
             masks = drawn[:, num_values : num_values + num_masks]
             shares = (train[:, num_values : num_values + num_masks] > 0).double().mean(dim=0)
-            for c in range(num_masks):
-                self.threshold[c] = _thresholds(masks[:, c], shares[c])
+            for c, t in np.ndindex(num_masks, self.threshold.shape[1]):
+                self.threshold[c, t] = _exceeded_by(masks[:, c, t], float(shares[c, t]))
             counted = masks > self.threshold
         else:
             measured = torch.ones_like(train[:, :num_values], dtype=torch.bool)
@@ -89,24 +88,6 @@ class MarginalMap(nn.Module):
             if min(len(made), len(real)) >= len(SCORES):
                 self.source[c] = _knots(made, probabilities)
                 self.target[c] = _knots(real, probabilities)
-
-
-def _thresholds(
-    masks: Float[Tensor, "n time"], shares: Float[Tensor, " time"]
-) -> Float[Tensor, " time"]:
-    """Per grid point: the channel's threshold, or its own where the shares clearly differ."""
-    own = torch.tensor([_exceeded_by(masks[:, t], float(share)) for t, share in enumerate(shares)])
-    errors = (shares * (1 - shares) / len(masks)).sqrt()
-
-    def differs(threshold: float) -> Bool[Tensor, " time"]:
-        return ((masks > threshold).double().mean(dim=0) - shares).abs() > SURE * errors
-
-    # Two rounds: one odd grid point must not move the threshold of the others.
-    usual = ~differs(float(own.median()))
-    if not usual.any():
-        return own
-    common = _exceeded_by(masks[:, usual].flatten(), float(shares[usual].mean()))
-    return torch.where(differs(common), own, torch.tensor(common))
 
 
 def _exceeded_by(values: Float[Tensor, " entry"], share: float) -> float:

@@ -88,6 +88,27 @@ def test_pressures_rise_in_their_order_where_both_were_measured(stays):
     np.testing.assert_allclose(np.sort(values[:, :2], 1)[:, 0], np.sort(plain[:, :2], 1)[:, 0])
 
 
+def test_channels_measured_together_share_one_mask(stays):
+    alike = stays.observed.copy()
+    alike[:, 1] = alike[:, 0]
+    alike[0, 1, 0] = ~alike[0, 1, 0]  # one slip of the record is no reason to refuse
+    paired = dataclasses.replace(stays, observed=alike)
+    x = torch.randn(200, 11, 8, generator=torch.Generator().manual_seed(0))
+    apart = decode(fitted(paired), x)[1]
+    observed = decode(fitted(paired, together=[["diastolic", "systolic"]]), x)[1]
+    assert (apart[:, 0] != apart[:, 1]).mean() > 0.4
+    np.testing.assert_array_equal(observed[:, 0], observed[:, 1])
+    np.testing.assert_array_equal(observed[:, 0], (x[:, 3] + x[:, 4] > 0).numpy())
+    np.testing.assert_array_equal(observed[:, 2], apart[:, 2])
+
+
+def test_a_group_that_is_not_measured_together_is_refused(stays):
+    with pytest.raises(ConfigError, match=r"together: at 4\d.\d% of the grid points some of dia"):
+        fitted(stays, together=[["diastolic", "systolic"]])
+    with pytest.raises(ConfigError, match="set data.space.masks=true"):
+        fitted(stays, together=[["diastolic", "systolic"]], masks=False)
+
+
 def test_drawn_values_are_rounded_as_the_channel_is_charted(stays):
     whole = dataclasses.replace(stays, values=np.round(stays.values))
     x = torch.randn(50, 11, 8, generator=torch.Generator().manual_seed(0))
@@ -113,12 +134,16 @@ def test_only_values_can_be_left_out_of_the_loss(stays):
 
 
 def test_a_normaliser_with_a_layout_survives_its_file(stays, tmp_path):
-    normaliser = fitted(stays, ordered=[["diastolic", "systolic"]])
+    same = dataclasses.replace(stays, observed=np.repeat(stays.observed[:, :1], 3, axis=1))
+    pair = [["diastolic", "systolic"]]
+    normaliser = fitted(same, ordered=pair, together=pair)
     normaliser.save(tmp_path / "n.json")
     loaded = Normaliser.load(tmp_path / "n.json")
     assert loaded.fingerprint() == normaliser.fingerprint()
     assert torch.equal(encode(loaded, stays), encode(normaliser, stays))
-    assert loaded.fingerprint() != fitted(stays).fingerprint()
+    assert loaded.layout == normaliser.layout and loaded.layout.together == ((0, 1),)
+    for other in ({"ordered": pair}, {"together": pair}):
+        assert loaded.fingerprint() != fitted(same, **other).fingerprint()
 
 
 def test_without_a_layout_the_fingerprint_is_what_it_was(stays):
