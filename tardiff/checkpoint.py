@@ -106,8 +106,9 @@ def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap 
     if weights is None:
         return None
     channels, length = len(fields["feature_names"]), fields["length"]
-    require_modest(path, [channels, length])
-    found = MarginalMap(channels, length, masks=len(weights["threshold"]) > 0)
+    knots = weights["source"].shape[1] - 2
+    require_modest(path, [channels, length, knots])
+    found = MarginalMap(channels, length, masks=len(weights["threshold"]) > 0, knots=knots)
     require_weights(path, weights, found.state_dict())
     found.load_state_dict(weights)
     return found

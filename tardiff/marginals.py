@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from data_preprocess.interpolate import interpolate
 from tardiff.schedule import Series
 
-# Quantiles at these normal scores: beyond 2.5 (0.6 % of the entries) a pilot tells too little.
-SCORES = torch.linspace(-2.5, 2.5, 31, dtype=torch.float64)
+# Quantiles at even normal scores: beyond 2.5 (0.6 % of the entries) a pilot tells too little.
+OUTERMOST = 2.5
+KNOTS = 121  # at most 1.7 % of the entries lie between two: the shares of whole numbers show
 LEAST_GAP = 1e-4  # between knots: every slope stays finite, and not zero
 
 
@@ -30,17 +31,18 @@ class MarginalMap(nn.Module):
         channels: value channels.
         length: grid points.
         masks: one mask channel per value channel follows them.
+        knots: quantiles that are matched per channel.
     """
 
     source: Tensor
     target: Tensor
     threshold: Tensor
 
-    def __init__(self, channels: int, length: int, *, masks: bool) -> None:
+    def __init__(self, channels: int, length: int, *, masks: bool, knots: int = KNOTS) -> None:
         super().__init__()
-        knots = torch.linspace(-1, 1, len(SCORES) + 2, dtype=torch.float64).repeat(channels, 1)
-        self.register_buffer("source", knots)
-        self.register_buffer("target", knots.clone())
+        same = torch.linspace(-1, 1, knots + 2, dtype=torch.float64).repeat(channels, 1)
+        self.register_buffer("source", same)
+        self.register_buffer("target", same.clone())
         self.register_buffer("threshold", torch.zeros(channels * masks, length))
 
     def forward(self, x: Series) -> Series:
@@ -81,11 +83,12 @@ class MarginalMap(nn.Module):
             counted = masks > self.threshold
         else:
             measured = torch.ones_like(train[:, :num_values], dtype=torch.bool)
-        probabilities = torch.from_numpy(norm.cdf(SCORES.numpy()))
+        scores = np.linspace(-OUTERMOST, OUTERMOST, self.source.shape[1] - 2)
+        probabilities = torch.from_numpy(norm.cdf(scores))
         for c in range(num_values):
             made = drawn[:, c][counted[:, c]].double()
             real = train[:, c][measured[:, c]].double()
-            if min(len(made), len(real)) >= len(SCORES):
+            if min(len(made), len(real)) >= len(scores):
                 self.source[c] = _knots(made, probabilities)
                 self.target[c] = _knots(real, probabilities)
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tardiff.marginals import MarginalMap
+from tardiff.checkpoint import DiffusionModel, load_model, save_model
+from tardiff.marginals import KNOTS, MarginalMap
+from tardiff.networks import build_network
 
 N, C, T = 4000, 2, 5
 
@@ -96,4 +98,43 @@ def test_too_few_draws_leave_the_values_as_they_are(rows):
     made = MarginalMap(C, T, masks=False)
     made.fit(drawn[:rows, :C], train[:, :C], measured)
     changed = not torch.allclose(made(drawn[:, :C]), drawn[:, :C])
-    assert changed == (rows * T >= 31)
+    assert changed == (rows * T >= KNOTS)
+
+
+def test_whole_numbers_get_their_training_shares():
+    rng = torch.Generator().manual_seed(1)
+    shares = torch.tensor([0.38, 0.03, 0.07, 0.11, 0.05, 0.26, 0.1])
+    train = torch.multinomial(shares, N * T, replacement=True, generator=rng).reshape(N, 1, T)
+    train = train.float() / 2 - 1.5
+    drawn = torch.randn(N, 1, T, generator=rng)
+    made = MarginalMap(1, T, masks=False)
+    made.fit(drawn, train, torch.ones_like(train, dtype=torch.bool))
+    whole = (2 * made(drawn) + 3).round().clamp(0, 6).long()
+    found = whole.flatten().bincount(minlength=7) / (N * T)
+    torch.testing.assert_close(found, shares, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("knots", [31, KNOTS])
+def test_a_model_file_says_how_many_knots_its_map_has(tmp_path, knots):
+    drawn, train, measured = biased()
+    made = MarginalMap(C, T, masks=True, knots=knots)
+    made.fit(drawn, train, measured)
+    arguments = {"kind": "unet", "in_channels": 2 * C, "num_classes": 2, "width": 8}
+    model = DiffusionModel(
+        network=build_network(arguments),
+        network_args=arguments,
+        prediction="v",
+        level_table=None,
+        feature_names=("a", "b"),
+        label_names=("no", "yes"),
+        length=T,
+        normaliser="n",
+        data_fingerprint="d",
+        val_loss=0.5,
+        step=1,
+        marginals=made,
+    )
+    save_model(tmp_path / "model.pt", model)
+    loaded = load_model(tmp_path / "model.pt", "train").marginals
+    assert loaded is not None and loaded.source.shape == (C, knots + 2)
+    assert torch.equal(loaded(drawn), made(drawn))
