@@ -37,7 +37,8 @@ def write_set(
     Returns:
         The path of the .npz.
     """
-    dataset = to_dataset(synthetic, splits)
+    gaps = synthetic.facts["config"]["generation"]["gaps"]
+    dataset = to_dataset(synthetic, splits, gaps=gaps)
     path = folder / f"{synthetic.name}.npz"
     if csv_step_minutes is not None:
         write_long_csv(folder / f"{synthetic.name}.csv", dataset, step_minutes=csv_step_minutes)
@@ -46,10 +47,13 @@ def write_set(
     return path
 
 
-def to_dataset(synthetic: SyntheticSet, splits: Splits) -> EHRDataset:
+def to_dataset(synthetic: SyntheticSet, splits: Splits, *, gaps: str = "carry") -> EHRDataset:
     """The set as any other split: clinical units, no patient; everything observed where no masks
-    are generated."""
-    gaps = synthetic.facts["config"]["generation"]["gaps"]
+    are generated.
+
+    Args:
+        gaps: as `decode` takes it.
+    """
     values, observed, static = decode(splits.normaliser, synthetic.x, gaps=gaps)
     n = len(values)
     return EHRDataset(
