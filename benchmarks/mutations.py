@@ -11,6 +11,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutation; `test` is the first that failed, None if all passed."""
+    """What became of a mutation; `test` is what noticed it, None if nothing did."""
 
     mutation: Mutation
     test: str | None
@@ -74,6 +75,8 @@ def judged(mutation: Mutation) -> Verdict:
         told = output.read_text(encoding="utf-8")
     if code == 0:
         return Verdict(mutation, None)
+    if code < 0:  # a stack overflow, say: nobody can miss it
+        return Verdict(mutation, f"the tests' process died of {signal.Signals(-code).name}")
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", told, re.MULTILINE)
     if code != 1 or failed is None:
         raise RuntimeError(f"{mutation.name}: exit code {code}: {told[-3000:]}")

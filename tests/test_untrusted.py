@@ -51,6 +51,8 @@ ABSURD = [(1 << 40,), (1 << 20, 1 << 20, 1 << 20), (2, 3), (-1, 3), (0, 1 << 62,
 def test_a_header_must_fit_the_bytes_behind_it(tmp_path, shape):
     raw = npy_header(shape) + b"\0" * 12
     (tmp_path / "x.npy").write_bytes(raw)
+    with pytest.raises(ValueError, match="its header claims"):  # before memory is asked for
+        read_npy(tmp_path / "x.npy")
     np.save(tmp_path / "x_labels.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"x\.npy: not a plain"):
         read_arrays(tmp_path / "x.npy")
