@@ -144,4 +144,20 @@ MEMORY = [
         "tests/test_memory.py",
     ),
 ]
-MUTATIONS = [*SHARES, *RANKS, *SPEED, *MEMORY]
+COMPILED = [
+    Mutation(
+        "compiled sampling: outputs left in the buffer of the CUDA graph",
+        "tardiff/compiled.py",
+        "return self.network(x_t, log_snr, y).clone()",
+        "return self.network(x_t, log_snr, y)",
+        "tests/test_compiled.py",
+    ),
+    Mutation(
+        "compiled sampling: workers get an uncompiled network unsaid",
+        "configs/checks.py",
+        "if config.sampler.compile and config.generation.workers > 1:",
+        "if False:",
+        "tests/test_compiled.py",
+    ),
+]
+MUTATIONS = [*SHARES, *RANKS, *SPEED, *MEMORY, *COMPILED]

@@ -39,6 +39,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_interval(config)
     _check_lists(config)
     _check_private(config)
+    _check_compile(config)
     share("generation.shard", config.generation.shard)
     share("evaluation.shard", config.evaluation.shard)
     return config
@@ -147,6 +148,14 @@ def _check_lists(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
             "the real-only baseline (ratio 0) is always included"
+        )
+
+
+def _check_compile(config: ExperimentConfig) -> None:
+    if config.sampler.compile and config.generation.workers > 1:
+        raise ConfigError(
+            f"sampler.compile with generation.workers={config.generation.workers}: a compiled "
+            "network does not reach worker processes; use generation.shard, or one worker"
         )
 
 

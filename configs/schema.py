@@ -222,6 +222,8 @@ class SamplerConfig:
     cfg_scale: Any = number(1.0, low=0.0, words=("auto",))
     # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
     batch_size: Any = number("auto", low=1, words=("auto",))
+    # torch.compile of the network, with CUDA graphs on a GPU: minutes of start, for large sets.
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from configs.schema import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.splits import Splits
 from tardiff.checkpoint import DiffusionModel, load_model, require_match
+from tardiff.compiled import CompiledNetwork
 from tardiff.denoiser import NetworkDenoiser
 from tardiff.direction import ClassifierDirection, Direction
 from tardiff.guide import InfluenceSettings
@@ -78,6 +79,8 @@ def load_parts(config: ExperimentConfig) -> Parts:
     device = pick_device(config.accelerator)
     model.network.to(device)
     config = _with_batch_size(config, model, splits.normaliser.num_model_channels)
+    if config.sampler.compile:
+        model = dataclasses.replace(model, network=CompiledNetwork(model.network))
     generation = config.generation
     y = requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts)
     return Parts(config, splits, model, device, y)

@@ -213,17 +213,6 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
     assert [step for step, _ in logs[0]] == ["20.0", "40.0"]
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own code
-def test_a_compiled_network_trains_to_the_same_weights(tiny):
-    config, splits, root = tiny
-    short = dataclasses.replace(config.diffusion, max_steps=20)
-    plain = train(dataclasses.replace(config, diffusion=short), splits, root / "plain")
-    compiled = dataclasses.replace(short, compile=True)
-    quick = train(dataclasses.replace(config, diffusion=compiled), splits, root / "compiled")
-    torch.testing.assert_close(weights(quick), weights(plain), rtol=1e-3, atol=1e-4)
-
-
 def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):
     config, _, _ = tiny
     assert training_precision(config) == "32-true"

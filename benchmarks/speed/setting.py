@@ -9,6 +9,7 @@ from classifier.losses import per_sample_loss
 from classifier.models import build_model
 from configs import load_config
 from configs.schema import ExperimentConfig
+from tardiff.compiled import CompiledNetwork
 from tardiff.denoiser import NetworkDenoiser
 from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.guided import GuidedDenoiser, active_levels
@@ -79,7 +80,10 @@ class Setting:
 
     def plain(self) -> NetworkDenoiser:
         """The unguided denoiser."""
-        return NetworkDenoiser(self.network.eval(), prediction=self.config.diffusion.prediction)
+        network = self.network.eval()
+        if self.config.sampler.compile:
+            network = CompiledNetwork(network)
+        return NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
 
     def guided(self) -> GuidedDenoiser:
         """The guided denoiser at multiplier 1, in the configured interval."""
