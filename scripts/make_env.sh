@@ -25,7 +25,7 @@ find_python() {
 
 if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] &&
     python -c 'import configs, pytorch_lightning, duckdb' >/dev/null 2>&1 &&
-    { [ -z "$EXTRAS" ] || python -c 'import pytest, hypothesis, jaxtyping, beartype' >/dev/null 2>&1; }; then
+    { [ -z "$EXTRAS" ] || python -c 'import pytest, xdist, hypothesis, jaxtyping, beartype' >/dev/null 2>&1; }; then
     PYTHON=python
 else
     if ! installed; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The tests. Makes the environment if none is active.
-# usage: bash scripts/test.sh [--slow] [pytest arguments]
+# The tests, on as many cores as there are, at most four. Makes the environment if none is active.
+# usage: bash scripts/test.sh [--slow] [pytest arguments]; with -s, which shows prints, on one core
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/make_env.sh "[test]"
@@ -10,6 +10,11 @@ if [ "${1:-}" = --slow ]; then
     marks=()
     shift
 fi
+# A file's tests share what they trained, so they stay in one process.
+workers=(-n auto --maxprocesses 4 --dist loadfile)
+for argument in "$@"; do
+    if [ "$argument" = -s ]; then workers=(); fi
+done
 # Many small models: threads would only wait for each other.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "$PYTHON" -m pytest "${marks[@]}" "$@"
+exec "$PYTHON" -m pytest ${workers[@]+"${workers[@]}"} ${marks[@]+"${marks[@]}"} "$@"
