@@ -8,7 +8,7 @@ SHARES = [
         "configs/shares.py",
         'LAUNCHERS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))',
         'LAUNCHERS = (("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"))',
-        "tests/test_configs.py",
+        "tests/test_shards.py",
     ),
     Mutation(
         "shares: two processes make the same batches",

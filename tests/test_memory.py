@@ -107,12 +107,14 @@ def gradient(module: DiffusionModule, micro_batch: int | None) -> tuple[list[int
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch(built):
     module, _ = build_module(built[1], built[2])
+    for parameter in module.network.parameters():  # an untrained output depends on no input
+        nn.init.normal_(parameter, std=0.2)
     calls, whole = gradient(module, None)
     assert calls == [10] and whole.abs().sum() > 0
     calls, parts = gradient(module, 4)
     # Each is run twice: for its output, and when its gradient is due.
     assert calls[:3] == [4, 4, 2] and sorted(calls[3:]) == [2, 4, 4]
-    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5 * float(whole.abs().max()))
 
 
 def test_auto_goes_through_a_batch_in_parts_that_fit_and_says_so(built, monkeypatch, caplog):

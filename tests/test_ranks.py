@@ -7,16 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from tiny_runs import tiny_arguments
+from torch.utils.data import DataLoader
 from two_ranks import influence
 
 from classifier.train import main as train_classifier
 from configs import load_config
-from data_preprocess.build import ensure_built
+from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.store import load_dataset
+from tardiff.callbacks import quiet
 from tardiff.generate import main as generate
 from tardiff.ranks import ALONE
+from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
 
 ROOT = Path(__file__).parents[1]
@@ -60,11 +64,26 @@ def test_ranks_form_the_guidance_gradient_of_one_process_to_the_last_bit(ranks):
             assert torch.equal(found[name], vector), name
 
 
+def held_out_loss(root: Path, weights: torch.Tensor) -> float:
+    """Of these averaged weights, as one process evaluates them."""
+    config = load_config(tiny_arguments(root))
+    module, _ = build_module(config, load_splits(config.data))
+    torch.nn.utils.vector_to_parameters(weights, module.ema.parameters())
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    with quiet():
+        return trainer.validate(module, DataLoader([0]), verbose=False)[0]["val_loss"]  # type: ignore[arg-type]
+
+
 @pytest.mark.slow
 def test_ranks_train_one_model_on_rows_of_their_own(ranks):
     root, (first, second) = ranks
     for name in ("weights", "averaged", "val_loss"):
         assert torch.equal(first[name], second[name]), name
+    assert float(first["val_loss"]) == pytest.approx(
+        held_out_loss(root, first["averaged"]), rel=1e-5
+    )
     assert not torch.equal(first["rows"], second["rows"])
     assert int(first["steps"]) == 60
     assert bool(first["has_model"]) and not bool(second["has_model"])
