@@ -67,9 +67,10 @@ def _check_range(key: str, value: Any, spec: Any) -> None:
     words = spec.metadata["words"]
     if value in words:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    kinds, kind = (int, "a whole number") if spec.metadata["whole"] else (int | float, "a number")
+    if isinstance(value, bool) or not isinstance(value, kinds):
         allowed = f" or {', '.join(words)}" if words else ""
-        raise ConfigError(f"{key}={value!r}: expected a number{allowed}")
+        raise ConfigError(f"{key}={value!r}: expected {kind}{allowed}")
     low, high, open_low = (spec.metadata[name] for name in ("low", "high", "open_low"))
     too_low = low is not None and (value <= low if open_low else value < low)
     if value != value or too_low or (high is not None and value > high):

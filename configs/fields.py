@@ -21,9 +21,13 @@ def number(
     high: float | None = None,
     open_low: bool = False,
     words: tuple[str, ...] = (),
+    whole: bool = False,
 ) -> Any:
-    """A number within [low, high], or (low, high] when `open_low`; or one of `words`."""
-    bounds = {"low": low, "high": high, "open_low": open_low, "words": words}
+    """A number within [low, high], or (low, high] when `open_low`; or one of `words`.
+
+    `whole` is for fields that take words too; the others say it by their type, int.
+    """
+    bounds = {"low": low, "high": high, "open_low": open_low, "words": words, "whole": whole}
     return field(default=default, metadata=bounds)
 
 

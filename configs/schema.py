@@ -124,7 +124,7 @@ class DiffusionConfig:
     batch_size: int = number(64, low=1)
     # Of a batch, series per forward and backward pass; auto: all that fit into memory. The gradient
     # is that of the whole batch whatever this is; a pass over less costs a forward pass more.
-    micro_batch: Any = number("auto", low=1, words=("auto",))
+    micro_batch: Any = number("auto", low=1, words=("auto",), whole=True)
     max_steps: int = number(3000, low=1)
     learning_rate: float = number(1e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
@@ -221,7 +221,7 @@ class SamplerConfig:
     # Classifier-free guidance; 1: off, auto: as guidance.w.
     cfg_scale: Any = number(1.0, low=0.0, words=("auto",))
     # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
-    batch_size: Any = number("auto", low=1, words=("auto",))
+    batch_size: Any = number("auto", low=1, words=("auto",), whole=True)
     # torch.compile of the network, with CUDA graphs on a GPU: minutes of start, for large sets.
     compile: bool = False
 

@@ -145,7 +145,7 @@ def test_the_sampling_batch_in_use_is_recorded(built, tmp_path):
     assert record["generation/unguided"]["config"]["sampler"]["batch_size"] == 256
 
 
-@pytest.mark.parametrize("value", ["0", "half", "true"])
+@pytest.mark.parametrize("value", ["0", "half", "true", "2.5"])
 @pytest.mark.parametrize("key", ["diffusion.micro_batch", "sampler.batch_size"])
 def test_sizes_that_are_none_are_refused(tmp_path, key, value):
     with pytest.raises(ConfigError, match=key):

@@ -158,7 +158,14 @@ def test_splits_hold_every_stay_once_and_no_patient_twice(subjects, guide, test,
 
 
 # Bounded numbers whose value another key decides about too.
-LINKED = ("data.val_guide", "data.val_select", "data.test", "diffusion.width")
+LINKED = (
+    "data.val_guide",
+    "data.val_select",
+    "data.test",
+    "diffusion.width",
+    "sampler.log_snr_min",
+    "sampler.log_snr_max",
+)
 NUMBERS = {
     key: spec
     for key, _, spec in _walk(ExperimentConfig(experiment="x"), "")
@@ -177,7 +184,7 @@ def leaf(config, key):
 
 
 def is_whole(spec):
-    return "int" in str(spec.type)
+    return "int" in str(spec.type) or spec.metadata["whole"]
 
 
 @st.composite
