@@ -87,7 +87,7 @@ class Study:
             levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
             shape=shape,
             seed=self.config.generation.seed,
-            batch_size=sampling_rows(network, *shape),
+            batch_size=sampling_rows(network, *shape, asked=sampler.batch_size),
             device=torch.device("cpu"),
         )
         denoiser = NetworkDenoiser(network, prediction=self.config.diffusion.prediction)

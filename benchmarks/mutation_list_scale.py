@@ -138,7 +138,7 @@ MEMORY = [
     Mutation(
         "sampling batch: recorded as asked, not as used",
         "tardiff/inputs.py",
-        "    return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, "
+        "    return dataclasses.replace(config, sampler=dataclasses.replace(sampler, "
         "batch_size=size))\n",
         "    return config\n",
         "tests/test_memory.py",

@@ -170,12 +170,8 @@ def _check_private(config: ExperimentConfig) -> None:
         "linear_rank": (0, "means and covariances of the training stays are not noised"),
         "marginal_rows": (0, "the margins of the training stays are not noised"),
         "dropout": (0.0, "its masks would be drawn from a seed that is known"),
+        "micro_batch": ("auto", "private training goes through its batches in its own pieces"),
     }
-    if diffusion.micro_batch != "auto":
-        raise ConfigError(
-            f"diffusion.private.epsilon with diffusion.micro_batch={diffusion.micro_batch}: "
-            "private training goes through its batches in pieces of its own; leave it at auto"
-        )
     for key, (value, why) in needed.items():
         found = getattr(diffusion, key)
         if found != value:

@@ -1,8 +1,7 @@
 """CompiledNetwork: a denoising network through torch.compile, for sampling."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from tardiff.schedule import Levels, Series
 from tardiff.unet1d import Labels
@@ -25,9 +24,7 @@ class CompiledNetwork(nn.Module):
         # In place: the network is still itself to whoever looks for its weights.
         network.compile(mode="reduce-overhead" if on_gpu else "default")
 
-    def forward(
-        self, x_t: Series, log_snr: Levels, y: Labels
-    ) -> Float[Tensor, "batch channel time"]:
+    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
         """The prediction of the network."""
         torch.compiler.cudagraph_mark_step_begin()
         # The next call of a CUDA graph writes over the output of this one.

@@ -90,10 +90,9 @@ def _with_batch_size(
     config: ExperimentConfig, model: DiffusionModel, channels: int
 ) -> ExperimentConfig:
     """`config` with a number for sampler.batch_size."""
-    if config.sampler.batch_size != "auto":
-        return config
-    size = sampling_rows(model.network, channels, model.length)
-    return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, batch_size=size))
+    sampler = config.sampler
+    size = sampling_rows(model.network, channels, model.length, asked=sampler.batch_size)
+    return dataclasses.replace(config, sampler=dataclasses.replace(sampler, batch_size=size))
 
 
 def trained_on(splits: Splits) -> dict[str, Any]:

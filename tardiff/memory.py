@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 # Of the memory, for the batch; the rest is for gradients on their way, weights, series and others.
 SHARE = 0.25
-# Sampled at a time: a larger batch is no faster on a CPU, and a crash costs up to one on a GPU.
+# Sampled at a time; 512 gain a CPU at most 15 % (benchmarks/results.md), a crash costs a batch.
 CPU_ROWS, GPU_ROWS = 256, 4096
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -72,12 +72,19 @@ def rows_that_fit(per_series: int, device: torch.device, *, largest: int) -> int
     return 1 << max(0, fitting.bit_length() - 1)
 
 
-def sampling_rows(network: nn.Module, channels: int, length: int) -> int:
-    """Series per denoiser call where the settings leave it open, on the network's device.
+def sampling_rows(
+    network: nn.Module, channels: int, length: int, *, asked: int | str = "auto"
+) -> int:
+    """sampler.batch_size as a number: series per denoiser call, on the network's device.
 
     What training would keep of a series is far more than sampling does: it leaves room for the
     guide's passes.
+
+    Args:
+        asked: the setting, a number or "auto".
     """
+    if asked != "auto":
+        return int(asked)
     device = next(network.parameters()).device
     largest = CPU_ROWS if device.type == "cpu" else GPU_ROWS
     return rows_that_fit(bytes_per_series(network, channels, length), device, largest=largest)

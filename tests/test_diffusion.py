@@ -5,11 +5,12 @@ import dataclasses
 
 import pytest
 import torch
+from small_objective import objective
 
 from configs import load_config
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.denoiser import NetworkDenoiser, to_x0, training_target
-from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
 from tardiff.train import _deciding, build_module, train
 from tardiff.trainer import training_precision
@@ -88,22 +89,6 @@ def test_levels_cover_the_schedule_evenly():
     drawn = draw_levels(70, table=table, generator=generator)
     assert torch.equal(drawn.unique(return_counts=True)[1], torch.full((7,), 10))
     assert cosine_log_snr(torch.tensor([0.5])).abs() < 1e-5
-
-
-def objective(**changes):
-    base = Objective(
-        prediction="v",
-        loss="l2",
-        observed_only=True,
-        label_dropout=0.1,
-        class_balanced=True,
-        batch_size=16,
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=2,
-        ema_decay=0.9,
-    )
-    return dataclasses.replace(base, **changes)
 
 
 def module(**changes):

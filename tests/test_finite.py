@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from small_objective import objective
 
 from classifier.models import RNNClassifier
-from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
+from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.guide import InfluenceSettings, LabelledSeries, guide_vector
 
 
@@ -41,18 +42,6 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_way_out():
             return x_t * float("nan")
 
     rows = SeriesBatch(torch.randn(8, 2, 4), torch.ones(8, 2, 4).bool(), torch.arange(8) % 2)
-    objective = Objective(
-        prediction="v",
-        loss="l2",
-        observed_only=True,
-        label_dropout=0.1,
-        class_balanced=True,
-        batch_size=4,
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        warmup_steps=1,
-        ema_decay=0.9,
-    )
-    module = DiffusionModule(Nothing(), rows, rows, objective, seed=0)
+    module = DiffusionModule(Nothing(), rows, rows, objective(batch_size=4), seed=0)
     with pytest.raises(FloatingPointError, match=r"training step 0: .*diffusion\.learning_rate"):
         module.training_step(None, 0)

@@ -19,7 +19,7 @@ from data_preprocess.build import ensure_built, load_splits
 from tardiff import private_training
 from tardiff.callbacks import shown_losses
 from tardiff.checkpoint import load_model
-from tardiff.diffusion import Objective, SeriesBatch
+from tardiff.diffusion import SeriesBatch
 from tardiff.generate import main as generate
 from tardiff.privacy_account import Privacy, after, planned
 from tardiff.privacy_card import privacy_lines
@@ -27,6 +27,7 @@ from tardiff.private_training import PrivateDiffusionModule, patient_codes
 from tardiff.train import main as train_main
 from tardiff.train import train
 from tardiff.unet1d import UNet1D
+from tests.small_objective import objective
 from tests.tiny_runs import tiny_arguments
 
 PRIVATE = (
@@ -39,18 +40,7 @@ PRIVATE = (
     "diffusion.max_steps=8",
     "diffusion.val_every=4",
 )
-OBJECTIVE = Objective(
-    prediction="v",
-    loss="l2",
-    observed_only=True,
-    label_dropout=0.0,
-    class_balanced=False,
-    batch_size=10,
-    learning_rate=1e-3,
-    weight_decay=0.0,
-    warmup_steps=2,
-    ema_decay=0.9,
-)
+OBJECTIVE = objective(label_dropout=0.0, class_balanced=False, batch_size=10)
 
 
 def module(rows=20, *, patients=None, rate=1.0, noise=0.0, bound=0.05):

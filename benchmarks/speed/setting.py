@@ -1,6 +1,7 @@
 """Setting: the untrained parts of a configuration, for series of any shape."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,10 @@ class Setting:
         self.shape, self.device = shape, device
         torch.manual_seed(0)
         self.network = self._network().to(device)
+        # Counted before anything is compiled.
+        self.sampling_rows = sampling_rows(
+            self.network, shape.channels, shape.length, asked=self.config.sampler.batch_size
+        )
         self.guide = build_model(
             self.config.classifier.model,
             self.config.classifier.model_args,
@@ -80,9 +85,7 @@ class Setting:
 
     def plain(self) -> NetworkDenoiser:
         """The unguided denoiser."""
-        network = self.network.eval()
-        if self.config.sampler.compile:
-            network = CompiledNetwork(network)
+        network = self._sampled_network.eval()
         return NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
 
     def guided(self) -> GuidedDenoiser:
@@ -105,16 +108,15 @@ class Setting:
             levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
             shape=(self.shape.channels, self.shape.length),
             seed=0,
-            batch_size=min(largest, self._sampling_rows()),
+            batch_size=min(largest, self.sampling_rows),
             device=self.device,
             eta=sampler.eta,
             sde=sampler.sde,
         )
 
-    def _sampling_rows(self) -> int:
-        if self.config.sampler.batch_size != "auto":
-            return int(self.config.sampler.batch_size)
-        return sampling_rows(self.network, self.shape.channels, self.shape.length)
+    @cached_property
+    def _sampled_network(self) -> nn.Module:
+        return CompiledNetwork(self.network) if self.config.sampler.compile else self.network
 
     def _network(self) -> nn.Module:
         return build_network(
