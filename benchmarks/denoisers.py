@@ -19,6 +19,7 @@ from torch import nn
 
 from benchmarks.timed_training import Losses, Trained, seconds_per_step, train_for
 from configs import load_config
+from configs.freed_memory import keep_freed_memory
 from configs.schema import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--ema", type=float, nargs="*", default=[], help="of the first arm")
     given = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    keep_freed_memory()
     torch.set_num_threads(1)
     arms = dict(arm_config(given.config, arm) for arm in given.arm or ["unet"])
     config = next(iter(arms.values()))

@@ -23,6 +23,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from classifier.train import recipe_of
 from configs import load_config
+from configs.freed_memory import keep_freed_memory
 from configs.run_record import run_dir
 from configs.schema import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -48,6 +49,7 @@ WORST = {
 def main() -> None:
     """Runs all arms on all splits."""
     given, rest = _arguments()
+    keep_freed_memory()
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.WARNING)
     results = []

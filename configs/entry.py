@@ -8,6 +8,7 @@ from collections.abc import Callable
 from configs import load_config
 from configs.atomic import OUTSIDE
 from configs.errors import UserError
+from configs.freed_memory import keep_freed_memory
 from configs.schema import ExperimentConfig
 
 EXIT_USER_ERROR = 2
@@ -24,6 +25,7 @@ def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for noisy in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    keep_freed_memory()
     sys.exit(_guarded(main))
 
 

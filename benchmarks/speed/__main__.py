@@ -18,6 +18,7 @@ import torch
 from benchmarks.speed.clock import Ceilings, ceilings
 from benchmarks.speed.measures import Row, Sizes, measure
 from benchmarks.speed.setting import Setting, Shape
+from configs.freed_memory import keep_freed_memory
 
 DEFAULTS = {
     "default": "configs/base/demo.yaml",
@@ -58,6 +59,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU is available to this process")
+    keep_freed_memory()
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
     limits = ceilings(device, given.rounds)
