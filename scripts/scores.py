@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 METRICS = ("auroc", "auprc", "f1", "brier", "ece")
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
+# A mean of absolute values: what resampling adds to the chance in each of them does not cancel.
+RAISED_BY_RESAMPLING = frozenset({"ece"})
 
 CALIBRATION_BINS = 10
 

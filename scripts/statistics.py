@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from scripts.bootstrap import Difference, compare, holm, interval, resample_counts
 from scripts.protocols import REAL, STEPS, Cell
-from scripts.scores import METRICS, Predictions, point_scores, score
+from scripts.scores import METRICS, RAISED_BY_RESAMPLING, Predictions, point_scores, score
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
 REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
@@ -26,7 +26,8 @@ class Summary:
         protocol, generator, ratio, model: as in `Cell`.
         metric: one of METRICS.
         mean, sd: over seeds; sd is None for a single seed.
-        low, high: bootstrap percentile interval of the mean over test stays.
+        low, high: bootstrap percentile interval of the mean over test stays; of ECE, which
+            resampling raises, with the draws moved to have the mean as theirs.
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
             where it was not evaluated, and for TRTS, whose sets are judged on different rows.
@@ -127,12 +128,20 @@ def _score_seeds(per_seed: Sequence[Predictions], counts: np.ndarray) -> dict[st
     points = [point_scores(predictions) for predictions in per_seed]
     draws = [score(predictions, counts) for predictions in per_seed]
     return {
-        metric: _Scores(
+        metric: _about_points(
+            metric,
             np.array([values[metric] for values in points]),
             np.stack([values[metric] for values in draws]),
         )
         for metric in METRICS
     }
+
+
+def _about_points(metric: str, points: np.ndarray, draws: np.ndarray) -> _Scores:
+    """The draws as they are; of a metric that resampling raises, moved back to their points."""
+    if metric in RAISED_BY_RESAMPLING:
+        draws = draws + (points - draws.mean(axis=1))[:, None]
+    return _Scores(points, draws)
 
 
 def _summary(
@@ -164,7 +173,7 @@ def _summary(
         num_seeds=len(own.points),
         mean=float(own.points.mean()),
         sd=float(own.points.std(ddof=1)) if len(own.points) > 1 else None,
-        low=low,
+        low=max(0.0, low),  # no metric is negative, draws that were moved back may be
         high=high,
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),

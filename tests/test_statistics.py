@@ -202,3 +202,22 @@ def test_without_an_unguided_set_there_is_no_such_difference():
     summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
     assert all(s.vs_unguided is None for s in summaries)
     assert any(s.vs_real is not None for s in summaries)
+
+
+def test_calibration_errors_lie_inside_their_intervals():
+    """Resampling adds chance to every bin: percentiles as they are would start above the point."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.02, 0.4, size=600)
+    y = (rng.random(600) < p).astype(np.int64)
+    calm = Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+    bold = Predictions(
+        probabilities=np.stack([1 - p**0.3, p**0.3], 1), labels=y, minority=1, threshold=0.5
+    )
+    results = {Cell("TRTR", REAL, 0.0, "rnn", 0): calm, Cell("TSTR", "own", None, "rnn", 0): bold}
+    summaries = summarise(results, np.arange(600), resamples=400, confidence=0.95)
+    rows = {s.protocol: s for s in summaries if s.metric == "ece"}
+    assert 0 <= rows["TRTR"].low < rows["TRTR"].mean < rows["TRTR"].high
+    difference = rows["TSTR"].vs_real
+    assert difference is not None
+    middle = (difference.low + difference.high) / 2
+    assert abs(middle - difference.mean) < 0.15 * (difference.high - difference.low)
