@@ -18,6 +18,7 @@ from scripts.statistics import Summary
 from scripts.table import TITLES
 
 YES, NO, CANNOT_TELL = "yes", "no", "cannot tell"
+NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not proven by trying
 QUESTIONS = ("useful", "faithful", "private")
 
 DECIDING_METRIC = "auroc"
@@ -41,7 +42,7 @@ class Verdict:
     Attributes:
         name: of the set.
         question: one of QUESTIONS.
-        outcome: YES, NO or CANNOT_TELL.
+        outcome: YES, NO or CANNOT_TELL; of privacy NO_LEAK_FOUND in place of YES.
         reason: one plain sentence.
         numbers: what it rests on, with intervals.
         decided_by: the rule that decided, and its thresholds.
@@ -157,7 +158,7 @@ def judge_privacy(report: MetricReport) -> tuple[str, str]:
         )
     if values["closer_to_train_share_high"] >= CLOSER_LIMIT:
         return CANNOT_TELL, "No leak was found, but series may yet be nearer to train than chance."
-    return YES, "No leak was found; that is no guarantee."
+    return NO_LEAK_FOUND, "None of the attacks found one; that is no guarantee."
 
 
 def compared(difference: Difference) -> str:
@@ -195,8 +196,8 @@ def _private(findings: Findings, name: str, report: MetricReport) -> Verdict:
         f"held-out stays {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
     )
     rule = (
-        f"no: an alarm of privacy fires; yes: none does, and the intervals exclude a membership "
-        f"AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of {CLOSER_LIMIT:g}"
+        f"no: an alarm of privacy fires; {NO_LEAK_FOUND}: none does, and the intervals exclude a "
+        f"membership AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of {CLOSER_LIMIT:g}"
     )
     return Verdict(name, "private", outcome, lead, told, rule)
 
