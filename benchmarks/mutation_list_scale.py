@@ -143,6 +143,20 @@ MEMORY = [
         "    return config\n",
         "tests/test_memory.py",
     ),
+    Mutation(
+        "freed memory: given back by the processes that are started",
+        "configs/freed_memory.py",
+        "    os.environ.update({name: str(KEPT) for name in LIMITS.values()})\n",
+        "",
+        "tests/test_freed_memory.py",
+    ),
+    Mutation(
+        "freed memory: the user's own limit overruled",
+        "configs/freed_memory.py",
+        "if any(name in os.environ for name in LIMITS.values()):",
+        "if False:",
+        "tests/test_freed_memory.py",
+    ),
 ]
 COMPILED = [
     Mutation(
