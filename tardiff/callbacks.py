@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from tqdm import tqdm
 
@@ -28,6 +29,8 @@ IRRELEVANT_WARNINGS = (
     # Opacus hooks the first layer, whose input needs no gradient.
     ".*Full backward hook is firing.*",
 )
+
+PATHS_OF_BEST = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 COLUMNS: tuple[str, ...] = ("step", "train_loss", "val_loss", "learning_rate", "seconds")
 
@@ -130,3 +133,25 @@ def shown_losses(metrics: Mapping[str, Tensor], last_loss: float) -> dict[str, s
     if "val_loss" in metrics:
         shown["val"] = f"{float(metrics['val_loss']):.4f}"
     return shown
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """A ModelCheckpoint that remembers its best also after its folder was moved or copied."""
+
+    @property
+    def state_key(self) -> str:
+        """Lightning's own, so checkpoints written before there was this class are read."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lightning forgets the best score where the folder has another name: a worse model would
+        then take the place of the best."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = {name: here(state_dict[name]) for name in PATHS_OF_BEST}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            state_dict | moved | {"best_k_models": kept, "dirpath": self.dirpath}
+        )

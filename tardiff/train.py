@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -23,7 +22,7 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space import encode, loss_weights
 from data_preprocess.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from tardiff.callbacks import quiet
+from tardiff.callbacks import BestCheckpoint, quiet
 from tardiff.checkpoint import DiffusionModel, save_model
 from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
 from tardiff.linear_denoiser import LinearSkip
@@ -238,7 +237,7 @@ def _averaged_model(
     splits: Splits,
     module: DiffusionModule,
     network_args: dict[str, Any],
-    best: ModelCheckpoint,
+    best: BestCheckpoint,
 ) -> DiffusionModel:
     if best.best_model_score is None or not torch.isfinite(best.best_model_score):
         raise DataError("training ended without one held-out evaluation; lower diffusion.val_every")

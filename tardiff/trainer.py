@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping
 
 from classifier.checkpoint_io import WholeFiles
 from classifier.device import pick_device
 from configs.errors import UserError
 from configs.schema import ExperimentConfig
-from tardiff.callbacks import CSVLog, StepBar
+from tardiff.callbacks import BestCheckpoint, CSVLog, StepBar
 
 
 def training_precision(config: ExperimentConfig) -> str:
@@ -21,9 +21,9 @@ def training_precision(config: ExperimentConfig) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
-def best_checkpoint(folder: Path) -> ModelCheckpoint:
+def best_checkpoint(folder: Path) -> BestCheckpoint:
     """Keeps `folder`/best.ckpt, of the best held-out evaluation, and last.ckpt."""
-    return ModelCheckpoint(
+    return BestCheckpoint(
         dirpath=folder,
         filename="best",
         monitor="val_loss",
@@ -35,7 +35,7 @@ def best_checkpoint(folder: Path) -> ModelCheckpoint:
     )
 
 
-def build_trainer(config: ExperimentConfig, folder: Path, best: ModelCheckpoint) -> pl.Trainer:
+def build_trainer(config: ExperimentConfig, folder: Path, best: BestCheckpoint) -> pl.Trainer:
     """The trainer of `config`, which logs to `folder`.
 
     Raises:

@@ -13,7 +13,7 @@ from tardiff.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion import DiffusionModule, SeriesBatch
 from tardiff.schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
 from tardiff.train import _deciding, build_module, train
-from tardiff.trainer import training_precision
+from tardiff.trainer import best_checkpoint, training_precision
 from tardiff.unet1d import UNet1D
 
 
@@ -196,6 +196,23 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
             logs.append([(r["step"], r["val_loss"]) for r in csv.DictReader(handle)])
     assert logs[0] == logs[1]
     assert [step for step, _ in logs[0]] == ["20.0", "40.0"]
+
+
+def test_a_moved_training_remembers_its_best(tiny):
+    config, splits, root = tiny
+    whole = train(config, splits, root / "before")
+    (root / "before").rename(root / "after")
+    again = train(config, splits, root / "after")  # nothing is left to train
+    assert torch.equal(weights(whole), weights(again)) and whole.val_loss == again.val_loss
+
+    content = torch.load(root / "after" / "last.ckpt", weights_only=True)
+    states = [state for key, state in content["callbacks"].items() if "ModelCheckpoint" in key]
+    moved = best_checkpoint(root / "elsewhere")
+    moved.load_state_dict(states[0])
+    path = str(root / "elsewhere" / "best.ckpt")
+    assert float(moved.best_model_score) == pytest.approx(whole.val_loss)
+    assert moved.best_model_path == moved.kth_best_model_path == path
+    assert list(moved.best_k_models) == [path]
 
 
 def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):
