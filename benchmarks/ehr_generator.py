@@ -144,8 +144,8 @@ def fidelity(splits: Splits, made: EHRDataset) -> dict[str, Any]:
 
 
 def channel_differences(splits: Splits, made: EHRDataset, c: int) -> dict[str, float]:
-    """KS, s.d. ratio, difference of lag-1 autocorrelation, largest difference of mask rates; and
-    what the training split scores in the first and the last."""
+    """KS, s.d. ratio, difference of lag-1 autocorrelation, largest difference of mask rates over
+    hours; what the training split scores in the first and the last; mask rates against it."""
 
     def autocorrelation(dataset: EHRDataset) -> float:
         x = dataset.values[:, c]
@@ -154,8 +154,8 @@ def channel_differences(splits: Splits, made: EHRDataset, c: int) -> dict[str, f
     def ks(left: EHRDataset) -> float:
         return float(ks_2samp(left.values[:, c].ravel(), splits.test.values[:, c].ravel())[0])
 
-    def mask_rate(left: EHRDataset) -> float:
-        rates = left.observed[:, c].mean(axis=0) - splits.test.observed[:, c].mean(axis=0)
+    def mask_rate(left: EHRDataset, right: EHRDataset) -> float:
+        rates = left.observed[:, c].mean(axis=0) - right.observed[:, c].mean(axis=0)
         return float(np.abs(rates).max())
 
     found = {
@@ -163,8 +163,9 @@ def channel_differences(splits: Splits, made: EHRDataset, c: int) -> dict[str, f
         "ks_of_train": ks(splits.train),
         "sd_ratio": float(made.values[:, c].std() / splits.test.values[:, c].std()),
         "autocorrelation": autocorrelation(made) - autocorrelation(splits.test),
-        "mask_rate": mask_rate(made),
-        "mask_rate_of_train": mask_rate(splits.train),
+        "mask_rate": mask_rate(made, splits.test),
+        "mask_rate_of_train": mask_rate(splits.train, splits.test),
+        "mask_rate_to_train": mask_rate(made, splits.train),
     }
     return {key: round(value, 3) for key, value in found.items()}
 
