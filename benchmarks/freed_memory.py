@@ -19,7 +19,7 @@ import torch
 from benchmarks.speed.clock import fastest, peak_memory
 from benchmarks.speed.setting import Setting, Shape
 from benchmarks.speed.training import step_seconds
-from configs.freed_memory import LIMITS, keep_freed_memory
+from configs.freed_memory import MAPPED, TRIMMED, keep_freed_memory
 
 # (model channels, grid points) of the data that each config is for.
 SHAPES = {
@@ -54,12 +54,12 @@ def main() -> None:
 def compared(config: str, rounds: int) -> list[str]:
     """The rows of one config."""
     found: dict[str, list[dict[str, float]]] = {"given back": [], "kept": []}
-    own = {name: value for name, value in os.environ.items() if name not in LIMITS.values()}
+    own = {name: value for name, value in os.environ.items() if name not in (MAPPED[1], TRIMMED[1])}
     for _ in range(rounds):
         for how, results in found.items():
             command = ["-m", "benchmarks.freed_memory", "--config", config, "--measure", how]
             done = subprocess.run(
-                [sys.executable, *command], env=own, check=True, capture_output=True, text=True
+                [sys.executable, *command], env=own, check=True, stdout=subprocess.PIPE, text=True
             )
             results.append(json.loads(done.stdout.splitlines()[-1]))
     rows = []

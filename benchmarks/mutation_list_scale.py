@@ -146,14 +146,21 @@ MEMORY = [
     Mutation(
         "freed memory: given back by the processes that are started",
         "configs/freed_memory.py",
-        "    os.environ.update({name: str(KEPT) for name in LIMITS.values()})\n",
+        "            os.environ.update(dict.fromkeys(names, str(size)))\n",
         "",
+        "tests/test_freed_memory.py",
+    ),
+    Mutation(
+        "freed memory: the second limit set where the first was refused",
+        "configs/freed_memory.py",
+        "        if mallopt(MAPPED[0], size) == 1:\n",
+        "        if mallopt(MAPPED[0], size) == 1 or True:\n",
         "tests/test_freed_memory.py",
     ),
     Mutation(
         "freed memory: the user's own limit overruled",
         "configs/freed_memory.py",
-        "if any(name in os.environ for name in LIMITS.values()):",
+        "if tuned or any(name in os.environ for name in names):",
         "if False:",
         "tests/test_freed_memory.py",
     ),

@@ -13,6 +13,8 @@ a mean over seeds, s/sqrt(S) times Student's t with S - 1 degrees of freedom, s 
 deviation of the difference over the S paired seeds. (Resampling three seeds would understate it.)
 As s also holds how the fits of different seeds disagree about single stays, that part is taken
 out of the resampled differences first: they are shrunk to the variance that all seeds share.
+The expected calibration error is a mean of absolute values, which resampling raises: its draws
+are moved to have the score on the test set as their mean (scripts/statistics.py).
 What no interval here covers is that another run of the same generator gives another set: the
 statement is about these sets.
 """

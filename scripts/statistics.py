@@ -173,7 +173,7 @@ def _summary(
         num_seeds=len(own.points),
         mean=float(own.points.mean()),
         sd=float(own.points.std(ddof=1)) if len(own.points) > 1 else None,
-        low=max(0.0, low),  # no metric is negative, draws that were moved back may be
+        low=max(low, 0.0),  # no metric is negative, draws that were moved back may be; keeps a NaN
         high=high,
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),

@@ -150,8 +150,8 @@ class BestCheckpoint(ModelCheckpoint):
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
 
-        moved = {name: here(state_dict[name]) for name in PATHS_OF_BEST}
-        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict(
-            state_dict | moved | {"best_k_models": kept, "dirpath": self.dirpath}
-        )
+        if Path(here(state_dict["best_model_path"])).is_file():
+            kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+            moved = {name: here(state_dict[name]) for name in PATHS_OF_BEST}
+            state_dict = state_dict | moved | {"best_k_models": kept, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict)

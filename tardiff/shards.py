@@ -135,7 +135,8 @@ def _make_all(job: Job, folder: Path, missing: Sequence[range]):
             yield _make(job, folder, rows)
         return
     # Handed over once, not with every batch: that costs a batch of 256 about 0.15 s.
-    with tempfile.TemporaryDirectory(prefix="tardiff-job-") as own:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".job-", dir=folder) as own:
         handed = Path(own) / "job.pickle"
         handed.write_bytes(cloudpickle.dumps(job))
         pool = joblib.Parallel(n_jobs=job.workers, return_as="generator_unordered")

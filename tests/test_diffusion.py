@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -207,12 +209,18 @@ def test_a_moved_training_remembers_its_best(tiny):
 
     content = torch.load(root / "after" / "last.ckpt", weights_only=True)
     states = [state for key, state in content["callbacks"].items() if "ModelCheckpoint" in key]
+    shutil.copytree(root / "after", root / "elsewhere")
     moved = best_checkpoint(root / "elsewhere")
     moved.load_state_dict(states[0])
     path = str(root / "elsewhere" / "best.ckpt")
     assert float(moved.best_model_score) == pytest.approx(whole.val_loss)
     assert moved.best_model_path == moved.kth_best_model_path == path
     assert list(moved.best_k_models) == [path]
+    Path(path).unlink()  # a score without its model would keep every other model out
+    without = best_checkpoint(root / "elsewhere")
+    with pytest.warns(UserWarning, match="dirpath has changed"):
+        without.load_state_dict(states[0])
+    assert without.best_model_score is None
 
 
 def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):

@@ -1,5 +1,6 @@
 """Finished batches survive, are shared and never mixed up: the set is that of one clean run."""
 
+import dataclasses
 import logging
 
 import numpy as np
@@ -104,6 +105,12 @@ def test_shares_made_elsewhere_are_put_together(clean, tmp_path):
 def test_worker_processes_make_the_same_set(clean, tmp_path):
     x = sample_parts(job(workers=2), tmp_path / "p", title="workers")
     assert x.numpy().tobytes() == clean[0].numpy().tobytes()
+    # The same workers, which keep the job that they were handed, and another job.
+    other = dataclasses.replace(process(), seed=1)
+    alone = sample_parts(job(process=other), tmp_path / "q", title="one")
+    x = sample_parts(job(process=other, workers=2), tmp_path / "r", title="workers")
+    assert x.numpy().tobytes() == alone.numpy().tobytes() != clean[0].numpy().tobytes()
+    assert not list(tmp_path.glob("*/.job-*"))
 
 
 def _cut(path):

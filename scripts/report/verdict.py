@@ -158,7 +158,7 @@ def judge_privacy(report: MetricReport) -> tuple[str, str]:
         )
     if values["closer_to_train_share_high"] >= CLOSER_LIMIT:
         return CANNOT_TELL, "No leak was found, but series may yet be nearer to train than chance."
-    return NO_LEAK_FOUND, "None of the attacks found one; that is no guarantee."
+    return NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee."
 
 
 def compared(difference: Difference) -> str:
