@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from configs.errors import ConfigError
-from configs.schema import DataConfig, ExperimentConfig
+from configs.schema import ExperimentConfig
 from configs.schema_judging import TuningConfig
 from configs.shares import share
 
@@ -36,7 +36,6 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
         _check_name("generation.name", config.generation.name)
     _check_name("evaluation.dir", config.evaluation.dir)
     _check_shares(config)
-    _check_window(config)
     _check_interval(config)
     _check_lists(config)
     _check_private(config)
@@ -97,17 +96,6 @@ def _check_shares(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"data.val_guide + data.val_select + data.test = {held_out:g}: must be below 1, "
             "the rest is the training split"
-        )
-
-
-def _check_window(config: ExperimentConfig) -> None:
-    """Simulated series have their own length: a window of another would be asked for in vain."""
-    data, default = config.data, DataConfig().window_hours
-    hours = data.simulated.num_steps * data.step_minutes / 60
-    if data.source == "simulated" and data.window_hours not in (default, hours):
-        raise ConfigError(
-            f"data.window_hours={data.window_hours:g}: simulated series last "
-            f"data.simulated.num_steps x data.step_minutes = {hours:g} h; set num_steps instead"
         )
 
 

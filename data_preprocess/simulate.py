@@ -19,6 +19,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from configs.errors import ConfigError
+from configs.schema import DataConfig
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.simulated_channels import ChannelTable, channel_table
 from data_preprocess.simulated_outcome import (
@@ -63,16 +64,24 @@ def read_simulated(
     num_classes: int,
     seed: int,
     step_minutes: float,
+    window_hours: float,
     task: str,
 ) -> tuple[Cohort, None]:
     """The simulated pool; its test split is drawn from it.
 
     Raises:
-        ConfigError: a task other than mortality, the only outcome that is simulated.
+        ConfigError: a task other than mortality, the only outcome that is simulated; or a window
+            that was asked for (is not the default) and is not as long as the series.
     """
     if task != "mortality":
         raise ConfigError(
             f"data.task={task}: the simulated cohort has no length of stay, only mortality"
+        )
+    hours = num_steps * step_minutes / 60
+    if window_hours not in (DataConfig().window_hours, hours):
+        raise ConfigError(
+            f"data.window_hours={window_hours:g}: simulated series last "
+            f"data.simulated.num_steps x data.step_minutes = {hours:g} h; set num_steps instead"
         )
     cohort, _ = simulate(
         num_subjects=num_subjects,

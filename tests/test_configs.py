@@ -73,7 +73,6 @@ def test_round_trip_through_yaml(tmp_path):
         ("evaluation.seeds=[]", "at least one seed"),
         ("evaluation.ratios=[0]", "positive ratios"),
         ("sampler.log_snr_min=12", "must be below"),
-        ("data.window_hours=48", "num_steps x data.step_minutes = 24 h"),
         ("novalue", "key=value"),
         ("diffusion=3", "diffusion"),
     ],

@@ -129,7 +129,19 @@ def test_more_classes_grade_the_outcome():
     assert cohort.label_names == ("survived", "grade_1", "grade_2", "grade_3")
 
 
+def read(**changes):
+    usual = {"num_subjects": 60, "prevalence": 0.1, "num_channels": 7, "num_steps": 48}
+    usual |= {"num_classes": 2, "seed": 0, "step_minutes": 60.0, "window_hours": 24.0}
+    return read_simulated(**(usual | {"task": "mortality"} | changes))[0]
+
+
 def test_only_mortality_is_simulated():
-    arguments = {"num_subjects": 60, "prevalence": 0.1, "num_channels": 7, "num_steps": 24}
     with pytest.raises(ConfigError, match="icustay"):
-        read_simulated(**arguments, num_classes=2, seed=0, step_minutes=60.0, task="icustay")
+        read(task="icustay")
+
+
+def test_a_window_that_the_series_do_not_have_is_refused():
+    assert read().values.shape[2] == 48
+    assert read(window_hours=48.0).values.shape[2] == 48
+    with pytest.raises(ConfigError, match=r"num_steps x data\.step_minutes = 48 h"):
+        read(window_hours=36.0)
