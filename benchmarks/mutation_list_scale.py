@@ -24,6 +24,34 @@ SHARES = [
         "number = numbers.setdefault(key, len(fits))",
         "tests/test_cells.py",
     ),
+    Mutation(
+        "spread: a piece of work can be claimed twice",
+        "tardiff/spread.py",
+        ".touch(exist_ok=False)",
+        ".touch()",
+        "tests/test_spread.py",
+    ),
+    Mutation(
+        "spread: what a helper raised is looked at in the end only",
+        "tardiff/spread.py",
+        "            if helper.done():\n                helper.result()\n",
+        "            pass\n",
+        "tests/test_spread.py",
+    ),
+    Mutation(
+        "spread: helpers work on after an error",
+        "tardiff/spread.py",
+        "helpers.shutdown(kill_workers=True)",
+        "pass",
+        "tests/test_spread.py",
+    ),
+    Mutation(
+        "spread: threads stay at one",
+        "tardiff/spread.py",
+        "        torch.set_num_threads(before)",
+        "        pass",
+        "tests/test_spread.py",
+    ),
 ]
 RANKS = [
     Mutation(

@@ -10,17 +10,13 @@ import dataclasses
 import hashlib
 import json
 import logging
-import pickle
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-import joblib
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -35,6 +31,7 @@ from tardiff.guided import GuidanceStats, GuidedDenoiser
 from tardiff.paper_mode import PaperShift
 from tardiff.reverse import ReverseProcess
 from tardiff.schedule import Series
+from tardiff.spread import spread
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +47,7 @@ class Job:
     Attributes:
         y: label of every series; series i has number i.
         mean_shift: compat=paper only.
-        workers: processes, each with one thread; 1 works in this one.
+        workers: processes, this one among them; where there are several, each has one thread.
         share: (i, n): only every n-th batch from i on is made here, others elsewhere.
     """
 
@@ -91,8 +88,9 @@ def sample_parts(job: Job, folder: Path, *, title: str) -> Series | None:
     if done:
         log.info("%s: %d of %d series were sampled before", title, done, len(job.y))
     with tqdm(total=len(job.y), initial=done, desc=title, unit="series") as bar:
-        for made in _make_all(job, folder, mine):
-            bar.update(made)
+        make = partial(_make, job, folder)
+        for rows in spread(make, mine, workers=job.workers, folder=folder):
+            bar.update(len(rows))
     if job.share[1] > 1:
         return None
     whole = [part for rows in job.batches if (part := _read(_path(folder, rows), job, rows))]
@@ -128,37 +126,11 @@ def _absorb(update: Callable[[bytes], None], thing: Any) -> None:
         update(f"{json.dumps(thing)};".encode())
 
 
-def _make_all(job: Job, folder: Path, missing: Sequence[range]):
-    """Makes the batches; yields the number of series of each."""
-    if job.workers == 1:
-        for rows in missing:
-            yield _make(job, folder, rows)
-        return
-    # Handed over once, not with every batch: that costs a batch of 256 about 0.15 s.
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".job-", dir=folder) as own:
-        handed = Path(own) / "job.pickle"
-        handed.write_bytes(cloudpickle.dumps(job))
-        pool = joblib.Parallel(n_jobs=job.workers, return_as="generator_unordered")
-        yield from pool(joblib.delayed(_make_alone)(handed, folder, rows) for rows in missing)
-
-
-def _make_alone(handed: Path, folder: Path, rows: range) -> int:
-    torch.set_num_threads(1)
-    return _make(_handed_job(handed), folder, rows)
-
-
-@lru_cache(maxsize=1)
-def _handed_job(path: Path) -> Job:
-    return pickle.loads(path.read_bytes())
-
-
-def _make(job: Job, folder: Path, rows: range) -> int:
+def _make(job: Job, folder: Path, rows: range) -> None:
     x = _sample(job, rows)
     sums = {name: getattr(_stats(job), name) for name in SUMS}
     with atomic_path(_path(folder, rows)) as temporary:
         np.savez(temporary, x=x.numpy(), sums=np.array([float(sums[name]) for name in SUMS]))
-    return len(rows)
 
 
 def _sample(job: Job, rows: range) -> Series:

@@ -101,7 +101,6 @@ def test_shares_made_elsewhere_are_put_together(clean, tmp_path):
     assert merged.denoiser.stats == clean[1]
 
 
-@pytest.mark.slow
 def test_worker_processes_make_the_same_set(clean, tmp_path):
     x = sample_parts(job(workers=2), tmp_path / "p", title="workers")
     assert x.numpy().tobytes() == clean[0].numpy().tobytes()

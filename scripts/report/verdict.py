@@ -1,7 +1,8 @@
 """Is a set useful, faithful, private? Yes, no, or cannot tell, each from numbers with intervals.
 
-All thresholds of the verdicts are here, those of the alarms in scripts/alarms.py; docs/metrics.md
-argues them. "No" needs evidence as "yes" does: what the data cannot decide is said to be open.
+Of privacy the best answer is "no leak found". All thresholds of the verdicts are here, those of the
+alarms in scripts/alarms.py; docs/metrics.md argues them. "No" needs evidence as "yes" does: what
+the data cannot decide is said to be open.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,114 @@
+"""spread: pieces of work, made one after the other in this process and in helpers beside it.
+
+Every process takes the next piece that nobody has claimed. So this one has begun while the helpers
+still start (2 to 3 seconds of imports each), none waits for another, and n workers hold the memory
+of n processes.
+"""
+
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import cloudpickle
+import torch
+from joblib.externals.loky import get_reusable_executor
+
+_IDLE_SECONDS = 300  # that helpers wait for the next call: from one set of a run to the next
+_WORK, _DONE = "work.pickle", ".done"
+
+Piece = TypeVar("Piece")
+
+
+def spread(
+    make: Callable[[Piece], object], pieces: Sequence[Piece], *, workers: int, folder: Path
+) -> Iterator[Piece]:
+    """Calls `make` once for every piece; yields each when it is known to be made, in any order.
+
+    Args:
+        workers: processes, this one among them; where there are several, each has one thread.
+        folder: where they meet; a folder inside it is made and removed again.
+
+    Raises:
+        Exception: whatever `make` raised in any process; the helpers are stopped.
+    """
+    if workers == 1 or len(pieces) < 2:
+        for piece in pieces:
+            make(piece)
+            yield piece
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".job-", dir=folder) as own, _one_thread():
+        meeting = Path(own)
+        # Handed over once, not with every piece.
+        (meeting / _WORK).write_bytes(cloudpickle.dumps((make, pieces)))
+        number = min(workers, len(pieces)) - 1
+        helpers = get_reusable_executor(max_workers=number, timeout=_IDLE_SECONDS)
+        try:
+            futures = [helpers.submit(_help, meeting) for _ in range(number)]
+            yield from (pieces[index] for index in _work_along(meeting, make, pieces, futures))
+        except BaseException:
+            helpers.shutdown(kill_workers=True)
+            raise
+
+
+def _work_along(
+    meeting: Path,
+    make: Callable[[Piece], object],
+    pieces: Sequence[Piece],
+    helpers: Sequence[Future[None]],
+) -> Iterator[int]:
+    known: set[int] = set()
+    for _ in _work(meeting, make, pieces):
+        for helper in helpers:
+            if helper.done():
+                helper.result()
+        yield from _news(meeting, known)
+    for helper in helpers:
+        helper.result()
+    yield from _news(meeting, known)
+    assert len(known) == len(pieces), f"{len(pieces) - len(known)} pieces of work were not made"
+
+
+def _help(meeting: Path) -> None:
+    """What a helper does."""
+    torch.set_num_threads(1)
+    make, pieces = pickle.loads((meeting / _WORK).read_bytes())
+    for _ in _work(meeting, make, pieces):
+        pass
+
+
+def _work(
+    meeting: Path, make: Callable[[Piece], object], pieces: Sequence[Piece]
+) -> Iterator[None]:
+    """Makes every piece that nobody has claimed."""
+    for index, piece in enumerate(pieces):
+        try:
+            (meeting / str(index)).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        make(piece)
+        (meeting / f"{index}{_DONE}").touch()
+        yield
+
+
+def _news(meeting: Path, known: set[int]) -> Iterator[int]:
+    """The pieces made since the last call, by whomever; adds them to `known`."""
+    for path in sorted(meeting.glob(f"*{_DONE}")):
+        index = int(path.stem)
+        if index not in known:
+            known.add(index)
+            yield index
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
