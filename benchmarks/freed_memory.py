@@ -23,7 +23,8 @@ from configs.freed_memory import MAPPED, TRIMMED, keep_freed_memory
 
 # (model channels, grid points) of the data that each config is for.
 SHAPES = {
-    "configs/base/demo.yaml": Shape(7, 24),
+    "configs/base/demo.yaml": Shape(14, 24),
+    "configs/base/mimic_mortality.yaml": Shape(7, 24),
     "configs/base/physionet2012_masks.yaml": Shape(21, 24),
     "configs/base/physionet2012_fast.yaml": Shape(7, 24),
     "configs/base/long_288x3.yaml": Shape(3, 288),

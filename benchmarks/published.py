@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.clock import clock_of
-from benchmarks.speed.setting import Setting, Shape
+from benchmarks.speed.setting import DEFAULT, Setting, Shape
 from benchmarks.speed.training import step_seconds
 from configs.freed_memory import keep_freed_memory
 from scripts.influence_overhead import take_turns
@@ -73,7 +73,7 @@ def main() -> None:
     )
     modes = {"generation": generation, "training": training}
     parser.add_argument("--what", choices=modes, help="both if not given")
-    parser.add_argument("--config", default="configs/base/demo.yaml")
+    parser.add_argument("--config", help="default: as of benchmarks.speed")
     parser.add_argument("--rows", type=int, default=512, help="series of the default")
     parser.add_argument("--published-rows", type=int, default=256)
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256])
@@ -83,7 +83,8 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     shape, device = Shape(7, 24), torch.device("cpu")
-    default = Setting([given.config, "accelerator=cpu", *keys], shape, device)
+    argv = [given.config] if given.config else DEFAULT
+    default = Setting([*argv, "accelerator=cpu", *keys], shape, device)
     published = Setting([PUBLISHED, "accelerator=cpu"], shape, device)
     for what in [given.what] if given.what else modes:
         modes[what](given, default, published)

@@ -15,7 +15,7 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from torch import Tensor
 
-from benchmarks.speed.setting import Setting, Shape
+from benchmarks.speed.setting import DEFAULT, Setting, Shape
 from configs.freed_memory import keep_freed_memory
 from tardiff.shards import Job, sample_parts
 
@@ -27,13 +27,14 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", default="configs/base/demo.yaml")
+    parser.add_argument("--config", help="default: as of benchmarks.speed")
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=4)
-    given = parser.parse_args()
+    given, keys = parser.parse_known_args()
     keep_freed_memory()
     torch.set_num_threads(1)
-    setting = Setting([given.config], Shape(7, 24), torch.device("cpu"))
+    argv = [given.config] if given.config else DEFAULT
+    setting = Setting([*argv, *keys], Shape(7, 24), torch.device("cpu"))
     process, guided, y = setting.process(given.rows), setting.guided(), torch.arange(given.rows) % 2
     seconds: dict[int, list[float]] = {1: [], 2: []}
     made: dict[int, Tensor] = {}

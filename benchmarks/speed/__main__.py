@@ -4,8 +4,9 @@
     python -m benchmarks.speed --device cuda --batch 1024 --rows 20000
     python -m benchmarks.speed --config configs/base/wide_256x16.yaml --channels 16 --length 256
 
-Weights are untrained and series random, which changes no time. On a CPU seconds are CPU seconds of
-this process, with one thread unless told otherwise.
+Settings of the config may follow (key=value). Weights are untrained and series random, which
+changes no time. On a CPU seconds are CPU seconds of this process, with one thread unless told
+otherwise.
 """
 
 import argparse
@@ -17,12 +18,12 @@ import torch
 
 from benchmarks.speed.clock import Ceilings, ceilings
 from benchmarks.speed.measures import Row, Sizes, measure
-from benchmarks.speed.setting import Setting, Shape
+from benchmarks.speed.setting import DEFAULT, Setting, Shape
 from configs.freed_memory import keep_freed_memory
 
 DEFAULTS = {
-    "default": "configs/base/demo.yaml",
-    "published size": "configs/base/physionet2012_published.yaml",
+    "default": DEFAULT,
+    "published size": ("configs/base/physionet2012_published.yaml",),
 }
 
 
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the fastest counts")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="file for the JSON lines")
-    given = parser.parse_args()
+    given, keys = parser.parse_known_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU is available to this process")
     keep_freed_memory()
@@ -64,9 +65,9 @@ def main() -> None:
     device = torch.device(given.device)
     limits = ceilings(device, given.rounds)
     rows = []
-    configs = {given.config: given.config} if given.config else DEFAULTS
-    for name, path in configs.items():
-        argv = [path, f"accelerator={given.device}"]
+    configs = {given.config: (given.config,)} if given.config else DEFAULTS
+    for name, arguments in configs.items():
+        argv = [*arguments, f"accelerator={given.device}", *keys]
         setting = Setting(argv, Shape(given.channels, given.length), device)
         batch = given.batch or setting.config.diffusion.batch_size
         rows += measure(name, setting, Sizes(given.rows, batch, given.rounds), limits)

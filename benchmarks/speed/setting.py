@@ -22,6 +22,8 @@ from tardiff.schedule import log_snr_grid
 from tardiff.train import network_arguments, objective_of
 
 CLASSES = 2
+# What "default" means here: the U-Net as the schema has it, and the cheap guide of the demo.
+DEFAULT = ("configs/base/demo.yaml", "diffusion.network=unet", "diffusion.width=32")
 
 
 @dataclass(frozen=True)
