@@ -86,7 +86,8 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     module, network_args = build_module(config, splits)
     best = best_checkpoint(folder)
     trainer = build_trainer(config, folder, best)
-    steps = DataLoader(range(config.diffusion.val_every), batch_size=None)  # type: ignore[arg-type]
+    epoch = min(config.diffusion.val_every, config.diffusion.max_steps)
+    steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
     if resume:

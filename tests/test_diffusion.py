@@ -251,6 +251,13 @@ def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):
     assert losses[-1] < 1.0  # an untrained v-prediction of unit-variance series scores about 1
 
 
+def test_a_training_shorter_than_val_every_is_evaluated_at_its_end(tiny):
+    config, splits, root = tiny
+    short = dataclasses.replace(config.diffusion, max_steps=3, val_every=20)
+    model = train(dataclasses.replace(config, diffusion=short), splits, root / "short")
+    assert model.step == 3
+
+
 def weights_of(network):
     return torch.cat([p.flatten() for p in network.state_dict().values()])
 
