@@ -46,6 +46,13 @@ SHARES = [
         "tests/test_spread.py",
     ),
     Mutation(
+        "spread: helpers outlive a killed process",
+        "tardiff/spread.py",
+        "if os.getppid() != home:",
+        "if False:",
+        "tests/test_spread.py",
+    ),
+    Mutation(
         "spread: threads stay at one",
         "tardiff/spread.py",
         "        torch.set_num_threads(before)",

@@ -5,6 +5,7 @@ still start (2 to 3 seconds of imports each), none waits for another, and n work
 of n processes.
 """
 
+import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -74,11 +75,13 @@ def _work_along(
 
 
 def _help(meeting: Path) -> None:
-    """What a helper does."""
+    """What a helper does, as long as the process that started it lives."""
+    home = os.getppid()
     torch.set_num_threads(1)
     make, pieces = pickle.loads((meeting / _WORK).read_bytes())
     for _ in _work(meeting, make, pieces):
-        pass
+        if os.getppid() != home:  # killed: nobody is left to put the pieces together
+            return
 
 
 def _work(

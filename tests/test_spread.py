@@ -1,6 +1,9 @@
 """Work that several processes take from one list."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -48,6 +51,13 @@ def _home_fails(folder: Path, home: int, piece: str) -> None:
     time.sleep(600)
 
 
+def _slow(folder: Path, home: int, piece: str) -> None:
+    (folder / piece).touch()
+    if os.getpid() != home:
+        (folder / "helped").write_text(str(os.getpid()))
+    time.sleep(0.05)
+
+
 def run(make, tmp_path, pieces="abcdefgh", workers=2):
     (tmp_path / "out").mkdir(exist_ok=True)
     work = partial(make, tmp_path / "out", HERE)
@@ -89,3 +99,28 @@ def test_helpers_do_not_outlive_an_error_here(tmp_path):
         run(_home_fails, tmp_path)
     (tmp_path / "out" / "helped").unlink()
     assert sorted(run(_note, tmp_path)) == list("abcdefgh")
+
+
+def test_helpers_end_with_a_killed_process(tmp_path):
+    pieces = [str(number) for number in range(4000)]
+    script = (
+        "import os, sys\n"
+        "from functools import partial\n"
+        "from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_spread import _slow\n"
+        "from tardiff.spread import spread\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "work = partial(_slow, folder, os.getpid())\n"
+        f"list(spread(work, {pieces!r}, workers=2, folder=folder / 'meet'))\n"
+    )
+    home = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1])
+    try:
+        _wait_for(tmp_path / "helped")
+    finally:
+        home.send_signal(signal.SIGKILL)
+        home.wait()
+    time.sleep(5)
+    made = len(list(tmp_path.iterdir()))
+    time.sleep(2)
+    assert made == len(list(tmp_path.iterdir())) < len(pieces)
