@@ -15,6 +15,8 @@ from scripts.trio import draw
 MAX_STAYS = 2000
 MAX_CHANNELS = 16
 BINS = 40
+MAX_STEPS = 400  # distinct values; with more they are drawn as continuous
+ON_STEPS = 0.98  # share of values that must lie on the steps
 TAIL = 0.005  # share of held-out values beyond either end of the axis
 
 
@@ -70,10 +72,14 @@ def _gaps(held_out: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _draw(axes: Axes, held_out: np.ndarray, sets: Mapping[str, np.ndarray], styles: Styles) -> None:
-    low, high = np.quantile(held_out, [TAIL, 1 - TAIL])
-    edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    edges = bin_edges(held_out)
     axes.hist(
-        held_out.ravel(), edges, density=True, color="0.8", label="held-out real", histtype="bar"
+        held_out.ravel(),
+        edges.tolist(),
+        density=True,
+        color="0.8",
+        label="held-out real",
+        histtype="bar",
     )
     for name, values in sets.items():
         density, _ = np.histogram(values.ravel(), edges, density=True)
@@ -81,6 +87,36 @@ def _draw(axes: Axes, held_out: np.ndarray, sets: Mapping[str, np.ndarray], styl
         axes.stairs(density, edges, label=name, linewidth=1.5, color=colour, linestyle=dash)
     axes.set_yticks([])
     tidy(axes)
+
+
+def bin_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of about BINS bins over all but the tails of `values`.
+
+    Where values are charted in steps (whole numbers, tenths) every bin holds equally many of
+    them: bins of another width would draw a comb.
+    """
+    low, high = np.quantile(values.astype(np.float64), [TAIL, 1 - TAIL])
+    inside = values[(values >= low) & (values <= high)]
+    step = charted_step(inside)
+    if step is None:
+        return np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    low, high = float(inside.min()), float(inside.max())
+    width = step * np.ceil((high - low + step) / (BINS * step))
+    count = int(np.ceil((high - low + step / 2) / width - 1e-6))
+    return low - step / 2 + width * np.arange(max(count, 1) + 1)
+
+
+def charted_step(values: np.ndarray) -> float | None:
+    """The step in which nearly all values are charted; None if there is none."""
+    distinct = np.unique(values.astype(np.float64).round(4))
+    if not 2 <= len(distinct) <= MAX_STEPS:
+        return None
+    steps, counts = np.unique(np.diff(distinct).round(3), return_counts=True)
+    step = float(steps[counts.argmax()])
+    if step == 0:
+        return None
+    places = (values - distinct[0]) / step
+    return step if (np.abs(places - places.round()) < 0.01).mean() > ON_STEPS else None
 
 
 def _conclusion(name: str, gaps: np.ndarray, channels: tuple[str, ...]) -> str:

@@ -1,0 +1,41 @@
+"""Bins of the histograms in the report."""
+
+import numpy as np
+import pytest
+
+from scripts.report.distributions import BINS, bin_edges, charted_step
+
+
+def per_bin(values, step):
+    """How many charted steps lie in each bin."""
+    edges = bin_edges(values)
+    grid = np.arange(round(values.min() / step) - 500, round(values.max() / step) + 500) * step
+    counts, _ = np.histogram(grid, edges)
+    low, high = np.quantile(values, [0.005, 0.995])
+    assert edges[0] <= low and edges[-1] >= high
+    assert len(counts) <= BINS + 1
+    return set(counts.tolist())
+
+
+@pytest.mark.parametrize(("mean", "sd", "step", "held"), [(97, 2, 1, 1), (120, 20, 1, 3)])
+def test_every_bin_holds_equally_many_charted_steps(mean, sd, step, held):
+    rng = np.random.default_rng(0)
+    values = (rng.normal(mean, sd, 20000) / step).round() * step
+    assert per_bin(values.astype(np.float32), step) == {held}
+
+
+def test_tenths_in_single_precision_are_steps_too():
+    values = np.random.default_rng(1).normal(37, 0.5, 20000).round(1).astype(np.float32)
+    assert charted_step(values) == pytest.approx(0.1)
+    assert per_bin(values, 0.1) == {1}
+    odd = np.concatenate([values, np.float32([36.37, 37.22])])  # two from Fahrenheit
+    assert per_bin(odd, 0.1) == {1}
+
+
+def test_other_values_have_bins_of_equal_width_without_the_tails():
+    values = np.random.default_rng(2).normal(size=20000)
+    assert charted_step(values) is None
+    edges = bin_edges(values)
+    assert len(edges) == BINS + 1 and np.ptp(np.diff(edges)) < 1e-12
+    assert edges[[0, -1]] == pytest.approx(np.quantile(values, [0.005, 0.995]))
+    assert bin_edges(np.full(9, 5.0))[[0, -1]].tolist() == [5.0, 6.0]
