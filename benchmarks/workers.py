@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import torch
-from joblib.externals.loky import get_reusable_executor
 from torch import Tensor
 
 from benchmarks.speed.setting import DEFAULT, Setting, Shape
 from configs.freed_memory import keep_freed_memory
 from tardiff.shards import Job, sample_parts
+from tardiff.spread import release_helpers
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     made: dict[int, Tensor] = {}
     for _ in range(given.rounds):
         for workers in seconds:
-            get_reusable_executor().shutdown(wait=True)  # every round pays for the start
+            release_helpers()  # every round pays for the start
             job = Job(process=process, denoiser=guided, y=y, workers=workers)
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()

@@ -8,6 +8,8 @@ of n processes.
 import os
 import pickle
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,12 +18,13 @@ from typing import TypeVar
 
 import cloudpickle
 import torch
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 
 _IDLE_SECONDS = 300  # that helpers wait for the next call: from one set of a run to the next
 _WORK, _DONE = "work.pickle", ".done"
 
 Piece = TypeVar("Piece")
+_waiting: dict[int, ProcessPoolExecutor] = {}  # by their number; at most one
 
 
 def spread(
@@ -47,13 +50,31 @@ def spread(
         # Handed over once, not with every piece.
         (meeting / _WORK).write_bytes(cloudpickle.dumps((make, pieces)))
         number = min(workers, len(pieces)) - 1
-        helpers = get_reusable_executor(max_workers=number, timeout=_IDLE_SECONDS)
         try:
-            futures = [helpers.submit(_help, meeting) for _ in range(number)]
+            futures = [_helpers(number).submit(_help, meeting) for _ in range(number)]
             yield from (pieces[index] for index in _work_along(meeting, make, pieces, futures))
         except BaseException:
-            helpers.shutdown(kill_workers=True)
+            release_helpers(kill=True)
             raise
+
+
+def release_helpers(*, kill: bool = False) -> None:
+    """Ends the helpers that wait for another call; `kill`: in the middle of their work."""
+    while _waiting:
+        _waiting.popitem()[1].shutdown(kill_workers=kill)
+
+
+def _helpers(number: int) -> ProcessPoolExecutor:
+    # Not loky's reusable executor: joblib.Parallel, which stage 4 uses, takes that for its own.
+    if number not in _waiting:
+        release_helpers()
+        _waiting[number] = ProcessPoolExecutor(
+            max_workers=number,
+            timeout=_IDLE_SECONDS,
+            initializer=_end_with,
+            initargs=(os.getpid(),),
+        )
+    return _waiting[number]
 
 
 def _work_along(
@@ -74,14 +95,23 @@ def _work_along(
     assert len(known) == len(pieces), f"{len(pieces) - len(known)} pieces of work were not made"
 
 
+def _end_with(home: int) -> None:
+    """Ends this helper, whatever it does, when process `home`, its parent, is gone."""
+
+    def watch() -> None:
+        while os.getppid() == home:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _help(meeting: Path) -> None:
-    """What a helper does, as long as the process that started it lives."""
-    home = os.getppid()
+    """What a helper does."""
     torch.set_num_threads(1)
     make, pieces = pickle.loads((meeting / _WORK).read_bytes())
     for _ in _work(meeting, make, pieces):
-        if os.getppid() != home:  # killed: nobody is left to put the pieces together
-            return
+        pass
 
 
 def _work(

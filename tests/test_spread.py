@@ -8,6 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import joblib
 import pytest
 import torch
 
@@ -54,8 +55,19 @@ def _home_fails(folder: Path, home: int, piece: str) -> None:
 def _slow(folder: Path, home: int, piece: str) -> None:
     (folder / piece).touch()
     if os.getpid() != home:
-        (folder / "helped").write_text(str(os.getpid()))
+        (folder / "pid").write_text(str(os.getpid()))
+        (folder / "pid").replace(folder / "helped")
     time.sleep(0.05)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return " Z " not in Path(f"/proc/{process}/stat").read_text()  # dead, not yet buried
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()  # no /proc here, or gone in between
 
 
 def run(make, tmp_path, pieces="abcdefgh", workers=2):
@@ -85,6 +97,13 @@ def test_a_single_worker_makes_them_in_order_and_here(tmp_path):
     assert {(tmp_path / "out" / p).read_text().split()[0] for p in "abcdefgh"} == {str(HERE)}
     assert run(_note, tmp_path, pieces="", workers=2) == []
     assert not (tmp_path / "meet").exists()
+
+
+def test_joblib_has_its_own_processes(tmp_path):
+    for turn in ("first", "second"):
+        (tmp_path / turn).mkdir()
+        assert sorted(run(_note, tmp_path / turn)) == list("abcdefgh")
+        assert sum(joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-n) for n in (1, 2, 3))) == 6
 
 
 def test_what_a_helper_raises_ends_the_work_at_once(tmp_path):
@@ -120,7 +139,9 @@ def test_helpers_end_with_a_killed_process(tmp_path):
     finally:
         home.send_signal(signal.SIGKILL)
         home.wait()
-    time.sleep(5)
-    made = len(list(tmp_path.iterdir()))
-    time.sleep(2)
-    assert made == len(list(tmp_path.iterdir())) < len(pieces)
+    helper = int((tmp_path / "helped").read_text())
+    until = time.monotonic() + 60
+    while _lives(helper):
+        assert time.monotonic() < until, "the helper outlived the process that it helped"
+        time.sleep(0.1)
+    assert len(list(tmp_path.iterdir())) < len(pieces)
