@@ -4,7 +4,7 @@
 # usage: bash scripts/quickstart.sh [config.yaml] [key=value ...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/make_env.sh
+source scripts/make_env.sh ""   # an argument, or it would take those of this script
 
 [ $# -gt 0 ] || set -- configs/base/demo.yaml
 started=$SECONDS
