@@ -54,7 +54,7 @@ SHARES = [
     ),
     Mutation(
         "spread: threads stay at one",
-        "tardiff/spread.py",
+        "classifier/device.py",
         "        torch.set_num_threads(before)",
         "        pass",
         "tests/test_spread.py",

@@ -1,6 +1,8 @@
-"""pick_device: the one device of the stages that run in a single process (2 and 3)."""
+"""pick_device: the one device of the stages that run in a single process (2 and 3); one_thread."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -30,3 +32,14 @@ def pick_device(accelerator: str) -> torch.device:
         log.info("classifier and generation run on the CPU, not on mps")
     use_gpu = accelerator == "auto" and torch.cuda.is_available()
     return torch.device("cuda", 0) if use_gpu else torch.device("cpu")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch inside: sums, hence results, depend on the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

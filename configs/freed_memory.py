@@ -2,8 +2,8 @@
 
 glibc gives every freed block above a limit back at once and has a new one cleared by the system,
 page by page at its first use. Networks free and ask for the same few megabytes at every layer: that
-costs sampling about 5 % of its time, training less (`python -m benchmarks.freed_memory`). The price:
-a process holds what it held at its peak until it ends.
+costs sampling about 5 % of its time, training less (`python -m benchmarks.freed_memory`). The
+price: a process holds what it held at its peak until it ends.
 """
 
 import ctypes

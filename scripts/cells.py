@@ -10,15 +10,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import joblib
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from classifier.device import one_thread
 from classifier.scores import best_f1_threshold
 from configs.atomic import atomic_path
 from configs.errors import UserError
@@ -160,7 +159,7 @@ def _run_fit(cells: list[Cell], data: EvaluationData, fitter: Fitter, cache: Pat
     """Fits the model that `cells` share, writes the file of each; the number of cells."""
     first = cells[0]
     try:
-        with _one_thread():
+        with one_thread():
             x, y = training_rows(first, data)
             select = (data.select.x, data.select.y)
             predict = fitter.fit(
@@ -191,17 +190,6 @@ def _threshold(probabilities: np.ndarray, data: EvaluationData) -> float:
         return float("nan")
     minority = (data.select.y == data.minority).astype(np.int64)
     return best_f1_threshold(probabilities[:, data.minority], minority)[0]
-
-
-@contextmanager
-def _one_thread():
-    """One thread for torch, in a worker or here: sums, hence results, depend on the number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write(

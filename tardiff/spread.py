@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import cloudpickle
 import torch
 from joblib.externals.loky import ProcessPoolExecutor
+
+from classifier.device import one_thread
 
 _IDLE_SECONDS = 300  # that helpers wait for the next call: from one set of a run to the next
 _WORK, _DONE = "work.pickle", ".done"
@@ -45,7 +46,7 @@ def spread(
             yield piece
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".job-", dir=folder) as own, _one_thread():
+    with tempfile.TemporaryDirectory(prefix=".job-", dir=folder) as own, one_thread():
         meeting = Path(own)
         # Handed over once, not with every piece.
         (meeting / _WORK).write_bytes(cloudpickle.dumps((make, pieces)))
@@ -135,13 +136,3 @@ def _news(meeting: Path, known: set[int]) -> Iterator[int]:
         if index not in known:
             known.add(index)
             yield index
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
