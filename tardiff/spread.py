@@ -40,7 +40,7 @@ def spread(
     Raises:
         Exception: whatever `make` raised in any process; the helpers are stopped.
     """
-    if workers == 1 or len(pieces) < 2:
+    if workers == 1 or not pieces:
         for piece in pieces:
             make(piece)
             yield piece

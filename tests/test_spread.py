@@ -99,6 +99,18 @@ def test_a_single_worker_makes_them_in_order_and_here(tmp_path):
     assert not (tmp_path / "meet").exists()
 
 
+def test_the_last_piece_alone_has_one_thread_too(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "helped").touch()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert run(_note, tmp_path, pieces="a", workers=2) == ["a"]
+    finally:
+        torch.set_num_threads(before)
+    assert (tmp_path / "out" / "a").read_text().split() == [str(HERE), "1"]
+
+
 def test_joblib_has_its_own_processes(tmp_path):
     for turn in ("first", "second"):
         (tmp_path / turn).mkdir()
