@@ -19,25 +19,24 @@ from torch import nn
 
 from benchmarks.timed_training import Losses, Trained, seconds_per_step, train_for
 from configs import load_config
-from configs.freed_memory import keep_freed_memory
-from configs.schema import ExperimentConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.splits import Splits
-from scripts.cells import run_cells
 from scripts.evaluate import cell_cache, downstream, evaluation_data
-from scripts.fidelity.marginals import marginals_report
-from scripts.privacy.distances import distances_report
-from scripts.protocols import REAL, Series, plan_cells
-from scripts.scores import point_scores
-from scripts.trio import make_trio
-from tardiff.denoiser import NetworkDenoiser
-from tardiff.diffusion import SeriesBatch
-from tardiff.memory import sampling_rows
-from tardiff.requested import requested_labels
-from tardiff.reverse import ReverseProcess
-from tardiff.schedule import log_snr_grid
-from tardiff.write_set import SyntheticSet, to_dataset
+from scripts.quality.comparison import make_trio
+from scripts.quality.fidelity.marginals import marginals_report
+from scripts.quality.privacy.distances import distances_report
+from scripts.utility.fits import run_cells
+from scripts.utility.metrics import point_scores
+from scripts.utility.protocols import REAL, Series, plan_cells
+from tardiff.diffusion.auto_batch_size import sampling_rows
+from tardiff.diffusion.denoiser import NetworkDenoiser
+from tardiff.diffusion.noise_schedule import log_snr_grid
+from tardiff.generation.artefacts import requested_labels
+from tardiff.generation.data_card import SyntheticSet, to_dataset
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.training.module import SeriesBatch
 
 HEAD = (
     "set",
@@ -187,7 +186,6 @@ def main() -> None:
     parser.add_argument("--ema", type=float, nargs="*", default=[], help="of the first arm")
     given = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    keep_freed_memory()
     torch.set_num_threads(1)
     arms = dict(arm_config(given.config, arm) for arm in given.arm or ["unet"])
     config = next(iter(arms.values()))

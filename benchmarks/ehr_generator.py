@@ -23,17 +23,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from classifier.train import recipe_of
 from configs import load_config
-from configs.freed_memory import keep_freed_memory
 from configs.run_record import run_dir
-from configs.schema import ExperimentConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
-from data_preprocess.model_space import encode
+from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
-from data_preprocess.store import load_dataset
-from scripts.downstream import Downstream
-from scripts.fidelity.discriminative import discriminative_report
-from scripts.trio import make_trio
+from data_preprocess.storage.dataset_files import load_dataset
+from scripts.quality.comparison import make_trio
+from scripts.quality.fidelity.discriminative import discriminative_report
+from scripts.utility.downstream import Downstream
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 
@@ -49,7 +48,6 @@ WORST = {
 def main() -> None:
     """Runs all arms on all splits."""
     given, rest = _arguments()
-    keep_freed_memory()
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.WARNING)
     results = []

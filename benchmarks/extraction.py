@@ -1,6 +1,6 @@
 """How fast and how large: raw CHARTEVENTS.csv.gz -> splits, against reading the same bytes.
 
-    python -m data_preprocess.raw_simulator --format mimic3 --out /tmp/raw30 \
+    python -m tests.support.simulated_release --format mimic3 --out /tmp/raw30 \
         --stays 60000 --rows 30000000
     python benchmarks/extraction.py /tmp/raw30 [more folders]
 

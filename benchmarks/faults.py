@@ -29,8 +29,8 @@ import torch
 from benchmarks.faults_compare import differences, half_written, leftovers
 from classifier.train import main as classifier
 from configs import load_config
-from configs.entry import explain
-from configs.schema import ExperimentConfig
+from configs.cli import explain
+from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from tardiff.generate import main as generate
 from tardiff.train import main as train

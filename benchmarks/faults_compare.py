@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from classifier.plain_file import load_plain
-from data_preprocess.array_files import read_npz
+from configs.runtime.torch_files import load_plain
+from data_preprocess.storage.safe_npy import read_npz
 
 TIMES = ("seconds", "finished")
 TOLD_TIMES = re.compile(r"seconds [0-9.]+|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")

@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from classifier.plain_file import load_plain, save_plain
 from configs import load_config
-from configs.errors import UserError
 from configs.run_record import require_same_settings
-from data_preprocess.array_pickle import load_array_pickle
+from configs.runtime.errors import UserError
+from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.files import read_arrays
 from data_preprocess.from_table import read_table
-from data_preprocess.normaliser import Normaliser
-from data_preprocess.store import load_dataset, save_dataset
+from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.sources.arrays import read_arrays
+from data_preprocess.storage.dataset_files import load_dataset, save_dataset
+from data_preprocess.storage.safe_pickle import load_array_pickle
 
 HANG_SECONDS = 10
 EXTREMES = (b"\xff" * 8, b"\x00" * 8, b"\x7f" + b"\xff" * 3, b"9" * 20, b"\xff\xff\xff\x7f", b"nan")

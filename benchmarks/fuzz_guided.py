@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 # Ours, and what reads bytes for them; instrumenting torch and numpy whole would take minutes.
-INSTRUMENTED = ["data_preprocess", "classifier.plain_file", "configs", "numpy.lib", "omegaconf"]
+INSTRUMENTED = [
+    "data_preprocess",
+    "configs.runtime.torch_files",
+    "configs",
+    "numpy.lib",
+    "omegaconf",
+]
 
 
 def main() -> None:
@@ -31,7 +37,7 @@ def main() -> None:
         sys.exit("atheris is not installed: pip install atheris (Linux, CPython)")
     with atheris.instrument_imports(include=INSTRUMENTED):
         fuzz = import_module("benchmarks.fuzz")
-        user_error = import_module("configs.errors").UserError
+        user_error = import_module("configs.runtime.errors").UserError
     reader = fuzz.READERS[given.reader]
     with tempfile.TemporaryDirectory(prefix="tardiff-fuzz-") as folder:
         path = Path(folder) / f"x{reader.suffix}"

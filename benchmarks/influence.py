@@ -18,15 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
-from classifier.models import RNNClassifier
-from configs.schema import DiffusionConfig, GuidanceConfig, SamplerConfig
-from scripts.influence_overhead import sampling_seconds, take_turns
-from tardiff.denoiser import NetworkDenoiser
-from tardiff.influence import InfluenceDirection, guidance_gradient
-from tardiff.memory import sampling_rows
-from tardiff.reverse import ReverseProcess
-from tardiff.schedule import log_snr_grid
-from tardiff.unet1d import UNet1D
+from classifier.models.networks import RNNClassifier
+from configs.schema.experiment import DiffusionConfig, GuidanceConfig, SamplerConfig
+from scripts.influence_report.overhead import sampling_seconds, take_turns
+from tardiff.diffusion.auto_batch_size import sampling_rows
+from tardiff.diffusion.denoiser import NetworkDenoiser
+from tardiff.diffusion.noise_schedule import log_snr_grid
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.input_gradient import InfluenceDirection
+from tardiff.networks.unet1d import UNet1D
+from tests.support.oracles import double_backward
 
 CLOCK = time.process_time  # CPU seconds: wall time on a shared machine says little
 GUIDES = {"gru, 2 layers (default)": {}, "lstm, 1 layer": {"cell": "lstm", "layers": 1}}
@@ -44,8 +46,8 @@ def gradient(given: argparse.Namespace) -> None:
     g = guidance_gradient(model, *series(64, given.channels, given.length), kind="rank",
                           num_classes=2)  # fmt: skip
     directions = {
-        name: InfluenceDirection(model, per_sample_loss, g, method=name)
-        for name in ("finite_difference", "double_backward")
+        "finite_difference": InfluenceDirection(model, per_sample_loss, g),
+        "double_backward": double_backward(model, per_sample_loss, g),
     }
 
     def run(name: str) -> Tensor:
@@ -54,12 +56,8 @@ def gradient(given: argparse.Namespace) -> None:
 
     seconds = take_turns({name: lambda n=name: run(n) for name in directions}, given.rounds, CLOCK)
     few = slice(0, 16)
-    exact = InfluenceDirection(
-        model.double(),
-        per_sample_loss,
-        {name: part.double() for name, part in g.items()},
-        method="double_backward",
-    )(x[few].double(), y[few])[1]
+    double = {name: part.double() for name, part in g.items()}
+    exact = double_backward(model.double(), per_sample_loss, double)(x[few].double(), y[few])[1]
     error = (run("finite_difference")[few] - exact).flatten(1).norm(dim=1)
     error = error / exact.flatten(1).norm(dim=1)
     fast, slow = seconds["finite_difference"], seconds["double_backward"]

@@ -13,9 +13,9 @@ import time
 import numpy as np
 
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.normaliser import Normaliser
-from scripts.fidelity.suite import fidelity_scores
-from scripts.privacy.suite import privacy_scores
+from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.fidelity.suite import fidelity_scores
+from scripts.quality.privacy.suite import privacy_scores
 
 CLASS_SHIFT = 0.3  # standard deviations between the two classes
 PREVALENCE = 0.09

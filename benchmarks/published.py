@@ -17,8 +17,7 @@ from torch import Tensor
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import DEFAULT, Setting, Shape
 from benchmarks.speed.training import step_seconds
-from configs.freed_memory import keep_freed_memory
-from scripts.influence_overhead import take_turns
+from scripts.influence_report.overhead import take_turns
 
 PUBLISHED = "configs/base/physionet2012_published.yaml"
 
@@ -80,7 +79,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=2)
     given, keys = parser.parse_known_args()
-    keep_freed_memory()
     torch.set_num_threads(1)
     shape, device = Shape(7, 24), torch.device("cpu")
     argv = [given.config] if given.config else DEFAULT

@@ -4,7 +4,7 @@
 Gaussian classes, 10 % positive); the downstream model is a linear discriminant whose direction
 differs from seed to seed. Once both sides are judged on the *same* set (all that differs is how
 fits turn out), once on two sets drawn independently. Intervals are the report's own
-(scripts/bootstrap.py): paired over test stays and seeds.
+(scripts/utility/bootstrap.py): paired over test stays and seeds.
 """
 
 import logging
@@ -12,9 +12,9 @@ import sys
 
 import numpy as np
 
-from scripts.bootstrap import compare, resample_counts
-from scripts.intervals import wilson
-from scripts.scores import ranking_scores
+from scripts.quality.intervals import wilson
+from scripts.utility.bootstrap import compare, resample_counts
+from scripts.utility.metrics import ranking_scores
 
 NUM_FEATURES = 10
 PREVALENCE = 0.1

@@ -17,14 +17,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from configs.schema import ExperimentConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
-from scripts.trio import draw
-from tardiff.callbacks import IRRELEVANT_WARNINGS
-from tardiff.denoiser import training_target
-from tardiff.diffusion import DiffusionModule, SeriesBatch
-from tardiff.schedule import add_noise, draw_levels
+from scripts.quality.comparison import draw
+from tardiff.diffusion.denoiser import training_target
+from tardiff.diffusion.noise_schedule import add_noise, draw_levels
 from tardiff.train import build_module, level_table
+from tardiff.training.callbacks import IRRELEVANT_WARNINGS
+from tardiff.training.module import DiffusionModule, SeriesBatch
 
 TIMED_STEPS = 10  # per turn
 TURNS = 3

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.setting import DEFAULT, Setting, Shape
-from configs.freed_memory import keep_freed_memory
-from tardiff.shards import Job, sample_parts
-from tardiff.spread import release_helpers
+from tardiff.generation.batches import Job, sample_parts
+from tardiff.generation.worker_pool import release_helpers
 
 
 def main() -> None:
@@ -31,7 +30,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=4)
     given, keys = parser.parse_known_args()
-    keep_freed_memory()
     torch.set_num_threads(1)
     argv = [given.config] if given.config else DEFAULT
     setting = Setting([*argv, *keys], Shape(7, 24), torch.device("cpu"))

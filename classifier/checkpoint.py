@@ -7,18 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from classifier.losses import num_outputs
-from classifier.plain_file import load_marked, save_plain
-from classifier.series_input import (
+from classifier.checkpoint_validation import (
+    expected_weights,
+    is_built_in,
+    require_modest,
+    require_weights,
+)
+from classifier.input_adapter import (
     VALUES_ONLY,
     build_classifier,
     is_wrapped,
     num_input_channels,
     require_parts,
 )
-from classifier.trust import expected_weights, is_built_in, require_modest, require_weights
-from configs.errors import DataError, MismatchError, MissingInputError
-from data_preprocess.normaliser import Normaliser
+from classifier.losses import num_outputs
+from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from configs.runtime.torch_files import load_marked, save_plain
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
 KIND = "tardiff-classifier"
@@ -37,7 +42,7 @@ class ClassifierFacts:
         data_fingerprint: SHA-256 of the splits.
         settings: what decides its weights besides the data (recipe, seed), for comparison.
         scores: on the select split.
-        inputs: the parts of a series it sees; see classifier/series_input.py.
+        inputs: the parts of a series it sees; see classifier/input_adapter.py.
     """
 
     model_path: str

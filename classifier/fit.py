@@ -17,20 +17,20 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
-from classifier.batches import TensorBatches, require_labels, require_series
-from classifier.callbacks import BestWeights, EpochBar, EpochWeights, quiet_lightning
-from classifier.checkpoint_io import WholeFiles
 from classifier.losses import num_classes
-from classifier.module import ClassifierModule
-from classifier.resume import Resume
-from configs.errors import DataError
+from classifier.training.batches import TensorBatches, require_labels, require_series
+from classifier.training.callbacks import BestWeights, EpochBar, EpochWeights, quiet_lightning
+from classifier.training.module import ClassifierModule
+from classifier.training.resume import Resume
+from configs.runtime.errors import DataError
+from configs.runtime.torch_files import WholeFiles
 
 EVAL_BATCH_SIZE = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitRecipe:
-    """How a classifier is trained; units and choices as in configs.schema.ClassifierConfig."""
+    """How a classifier is trained; units and choices as in ClassifierConfig (configs/schema)."""
 
     batch_size: int = 64
     max_epochs: int = 40

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
-from classifier.device import pick_device
 from classifier.fit import FitRecipe, FittedClassifier, fit_classifier, predict_logits
-from classifier.scores import report_scores
+from classifier.metrics import report_scores
 from configs import to_plain
-from configs.atomic import write_text
-from configs.entry import run_stage
+from configs.cli import run_stage
 from configs.run_record import describe_differences, record_stage
-from configs.schema import ClassifierConfig, ExperimentConfig
+from configs.runtime.atomic_files import write_text
+from configs.runtime.device import pick_device
+from configs.schema.experiment import ClassifierConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space import encode
-from data_preprocess.normaliser import Normaliser
+from data_preprocess.model_space.encoding import encode
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
 log = logging.getLogger("tardiff.classifier")

@@ -9,9 +9,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from configs.checks import check
-from configs.errors import ConfigError
-from configs.schema import ExperimentConfig
+from configs.runtime.errors import ConfigError
+from configs.schema.checks import check
+from configs.schema.experiment import ExperimentConfig
 
 MAX_YAML_BYTES = 1 << 17
 MAX_YAML_DEPTH = 50

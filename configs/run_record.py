@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from configs import to_plain, to_yaml
-from configs.atomic import write_text
-from configs.errors import DataError, MismatchError
-from configs.schema import ExperimentConfig
+from configs.runtime.atomic_files import write_text
+from configs.runtime.errors import DataError, MismatchError
+from configs.schema.experiment import ExperimentConfig
 
 RECORDED_PACKAGES = (
     "torch",

@@ -13,22 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from configs.atomic import write_text
-from configs.entry import run_stage
-from configs.errors import DataError, MismatchError, MissingInputError, UserError
+from configs.cli import run_stage
 from configs.run_record import sha256_file
-from configs.schema import DataConfig, ExperimentConfig
+from configs.runtime.atomic_files import fresh_folder, write_text
+from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
+from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.deal import deal
-from data_preprocess.fit_space import fit_space
-from data_preprocess.folder import fresh_folder
 from data_preprocess.impute import impute, train_medians
-from data_preprocess.normaliser import Normaliser
-from data_preprocess.sources import SourceData, read_source
+from data_preprocess.model_space.fit import fit_space
+from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.sources.registry import SourceData, read_source
+from data_preprocess.split_assignment import deal
 from data_preprocess.splits import SPLIT_NAMES, Splits
-from data_preprocess.store import load_dataset, save_dataset
+from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 
 FORMAT = 1
 RECORD = "data.json"

@@ -6,11 +6,11 @@ import numpy as np
 
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.sources import SourceData
+from data_preprocess.sources.registry import SourceData
 from data_preprocess.splits import Splits
 
 LICENCES = {
-    "simulated": "Simulated (data_preprocess/simulate.py); no patient is in it. MIT.",
+    "simulated": "Simulated (data_preprocess/sources/simulated); no patient is in it. MIT.",
     "physionet2012": (
         "PhysioNet/Computing in Cardiology Challenge 2012, Open Data Commons Attribution License "
         "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and Goldberger "

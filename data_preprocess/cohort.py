@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from configs.errors import DataError
+from configs.runtime.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from configs.errors import DataError
+from configs.runtime.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""read_table: your own table -> a cohort. The inverse of data_preprocess/export_long.py.
+"""read_table: your own table -> a cohort. The inverse of data_preprocess/storage/csv_export.py.
 
     python -m data_preprocess.from_table my.yaml data.table.series=x.csv data.table.labels=y.csv
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.entry import run_stage
-from configs.errors import ConfigError, DataError
-from configs.schema import ExperimentConfig
+from configs.cli import run_stage
+from configs.runtime.errors import ConfigError, DataError
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess import build
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.engine import open_engine, readable
-from data_preprocess.stays import is_measured
-from data_preprocess.table_series import Names, arrange, grid_values, open_view, read_outcomes
+from data_preprocess.sources.hospital.duckdb_engine import open_engine, readable
+from data_preprocess.sources.hospital.inclusion_criteria import is_measured
+from data_preprocess.sources.user_table import Names, arrange, grid_values, open_view, read_outcomes
 
 _MEDS = {"id": "subject_id", "time": "time", "variable": "code", "value": "numeric_value"}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from configs.errors import DataError
+from configs.runtime.errors import DataError
 
 
 def train_medians(

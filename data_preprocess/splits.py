@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from configs.errors import DataError, MismatchError
+from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.dataset import EHRDataset, require_same_task
-from data_preprocess.normaliser import Normaliser
+from data_preprocess.model_space.normaliser import Normaliser
 
 # Series of which hardly anything was measured can be equal by chance; a leak is no matter of few.
 MAX_EQUAL_SHARE = 0.1

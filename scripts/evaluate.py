@@ -7,30 +7,30 @@ from typing import Any
 
 from classifier.train import recipe_of
 from configs import to_plain
-from configs.entry import run_stage
+from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir
-from configs.schema import ExperimentConfig
-from configs.schema_judging import EvaluationConfig
-from configs.shares import share
+from configs.runtime.shards import share
+from configs.schema.evaluation import EvaluationConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space import encode
-from data_preprocess.normaliser import Normaliser
+from data_preprocess.model_space.encoding import encode
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from scripts.cells import run_cells
-from scripts.downstream import Downstream
-from scripts.feature_models import FITS
-from scripts.findings import Findings
-from scripts.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
+from scripts.quality.suite import KINDS, score_sets
 from scripts.report.build import build_page
 from scripts.report.page import Page
 from scripts.report.write import write_page
-from scripts.results import as_text, write_results, write_summary
-from scripts.scores import Predictions
-from scripts.set_scores import KINDS, score_sets
-from scripts.statistics import UNGUIDED, summarise
-from scripts.subgroups import subgroup_scores
+from scripts.results.files import as_text, write_results, write_summary
+from scripts.results.results import Findings
 from scripts.synthetic_sets import find_sets
+from scripts.utility.downstream import Downstream
+from scripts.utility.feature_models import FITS
+from scripts.utility.fits import run_cells
+from scripts.utility.metrics import Predictions
+from scripts.utility.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
+from scripts.utility.subgroups import subgroup_scores
+from scripts.utility.summary import UNGUIDED, summarise
 
 ENOUGH_SEEDS = 5
 

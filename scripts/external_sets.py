@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.errors import DataError, MismatchError
+from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.export_long import labels_path
-from data_preprocess.files import read_arrays
 from data_preprocess.from_table import read_table
 from data_preprocess.impute import impute
-from data_preprocess.store import load_dataset
+from data_preprocess.sources.arrays import read_arrays
+from data_preprocess.storage.csv_export import labels_path
+from data_preprocess.storage.dataset_files import load_dataset
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 ARRAY_SUFFIXES = (".pkl", ".pickle", ".npy")

@@ -13,18 +13,17 @@ import logging
 from pathlib import Path
 
 from classifier.train import main as train_classifier
-from configs.checks import BASELINES
-from configs.entry import run_stage
-from configs.errors import ConfigError
+from configs.cli import run_stage
 from configs.run_record import run_dir
-from configs.schema import ExperimentConfig
+from configs.runtime.errors import ConfigError
+from configs.schema.checks import BASELINES
+from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.tune import main as tune
 from tardiff.generate import main as generate
-from tardiff.inputs import load_parts
-from tardiff.set_facts import is_current
+from tardiff.generation.artefacts import load_parts, tuning_path
+from tardiff.generation.provenance import is_current
 from tardiff.train import main as train_diffusion
-from tardiff.tuned import tuning_path
 
 WITH_GUIDE = "unguided_with_guide_rows"
 

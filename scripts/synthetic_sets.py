@@ -4,13 +4,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.errors import ConfigError, DataError, MismatchError, MissingInputError
+from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.splits import Splits
-from data_preprocess.store import load_extra
+from data_preprocess.storage.dataset_files import load_extra
 from scripts.external_sets import read_set, set_name
-from scripts.protocols import REAL
-from scripts.statistics import UNGUIDED
+from scripts.utility.protocols import REAL
+from scripts.utility.summary import UNGUIDED
 
 logger = logging.getLogger(__name__)
 

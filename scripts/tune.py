@@ -16,27 +16,26 @@ from typing import Any
 import numpy as np
 
 from configs import to_plain
-from configs.atomic import write_text
-from configs.entry import run_stage
-from configs.errors import ConfigError
+from configs.cli import run_stage
 from configs.run_record import record_stage
-from configs.schema import ExperimentConfig
+from configs.runtime.atomic_files import write_text
+from configs.runtime.errors import ConfigError
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.splits import Splits
-from data_preprocess.store import load_extra
-from scripts.cells import run_cells
+from data_preprocess.storage.dataset_files import load_extra
 from scripts.evaluate import cell_cache, downstream, evaluation_data
-from scripts.figures import save
-from scripts.protocols import Cell, plan_cells
-from scripts.scale_figure import scale_figure
-from scripts.scores import point_scores
+from scripts.report.figures import save
+from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
+from scripts.utility.fits import run_cells
+from scripts.utility.metrics import point_scores
+from scripts.utility.protocols import Cell, plan_cells
 from tardiff.generate import write_generated
-from tardiff.inputs import Parts, load_parts
-from tardiff.session import GenerationSession
-from tardiff.set_facts import is_current
-from tardiff.tuned import tuning_path
-from tardiff.workplace import Workplace
+from tardiff.generation.artefacts import Parts, load_parts, tuning_path
+from tardiff.generation.provenance import is_current
+from tardiff.generation.run_cache import Workplace
+from tardiff.generation.session import GenerationSession
 
 METRICS = ("auroc", "auprc")
 

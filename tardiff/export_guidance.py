@@ -17,19 +17,19 @@ from torch import Tensor
 from classifier.checkpoint import LoadedClassifier, load_classifier
 from classifier.losses import per_sample_loss
 from classifier.train import checkpoint_path
-from configs.entry import run_stage
-from configs.errors import ConfigError, DataError, MismatchError
+from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir
-from configs.schema import ExperimentConfig
+from configs.runtime.errors import ConfigError, DataError, MismatchError
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space import encode
-from data_preprocess.store import load_dataset
-from tardiff.guidance_file import GuidanceFile, save_guidance
-from tardiff.guidance_losses import resolve_kind, row_weights
-from tardiff.influence import guidance_gradient
-from tardiff.parameters import weights_sha256
-from tardiff.private_gradient import add_noise, clipped_sum, noise_multiplier
+from data_preprocess.model_space.encoding import encode
+from data_preprocess.storage.dataset_files import load_dataset
+from tardiff.guidance.exported_gradient import GuidanceFile, save_guidance
+from tardiff.influence.dp_gradient import add_noise, clipped_sum, noise_multiplier
+from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import resolve_kind, row_weights
+from tardiff.influence.parameter_space import weights_sha256
 
 log = logging.getLogger(__name__)
 

@@ -6,21 +6,20 @@ from pathlib import Path
 
 import torch
 
-from configs.entry import run_stage
+from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir
-from configs.schema import ExperimentConfig
-from configs.shares import share
-from tardiff.calibrate import fixed
-from tardiff.influence_inputs import configured_settings
-from tardiff.inputs import Parts, influence_direction, load_parts
-from tardiff.outcome import GuidanceOutcome, summarise
-from tardiff.paper_mode import PaperShift, paper_levels
-from tardiff.ranks import joined
-from tardiff.requested import strengths
-from tardiff.session import GenerationSession
-from tardiff.set_facts import set_facts
-from tardiff.workplace import Sampled, Workplace
-from tardiff.write_set import SyntheticSet, write_set
+from configs.runtime.shards import share
+from configs.schema.experiment import ExperimentConfig
+from tardiff.generation.artefacts import Parts, influence_direction, load_parts, strengths
+from tardiff.generation.data_card import SyntheticSet, write_set
+from tardiff.generation.provenance import set_facts
+from tardiff.generation.run_cache import Sampled, Workplace
+from tardiff.generation.session import GenerationSession
+from tardiff.guidance.algorithm1 import PaperShift, paper_levels
+from tardiff.guidance.calibration import fixed
+from tardiff.guidance.diagnostics import GuidanceOutcome, summarise
+from tardiff.guidance.from_config import configured_settings
+from tardiff.influence.process_group import joined
 
 log = logging.getLogger(__name__)
 

@@ -10,29 +10,27 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from classifier.device import pick_device
-from classifier.plain_file import load_plain
 from configs import to_plain
-from configs.entry import run_stage
-from configs.errors import DataError
+from configs.cli import run_stage
 from configs.run_record import record_stage, require_same_settings, run_dir
-from configs.schema import DiffusionConfig, ExperimentConfig
+from configs.runtime.device import pick_device
+from configs.runtime.errors import DataError
+from configs.runtime.torch_files import load_plain
+from configs.schema.experiment import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space import encode, loss_weights
-from data_preprocess.normaliser import Normaliser
+from data_preprocess.model_space.encoding import encode, loss_weights
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from tardiff.callbacks import BestCheckpoint, quiet
-from tardiff.checkpoint import DiffusionModel, save_model
-from tardiff.diffusion import DiffusionModule, Objective, SeriesBatch
-from tardiff.linear_denoiser import LinearSkip
-from tardiff.match_marginals import fit_marginals
-from tardiff.memory import bytes_per_series, rows_that_fit
-from tardiff.networks import build_network
-from tardiff.private_setup import private_module
-from tardiff.private_training import PrivateDiffusionModule
-from tardiff.schedule import linear_log_snr
-from tardiff.trainer import best_checkpoint, build_trainer, training_precision
+from tardiff.diffusion.auto_batch_size import bytes_per_series, rows_that_fit
+from tardiff.diffusion.noise_schedule import linear_log_snr
+from tardiff.generation.fit_quantile_mapping import fit_marginals
+from tardiff.networks.registry import build_network
+from tardiff.training.callbacks import BestCheckpoint, quiet
+from tardiff.training.checkpoint import DiffusionModel, save_model
+from tardiff.training.dp_sgd import PrivateDiffusionModule, private_module
+from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
+from tardiff.training.trainer import best_checkpoint, build_trainer, training_precision
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +118,6 @@ def build_module(
         diffusion,
         in_channels=splits.normaliser.num_model_channels,
         num_classes=splits.train.num_classes,
-        length=splits.train.length,
     )
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -128,8 +125,6 @@ def build_module(
     train_rows = _model_space(splits.train, splits.normaliser)
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
-    if isinstance(network, LinearSkip):
-        network.fit(train_rows.x, train_rows.y)
     val_rows = _model_space(splits.val_select, splits.normaliser)
     objective = objective_of(diffusion, diffusion.batch_size)
     if diffusion.private.epsilon is not None:
@@ -171,7 +166,7 @@ def _deciding(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def network_arguments(
-    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int, length: int
+    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int
 ) -> dict[str, Any]:
     """What `build_network` takes: the options of the config that its kind reads."""
     options: dict[str, dict[str, Any]] = {
@@ -187,8 +182,6 @@ def network_arguments(
         },
         "gru": {"depth": diffusion.depth},
     }
-    rank = min(diffusion.linear_rank, in_channels * length)
-    linear = {"linear_rank": rank, "length": length, "prediction": diffusion.prediction}
     return {
         "kind": diffusion.network,
         "in_channels": in_channels,
@@ -196,7 +189,6 @@ def network_arguments(
         "width": diffusion.width,
         "dropout": diffusion.dropout,
         **options[diffusion.network],
-        **(linear if rank else {}),
     }
 
 

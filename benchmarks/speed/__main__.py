@@ -19,7 +19,6 @@ import torch
 from benchmarks.speed.clock import Ceilings, ceilings
 from benchmarks.speed.measures import Row, Sizes, measure
 from benchmarks.speed.setting import DEFAULT, Setting, Shape
-from configs.freed_memory import keep_freed_memory
 
 DEFAULTS = {
     "default": DEFAULT,
@@ -60,7 +59,6 @@ def main() -> None:
     given, keys = parser.parse_known_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU is available to this process")
-    keep_freed_memory()
     torch.set_num_threads(given.threads)
     device = torch.device(given.device)
     limits = ceilings(device, given.rounds)

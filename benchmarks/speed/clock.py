@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from scripts.influence_overhead import Clock, take_turns
+from scripts.influence_report.overhead import Clock, take_turns
 
 
 def clock_of(device: torch.device) -> Clock:

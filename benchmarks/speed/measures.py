@@ -10,7 +10,7 @@ from benchmarks.speed.clock import Ceilings, fastest, flops, peak_memory
 from benchmarks.speed.setting import Setting
 from benchmarks.speed.training import step_seconds
 from classifier.losses import per_sample_loss
-from tardiff.trainer import training_precision
+from tardiff.training.trainer import training_precision
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _influence(name: str, setting: Setting, sizes: Sizes) -> list[Row]:
         parts = {
             "guide, forward": lambda: _forward(guide, x),
             "guide, forward and backward": lambda: _backward(guide, x, y),
-            f"J ({setting.config.influence.gradient})": lambda: direction(x, y),
+            "J": lambda: direction(x, y),
         }
         found = []
         for what, run in parts.items():

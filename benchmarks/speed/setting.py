@@ -7,19 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
-from classifier.models import build_model
+from classifier.models.registry import build_model
 from configs import load_config
-from configs.schema import ExperimentConfig
-from tardiff.compiled import CompiledNetwork
-from tardiff.denoiser import NetworkDenoiser
-from tardiff.diffusion import DiffusionModule, SeriesBatch
-from tardiff.guided import GuidedDenoiser, active_levels
-from tardiff.influence import InfluenceDirection, guidance_gradient
-from tardiff.memory import sampling_rows
-from tardiff.networks import build_network
-from tardiff.reverse import ReverseProcess
-from tardiff.schedule import log_snr_grid
+from configs.schema.experiment import ExperimentConfig
+from tardiff.diffusion.auto_batch_size import sampling_rows
+from tardiff.diffusion.denoiser import CompiledNetwork, NetworkDenoiser
+from tardiff.diffusion.noise_schedule import log_snr_grid
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels
+from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.input_gradient import InfluenceDirection
+from tardiff.networks.registry import build_network
 from tardiff.train import network_arguments, objective_of
+from tardiff.training.module import DiffusionModule, SeriesBatch
 
 CLASSES = 2
 # What "default" means here: the U-Net as the schema has it, and the cheap guide of the demo.
@@ -77,13 +77,11 @@ class Setting:
         )
 
     def direction(self) -> InfluenceDirection:
-        """Influence by the configured method, along a G of 256 rows."""
-        model, influence = self.guide, self.config.influence
+        """Influence along a G of 256 rows."""
+        model = self.guide
         g = guidance_gradient(model.cpu(), *self.series(256), kind="nll", num_classes=CLASSES)
         moved = {name: part.to(self.device) for name, part in g.items()}
-        return InfluenceDirection(
-            model.to(self.device), per_sample_loss, moved, method=influence.gradient
-        )
+        return InfluenceDirection(model.to(self.device), per_sample_loss, moved)
 
     def plain(self) -> NetworkDenoiser:
         """The unguided denoiser."""
@@ -126,6 +124,5 @@ class Setting:
                 self.config.diffusion,
                 in_channels=self.shape.channels,
                 num_classes=CLASSES,
-                length=self.shape.length,
             )
         )

@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import Setting
-from tardiff.callbacks import IRRELEVANT_WARNINGS
-from tardiff.trainer import training_precision
+from tardiff.training.callbacks import IRRELEVANT_WARNINGS
+from tardiff.training.trainer import training_precision
 
 WARM_UP = 2  # steps that do not count
 

@@ -4,28 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from configs.run_record import read_mapping
-from configs.schema import ExperimentConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
-from scripts.figures import Styles
-from scripts.findings import Findings
-from scripts.metric_report import MetricReport
-from scripts.protocols import EvaluationData
+from scripts.quality.metric_report import MetricReport
+from scripts.quality.suite import FIDELITY, PRIVACY
 from scripts.report.distributions import distribution_picture
+from scripts.report.distributions_panel import privacy_picture
 from scripts.report.embedding import embedding_picture
 from scripts.report.examples import example_pictures
+from scripts.report.figures import Styles
 from scripts.report.influence import influence_section
 from scripts.report.page import Page, Picture, Section
-from scripts.report.privacy_picture import privacy_picture
 from scripts.report.provenance import provenance_sections
+from scripts.report.strength_curve import scale_figure, scale_points
 from scripts.report.utility import utility_sections
-from scripts.report.verdict import verdicts
-from scripts.results import heading
-from scripts.scale_figure import scale_figure, scale_points
-from scripts.set_scores import FIDELITY, PRIVACY
-from scripts.set_table import alarm_table, set_score_tables
-from scripts.table import Table
-from tardiff.tuned import tuning_path
+from scripts.results.files import heading
+from scripts.results.results import Findings
+from scripts.results.tables import Table, alarm_table, set_score_tables
+from scripts.results.verdicts import verdicts
+from scripts.utility.protocols import EvaluationData
+from tardiff.generation.artefacts import tuning_path
 
 NOT_JUDGED = "Not judged: evaluation.{kind} was false."
 

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset
-from scripts.fidelity.marginals import kolmogorov_smirnov
-from scripts.figures import Styles, shared_legend, tidy
+from scripts.quality.comparison import draw
+from scripts.quality.fidelity.marginals import kolmogorov_smirnov
+from scripts.report.figures import Styles, shared_legend, tidy
 from scripts.report.page import Picture
-from scripts.trio import draw
 
 MAX_STAYS = 2000
 MAX_CHANNELS = 16

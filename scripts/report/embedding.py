@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from scripts.figures import Styles, tidy
-from scripts.protocols import Series
+from scripts.quality.comparison import draw
+from scripts.report.figures import Styles, tidy
 from scripts.report.page import Picture
-from scripts.trio import draw
+from scripts.utility.protocols import Series
 
 MAX_STAYS = 400  # of each source: t-SNE is the costliest picture of the report
 PERPLEXITY = 30.0

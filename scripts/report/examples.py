@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset
-from scripts.figures import Styles, tidy
+from scripts.report.figures import Styles, tidy
 from scripts.report.page import Picture
 
 NUM_SERIES = 3

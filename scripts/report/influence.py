@@ -11,20 +11,20 @@ import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from classifier.device import pick_device
 from classifier.train import checkpoint_path
-from configs.errors import UserError
 from configs.run_record import run_dir
-from configs.schema import ExperimentConfig
+from configs.runtime.device import pick_device
+from configs.runtime.errors import UserError
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
-from scripts.figures import Styles, shared_legend, tidy
-from scripts.intervals import Z95
-from scripts.protocols import Series
+from scripts.quality.comparison import draw
+from scripts.quality.intervals import Z95
+from scripts.report.figures import Styles, shared_legend, tidy
 from scripts.report.page import Picture, Section
-from scripts.statistics import UNGUIDED
-from scripts.trio import draw
-from tardiff.influence_inputs import InfluenceInputs, configured_settings
-from tardiff.outcome import score_all
+from scripts.utility.protocols import Series
+from scripts.utility.summary import UNGUIDED
+from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.from_config import InfluenceInputs, configured_settings
 
 MAX_STAYS = 2000  # of each set
 MOST_BINS = 50

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from scripts.report.verdict import Verdict
-from scripts.table import Table
+from scripts.results.tables import Table
+from scripts.results.verdicts import Verdict
 
 
 @dataclass(frozen=True)

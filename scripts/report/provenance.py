@@ -6,11 +6,11 @@ from typing import Any
 
 from configs import to_yaml
 from configs.run_record import provenance, run_dir
-from configs.schema import ExperimentConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
+from scripts.quality.suite import fingerprint
 from scripts.report.page import Section
-from scripts.set_scores import fingerprint
-from scripts.table import Table
+from scripts.results.tables import Table
 
 HASH_SHOWN = 16
 

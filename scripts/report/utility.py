@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from scripts.bootstrap import Difference
-from scripts.curves import curve_figure, reliability_figure
-from scripts.figures import (
+from scripts.report.curves import curve_figure, reliability_figure
+from scripts.report.figures import (
     Styles,
     difference_figure,
     file_name,
     tsrtr_figure,
     tstr_figure,
 )
-from scripts.findings import Findings
-from scripts.protocols import REAL
 from scripts.report.page import Picture, Section
-from scripts.report.verdict import compared
-from scripts.results import LEGEND
-from scripts.scores import LOWER_IS_BETTER
-from scripts.statistics import Summary
-from scripts.subgroups import SubgroupScore
-from scripts.table import TITLES, difference_tables, score_tables, subgroup_table
+from scripts.results.files import LEGEND
+from scripts.results.results import Findings
+from scripts.results.tables import TITLES, difference_tables, score_tables, subgroup_table
+from scripts.results.verdicts import compared
+from scripts.utility.bootstrap import Difference
+from scripts.utility.metrics import LOWER_IS_BETTER
+from scripts.utility.protocols import REAL
+from scripts.utility.subgroups import SubgroupScore
+from scripts.utility.summary import Summary
 
 
 def utility_sections(findings: Findings, styles: Styles) -> list[Section]:

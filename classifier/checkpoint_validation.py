@@ -1,0 +1,71 @@
+"""What a file may ask for before anything is imported or allocated for it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from classifier.models.registry import SHORT_NAMES, require_arguments, resolve
+from configs.runtime.errors import DataError
+
+# No architecture of this project needs more; a file must not make one of terabytes.
+_LARGEST_NUMBER = 4096
+_LONGEST_LIST = 64
+
+
+def is_built_in(path: str) -> bool:
+    """True if `path` names a classifier of this project: one that may be imported unasked."""
+    return path in SHORT_NAMES or path in SHORT_NAMES.values()
+
+
+def expected_weights(
+    path: str, model_args: dict[str, Any], *, in_channels: int, length: int, num_outputs: int
+) -> dict[str, Tensor]:
+    """Names and shapes of the weights of a built-in classifier, without memory for them.
+
+    Raises:
+        ConfigError: an argument that the class does not take.
+    """
+    cls = resolve(path)
+    shape = {"in_channels": in_channels, "length": length, "num_outputs": num_outputs}
+    require_arguments(path, cls, shape, model_args)
+    with torch.device("meta"):
+        return cls(**shape, **model_args).state_dict()
+
+
+def require_modest(path: Path, arguments: Any) -> None:
+    """Raises DataError if a number or list among a network's arguments is absurdly large."""
+    values = arguments.values() if isinstance(arguments, dict) else [arguments]
+    for value in values:
+        if isinstance(value, (list, tuple)) and len(value) <= _LONGEST_LIST:
+            for item in value:
+                require_modest(path, item)
+        elif isinstance(value, (list, tuple, dict)) or (
+            isinstance(value, (int, float)) and not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER
+        ):
+            raise DataError(f"{path}: refuses a network with arguments {str(arguments)[:200]}")
+
+
+def require_weights(path: Path, weights: Any, expected: Mapping[str, Tensor]) -> None:
+    """Raises DataError unless `weights` are finite tensors, named and shaped as `expected`.
+
+    Args:
+        expected: weights of the architecture, best on the meta device: nothing is then allocated
+            before a file has proven to hold as many numbers as it claims.
+    """
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise DataError(f"{path}: its weights are no tensors by name")
+    shapes = {name: tuple(w.shape) for name, w in weights.items()}
+    wanted = {name: tuple(w.shape) for name, w in expected.items()}
+    for name in sorted(shapes.keys() | wanted.keys()):
+        if shapes.get(name) != wanted.get(name):
+            raise DataError(
+                f"{path}: its weights do not fit its architecture: {name} is "
+                f"{shapes.get(name)}, expected {wanted.get(name)}"
+            )
+    for name, weight in weights.items():
+        # A view that repeats one stored number may have any shape.
+        if not weight.is_contiguous() or not torch.isfinite(weight).all():
+            raise DataError(f"{path}: {name} is not finite or not stored in full")

@@ -1,0 +1,151 @@
+"""What of a model-space series a classifier sees, and in which units.
+
+Every classifier is called with the whole of model space (values, masks, static facts), so that one
+tensor serves diffusion, classifier and guidance. `SeriesInput` hands the wrapped network the parts
+it asks for. All of it is differentiable: gradients, and with them guidance and its strength, stay
+in model space (chain rule).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from classifier.models.registry import build_model
+from configs.runtime.errors import ConfigError
+from data_preprocess.model_space.normaliser import Normaliser
+
+# values: the channels. mask: +1 where measured. time: steps since the last measurement, from the
+# mask. static: the static facts.
+PARTS = ("values", "mask", "time", "static")
+VALUES_ONLY = ("values",)
+
+
+class SeriesInput(nn.Module):
+    """Picks the parts of a model-space series for `model`.
+
+    Args:
+        model: (batch, num_input_channels(...), time) -> logits.
+        normaliser: the map between clinical units and model space, and its layout.
+        parts: which parts, in their order; some of PARTS.
+        clinical: values in clinical units instead of model space.
+    """
+
+    def __init__(
+        self, model: nn.Module, normaliser: Normaliser, parts: Sequence[str], *, clinical: bool
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.normaliser = normaliser
+        self.parts = tuple(parts)
+        self.clinical = clinical
+
+    def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch out"]:
+        """Logits of model-space series."""
+        return self.model(input_parts(x, self.normaliser, self.parts, clinical=self.clinical))
+
+
+def input_parts(
+    x: Float[Tensor, "batch channel time"],
+    normaliser: Normaliser,
+    parts: Sequence[str],
+    *,
+    clinical: bool = False,
+) -> Float[Tensor, "batch part time"]:
+    """The named parts of model-space series, side by side."""
+    num_values = len(normaliser.feature_names)
+    values, masks = x[:, :num_values], x[:, num_values : 2 * num_values]
+    found = []
+    for part in parts:
+        if part == "values":
+            found.append(normaliser.inverse_map(values) if clinical else values)
+        elif part == "mask":
+            found.append(masks)
+        elif part == "time":
+            found.append(since_measured(masks))
+        else:
+            found.append(x[:, normaliser.layout.static_start(num_values) :])
+    return torch.cat(found, dim=1)
+
+
+def since_measured(
+    masks: Float[Tensor, "batch channel time"],
+) -> Float[Tensor, "batch channel time"]:
+    """log(1 + steps since the last measurement) / log(1 + T), within [0, 1].
+
+    d_t = (1 - m_t) (d_{t-1} + 1) with m the mask between 0 and 1 (GRU-D, Che et al. 2018), counted
+    from the start where nothing was measured yet; a mask that is still noise gives a soft count.
+    """
+    measured = ((masks + 1) / 2).clamp(0, 1)
+    since = torch.zeros_like(measured[..., 0])
+    steps = []
+    for step in range(masks.shape[-1]):
+        since = (1 - measured[..., step]) * (since + 1)
+        steps.append(since)
+    return torch.log1p(torch.stack(steps, dim=-1)) / math.log1p(masks.shape[-1])
+
+
+def num_input_channels(normaliser: Normaliser, parts: Sequence[str]) -> int:
+    """Channels of `input_parts`."""
+    num_values = len(normaliser.feature_names)
+    static = normaliser.num_model_channels - normaliser.layout.static_start(num_values)
+    return sum(static if part == "static" else num_values for part in parts)
+
+
+def require_parts(normaliser: Normaliser, parts: Sequence[str], key: str) -> None:
+    """Raises ConfigError unless model space has these parts; `key` opens the message."""
+    layout = normaliser.layout
+    there = ["values"] + ["mask", "time"] * layout.masks + ["static"] * bool(layout.static)
+    if not parts or len(set(parts)) < len(parts) or set(parts) - set(there):
+        raise ConfigError(
+            f"{key}={list(parts)}: expected each at most once of {', '.join(there)}; mask and time "
+            "need data.space.masks=true, static needs data.space.static"
+        )
+
+
+def is_wrapped(normaliser: Normaliser, parts: Sequence[str], *, clinical: bool) -> bool:
+    """False where the network can take model space as it is."""
+    plain = normaliser.num_model_channels == len(normaliser.feature_names)
+    return clinical or not plain or tuple(parts) != VALUES_ONLY
+
+
+def wrap(
+    model: nn.Module, normaliser: Normaliser, parts: Sequence[str], *, clinical: bool
+) -> nn.Module:
+    """`model` behind a SeriesInput where it needs one."""
+    if not is_wrapped(normaliser, parts, clinical=clinical):
+        return model
+    return SeriesInput(model, normaliser, parts, clinical=clinical)
+
+
+def build_classifier(
+    path: str,
+    model_args: dict[str, Any],
+    *,
+    input_space: str,
+    normaliser: Normaliser,
+    length: int,
+    num_outputs: int,
+    inputs: Sequence[str] = VALUES_ONLY,
+) -> nn.Module:
+    """`build_model` for the chosen parts, wrapped to take model-space series.
+
+    Args:
+        input_space: units of the values the class expects, "model" or "clinical".
+        inputs: the parts it sees; some of PARTS.
+
+    Raises:
+        ConfigError: as `build_model`, or a part that model space does not have.
+    """
+    require_parts(normaliser, inputs, "classifier.inputs")
+    model = build_model(
+        path,
+        model_args,
+        in_channels=num_input_channels(normaliser, inputs),
+        length=length,
+        num_outputs=num_outputs,
+    )
+    return wrap(model, normaliser, inputs, clinical=input_space == "clinical")

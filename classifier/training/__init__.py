@@ -1,0 +1,1 @@
+"""How a classifier is trained: batches, the Lightning module, callbacks, resuming."""

@@ -1,0 +1,133 @@
+"""What fit_classifier hangs into the Trainer: the best weights, a progress bar, and quiet."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from tqdm import tqdm
+
+from classifier.metrics import HIGHER_IS_BETTER
+
+_LOGGERS = ("pytorch_lightning", "lightning_fabric")
+_HARMLESS = (
+    "GPU available but not used",  # the data decide where to train
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 on torch 2.13
+)
+
+
+class BestWeights(Callback):
+    """Keeps, in memory, the weights of the epoch with the best selection score.
+
+    Args:
+        select_by: "auroc", "auprc" or "loss".
+
+    Attributes:
+        mode: "max" or "min", as EarlyStopping takes it.
+        weights: state of the model in the best epoch.
+        epoch: 0-based number of the best epoch, the earliest of equals.
+        score: its score.
+    """
+
+    def __init__(self, select_by: str) -> None:
+        self.select_by = select_by
+        self.mode = "max" if HIGHER_IS_BETTER[select_by] else "min"
+        self.weights: dict[str, Tensor] = {}
+        self.epoch = -1
+        self.score = float("-inf") if self.mode == "max" else float("inf")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compares the epoch that has just been scored."""
+        module: Any = pl_module
+        row = module.history[-1]
+        score = row[self.select_by]
+        if score > self.score if self.mode == "max" else score < self.score:
+            self.score, self.epoch = score, row["epoch"]
+            self.weights = {k: v.detach().clone() for k, v in module.model.state_dict().items()}
+
+
+class EpochWeights(Callback):
+    """Keeps, in memory, the weights after every epoch.
+
+    Attributes:
+        weights: state of the model, by 0-based epoch.
+    """
+
+    def __init__(self) -> None:
+        self.weights: dict[int, dict[str, Tensor]] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copies the weights of the epoch that has just been scored."""
+        model: Any = pl_module.model
+        self.weights[trainer.current_epoch] = {
+            name: part.detach().cpu().clone() for name, part in model.state_dict().items()
+        }
+
+    def spaced(self, number: int, last: int) -> dict[int, dict[str, Tensor]]:
+        """At most `number` epochs, evenly spaced from the first to `last`."""
+        if number < 2:
+            return {last: self.weights[last]} if number else {}
+        chosen = {round(place * last / (number - 1)) for place in range(number)}
+        return {epoch: self.weights[epoch] for epoch in sorted(chosen)}
+
+
+class EpochBar(Callback):
+    """One bar over all batches of all epochs: loss, score and the time left at the most."""
+
+    def __init__(self, select_by: str) -> None:
+        self.select_by = select_by
+        self.bar: tqdm | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Opens the bar."""
+        total = (trainer.max_epochs or 1) * int(trainer.num_training_batches)
+        # A log file gets a line now and then, a terminal a bar that moves.
+        pace = 0.2 if sys.stderr.isatty() else 10.0
+        self.bar = tqdm(
+            total=total, desc="classifier", unit="batch", dynamic_ncols=True, mininterval=pace
+        )
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Moves it."""
+        assert self.bar is not None
+        self.bar.update()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Shows the scores of the epoch."""
+        module: Any = pl_module
+        row = module.history[-1]
+        if self.bar is not None:
+            shown = {"loss": f"{row['train_loss']:.3f}", "val": f"{row[self.select_by]:.3f}"}
+            self.bar.set_postfix({"epoch": row["epoch"] + 1, **shown}, refresh=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes it."""
+        self._close()
+
+    def on_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Closes it on an error or Ctrl-C too."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """No banner about devices, and none of the warnings that a user can do nothing about."""
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in _HARMLESS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

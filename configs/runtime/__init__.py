@@ -1,0 +1,1 @@
+"""What every stage needs of the machine: files, devices, errors."""

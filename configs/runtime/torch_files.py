@@ -1,0 +1,107 @@
+"""Safe saving and loading of tensors, and Lightning's checkpoint files made whole or not at all."""
+
+import io
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from configs.runtime.atomic_files import atomic_path
+from configs.runtime.errors import DataError
+
+# torch.save stores tensors as they are; a file that unpacks to more than itself is a bomb.
+_SLACK_BYTES = 1 << 20
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    MemoryError,
+)
+
+
+def save_plain(path: Path, content: Any) -> None:
+    """Writes `content`, made of tensors and built-in types, whole or not at all.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    packed = io.BytesIO()  # torch's own file writer hides why a write failed
+    torch.save(content, packed)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())
+
+
+def load_plain(path: Path, what: str) -> Any:
+    """The content of `path` on the CPU; a pickle that would run code is refused.
+
+    Args:
+        what: the kind of file expected, for the error message, e.g. "classifier checkpoint".
+
+    Raises:
+        DataError: damaged, packed beyond its size, or not tensors and built-in types.
+    """
+    try:
+        _require_stored(path)
+        with warnings.catch_warnings():
+            # About foreign pickles, which are refused below in words of our own.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(f"{path}: not a {what} of this project ({reason[0]})") from error
+
+
+def load_marked(path: Path, what: str, *, kind: str, version: int) -> dict[str, Any]:
+    """The content of a file that says in `kind` and `format` what it is.
+
+    Raises:
+        DataError: as in `load_plain`, another kind, or another version of the format.
+    """
+    content = load_plain(path, what)
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise DataError(f"{path}: not a {what} of this project")
+    if content.get("format") != version:
+        raise DataError(f"{path}: format {content.get('format')}, this version reads {version}")
+    return content
+
+
+def _require_stored(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        total = sum(member.file_size for member in archive.infolist())
+    size = path.stat().st_size
+    if total > size + _SLACK_BYTES:
+        raise ValueError(f"{size:,} bytes that claim to unpack to {total:,}")
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints through save_plain and load_plain.
+
+    Lightning's own writer goes through the system's temporary folder, which may be on another
+    disk: its last step is then a copy, and a kill in the middle of it leaves half a checkpoint
+    under the final name.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Writes the checkpoint whole or not at all."""
+        save_plain(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Tensors and built-in types only, on the CPU; Lightning moves them."""
+        return load_plain(Path(path), "training checkpoint (remove it to begin anew)")

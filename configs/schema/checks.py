@@ -1,0 +1,192 @@
+"""Enforces the choices and bounds that schema.py declares, and the rules that span two keys."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from configs.runtime.errors import ConfigError
+from configs.runtime.shards import share
+from configs.schema.evaluation import TuningConfig
+from configs.schema.experiment import ExperimentConfig
+
+BASELINES = (
+    "guide_rows",
+    "oversampling",
+    "class_weights",
+    "smote",
+    "jitter",
+    "scaling",
+    "time_warp",
+)
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def check(config: ExperimentConfig) -> ExperimentConfig:
+    """Returns `config` unchanged if every value keeps its declared bounds.
+
+    Raises:
+        ConfigError: naming the key, the value that arrived and what is allowed.
+    """
+    for key, value, spec in _walk(config, ""):
+        _check_choice(key, value, spec)
+        _check_range(key, value, spec)
+    _check_name("experiment", config.experiment)
+    if config.generation.name is not None:
+        _check_name("generation.name", config.generation.name)
+    _check_name("evaluation.dir", config.evaluation.dir)
+    _check_shares(config)
+    _check_interval(config)
+    _check_lists(config)
+    _check_private(config)
+    _check_compile(config)
+    share("generation.shard", config.generation.shard)
+    share("evaluation.shard", config.evaluation.shard)
+    return config
+
+
+def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    for spec in dataclasses.fields(node):
+        value = getattr(node, spec.name)
+        key = f"{prefix}{spec.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _walk(value, f"{key}.")
+        else:
+            yield key, value, spec
+
+
+def _check_choice(key: str, value: Any, spec: Any) -> None:
+    choices = spec.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
+
+
+def _check_range(key: str, value: Any, spec: Any) -> None:
+    if value is None or "low" not in spec.metadata:
+        return
+    words = spec.metadata["words"]
+    if value in words:
+        return
+    kinds, kind = (int, "a whole number") if spec.metadata["whole"] else (int | float, "a number")
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        allowed = f" or {', '.join(words)}" if words else ""
+        raise ConfigError(f"{key}={value!r}: expected {kind}{allowed}")
+    low, high, open_low = (spec.metadata[name] for name in ("low", "high", "open_low"))
+    too_low = low is not None and (value <= low if open_low else value < low)
+    if value != value or too_low or (high is not None and value > high):
+        lower = "-inf" if low is None else f"{low:g}"
+        upper = "inf" if high is None else f"{high:g}"
+        raise ConfigError(
+            f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}]"
+        )
+
+
+def _check_name(key: str, value: str) -> None:
+    if not _SAFE_NAME.fullmatch(value):
+        raise ConfigError(
+            f"{key}={value!r}: it names folders and files, so only letters, digits, '_', '.' and "
+            "'-' are allowed, and the first must be a letter or a digit"
+        )
+
+
+def _check_shares(config: ExperimentConfig) -> None:
+    data = config.data
+    held_out = data.val_guide + data.val_select + data.test
+    if held_out >= 1.0:
+        raise ConfigError(
+            f"data.val_guide + data.val_select + data.test = {held_out:g}: must be below 1, "
+            "the rest is the training split"
+        )
+
+
+def _check_interval(config: ExperimentConfig) -> None:
+    interval = config.guidance.interval
+    if len(interval) != 2 or not 0.0 <= interval[0] < interval[1] <= 1.0:
+        raise ConfigError(
+            f"guidance.interval={interval}: expected [from, to] with 0 <= from < to <= 1, "
+            "as shares of the sampling steps counted from the noisy end"
+        )
+    if config.sampler.log_snr_min >= config.sampler.log_snr_max:
+        raise ConfigError(
+            f"sampler.log_snr_min={config.sampler.log_snr_min} must be below "
+            f"sampler.log_snr_max={config.sampler.log_snr_max}"
+        )
+
+
+def _check_lists(config: ExperimentConfig) -> None:
+    diffusion, evaluation = config.diffusion, config.evaluation
+    if not diffusion.multipliers or min(diffusion.multipliers) < 1:
+        raise ConfigError(
+            f"diffusion.multipliers={diffusion.multipliers}: expected positive integers"
+        )
+    if diffusion.width % 8:
+        raise ConfigError(f"diffusion.width={diffusion.width}: expected a multiple of 8")
+    if diffusion.network == "transformer" and diffusion.width % diffusion.heads:
+        raise ConfigError(
+            f"diffusion.heads={diffusion.heads}: must divide diffusion.width={diffusion.width}"
+        )
+    levels = range(len(diffusion.multipliers))
+    if any(level not in levels for level in diffusion.attention_levels):
+        raise ConfigError(
+            f"diffusion.attention_levels={diffusion.attention_levels}: expected indices into "
+            f"diffusion.multipliers={diffusion.multipliers}"
+        )
+    if not evaluation.seeds:
+        raise ConfigError("evaluation.seeds=[]: at least one seed is needed")
+    known = ("TRTR", "TRTR-steps", "TSTR", "TRTS", "TSRTR")
+    unknown = [name for name in evaluation.protocols if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"evaluation.protocols: unknown {unknown}; expected some of {list(known)}"
+        )
+    _check_tuning(config.tuning)
+    unknown = [name for name in evaluation.baselines if name not in BASELINES]
+    if unknown:
+        raise ConfigError(
+            f"evaluation.baselines: unknown {unknown}; expected some of {list(BASELINES)}"
+        )
+    if any(ratio <= 0 for ratio in evaluation.ratios):
+        raise ConfigError(
+            f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
+            "the real-only baseline (ratio 0) is always included"
+        )
+
+
+def _check_compile(config: ExperimentConfig) -> None:
+    if config.sampler.compile and config.generation.workers > 1:
+        raise ConfigError(
+            f"sampler.compile with generation.workers={config.generation.workers}: a compiled "
+            "network does not reach worker processes; use generation.shard, or one worker"
+        )
+
+
+def _check_private(config: ExperimentConfig) -> None:
+    diffusion = config.diffusion
+    if diffusion.private.epsilon is None:
+        return
+    needed = {
+        "class_balanced": (False, "the accounting needs every patient drawn equally often"),
+        "precision": ("32-true", "gradients are bounded and noised in single precision"),
+        "marginal_rows": (0, "the margins of the training stays are not noised"),
+        "dropout": (0.0, "its masks would be drawn from a seed that is known"),
+        "micro_batch": ("auto", "private training goes through its batches in its own pieces"),
+    }
+    for key, (value, why) in needed.items():
+        found = getattr(diffusion, key)
+        if found != value:
+            raise ConfigError(
+                f"diffusion.private.epsilon with diffusion.{key}={found}: {why}; set "
+                f"diffusion.{key}={str(value).lower()}"
+            )
+
+
+def _check_tuning(tuning: TuningConfig) -> None:
+    if 0.0 not in tuning.w:
+        raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
+    if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
+        raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
+    if not tuning.seeds or not tuning.protocols or set(tuning.protocols) - {"TSTR", "TSRTR"}:
+        raise ConfigError(
+            f"tuning.protocols={tuning.protocols}, tuning.seeds={tuning.seeds}: expected some of "
+            "TSTR and TSRTR, and at least one seed"
+        )

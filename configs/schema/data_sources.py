@@ -1,0 +1,144 @@
+"""The `data.<source>` and `data.space` sections."""
+
+from dataclasses import dataclass, field
+
+from configs.schema.fields import choice, many, number
+
+VITALS = (
+    "heart_rate",
+    "systolic_pressure",
+    "diastolic_pressure",
+    "mean_pressure",
+    "temperature",
+    "gcs",
+    "urine",
+)
+BEDSIDE = (
+    "heart_rate",
+    "systolic_pressure",
+    "diastolic_pressure",
+    "mean_pressure",
+    "respiratory_rate",
+    "temperature",
+    "spo2",
+)
+
+
+@dataclass(frozen=True)
+class SimulatedConfig:
+    """The embedded cohort (data_preprocess/sources/simulated/cohort.py)."""
+
+    num_subjects: int = number(3000, low=50)
+    prevalence: float = number(0.09, low=0.01, high=0.5)  # share of positive stays
+    num_channels: int = number(7, low=1)
+    num_steps: int = number(24, low=4)  # grid points per stay
+    num_classes: int = number(2, low=2)  # >2 grades the outcome by severity
+
+
+@dataclass(frozen=True)
+class PhysioNet2012Config:
+    """PhysioNet/CinC Challenge 2012 (data_preprocess/sources/physionet2012/reader.py)."""
+
+    folder: str = (
+        "../shared/data/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
+    )
+    train_set: str = "a"  # becomes train / val_guide / val_select
+    test_set: str | None = "b"  # None: the test split is drawn from train_set instead
+    channels: list[str] = many(*VITALS)
+
+
+@dataclass(frozen=True)
+class FilesConfig:
+    """Arrays at hand: .npz, (data, label) .pkl, or .npy pairs (sources/arrays.py)."""
+
+    train: str | None = None
+    val: str | None = None  # None: drawn from train
+    test: str | None = None  # None: drawn from train
+    channels: list[str] | None = None  # names with units, in channel order; None: channel_0, ...
+
+
+@dataclass(frozen=True)
+class Mimic3Config:
+    """MIMIC-III as PhysioNet ships it (data_preprocess/sources/hospital/mimic3.py)."""
+
+    folder: str | None = None  # holds CHARTEVENTS.csv.gz, ...; only building needs it
+    preset: str = choice("clinical", "paper")  # cohort, time zero and value per step
+    channels: list[str] = many(*BEDSIDE)  # names in data_preprocess/variables.yaml
+    allow_other_counts: bool = False  # paper preset: accept a full release that differs
+
+
+@dataclass(frozen=True)
+class Mimic4Config:
+    """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic4.py)."""
+
+    folder: str | None = None
+    preset: str = choice("clinical", "paper")
+    channels: list[str] = many(*BEDSIDE)
+    allow_other_counts: bool = False
+
+
+@dataclass(frozen=True)
+class EicuConfig:
+    """The eICU Collaborative Research Database as PhysioNet ships it (sources/hospital/eicu.py)."""
+
+    folder: str | None = None  # holds patient.csv.gz, vitalPeriodic.csv.gz, ...
+    preset: str = choice("clinical", "paper")
+    channels: list[str] = many("heart_rate", "respiratory_rate", "spo2")
+    allow_other_counts: bool = False
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """Your own table (data_preprocess/from_table.py)."""
+
+    series: str | None = (
+        None  # .csv, .csv.gz or .parquet: id,time,variable,value or one column each
+    )
+    labels: str | None = None  # the same formats: id,label[,subject]; None: columns of `series`
+    layout: str = choice("long", "wide", "meds")
+    id: str = "id"  # column that names a series
+    time: str = (
+        "time"  # minutes from the window's start, or a time stamp (then from the first value)
+    )
+    variable: str = "variable"  # long only
+    value: str = "value"  # long only
+    label: str = "label"
+    subject: str | None = None  # column that names the patient; None: every id is its own patient
+    channels: list[str] | None = None  # variables in channel order; None: all, sorted by name
+
+
+@dataclass(frozen=True)
+class MedformerConfig:
+    """Labelled recordings in Medformer's layout (data_preprocess/sources/medformer.py)."""
+
+    folder: str | None = None  # holds Feature/feature_XX.npy and Label/label.npy
+    classes: list[str] | None = None  # class names in label order; None: class_0, ...
+    channels: list[str] | None = None  # names in channel order; None: channel_0, ...
+    test_subjects: list[int] | None = None  # fixed test set; None: drawn from the pool
+    val_subjects: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class PtbConfig:
+    """The PTB Diagnostic ECG Database as PhysioNet ships it (data_preprocess/sources/ptb.py)."""
+
+    folder: str | None = None  # holds patientXXX/*.hea and *.dat
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """Channel types, masks and static covariates (model_space/encoding.py, docs/data.md).
+
+    Names are given with or without their unit.
+    """
+
+    # Per channel: continuous, positive, zero_inflated, bounded, integer or binary.
+    types: dict[str, str] = field(default_factory=dict)
+    rounded: bool = False  # generated values to the step in which a channel is charted
+    masks: bool = False  # generate when something was measured together with its value
+    static: list[str] = many()  # static facts generated with the series
+    # Channels whose values rise in this order, such as [[diastolic_pressure, systolic_pressure]].
+    ordered: list[list[str]] = many()
+    # Channels that are measured at the same moments, such as the pressures of one cuff: one
+    # generated mask for all.
+    together: list[list[str]] = many()

@@ -1,0 +1,63 @@
+"""The sections of a config about judging: stage 4, tuning, the matrix, the influence report."""
+
+from dataclasses import dataclass
+
+from configs.schema.fields import choice, many, number
+
+
+@dataclass(frozen=True)
+class InfluenceReportConfig:
+    """What the influence of which series is reported (scripts/influence_report/__main__.py)."""
+
+    sets: list[str] = many("train", "val_select")  # splits, or files of synthetic series
+    allow_test: bool = False  # let `sets` name the test split
+    guide_sizes: list[int] = many(32, 64, 128, 256, 512)  # of the size curve; larger: left out
+    repeats: int = number(5, low=2)  # random guidance subsets per size
+    gradient_rows: int = number(200, low=2)  # series per class whose gradient norm is taken
+    step_rows: int = number(200, low=10)  # series whose step is measured
+    step_norm: float = number(1e-3, low=0.0, open_low=True)  # ||step|| / ||phi||
+    top: int = number(5, low=1)  # highest and lowest series listed and drawn
+    show_real_series: bool = False  # draw real patients too
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Stage 4: which protocols judge which sets (scripts/evaluate.py)."""
+
+    dir: str = "evaluation"  # folder of the results, below runs/<experiment>
+    # Files to judge, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
+    synthetic: list[str] | None = None
+    protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
+    ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
+    models: list[str] = many("rnn")
+    # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py):
+    # guide_rows, oversampling, class_weights, smote, jitter, scaling, time_warp.
+    baselines: list[str] = many()
+    seeds: list[int] = many(0, 1, 2, 3, 4)
+    fidelity: bool = True  # judge how close each set is to real stays that no model saw
+    privacy: bool = True  # judge what each set gives away about the training stays
+    show_real_series: bool = False  # draw single real stays, which are patient records, as examples
+    bootstrap: int = number(1000, low=100)  # resamples of the test stays
+    confidence: float = number(0.95, low=0.5, high=0.999)
+    workers: int = number(0, low=0)  # processes; 0: one per core
+    shard: str | None = None  # "i/n" or auto: fit every n-th model only; see docs/scaling.md
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """Choice of guidance.w and sampler.cfg_scale on val_select (scripts/tune.py)."""
+
+    # Negative strengths are drawn as controls and never chosen; 0 must be a candidate.
+    w: list[float] = many(-0.5, 0.0, 0.25, 0.5, 1.0)
+    cfg_scale: list[float] = many(1.0)
+    protocols: list[str] = many("TSTR", "TSRTR")  # TSRTR: as many synthetic rows as real ones
+    metric: str = choice("auroc", "auprc")
+    model: str = "rnn"
+    seeds: list[int] = many(0, 1, 2)
+
+
+@dataclass(frozen=True)
+class MatrixConfig:
+    """Sets that scripts/matrix.py judges beside the tuning grid."""
+
+    arms: list[str] = many("classifier_guided", "paper", "unguided_with_guide_rows")

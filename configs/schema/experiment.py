@@ -1,0 +1,267 @@
+"""The typed description of one experiment: every knob of the four stages, its unit, its default.
+
+One YAML holds one experiment and states only what differs from the defaults below, so two stages
+can never disagree. Standard library only; `configs.load_config` turns a YAML and overrides into
+an `ExperimentConfig`, and `check` in `configs/schema/checks.py` enforces the choices and bounds
+declared here. Classes elsewhere take plain keyword arguments: no library code imports this file.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from configs.schema.data_sources import (
+    EicuConfig,
+    FilesConfig,
+    MedformerConfig,
+    Mimic3Config,
+    Mimic4Config,
+    PhysioNet2012Config,
+    PtbConfig,
+    SimulatedConfig,
+    SpaceConfig,
+    TableConfig,
+)
+from configs.schema.evaluation import (
+    EvaluationConfig,
+    InfluenceReportConfig,
+    MatrixConfig,
+    TuningConfig,
+)
+from configs.schema.fields import MISSING, choice, many, number
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the series come from and how they are split; see docs/data.md."""
+
+    source: str = choice(
+        "simulated",
+        "physionet2012",
+        "files",
+        "mimic3",
+        "mimic4",
+        "eicu",
+        "table",
+        "medformer",
+        "ptb",
+    )
+    dir: str = "data/${experiment}"  # splits, normaliser and data card
+    rebuild: bool = False  # replace splits that were built with other settings
+    seed: int = 0  # of the split and of the simulator
+    task: str = choice("mortality", "icustay")  # icustay: length of stay > los_days
+    los_days: float = number(3.0, low=0.0)
+    window_hours: float = number(24.0, low=0.0, open_low=True)
+    step_minutes: float = number(60.0, low=0.0, open_low=True)
+    # Shares of the pool (by patient, stratified); what is left is train. `test` is ignored where
+    # the source brings its own test set.
+    val_guide: float = number(0.1, low=0.0, high=0.9)
+    val_select: float = number(0.1, low=0.0, high=0.9)
+    test: float = number(0.2, low=0.0, high=0.9)
+    # Absolute sizes in stays; a size given here wins over the share above.
+    train_size: int | None = number(None, low=2)
+    guide_size: int | None = number(None, low=2)
+    select_size: int | None = number(None, low=2)
+    # Only stays with these static facts, such as {icu_type: [4]}; docs/data.md. Empty: all.
+    train_where: dict[str, list[float]] = field(default_factory=dict)
+    guide_where: dict[str, list[float]] = field(default_factory=dict)
+    select_where: dict[str, list[float]] = field(default_factory=dict)
+    test_where: dict[str, list[float]] = field(default_factory=dict)
+    normaliser: str = choice("zscore", "quantile")
+    clip: float = number(6.0, low=1.0)  # model-space bound, in training standard deviations
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
+    threads: int = number(0, low=0)  # of DuckDB; 0: one per core
+    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
+    physionet2012: PhysioNet2012Config = field(default_factory=PhysioNet2012Config)
+    files: FilesConfig = field(default_factory=FilesConfig)
+    mimic3: Mimic3Config = field(default_factory=Mimic3Config)
+    mimic4: Mimic4Config = field(default_factory=Mimic4Config)
+    eicu: EicuConfig = field(default_factory=EicuConfig)
+    table: TableConfig = field(default_factory=TableConfig)
+    medformer: MedformerConfig = field(default_factory=MedformerConfig)
+    ptb: PtbConfig = field(default_factory=PtbConfig)
+
+
+@dataclass(frozen=True)
+class PrivateConfig:
+    """Differentially private training of the denoiser; docs/reliability.md."""
+
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # None: not private
+    delta: float | None = number(None, low=0.0, high=0.1, open_low=True)  # None: 1 / patients^1.1
+    max_grad_norm: float = number(1.0, low=0.0, open_low=True)  # bound of one patient's gradient
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """Stage 1, the label-conditional diffusion model (tardiff/train.py)."""
+
+    network: str = choice("unet", "transformer", "gru")  # docs/results.md compares them
+    prediction: str = choice("v", "eps", "x0")
+    schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
+    num_steps: int = number(200, low=2)  # linear schedule only
+    beta_start: float = number(5e-4, low=0.0, high=1.0, open_low=True)
+    beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
+    loss: str = choice("l2", "l1", "huber")
+    observed_only: bool = True  # loss on measured entries only
+    width: int = number(32, low=8)  # channels of the first level, or of a token; a multiple of 8
+    multipliers: list[int] = many(1, 2, 2)  # unet: width per level; length - 1 down-samplings
+    blocks_per_level: int = number(2, low=1)  # unet
+    attention_levels: list[int] = many()  # unet: indices into multipliers
+    depth: int = number(4, low=1, high=64)  # transformer, gru: layers
+    heads: int = number(4, low=1)  # transformer: of the attention; must divide width
+    patch: int = number(1, low=1, high=512)  # transformer: grid points per token
+    dropout: float = number(0.0, low=0.0, high=0.9)
+    # Series drawn after training to match the margins of the training series
+    # (tardiff/diffusion/quantile_mapping.py); 0: they stay as drawn.
+    marginal_rows: int = number(2048, low=0)
+    label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
+    class_balanced: bool = True  # batches draw each class equally often
+    # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
+    include_guide: bool = False
+    batch_size: int = number(64, low=1)
+    # Of a batch, series per forward and backward pass; auto: all that fit into memory. The gradient
+    # is that of the whole batch whatever this is; a pass over less costs a forward pass more.
+    micro_batch: Any = number("auto", low=1, words=("auto",), whole=True)
+    max_steps: int = number(3000, low=1)
+    learning_rate: float = number(1e-3, low=0.0, open_low=True)
+    weight_decay: float = number(1e-4, low=0.0)
+    warmup_steps: int = number(100, low=0)
+    gradient_clip: float = number(1.0, low=0.0)
+    ema_decay: float = number(0.999, low=0.0, high=1.0)
+    val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
+    patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
+    # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
+    precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
+    compile: bool = False  # torch.compile of the network: minutes of start
+    private: PrivateConfig = field(default_factory=PrivateConfig)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Stage 2, the task classifier, and the recipe of every downstream model (classifier/)."""
+
+    model: str = "classifier.models.networks:RNNClassifier"  # package.module:Class
+    model_args: dict[str, Any] = field(default_factory=dict)
+    input_space: str = choice("model", "clinical")  # what the class expects; see docs/method.md
+    # Which parts of a series it sees: values, mask, time (since the last measurement), static.
+    inputs: list[str] = many("values")
+    checkpoint_dir: str = "classifier/checkpoint/${experiment}"
+    class_weight: str = choice("none", "balanced")
+    select_by: str = choice("auroc", "auprc", "loss")
+    batch_size: int = number(64, low=1)
+    max_epochs: int = number(40, low=1)
+    patience: int = number(8, low=1)  # epochs without improvement before stopping
+    keep_checkpoints: int = number(0, low=0)  # epochs kept beside the best, evenly spaced up to it
+    learning_rate: float = number(2e-3, low=0.0, open_low=True)
+    weight_decay: float = number(1e-4, low=0.0)
+
+
+@dataclass(frozen=True)
+class InfluenceConfig:
+    """How the usefulness of a series is estimated (tardiff/influence/guidance_gradient.py)."""
+
+    guidance_loss: str = choice(
+        "auto", "rank", "balanced", "nll", "minority"
+    )  # auto: rank if binary
+    classes: list[int] | None = None  # only guidance rows of these classes; None: all
+    preconditioner: str = choice("ggn_cg", "none")
+    damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
+    cg_iterations: int = number(20, low=1)
+    preconditioner_rows: int = number(4096, low=1)
+    # Averaged over these: best, kept (classifier.keep_checkpoints), or paths of .ckpt files.
+    checkpoints: list[str] = many("best")
+    vector: str | None = None  # an exported G: used instead of the guidance rows
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """G as a file, made where the guidance rows are (tardiff/export_guidance.py)."""
+
+    path: str | None = None  # None: runs/<experiment>/guidance_gradient.pt
+    guide: str | None = None  # a data set file with the guidance rows; None: the val_guide split
+    clip: float | None = number(None, low=0.0, open_low=True)  # bound of a series' gradient norm
+    epsilon: float | None = number(None, low=0.0, open_low=True)  # privacy; None: no noise
+    delta: float = number(1e-5, low=0.0, high=0.1, open_low=True)
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """How strongly, where and when the sampler is pushed (tardiff/guidance/guided_denoiser.py)."""
+
+    kind: str = choice("influence", "classifier", "none")
+    # Realised shift of the mean influence, natural standard deviations; auto: what scripts/tune.sh
+    # chose on val_select for this experiment.
+    w: Any = number(0.5, words=("auto",))
+    w_per_class: list[float] | None = None  # one strength per class; wins over w
+    calibrate: bool = True  # find the multiplier that realises w on a pilot; False: w multiplies
+    at: str = choice("x0hat", "xt")
+    interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
+    trust: float = number(1.0, low=0.0, open_low=True)  # rms(shift) <= trust * kappa_t per series
+    pilot_rows: int = number(256, low=8)  # series per class of the pilot
+    paper_w: float = number(100.0)  # compat=paper only: the paper's raw multiplier of J
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The reverse process (tardiff/diffusion/samplers.py)."""
+
+    name: str = choice("dpmpp_2m", "ddim", "ddpm")
+    num_steps: int = number(25, low=2)  # ddpm with the linear schedule uses all of its steps
+    # Starting at -7 with pure noise would pull every mean 3 % towards 0 (docs/method.md).
+    log_snr_min: float = number(-10.0, low=-11.0)
+    log_snr_max: float = number(9.0, high=11.0)
+    eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
+    sde: bool = False  # dpmpp_2m only: the stochastic variant
+    # Classifier-free guidance; 1: off, auto: as guidance.w.
+    cfg_scale: Any = number(1.0, low=0.0, words=("auto",))
+    # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
+    batch_size: Any = number("auto", low=1, words=("auto",), whole=True)
+    # torch.compile of the network, with CUDA graphs on a GPU: minutes of start, for large sets.
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """Stage 3: how many series of each label, and under which name (tardiff/generate.py)."""
+
+    name: str | None = None  # None: named after the guidance
+    ratio: float = number(1.0, low=0.0, open_low=True)  # synthetic : train, per class
+    counts: list[int] | None = None  # explicit number per class; wins over ratio
+    seed: int = 0
+    csv: bool = False  # also write the long-form table id,time,variable,value
+    unguided_too: bool = True  # write the unguided set from the same noise beside it
+    # Where a generated mask is off: carry the last value forward as the real splits do, or keep
+    # what was sampled. Without data.space.masks there are no gaps.
+    gaps: str = choice("carry", "sampled")
+    allow_copies: bool = (
+        False  # release series that copy a training stay (tardiff/privacy/memorisation.py)
+    )
+    workers: int = number(1, low=1)  # processes on the CPU, each with one thread
+    # "i/n": make every n-th batch only, i from 0; auto: as torchrun or srun numbers the process
+    shard: str | None = None
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """All of one experiment. `experiment` names its folders and is the only required key."""
+
+    experiment: str = MISSING
+    runs_dir: str = "runs"
+    seed: int = 0  # of training
+    compat: str = choice("none", "paper")  # paper: Algorithm 1 as printed
+    accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, cuda, mps
+    devices: str = "auto"
+    num_nodes: int = number(1, low=1)
+    strategy: str = "auto"
+    data: DataConfig = field(default_factory=DataConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    influence_report: InfluenceReportConfig = field(default_factory=InfluenceReportConfig)
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    matrix: MatrixConfig = field(default_factory=MatrixConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

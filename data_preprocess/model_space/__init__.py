@@ -1,0 +1,1 @@
+"""Between clinical units and the tensor that models see."""

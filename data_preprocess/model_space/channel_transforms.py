@@ -1,0 +1,180 @@
+"""Channel types: quantile, log and discrete transforms, and the interpolation they share."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.stats import norm
+from torch import Tensor
+
+from configs.runtime.errors import DataError
+
+
+def interpolate(values: Tensor, source: tuple[float, ...], target: tuple[float, ...]) -> Tensor:
+    """Piecewise-linear map through the knots, straight beyond both ends."""
+    xs = values.new_tensor(source)
+    ys = values.new_tensor(target)
+    right = torch.searchsorted(xs, values.detach().contiguous()).clamp(1, len(source) - 1)
+    slope = (ys[right] - ys[right - 1]) / (xs[right] - xs[right - 1])
+    return ys[right - 1] + slope * (values - xs[right - 1])
+
+
+Knots = tuple[tuple[float, ...], tuple[float, ...]]  # clinical values, model values
+Atoms = tuple[tuple[float, float, float], ...]  # (clinical value, from, to) in model space
+
+# continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated: a knot at
+# zero, quantiles above; bounded: quantiles; in both an atom wherever values pile up. integer and
+# binary: every level an atom.
+TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
+NUM_QUANTILES = 65
+# A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
+# this share of the spread are merged so that every slope stays finite and non-zero.
+MIN_KNOT_GAP = 1e-3
+MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
+PILE = 0.01  # share of the measurements that makes a value an atom
+STEPS = (1.0, 0.5, 0.1, 0.01)  # in which values are charted
+MOST = 0.6
+FAR = 1e3  # model-space "everything beyond"
+
+
+def fit_map(measured: Float[np.ndarray, " m"], kind: str, channel_type: str) -> tuple[Knots, Atoms]:
+    """Knots and atoms of a channel.
+
+    Args:
+        measured: at least two distinct values, clinical units.
+        kind: "zscore" or "quantile", for continuous channels.
+        channel_type: one of TYPES.
+
+    Raises:
+        DataError: the values cannot be of that type; says which value.
+    """
+    if channel_type == "continuous":
+        return (zscore_knots if kind == "zscore" else quantile_knots)(measured), ()
+    if channel_type == "positive":
+        return _log_knots(measured), ()
+    if channel_type == "zero_inflated":
+        return _zero_inflated(measured)
+    if channel_type == "bounded":
+        return _bounded(measured)
+    return _levels(measured, channel_type)
+
+
+def charted_step(measured: Float[np.ndarray, " m"]) -> float:
+    """The largest of STEPS of which most values are multiples; 0 if there is none.
+
+    Most, not all: a grid point that holds two measurements has their mean.
+    """
+    for step in STEPS:
+        parts = measured / step
+        if np.mean(np.abs(parts - np.round(parts)) < 1e-3) >= MOST:
+            return step
+    return 0.0
+
+
+def zscore_knots(measured: Float[np.ndarray, " m"]) -> Knots:
+    """A straight line: mean to 0, one standard deviation to 1."""
+    mean, sd = float(measured.mean()), float(measured.std())
+    return (mean - sd, mean + sd), (-1.0, 1.0)
+
+
+def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0, high: float = 1.0) -> Knots:
+    """Quantiles to standard normal quantiles.
+
+    Args:
+        low, high: the probabilities that these values span of the whole channel.
+    """
+    # Mid-rank probabilities: the ends get the expected position of the smallest and largest value.
+    tail = 0.5 / max(len(measured), 2)
+    # Evenly spaced scores, not ranks: a straight line over the last 1.5 % would lengthen a tail.
+    probabilities = norm.cdf(np.linspace(norm.ppf(tail), norm.ppf(1 - tail), NUM_QUANTILES))
+    clinical = np.quantile(measured, probabilities)
+    groups = _group_close(clinical, MIN_KNOT_GAP * (clinical[-1] - clinical[0]))
+    if groups[-1] == 0:
+        return zscore_knots(measured)
+    # A run of equal quantiles stands at the normal quantile of its middle probability.
+    members = [groups == group for group in range(groups[-1] + 1)]
+    whole = low + (high - low) * probabilities
+    merged_clinical = tuple(float(clinical[run].mean()) for run in members)
+    merged_model = tuple(float(norm.ppf(whole[run].mean())) for run in members)
+    return merged_clinical, merged_model
+
+
+def snap(
+    clinical: Float[np.ndarray, " *shape"], model: Float[np.ndarray, " *shape"], atoms: Atoms
+) -> Float[np.ndarray, " *shape"]:
+    """The clinical values, with the atom's own value wherever `model` lies in its stretch."""
+    snapped = clinical.copy()
+    for value, start, end in atoms:
+        snapped[(model >= start) & (model < end)] = value
+    return snapped
+
+
+def _log_knots(measured: np.ndarray) -> Knots:
+    if measured.min() <= 0:
+        raise DataError(
+            f"a positive channel holds {measured.min():g}; use zero_inflated or bounded"
+        )
+    logs = np.log(measured)
+    if logs.std() == 0:
+        return zscore_knots(measured)
+    grid = np.linspace(logs.min(), logs.max(), NUM_QUANTILES)
+    model = (grid - logs.mean()) / logs.std()
+    return tuple(np.exp(grid).tolist()), tuple(model.tolist())
+
+
+def _zero_inflated(measured: np.ndarray) -> tuple[Knots, Atoms]:
+    if measured.min() < 0:
+        raise DataError(f"a zero_inflated channel holds {measured.min():g}")
+    positive = measured[measured > 0]
+    share = 1 - len(positive) / len(measured)
+    if share == 0 or len(np.unique(positive)) < 2:
+        return quantile_knots(measured), ()
+    zero = float(norm.ppf(share / 2))
+    clinical, model = quantile_knots(positive, low=share)
+    return ((0.0, *clinical), (zero, *model)), _heaps(measured)
+
+
+def _bounded(measured: np.ndarray) -> tuple[Knots, Atoms]:
+    return quantile_knots(measured), _heaps(measured)
+
+
+def _heaps(measured: np.ndarray) -> Atoms:
+    """Values that many measurements share (urine of 0, 60 or 100 ml, a saturation of 100 %), each
+    with the stretch of its ranks."""
+    values, counts = np.unique(measured, return_counts=True)
+    shares = counts / len(measured)
+    edges = norm.ppf(np.concatenate([[0.0], shares.cumsum()]).clip(0, 1)).clip(-FAR, FAR)
+    return tuple(
+        (float(values[i]), float(edges[i]), float(edges[i + 1]))
+        for i in np.flatnonzero(shares > PILE)
+    )
+
+
+def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, Atoms]:
+    """Every whole number that occurs, at the normal quantile of its middle rank.
+
+    Its stretch spans its ranks, so that normal draws get every level as often as it was measured.
+    """
+    levels, counts = np.unique(np.round(measured), return_counts=True)
+    most = 2 if channel_type == "binary" else MAX_LEVELS
+    if not 2 <= len(levels) <= most:
+        raise DataError(
+            f"a channel of type {channel_type} has {len(levels)} different whole values, expected "
+            f"2 to {most}; use continuous or bounded"
+        )
+    ends = np.cumsum(counts) / len(measured)
+    scores = norm.ppf(ends - counts / len(measured) / 2)
+    edges = norm.ppf(ends[:-1]).tolist()
+    starts, stops = [-FAR, *edges], [*edges, FAR]
+    atoms = tuple(zip(levels.tolist(), starts, stops, strict=True))
+    return (tuple(levels.tolist()), tuple(scores.tolist())), atoms
+
+
+def _group_close(ascending: np.ndarray, gap: float) -> np.ndarray:
+    """Group number per value; a new group starts more than `gap` above the start of the last."""
+    groups = np.zeros(len(ascending), int)
+    start = ascending[0]
+    for index, value in enumerate(ascending[1:], start=1):
+        is_new = value - start > gap
+        groups[index] = groups[index - 1] + is_new
+        start = value if is_new else start
+    return groups

@@ -1,0 +1,247 @@
+"""Normaliser: the one invertible per-channel map between clinical units and model space.
+
+Fitted on the measured entries of the train split only, saved beside the splits and inside every
+checkpoint. The diffusion model and every classifier share it, so a classifier's gradient lives in
+the space the sampler moves in. Both maps are piecewise linear with non-zero slopes, so the chain
+rule holds through them (a step ECDF, as in the published code, has derivative zero).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from configs.runtime.atomic_files import write_text
+from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.channel_transforms import (
+    Atoms,
+    Knots,
+    charted_step,
+    fit_map,
+    interpolate,
+    snap,
+)
+from data_preprocess.model_space.layout import Layout
+
+KINDS = ("zscore", "quantile")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normaliser:
+    """Invertible per-channel map, clinical units <-> model space (dimensionless).
+
+    Attributes:
+        kind: "zscore" (one straight line per channel) or "quantile" (monotone interpolation of
+            the training quantiles to standard normal quantiles, straight beyond the ends).
+        feature_names: channels it was fitted on, in order.
+        knots: per channel, the clinical values and the model values of the map's knots.
+        low, high: smallest and largest measured training value per channel; `to_clinical` stays
+            within them.
+        clip: bound of model space.
+        atoms: per channel, the legal values that own a stretch of model space; all empty (or the
+            empty tuple) where every channel is continuous.
+        steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
+            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
+        layout: what model space holds besides these channels; see model_space/encoding.py.
+    """
+
+    kind: str
+    feature_names: tuple[str, ...]
+    knots: tuple[Knots, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    clip: float
+    atoms: tuple[Atoms, ...] = ()
+    steps: tuple[float, ...] = ()
+    layout: Layout = Layout()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"normaliser kind {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if not len(self.feature_names) == len(self.knots) == len(self.low) == len(self.high):
+            raise DataError("normaliser: feature_names, knots, low and high differ in length")
+        for per_channel in (self.atoms, self.steps):
+            if per_channel and len(per_channel) != len(self.knots):
+                raise DataError("normaliser: atoms or steps and knots differ in length")
+        self.layout.require_channels(len(self.feature_names))
+        for name, sides in zip(self.feature_names, self.knots, strict=True):
+            rising = all(len(side) > 1 and (np.diff(side) > 0).all() for side in sides)
+            if not rising or len(sides[0]) != len(sides[1]):
+                raise DataError(f"normaliser: the knots of channel {name} do not rise")
+
+    @classmethod
+    def fit(
+        cls,
+        train: EHRDataset,
+        *,
+        kind: str = "zscore",
+        clip: float = 6.0,
+        types: Sequence[str] | None = None,
+        rounded: bool = False,
+        layout: Layout | None = None,
+    ) -> "Normaliser":
+        """The map fitted on the measured entries of `train`.
+
+        Args:
+            types: per channel, one of channel_maps.TYPES; None: all continuous.
+            steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
+            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
+        layout: what model space holds besides the channels.
+
+        Raises:
+            DataError: a channel has fewer than two distinct measured values, values that its type
+                cannot have, or unknown `kind`.
+        """
+        types = types or ["continuous"] * train.num_channels
+        knots, atoms, steps, low, high = [], [], [], [], []
+        for index, name in enumerate(train.feature_names):
+            measured = train.values[:, index][train.observed[:, index]].astype(np.float64)
+            if len(measured) == 0 or measured.min() == measured.max():
+                found = "no measured value" if len(measured) == 0 else f"only {measured.min():g}"
+                raise DataError(
+                    f"channel {name}: {found} in the train split; a constant channel cannot be "
+                    "normalised - remove it from the channels, or enlarge the split"
+                )
+            try:
+                fitted = fit_map(measured, kind, types[index])
+            except DataError as error:
+                raise DataError(f"channel {name}: {error}") from error
+            knots.append(fitted[0])
+            atoms.append(fitted[1])
+            steps.append(charted_step(measured))
+            low.append(float(measured.min()))
+            high.append(float(measured.max()))
+        return cls(
+            kind=kind,
+            feature_names=train.feature_names,
+            knots=tuple(knots),
+            low=tuple(low),
+            high=tuple(high),
+            clip=clip,
+            atoms=tuple(atoms) if any(atoms) else (),
+            steps=tuple(steps) if rounded else (),
+            layout=layout or Layout(),
+        )
+
+    def to_model(
+        self, values: Float[np.ndarray, "n channel time"]
+    ) -> Float[Tensor, "n channel time"]:
+        """Clinical values in model space, float32, clipped to +-clip."""
+        mapped = self.forward_map(torch.from_numpy(np.asarray(values, np.float64)))
+        return mapped.clamp(-self.clip, self.clip).float()
+
+    def to_clinical(
+        self, x: Float[Tensor, "n channel time"], *, clamp: bool = True
+    ) -> Float[np.ndarray, "n channel time"]:
+        """Model-space series in clinical units, float32.
+
+        Args:
+            clamp: only legal values: within the measured range of the train split, so that a
+                sample cannot hold, say, negative urine, and the atom's own value in its stretch.
+        """
+        model = x.detach().cpu().double()
+        values = self.inverse_map(model)
+        if clamp:
+            values = values.clamp(_column(self.low, values), _column(self.high, values))
+            for index, step in enumerate(self.steps):
+                if step:
+                    values[:, index] = torch.round(values[:, index] / step) * step
+            for index, atoms in enumerate(self.atoms):
+                snapped = snap(values[:, index].numpy(), model[:, index].numpy(), atoms)
+                values[:, index] = torch.from_numpy(snapped)
+        return values.float().numpy()
+
+    def forward_map(
+        self, values: Float[Tensor, "n channel time"]
+    ) -> Float[Tensor, "n channel time"]:
+        """Clinical -> model space, differentiable, without clipping."""
+        return self._apply(values, inverse=False)
+
+    def inverse_map(self, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n channel time"]:
+        """Model space -> clinical, differentiable, without clamping."""
+        return self._apply(x, inverse=True)
+
+    @property
+    def num_model_channels(self) -> int:
+        """Channels of model space: values, masks and static facts."""
+        return self.layout.num_channels(len(self.feature_names))
+
+    def require_channels(self, dataset: EHRDataset, where: str) -> None:
+        """Raises MismatchError if `dataset` has other channels than the fitted ones."""
+        if dataset.feature_names != self.feature_names:
+            raise MismatchError(
+                f"{where}: channels {dataset.feature_names} but the normaliser was fitted on "
+                f"{self.feature_names}"
+            )
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the map; equal maps have equal fingerprints."""
+        return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()
+
+    def to_plain(self) -> dict[str, Any]:
+        """The map as JSON-able built-in types."""
+        return {
+            "kind": self.kind,
+            "feature_names": list(self.feature_names),
+            "knots": [[list(side) for side in pair] for pair in self.knots],
+            "low": list(self.low),
+            "high": list(self.high),
+            "clip": self.clip,
+            # Absent where there is nothing to say, so that maps from before stay what they are.
+            **({"atoms": [[list(a) for a in atoms] for atoms in self.atoms]} if self.atoms else {}),
+            **({"steps": list(self.steps)} if self.steps else {}),
+            **({"layout": self.layout.to_plain()} if self.layout != Layout() else {}),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "Normaliser":
+        """Inverse of `to_plain`."""
+        return cls(
+            kind=plain["kind"],
+            feature_names=tuple(plain["feature_names"]),
+            knots=tuple((tuple(a), tuple(b)) for a, b in plain["knots"]),
+            low=tuple(plain["low"]),
+            high=tuple(plain["high"]),
+            clip=plain["clip"],
+            atoms=tuple(tuple((a, b, c) for a, b, c in atoms) for atoms in plain.get("atoms", ())),
+            steps=tuple(plain.get("steps", ())),
+            layout=Layout.from_plain(plain.get("layout", {})),
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the map as JSON."""
+        write_text(path, json.dumps(self.to_plain(), indent=1))
+
+    @classmethod
+    def load(cls, path: Path) -> "Normaliser":
+        """Reads what `save` wrote.
+
+        Raises:
+            MissingInputError: no such file.
+            DataError: not such a file.
+        """
+        if not path.is_file():
+            raise MissingInputError(f"{path} does not exist")
+        try:
+            return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DataError(f"{path}: not a normaliser file ({error})") from error
+
+    def _apply(self, values: Tensor, *, inverse: bool) -> Tensor:
+        columns = []
+        for index, (clinical, model) in enumerate(self.knots):
+            source, target = (model, clinical) if inverse else (clinical, model)
+            columns.append(interpolate(values[:, index], source, target))
+        return torch.stack(columns, dim=1)
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return like.new_tensor(values)[:, None]

@@ -1,0 +1,237 @@
+"""read_files: arrays at hand -> cohorts. NaN marks what was not measured.
+
+Three forms, told apart by suffix: `.npz` as this project writes it, a `.pkl` holding the tuple
+`(data, label)` as users of the published TarDiff code have it, and `x.npy` beside `x_labels.npy`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.storage.dataset_files import load_dataset
+from data_preprocess.storage.safe_npy import UNREADABLE, read_npy
+from data_preprocess.storage.safe_pickle import load_array_pickle
+
+MAX_CLASSES = 1000
+LAYOUT = "(N, C, T) = (series, channel, time)"
+
+
+class Arrays(NamedTuple):
+    """What a file holds; `None` where its form has no place for it."""
+
+    values: np.ndarray
+    labels: np.ndarray
+    subject_ids: np.ndarray | None = None
+    feature_names: tuple[str, ...] | None = None
+    label_names: tuple[str, ...] | None = None
+    static: np.ndarray | None = None
+    static_names: tuple[str, ...] = ()
+
+
+def read_files(
+    *, train: str | None, val: str | None, test: str | None, channels: list[str] | None
+) -> tuple[Cohort, Cohort | None, Cohort | None]:
+    """The pool (`train`), and the test and validation cohorts where files are named for them.
+
+    Args:
+        channels: names with units in channel order; None: those of the `.npz`, else channel_0, ...
+
+    Without patient ids in a file every series counts as a patient of its own.
+
+    Raises:
+        ConfigError: no train file is named.
+        MissingInputError: a file does not exist.
+        DataError: a file is damaged, has another layout, or the files do not fit together.
+    """
+    if train is None:
+        raise ConfigError("data.source=files needs data.files.train, a .npz, .pkl or .npy file")
+    paths = {"train": train, "test": test, "val": val}
+    arrays = {name: read_arrays(Path(path)) for name, path in paths.items() if path is not None}
+    feature_names = _feature_names(arrays, channels)
+    label_names = _label_names(arrays)
+    subjects = _subjects(arrays)
+    cohorts = {
+        name: _cohort(Path(str(paths[name])), found, subjects[name], feature_names, label_names)
+        for name, found in arrays.items()
+    }
+    return cohorts["train"], cohorts.get("test"), cohorts.get("val")
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The checked content of one file: float values (N, C, T), whole labels (N,)."""
+    readers: dict[str, Callable[[Path], Arrays]] = {
+        ".npz": _read_npz,
+        ".pkl": _read_pickle,
+        ".pickle": _read_pickle,
+        ".npy": _read_npy,
+    }
+    if path.suffix not in readers:
+        raise DataError(f"{path}: unknown kind of file; expected one of {', '.join(readers)}")
+    if not path.is_file():
+        raise MissingInputError(f"{path} does not exist (data.files names it)")
+    found = readers[path.suffix](path)
+    values = _checked_values(found.values, path)
+    return found._replace(values=values, labels=_checked_labels(found.labels, len(values), path))
+
+
+def _read_npz(path: Path) -> Arrays:
+    dataset = load_dataset(path)
+    return Arrays(
+        values=np.where(dataset.observed, dataset.values, np.nan),
+        labels=dataset.labels,
+        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).all() else None,
+        feature_names=dataset.feature_names,
+        label_names=dataset.label_names,
+        static=dataset.static,
+        static_names=dataset.static_names,
+    )
+
+
+def _read_pickle(path: Path) -> Arrays:
+    content = load_array_pickle(path)
+    if not isinstance(content, (tuple, list)) or len(content) != 2:
+        raise DataError(f"{path}: holds {_describe(content)}, expected the tuple (data, label)")
+    data, label = content
+    if not isinstance(data, np.ndarray) or not isinstance(label, np.ndarray):
+        raise DataError(
+            f"{path}: holds ({_describe(data)}, {_describe(label)}), expected two numpy arrays, "
+            f"data {LAYOUT} and label (N,)"
+        )
+    return Arrays(data, label)
+
+
+def _read_npy(path: Path) -> Arrays:
+    beside = path.with_name(f"{path.stem}_labels.npy")
+    if not beside.is_file():
+        raise MissingInputError(f"{beside} does not exist: the labels belong beside {path.name}")
+    return Arrays(_load_npy(path), _load_npy(beside))
+
+
+def _load_npy(path: Path) -> np.ndarray:
+    try:
+        return read_npy(path)
+    except UNREADABLE as error:
+        raise DataError(f"{path}: not a plain .npy array ({error})") from error
+
+
+def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.ndim != 3 or 0 in values.shape:
+        raise DataError(f"{path}: data has shape {values.shape}, expected {LAYOUT}, none empty")
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"{path}: data has dtype {values.dtype}, expected numbers")
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like any other
+        as_float = values.astype(np.float64)
+    if np.isinf(as_float).any():
+        row, channel, step = np.argwhere(np.isinf(as_float))[0]
+        raise DataError(
+            f"{path}: infinite value in series {row}, channel {channel}, step {step}; use NaN for "
+            "what was not measured"
+        )
+    return as_float
+
+
+def _checked_labels(labels: np.ndarray, n: int, path: Path) -> np.ndarray:
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if flat.shape != (n,):
+        raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
+    whole = flat.dtype.kind in "fiub" and np.isfinite(flat.astype(np.float64)).all()
+    if not whole or (flat != np.floor(flat.astype(np.float64))).any() or flat.min() < 0:
+        raise DataError(
+            f"{path}: label must hold whole numbers 0..K-1, found {_describe(flat)} with values "
+            f"{np.unique(flat.astype(str))[:6].tolist()}"
+        )
+    if flat.max() >= MAX_CLASSES:
+        raise DataError(
+            f"{path}: label goes up to {flat.max():g}; expected classes 0..K-1 with K at most "
+            f"{MAX_CLASSES:,}"
+        )
+    return flat.astype(np.int64)
+
+
+def _feature_names(arrays: dict[str, Arrays], channels: list[str] | None) -> tuple[str, ...]:
+    first = arrays["train"]
+    _, num_channels, length = first.values.shape
+    for name, found in arrays.items():
+        if found.values.shape[1:] != first.values.shape[1:]:
+            raise DataError(
+                f"data.files.{name} has shape {found.values.shape} but data.files.train has "
+                f"{first.values.shape}; channels and time steps must agree, layout {LAYOUT}"
+            )
+        named = {found.feature_names, first.feature_names} - {None}
+        if channels is None and len(named) > 1:
+            raise DataError(
+                f"data.files.{name} has channels {found.feature_names} but data.files.train has "
+                f"{first.feature_names}"
+            )
+    if channels is not None and len(channels) != num_channels:
+        swapped = length == len(channels)
+        hint = "; the last two axes look swapped" if swapped else ""
+        raise DataError(
+            f"data.files.channels has {len(channels)} names but the data has shape "
+            f"{first.values.shape}, expected {LAYOUT}{hint}"
+        )
+    plain = tuple(f"channel_{index}" for index in range(num_channels))
+    return tuple(channels) if channels is not None else first.feature_names or plain
+
+
+def _label_names(arrays: dict[str, Arrays]) -> tuple[str, ...]:
+    named = {found.label_names for found in arrays.values()} - {None}
+    if len(named) > 1:
+        raise DataError(
+            f"the files of data.files name different classes: {sorted(map(str, named))}"
+        )
+    num_classes = 1 + max(int(found.labels.max()) for found in arrays.values())
+    for names in named:
+        if names is not None and len(names) >= num_classes:
+            return names
+    if num_classes < 2:
+        raise DataError("data.files: every label is 0; a task needs at least two classes")
+    return tuple(f"class_{index}" for index in range(num_classes))
+
+
+def _subjects(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
+    """Patient ids per file; series without one get fresh ids that collide with none."""
+    known = [found.subject_ids for found in arrays.values() if found.subject_ids is not None]
+    free = 1 + max((int(ids.max()) for ids in known), default=-1)
+    subjects = {}
+    for name, found in arrays.items():
+        fresh = np.arange(free, free + len(found.labels))
+        subjects[name] = fresh if found.subject_ids is None else found.subject_ids
+        free += len(fresh)
+    return subjects
+
+
+def _cohort(
+    path: Path,
+    found: Arrays,
+    subjects: np.ndarray,
+    feature_names: tuple[str, ...],
+    label_names: tuple[str, ...],
+) -> Cohort:
+    n = len(found.labels)
+    notes = [f"{path.name} SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"]
+    if found.subject_ids is None:
+        notes.append(f"{path.name} has no patient ids: every series counts as its own patient")
+    return Cohort(
+        values=found.values.astype(np.float32),
+        labels=found.labels,
+        subject_ids=subjects.astype(np.int64),
+        feature_names=feature_names,
+        label_names=label_names,
+        static=np.zeros((n, 0), np.float32) if found.static is None else found.static,
+        static_names=found.static_names,
+        flow=(FlowStep(f"series of {path.name}", 0, n),),
+        notes=tuple(notes),
+    )
+
+
+def _describe(thing: Any) -> str:
+    if isinstance(thing, np.ndarray):
+        return f"an array {thing.shape} of {thing.dtype}"
+    size = f" of length {len(thing)}" if isinstance(thing, (tuple, list, dict)) else ""
+    return f"a {type(thing).__name__}{size}"

@@ -1,0 +1,1 @@
+"""Hospital databases: MIMIC-III, MIMIC-IV and eICU, cohort rules, resampling."""

@@ -1,0 +1,171 @@
+"""Engine: DuckDB with bounded memory, a scratch database on disk, a progress bar and clear errors.
+
+Queries run in a worker thread, so that the main thread can draw progress and stop the query when
+the user presses Ctrl-C; the scratch folder is removed in every case.
+"""
+
+import logging
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from tqdm import tqdm
+
+from configs.runtime.errors import ConfigError, DataError, UserError
+
+_LOG = logging.getLogger(__name__)
+_POLL_SECONDS = 0.2
+_VECTORS_PER_CHUNK = 256  # of 2,048 rows each
+
+
+class Engine:
+    """One DuckDB connection; make it with `open_engine`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, *, desc: str = "", source: Path | None = None) -> None:
+        """Runs one statement.
+
+        Args:
+            desc: shown on a progress bar (percent of the bytes of the scanned file); no bar if
+                empty.
+            source: the file that the statement reads; errors name it.
+
+        Raises:
+            DataError: the file is cut off, malformed or holds a value that cannot be cast.
+            UserError: memory or scratch space is exhausted.
+            KeyboardInterrupt: the query was stopped by Ctrl-C.
+        """
+        failure: list[duckdb.Error] = []
+        worker = threading.Thread(target=self._execute, args=(sql, failure), daemon=True)
+        worker.start()
+        try:
+            self._watch(worker, desc)
+        except KeyboardInterrupt:
+            self._connection.interrupt()
+            worker.join()
+            raise
+        if failure:
+            raise _explained(failure[0], source) from failure[0]
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small query."""
+        return self._connection.execute(sql).fetchall()
+
+    def number(self, sql: str) -> int:
+        """The one integer that `sql` yields; NULL counts as 0."""
+        return int(self.rows(sql)[0][0] or 0)
+
+    def columns(self, sql: str) -> dict[str, np.ndarray]:
+        """The columns of a query of moderate size, as plain arrays."""
+        found = self._connection.execute(sql).fetchnumpy()
+        return {name: np.asarray(column) for name, column in found.items()}
+
+    def chunks(self, sql: str) -> Iterator[dict[str, np.ndarray]]:
+        """The columns of a large query, chunk by chunk, in bounded memory."""
+        result = self._connection.execute(sql)
+        while len(frame := result.fetch_df_chunk(_VECTORS_PER_CHUNK)):
+            yield {str(name): frame[name].to_numpy() for name in frame.columns}
+
+    def fill(self, table: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
+        """Makes the small table `table` (`columns` as in CREATE TABLE) with the given rows."""
+        self._connection.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
+        marks = ", ".join("?" for _ in columns.split(","))
+        if rows:
+            self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+
+    def _execute(self, sql: str, failure: list[duckdb.Error]) -> None:
+        try:
+            self._connection.execute(sql)
+        except duckdb.Error as error:
+            failure.append(error)
+
+    def _watch(self, worker: threading.Thread, desc: str) -> None:
+        with tqdm(total=100, desc=desc, unit="%", disable=None if desc else True) as bar:
+            while worker.is_alive():
+                worker.join(_POLL_SECONDS)
+                percent = self._connection.query_progress() if desc and worker.is_alive() else -1
+                bar.update(max(0.0, round(percent, 1) - bar.n))
+            bar.update(100 - bar.n)
+
+
+@contextmanager
+def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
+    """An engine whose tables live in a scratch folder that is removed at the end.
+
+    Args:
+        memory_limit: for DuckDB's buffers, e.g. "1GB"; the process needs some 0.5 GB more. What
+            does not fit is spilled to the scratch folder (TMPDIR chooses where).
+        threads: 0 for one per core.
+
+    Raises:
+        ConfigError: the limit is no size that DuckDB reads.
+    """
+    with tempfile.TemporaryDirectory(prefix="tardiff-extract-") as scratch:
+        settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": scratch}
+        if threads:
+            settings["threads"] = threads
+        try:
+            connection = duckdb.connect(str(Path(scratch) / "scratch.duckdb"), config=settings)
+        except (duckdb.Error, ValueError) as error:
+            raise ConfigError(
+                f"memory_limit={memory_limit!r}: {_first_line(error)}; expected e.g. 1GB"
+            ) from error
+        try:
+            # The order of rows carries no meaning here, and keeping it costs memory.
+            connection.execute("SET preserve_insertion_order = false")
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
+            connection.execute("SET progress_bar_time = 0")
+            yield Engine(connection)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def readable(source: str) -> Iterator[None]:
+    """What DuckDB says of the cells of `source` becomes a DataError; faults of the SQL do not."""
+    try:
+        yield
+    except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
+        raise DataError(f"{source}: not readable as a table ({_first_line(error)})") from error
+
+
+def _explained(error: duckdb.Error, source: Path | None) -> Exception:
+    text = str(error)
+    where = f"{source}: " if source else ""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UserError(f"{where}{_first_line(error)}; give more with memory_limit=4GB")
+    if source is None:
+        return error
+    if "GZIP" in text or isinstance(error, duckdb.IOException):
+        return DataError(
+            f"{where}{_first_line(error)} - the download is damaged or incomplete; fetch it again "
+            "and compare with SHA256SUMS.txt"
+        )
+    if isinstance(error, duckdb.ConversionException):
+        return DataError(f"{where}{_conversion(text)}")
+    if "CSV Error" in text:
+        lines = [line for line in text.splitlines() if line][:3]
+        return DataError(f"{where}a row does not fit the header: {'; '.join(lines)}")
+    return error
+
+
+def _conversion(text: str) -> str:
+    value = re.search(r'"([^"]*)"|string \'([^\']*)\'', text)
+    shown = f" {next(part for part in value.groups() if part is not None)!r}" if value else ""
+    return (
+        f"a cell{shown} is not what its column holds in the release (times as "
+        f"YYYY-MM-DD HH:MM:SS, numbers as digits): {text.splitlines()[0]}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

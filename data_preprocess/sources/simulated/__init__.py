@@ -1,0 +1,1 @@
+"""The simulated cohort of the demo."""

@@ -1,0 +1,1 @@
+"""Datasets on disk: .npz, CSV, and bounded reading of files from elsewhere."""

@@ -1,0 +1,63 @@
+"""write_long_csv: a dataset as the long table that spreadsheets, R and SQL users expect.
+
+The inverse of data_preprocess/from_table.py: one row per measured value, so a synthetic set can
+go wherever the raw export came from.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from configs.runtime.atomic_files import atomic_path
+from data_preprocess.dataset import EHRDataset
+
+SERIES_PER_CHUNK = 512
+
+
+def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
+    """Writes `path` (id,time,variable,value) and `<stem>_labels.csv` beside it (id,label and
+    the static facts).
+
+    Args:
+        path: final name of the series table; a name ending in .gz is compressed.
+        dataset: only its observed entries are written, in clinical units; for a synthetic set
+            without masks that is every entry. `id` is the row number of the series in the dataset.
+        step_minutes: minutes between grid points; `time` is minutes from the window's start.
+
+    Each file appears whole or not at all; `label` is the class name.
+    """
+    labels = np.asarray(dataset.label_names)[dataset.labels]
+    table = pd.DataFrame({"id": np.arange(len(dataset)), "label": labels})
+    for name, column in zip(dataset.static_names, dataset.static.T, strict=True):
+        table[name] = column
+    with atomic_path(labels_path(path)) as temporary:
+        table.to_csv(temporary, index=False)
+    with atomic_path(path) as temporary:
+        starts = range(0, len(dataset), SERIES_PER_CHUNK)
+        pd.DataFrame(columns=["id", "time", "variable", "value"]).to_csv(temporary, index=False)
+        for start in tqdm(starts, desc=f"write {path.name}", unit="chunk", disable=None):
+            chunk = _long_rows(dataset, start, step_minutes)
+            chunk.to_csv(temporary, index=False, header=False, mode="a")
+
+
+def labels_path(path: Path) -> Path:
+    """Where the labels of the long table `path` are written."""
+    stem = path.name.removesuffix(".gz").removesuffix(".csv")
+    return path.with_name(f"{stem}_labels.csv")
+
+
+def _long_rows(dataset: EHRDataset, start: int, step_minutes: float) -> pd.DataFrame:
+    rows = slice(start, start + SERIES_PER_CHUNK)
+    # By series, then time, then channel: the order in which a chart is read.
+    observed = dataset.observed[rows].transpose(0, 2, 1)
+    series, step, channel = np.nonzero(observed)
+    return pd.DataFrame(
+        {
+            "id": series + start,
+            "time": step * step_minutes,
+            "variable": np.asarray(dataset.feature_names)[channel],
+            "value": dataset.values[rows].transpose(0, 2, 1)[observed],
+        }
+    )

@@ -1,0 +1,1 @@
+"""Influence as a tool: which series of a labelled set help the classifier."""

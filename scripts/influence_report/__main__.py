@@ -1,0 +1,141 @@
+"""Influence as a tool: which series of any labelled set help the classifier, and can it be trusted?
+
+`python -m scripts.influence_report [config.yaml] [set=path|split] [key=value ...]` writes tables,
+figures and one ranking per set to runs/<experiment>/influence_report/. It needs the classifier of
+stage 2; the cost of guided sampling is measured where a diffusion model is there too.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from classifier.fit import predict_logits
+from classifier.losses import per_sample_loss
+from configs.cli import run_stage
+from configs.run_record import record_stage, run_dir
+from configs.runtime.atomic_files import write_text
+from configs.runtime.device import pick_device
+from configs.runtime.errors import ConfigError
+from configs.schema.evaluation import InfluenceReportConfig
+from configs.schema.experiment import ExperimentConfig
+from data_preprocess.build import load_splits
+from data_preprocess.dataset import EHRDataset
+from scripts.influence_report.figures import (
+    curve_figure,
+    distribution_figure,
+    ends_figure,
+    step_figure,
+)
+from scripts.influence_report.measures import (
+    Row,
+    class_guidance,
+    distribution_rows,
+    measured_steps,
+    norm_rows,
+    size_curve,
+)
+from scripts.influence_report.named_sets import RankedSet, named_sets, write_ranking
+from scripts.influence_report.overhead import overhead
+from scripts.influence_report.summary import markdown
+from scripts.report.figures import save
+from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.directions import Direction
+from tardiff.guidance.from_config import InfluenceInputs, configured_settings
+from tardiff.influence.one_step_check import StepTest
+
+log = logging.getLogger(__name__)
+FOLDER = "influence_report"
+
+
+def main(config: ExperimentConfig) -> None:
+    """Writes runs/<experiment>/influence_report/."""
+    given, folder = config.influence_report, run_dir(config) / FOLDER
+    if config.influence.vector is not None:
+        raise ConfigError(
+            "influence.vector: the report measures G on the guidance rows, which an exported G "
+            "leaves behind; run it where they are"
+        )
+    inputs = InfluenceInputs(config, load_splits(config.data), pick_device(config.accelerator))
+    named = named_sets(given, inputs.splits, step_minutes=config.data.step_minutes)
+    direction, facts = inputs.direction(configured_settings(config))
+    sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
+    for ranked in sets:
+        write_ranking(folder / f"influence_{ranked.name}.csv", ranked)
+    step, tables = _measure(inputs, sets)
+    cost = _overhead(inputs, direction, sets[0])
+    page = markdown(config.experiment, facts, tables, step, cost, sets, given.top)
+    write_text(folder / "report.md", page)
+    proof = {"spearman": step.spearman, "slope": step.slope, "sign_agreement": step.sign_agreement}
+    numbers = {"guidance": facts, "one_step": proof, "overhead": cost, **tables}
+    write_text(folder / "report.json", json.dumps(numbers, indent=1) + "\n")
+    _draw(given, folder, sets, step, tables["guidance_size"])
+    record_stage(config, FOLDER, {"sets": list(named), "one_step": proof})
+    log.info("%s", page)
+    log.info("written to %s", folder)
+
+
+def _ranked(
+    inputs: InfluenceInputs, direction: Direction, name: str, real: bool, data: EHRDataset
+) -> RankedSet:
+    rows = inputs.series(data)
+    title = f"influence of {name}"
+    scores = score_all(direction, rows.x, rows.y, inputs.device, title=title)
+    losses = per_sample_loss(predict_logits(inputs.classifier(), rows.x), rows.y)
+    return RankedSet(name, real, data, scores.double().numpy(), losses.numpy())
+
+
+def _measure(
+    inputs: InfluenceInputs, sets: Sequence[RankedSet]
+) -> tuple[StepTest, dict[str, list[Row]]]:
+    """The one-step test on the first set, and every table."""
+    given, settings = inputs.config.influence_report, configured_settings(inputs.config)
+    series = {ranked.name: inputs.series(ranked.data) for ranked in sets}
+    first, names = series[sets[0].name], inputs.splits.train.label_names
+    step = measured_steps(inputs, settings, first, rows=given.step_rows, step_norm=given.step_norm)
+    cosines, influences = class_guidance(inputs, settings, series)
+    guide = {"val_guide": inputs.series(inputs.splits.val_guide)}
+    norms = [
+        row
+        for name, rows in (guide | series).items()
+        for row in norm_rows(inputs.classifier(), name, rows, names, given.gradient_rows)
+    ]
+    return step, {
+        "gradient_norms": norms,
+        "distribution": [row for ranked in sets for row in distribution_rows(ranked)],
+        "class_cosines": cosines,
+        "class_influence": influences,
+        "guidance_size": size_curve(
+            inputs, settings, first, sizes=given.guide_sizes, repeats=given.repeats
+        ),
+    }
+
+
+def _overhead(inputs: InfluenceInputs, direction: Direction, ranked: RankedSet) -> Row | str:
+    """The costs, or why sampling could not be timed."""
+    model = run_dir(inputs.config) / "diffusion" / "model.pt"
+    if not model.is_file():
+        return f"Not measured: no diffusion model at {model} (bash train.sh makes it)."
+    return overhead(inputs, configured_settings(inputs.config), direction, ranked)
+
+
+def _draw(
+    given: InfluenceReportConfig,
+    folder: Path,
+    sets: Sequence[RankedSet],
+    step: StepTest,
+    curve: list[Row],
+) -> None:
+    save(distribution_figure(sets), folder / "distribution.png")
+    save(step_figure(step, given.step_norm), folder / "one_step.png")
+    if curve:
+        save(curve_figure(curve), folder / "guidance_size.png")
+    for ranked in sets:
+        if given.show_real_series or not ranked.real:
+            save(ends_figure(ranked, given.top), folder / f"series_{ranked.name}.png")
+        else:
+            log.info("%s holds patients: not drawn (show_real_series=true)", ranked.name)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,208 @@
+"""The numbers of the influence report, each as plain rows ready for JSON and tables."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from classifier.losses import per_sample_loss
+from scripts.influence_report.named_sets import RankedSet, rows_per_class
+from tardiff.guidance.from_config import InfluenceInputs
+from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
+from tardiff.influence.guidance_losses import guidance_loss, resolve_kind
+from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
+from tardiff.influence.parameter_space import ParamGrads, gradient_norms, inner, norm
+
+Row = dict[str, Any]
+BATCH = 512
+
+
+def class_settings(settings: InfluenceSettings, label: int) -> InfluenceSettings:
+    """The same influence with the mean loss of one class as guidance loss."""
+    return replace(settings, guidance_loss="nll", classes=[label])
+
+
+def norm_rows(
+    model: nn.Module, name: str, series: LabelledSeries, label_names: Sequence[str], most: int
+) -> list[Row]:
+    """Paper table 3: per class, count, norm of the class's mean gradient, and series' own norms."""
+    chosen = rows_per_class(series.y, most, seed=0)
+    norms = gradient_norms(model, per_sample_loss, series.x[chosen], series.y[chosen])
+    rows = []
+    for label in series.y.unique().tolist():
+        mine = norms[series.y[chosen] == label]
+        mean = guidance_gradient(
+            model,
+            series.x,
+            series.y,
+            kind="nll",
+            num_classes=len(label_names),
+            classes=[label],
+        )
+        rows.append(
+            {
+                "set": name,
+                "class": label_names[label],
+                "series": int((series.y == label).sum()),
+                "mean_gradient_norm": norm(mean),
+                "series_norm_mean": float(mine.mean()),
+                "series_norm_median": float(mine.median()),
+                "series_norm_rows": len(mine),
+            }
+        )
+    return rows
+
+
+def distribution_rows(ranked: RankedSet) -> list[Row]:
+    """Influence per class: count, mean, sd, quartiles, share that helps."""
+    rows = []
+    for label in np.unique(ranked.data.labels):
+        values = ranked.influence[ranked.data.labels == label]
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        rows.append(
+            {
+                "set": ranked.name,
+                "class": ranked.data.label_names[label],
+                "series": len(values),
+                "mean": float(values.mean()),
+                "sd": float(values.std()),
+                "q25": float(low),
+                "median": float(middle),
+                "q75": float(high),
+                "share_positive": float((values > 0).mean()),
+            }
+        )
+    return rows
+
+
+def class_guidance(
+    inputs: InfluenceInputs,
+    settings: InfluenceSettings,
+    series: dict[str, LabelledSeries],
+) -> tuple[list[Row], list[Row]]:
+    """Paper tables 4-5: G from one class alone.
+
+    Returns:
+        (cosines between every pair of G's, the configured one included; mean influence of each
+        class of each set under each G, in standard deviations of that set's influence).
+    """
+    model, names = inputs.classifier(), inputs.splits.train.label_names
+    vectors = {"all": inputs.vector(model, settings)[0]}
+    for label, name in enumerate(names):
+        vectors[f"only {name}"] = inputs.vector(model, class_settings(settings, label))[0]
+    keys = list(vectors)
+    cosines = [
+        {"guidance": key, **{other: cosine(vectors[key], vectors[other]) for other in keys}}
+        for key in keys
+    ]
+    influences = []
+    for key, vector in vectors.items():
+        direction = inputs.along(model, vector)
+        for set_name, rows in series.items():
+            scores = direction.score(rows.x.to(inputs.device), rows.y.to(inputs.device)).cpu()
+            means = {
+                names[k]: float(scores[rows.y == k].mean() / scores.std())
+                for k in rows.y.unique().tolist()
+            }
+            influences.append({"guidance": key, "set": set_name, **means})
+    return cosines, influences
+
+
+def measured_steps(
+    inputs: InfluenceInputs,
+    settings: InfluenceSettings,
+    candidates: LabelledSeries,
+    *,
+    rows: int,
+    step_norm: float,
+) -> StepTest:
+    """One training step on each of `rows` random series: predicted and measured."""
+    guide = inputs.series(inputs.splits.val_guide)
+    k = inputs.splits.train.num_classes
+    loss: dict[str, Any] = {
+        "kind": resolve_kind(settings.guidance_loss, k),
+        "num_classes": k,
+        "classes": settings.classes,
+    }
+    double = inputs.classifier().double()
+    x = guide.x.double()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(candidates.y))[:rows])
+    return one_step_test(
+        double,
+        per_sample_loss,
+        candidates.x[chosen],
+        candidates.y[chosen],
+        guide_gradient=guidance_gradient(double, x, guide.y, **loss),
+        guide_loss=lambda trial: guidance_loss(all_logits(trial, x, BATCH), guide.y, **loss),
+        step_norm=step_norm,
+        title="one-step test",
+    )
+
+
+def size_curve(
+    inputs: InfluenceInputs,
+    settings: InfluenceSettings,
+    candidates: LabelledSeries,
+    *,
+    sizes: Sequence[int],
+    repeats: int,
+) -> list[Row]:
+    """Paper figure 4: G of n stratified guidance rows against G of all of them, not
+    preconditioned; per n, the mean and standard deviation over random subsets."""
+    guide = inputs.series(inputs.splits.val_guide)
+    k = inputs.splits.train.num_classes
+    kind, model = resolve_kind(settings.guidance_loss, k), inputs.classifier()
+
+    def vector(rows: Tensor) -> dict[str, Tensor]:
+        return guidance_gradient(
+            model,
+            guide.x[rows],
+            guide.y[rows],
+            kind=kind,
+            num_classes=k,
+            classes=settings.classes,
+        )
+
+    def influence(g: dict[str, Tensor]) -> Tensor:
+        direction = inputs.along(inputs.classifier(), g)
+        return direction.score(candidates.x.to(inputs.device), candidates.y.to(inputs.device)).cpu()
+
+    full = vector(torch.arange(len(guide.y)))
+    reference = influence(full)
+    rows = []
+    for size in [size for size in sizes if size < len(guide.y)]:
+        cosines, correlations = [], []
+        for repeat in range(repeats):
+            g = vector(stratified(guide.y, size, seed=repeat))
+            cosines.append(cosine(g, full))
+            correlations.append(rank_correlation(influence(g), reference))
+        rows.append(
+            {
+                "guidance_rows": size,
+                "cosine": float(np.mean(cosines)),
+                "cosine_sd": float(np.std(cosines, ddof=1)),
+                "spearman": float(np.mean(correlations)),
+                "spearman_sd": float(np.std(correlations, ddof=1)),
+                "repeats": repeats,
+            }
+        )
+    return rows
+
+
+def stratified(y: Tensor, size: int, seed: int) -> Tensor:
+    """`size` random rows with the class shares of `y`, at least one row a class."""
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in y.unique().tolist():
+        mine = rng.permutation(np.flatnonzero(y.numpy() == label))
+        chosen.append(mine[: max(1, round(size * len(mine) / len(y)))])
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))
+
+
+def cosine(left: ParamGrads, right: ParamGrads) -> float:
+    """Of the angle between two vectors in parameter space."""
+    return inner(left, right) / (norm(left) * norm(right))

@@ -1,0 +1,81 @@
+"""The influence report as one Markdown page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from scripts.influence_report.named_sets import RankedSet
+from tardiff.influence.one_step_check import StepTest
+
+Row = dict[str, Any]
+
+
+def markdown(
+    experiment: str,
+    facts: Row,
+    tables: dict[str, list[Row]],
+    step: StepTest,
+    overhead: Row | str,
+    sets: Sequence[RankedSet],
+    top: int,
+) -> str:
+    """The whole page; `tables` as `scripts.influence_report.__main__` makes them."""
+    given = ", ".join(f"{key} {_show(value)}" for key, value in facts.items())
+    parts = [
+        f"# Influence report: {experiment}",
+        "Influence > 0: training on the series lowers the guidance loss. Every series of a set "
+        f"is in `influence_<set>.csv`. Guidance gradient G: {given}.",
+        "## Gradient norms by class",
+        "Of the mean negative log-likelihood of the class (all its series), and of single series.",
+        table(tables["gradient_norms"]),
+        "## Influence by class",
+        table(tables["distribution"]),
+        "## Class-specific guidance",
+        "Cosine between G's (preconditioned as configured):",
+        table(tables["class_cosines"]),
+        "Mean influence of each class of series under each G, in standard deviations of the set:",
+        table(tables["class_influence"]),
+        "## Predicted and measured",
+        f"One training step on each of {len(step.predicted)} series of "
+        f"{sets[0].name}: Spearman {step.spearman:.4f}, slope {step.slope:.3f}, signs agree in "
+        f"{100 * step.sign_agreement:.1f} % (smallest 5 % left out). G without preconditioner: a "
+        "plain gradient step has none.",
+        "## Size of the guidance set",
+        table(tables["guidance_size"])
+        if tables["guidance_size"]
+        else "The guidance set has fewer rows than the smallest size asked for.",
+        "## Overhead",
+        overhead if isinstance(overhead, str) else table([overhead]),
+        "## Highest and lowest series",
+        "Rows count from 0 in the set; real patients are named by row only.",
+        *(_ends(ranked, top) for ranked in sets),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows with the same keys as a Markdown table."""
+    head = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [head, ["---"] * len(head)]
+    lines += [[_show(row.get(key, "")) for key in head] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ends(ranked: RankedSet, top: int) -> str:
+    best, worst = ranked.ends(top)
+    ranks, names = ranked.ranks, ranked.data.label_names
+    rows = [
+        {
+            "set": ranked.name,
+            "rank": int(ranks[row]),
+            "row": int(row),
+            "class": names[ranked.data.labels[row]],
+            "influence": float(ranked.influence[row]),
+            "loss": float(ranked.loss[row]),
+        }
+        for row in [*best, *worst[::-1]]
+    ]
+    return table(rows)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

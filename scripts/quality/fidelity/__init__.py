@@ -1,0 +1,1 @@
+"""Fidelity metrics: how a synthetic set differs from held-out real series."""

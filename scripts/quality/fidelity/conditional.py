@@ -1,0 +1,81 @@
+"""Label fidelity: do the labels mean in the synthetic set what they mean in the real one?"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.features import RandomConvolutions, summary_features
+from scripts.quality.intervals import auc_interval
+from scripts.quality.metric_report import MetricReport
+
+MAX_ROWS = 5000
+NUM_KERNELS = 64
+
+
+def probe_auc(
+    fit_features: Float[np.ndarray, "n feature"],
+    fit_labels: Int[np.ndarray, " n"],
+    features: Float[np.ndarray, "m feature"],
+    labels: Int[np.ndarray, " m"],
+) -> tuple[float, float, float]:
+    """AUC on (features, labels) of a logistic probe fitted on the first two arguments; interval.
+
+    More than two classes: mean of one-against-rest AUCs, and of the ends of their intervals, over
+    the classes present in both.
+    """
+    model = make_pipeline(
+        StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced")
+    )
+    probabilities = model.fit(fit_features, fit_labels).predict_proba(features)
+    classes = list(model.classes_)
+    scored = [k for k in classes if 0 < (labels == k).sum() < len(labels)]
+    rows = []
+    for k in scored:
+        auc = float(roc_auc_score(labels == k, probabilities[:, classes.index(k)]))
+        positives = int((labels == k).sum())
+        rows.append((auc, *auc_interval(auc, positives, len(labels) - positives)))
+    auc, low, high = np.mean(rows, axis=0).tolist()
+    return auc, low, high
+
+
+def conditional_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Two probes of the label; in the references, train stays stand for the synthetic ones.
+
+    `label_auc_of_real_probe`: fitted on held-out stays, scored on the synthetic labels (do
+    synthetic series carry their label?). `label_auc_of_synthetic_probe`: fitted on synthetic,
+    scored on held-out stays (is it the real label?). Shuffled labels bring both to 0.5.
+    """
+    size = min(max_rows, trio.matched_size)
+    sets = {"train": trio.train, "holdout": trio.holdout, "synthetic": trio.synthetic}
+    series = {"train": trio.x_train, "holdout": trio.x_holdout, "synthetic": trio.x_synthetic}
+    rows = {name: draw(len(dataset), size, seed) for name, dataset in sets.items()}
+    labels = {name: dataset.labels[rows[name]] for name, dataset in sets.items()}
+    lacking = [name for name, values in labels.items() if len(np.unique(values)) < 2]
+    if lacking:
+        return MetricReport(
+            values={}, flags=[f"label probes: one class only in the {', '.join(lacking)} set"]
+        )
+    encoder = RandomConvolutions(
+        trio.x_train.shape[1], trio.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
+    )
+    inputs = {}
+    for name, x in series.items():
+        chosen = x[rows[name]]
+        inputs[name] = np.hstack([encoder(chosen), summary_features(chosen)])
+
+    values: dict[str, float] = {}
+    for probe, fit, score in (
+        ("real", "holdout", "synthetic"),
+        ("synthetic", "synthetic", "holdout"),
+    ):
+        name = f"label_auc_of_{probe}_probe"
+        found = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
+        values |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+        fit, score = ("train" if side == "synthetic" else side for side in (fit, score))
+        reference = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
+        values[f"{name}_reference"] = reference[0]
+    return MetricReport(values=values)

@@ -1,0 +1,77 @@
+"""Support coverage: precision, recall, density, coverage, and repeated series."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.features import PrincipalAxes, RandomConvolutions
+from scripts.quality.metric_report import MetricReport
+from tardiff.privacy.nearest_neighbours import nearest
+
+MAX_ROWS = 4000
+NUM_KERNELS = 128
+NUM_AXES = 32
+NEIGHBOURS = 5
+CHUNK = 1024
+
+
+def support_scores(
+    real: Float[Tensor, "n dim"], other: Float[Tensor, "m dim"], *, neighbours: int = NEIGHBOURS
+) -> dict[str, float]:
+    """The four scores of how two point clouds overlap; sizes should be equal.
+
+    With balls reaching to each point's k-th neighbour in its own set: `precision` = share of
+    `other` inside a ball of `real`, `recall` = the reverse (Kynkaanniemi et al. 2019); `density` =
+    balls of `real` around a point of `other` / k, `coverage` = share of balls of `real` holding a
+    point of `other` (Naeem et al. 2020). Two samples of one distribution score about 1, and
+    coverage 1 - 2^-k.
+    """
+    real_radius = nearest(real, real, k=neighbours, exclude_self=True)[0][:, -1]
+    other_radius = nearest(other, other, k=neighbours, exclude_self=True)[0][:, -1]
+    inside_real = torch.zeros(len(other))
+    inside_other = torch.zeros(len(real), dtype=torch.bool)
+    covered = torch.zeros(len(real), dtype=torch.bool)
+    for start in range(0, len(other), CHUNK):
+        stop = start + CHUNK
+        distance = torch.cdist(real, other[start:stop])
+        hit = distance < real_radius[:, None]
+        inside_real[start:stop] = hit.sum(0).float()
+        covered |= hit.any(1)
+        inside_other |= (distance < other_radius[start:stop]).any(1)
+    return {
+        "precision": float((inside_real > 0).float().mean()),
+        "recall": float(inside_other.float().mean()),
+        "density": float(inside_real.mean()) / neighbours,
+        "coverage": float(covered.float().mean()),
+    }
+
+
+def unique_share(values: Float[np.ndarray, "n channel time"]) -> float:
+    """Share of series that differ from every earlier one in at least one entry."""
+    rows = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
+    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    return len(np.unique(keys)) / len(rows)
+
+
+def coverage_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Overlap with held-out stays on random-convolution features; the reference is train.
+
+    The features are projected on their leading principal axes in train: nearest neighbours mean
+    little in hundreds of dimensions.
+    """
+    size = min(max_rows, trio.matched_size)
+    sets = [x[draw(len(x), size, seed)] for x in (trio.x_train, trio.x_holdout, trio.x_synthetic)]
+    encoder = RandomConvolutions(
+        sets[0].shape[1], sets[0].shape[2], num_kernels=NUM_KERNELS, seed=seed
+    )
+    features = [encoder(x) for x in sets]
+    axes = PrincipalAxes(features[0], NUM_AXES)
+    train, holdout, synthetic = (torch.from_numpy(axes(f)).float() for f in features)
+    values = support_scores(holdout, synthetic)
+    reference = support_scores(holdout, train)
+    values |= {f"{name}_reference": value for name, value in reference.items()}
+    values["unique_share"] = unique_share(trio.synthetic.values)
+    values["unique_share_reference"] = unique_share(trio.train.values)
+    return MetricReport(values=values)

@@ -1,0 +1,109 @@
+"""Frechet distance on fixed random-convolution features, overall and within each class."""
+
+import numpy as np
+from jaxtyping import Float
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.features import PrincipalAxes, RandomConvolutions, Standardiser
+from scripts.quality.metric_report import MetricReport
+
+MAX_ROWS = 10_000
+NUM_KERNELS = 64
+CLASS_AXES = 16  # a rare class has too few stays for a covariance of all features
+MIN_CLASS_ROWS = 2 * CLASS_AXES
+MAX_CLASS_ROWS = 5000
+PERMUTATIONS = 200
+
+
+def frechet_distance(
+    first: Float[np.ndarray, "n feature"], second: Float[np.ndarray, "m feature"]
+) -> float:
+    """Squared 2-Wasserstein distance of the Gaussians fitted to the two sets (Heusel et al. 2017).
+
+    |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2), symmetric in its arguments. Biased
+    upwards in small sets: compare values of equal sizes only.
+    """
+    covariances = [np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (first, second)]
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
+    cross = np.linalg.eigvalsh(root @ covariances[1] @ root)
+    shift = np.square(first.mean(0) - second.mean(0)).sum()
+    spread = np.trace(covariances[0]) + np.trace(covariances[1])
+    return max(0.0, float(shift + spread - 2 * np.sqrt(np.clip(cross, 0, None)).sum()))
+
+
+def frechet_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Distance to held-out stays per feature; the reference is train against held-out.
+
+    Features are scaled by their standard deviation in train, and the distance is divided by their
+    total variance there, so 1 means "one standard deviation apart in every feature".
+    `frechet_within_class` averages over classes with equal weight: right series under wrong
+    labels score well overall and badly here. `frechet_within_class_p` is the chance of a value
+    this high if synthetic and held-out stays of a class were interchangeable.
+    """
+    encoder = RandomConvolutions(
+        trio.x_train.shape[1], trio.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
+    )
+    sets = {"train": trio.x_train, "holdout": trio.x_holdout, "synthetic": trio.x_synthetic}
+    features = {name: encoder(x) for name, x in sets.items()}
+    labels = {name: getattr(trio, name).labels for name in sets}
+    size = min(max_rows, trio.matched_size)
+    standardise = Standardiser(features["train"])
+    chosen = {name: standardise(f[draw(len(f), size, seed)]) for name, f in features.items()}
+    overall = _against_holdout(chosen)
+    values = {"frechet": overall[0], "frechet_reference": overall[1]}
+    axes = PrincipalAxes(features["train"], CLASS_AXES)
+    projected = {name: axes(f) for name, f in features.items()}
+    within = within_class(projected, labels, trio.train.label_names, seed=seed)
+    return MetricReport(values=values | within.values, flags=within.flags)
+
+
+def within_class(
+    features: dict[str, Float[np.ndarray, "_ axis"]],
+    labels: dict[str, np.ndarray],
+    label_names: tuple[str, ...],
+    *,
+    seed: int,
+    permutations: int = PERMUTATIONS,
+) -> MetricReport:
+    """Frechet distance class by class, equal sizes; a class too small to compare is flagged."""
+    values: dict[str, float] = {}
+    rows, flags = [], []
+    for number, label in enumerate(label_names):
+        members = {name: f[labels[name] == number] for name, f in features.items()}
+        size = min(MAX_CLASS_ROWS, *(len(f) for f in members.values()))
+        if size < MIN_CLASS_ROWS:
+            flags.append(
+                f"within-class Frechet distance: class {label} left out, its smallest set has "
+                f"{size} stays and {MIN_CLASS_ROWS} are needed"
+            )
+            continue
+        chosen = {name: f[draw(len(f), size, seed)] for name, f in members.items()}
+        found, reference = _against_holdout(chosen)
+        values[f"frechet_within_class/{label}"] = found
+        rows.append([found, reference, *_permuted(chosen, permutations, seed)])
+    if rows:
+        found, reference, *chance = np.mean(rows, axis=0)
+        values["frechet_within_class"] = float(found)
+        values["frechet_within_class_reference"] = float(reference)
+        at_least = int((np.array(chance) >= found).sum())
+        values["frechet_within_class_p"] = (1 + at_least) / (1 + permutations)
+    return MetricReport(values=values, flags=flags)
+
+
+def _permuted(features: dict[str, np.ndarray], permutations: int, seed: int) -> list[float]:
+    """The class' distance after swapping held-out and synthetic stays at random."""
+    rng = np.random.default_rng(seed)
+    pooled = np.concatenate([features["holdout"], features["synthetic"]])
+    size, scale = len(features["holdout"]), features["train"].var(0).sum()
+    orders = (rng.permutation(len(pooled)) for _ in range(permutations))
+    return [
+        float(frechet_distance(pooled[order[:size]], pooled[order[size:]]) / scale)
+        for order in orders
+    ]
+
+
+def _against_holdout(features: dict[str, np.ndarray]) -> tuple[float, float]:
+    holdout, scale = features["holdout"], features["train"].var(0).sum()
+    found = frechet_distance(holdout, features["synthetic"]) / scale
+    return float(found), float(frechet_distance(holdout, features["train"]) / scale)

@@ -1,0 +1,85 @@
+"""Marginals: the pooled values of each channel, in clinical units, ignoring time."""
+
+import numpy as np
+from scipy.stats import wasserstein_distance
+
+from data_preprocess.dataset import EHRDataset
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.metric_report import MetricReport
+
+MAX_ROWS = 10_000
+ZERO = 1e-6  # train standard deviations from zero that count as zero
+
+
+def train_spread(train: EHRDataset) -> np.ndarray:
+    """Standard deviation of the measured train values per channel, clinical units."""
+    return np.array(
+        [
+            train.values[:, channel][train.observed[:, channel]].std(dtype=np.float64)
+            for channel in range(train.num_channels)
+        ]
+    )
+
+
+def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest gap between the empirical distribution functions of two 1-D samples."""
+    first, second = np.sort(first), np.sort(second)
+    pooled = np.concatenate([first, second])
+    gap = np.searchsorted(first, pooled, side="right") / len(first)
+    gap -= np.searchsorted(second, pooled, side="right") / len(second)
+    return float(np.abs(gap).max())
+
+
+def channel_marginals(real: np.ndarray, other: np.ndarray, sd: float) -> dict[str, float]:
+    """Distances of two samples of one channel.
+
+    `ks`: largest gap of the two distribution functions. `wasserstein`: mean shift needed to turn
+    one into the other, in `sd`. `sd_ratio`: other / real. `zero_share`: share of zeros, other
+    minus real (anuria, for example).
+    """
+    real, other = real.astype(np.float64), other.astype(np.float64)
+    return {
+        "ks": kolmogorov_smirnov(real, other),
+        "wasserstein": float(wasserstein_distance(real, other)) / sd,
+        "sd_ratio": float(other.std() / max(real.std(), ZERO * sd)),
+        "zero_share": float((np.abs(other) < ZERO * sd).mean() - (np.abs(real) < ZERO * sd).mean()),
+    }
+
+
+def marginals_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Per channel and on average, held-out against synthetic; the reference is train stays.
+
+    `marginal_sd_ratio_worst` is the ratio farthest from 1 on a log scale.
+    """
+    size = min(max_rows, trio.matched_size)
+    holdout, train, synthetic = (
+        d.values[draw(len(d), size, seed)] for d in (trio.holdout, trio.train, trio.synthetic)
+    )
+    values: dict[str, float] = {}
+    table: dict[str, list[float]] = {}
+    for channel, sd in enumerate(train_spread(trio.train)):
+        real = holdout[:, channel].ravel()
+        found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd))
+        reference = channel_marginals(real, train[:, channel].ravel(), float(sd))
+        for metric, value in found.items():
+            name = f"marginal_{metric}"
+            values[f"{name}/{trio.train.feature_names[channel]}"] = value
+            table.setdefault(name, []).append(value)
+            table.setdefault(f"{name}_reference", []).append(reference[metric])
+    return MetricReport(values=_averages(table) | values)
+
+
+def _averages(table: dict[str, list[float]]) -> dict[str, float]:
+    values = {}
+    for metric in ("marginal_ks", "marginal_wasserstein"):
+        for name in (metric, f"{metric}_reference"):
+            values[name] = float(np.mean(table[name]))
+    for name in ("marginal_zero_share", "marginal_zero_share_reference"):
+        values[f"{name}_difference".replace("_reference_difference", "_difference_reference")] = (
+            float(np.abs(table[name]).mean())
+        )
+    for suffix in ("", "_reference"):
+        ratios = np.maximum(table[f"marginal_sd_ratio{suffix}"], ZERO)
+        worst = np.abs(np.log(ratios)).argmax()
+        values[f"marginal_sd_ratio_worst{suffix}"] = float(ratios[worst])
+    return values

@@ -1,0 +1,80 @@
+"""Missingness: does the synthetic mask behave like the real one?"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.metric_report import MetricReport
+
+MAX_ROWS = 20_000
+
+
+def mask_correlations(
+    observed: Bool[np.ndarray, "n channel time"],
+) -> Float[np.ndarray, "channel channel"]:
+    """Correlation of "measured at this grid point" between channels; 0 where it never varies."""
+    rows = observed.transpose(1, 0, 2).reshape(observed.shape[1], -1).astype(np.float64)
+    centred = rows - rows.mean(1, keepdims=True)
+    spread = np.sqrt(np.square(centred).mean(1))
+    unit = centred / np.where(spread > 0, spread, 1)[:, None]
+    return unit @ unit.T / unit.shape[1]
+
+
+def gap_lengths(observed: Bool[np.ndarray, "n channel time"]) -> np.ndarray:
+    """Lengths in steps of all runs of missing entries."""
+    n, channels, length = observed.shape
+    missing = np.zeros((n * channels, length + 2), np.int8)
+    missing[:, 1:-1] = ~observed.reshape(-1, length)
+    edges = np.diff(missing, axis=1)
+    return np.nonzero(edges == -1)[1] - np.nonzero(edges == 1)[1]
+
+
+def mask_difference(
+    first: Bool[np.ndarray, "n channel time"], second: Bool[np.ndarray, "m channel time"]
+) -> dict[str, float]:
+    """How two masks differ.
+
+    `rate`: mean absolute difference of the measured share over channels and grid points.
+    `co_measurement`: mean absolute difference of `mask_correlations`. `gap_length`: absolute
+    difference of the mean gap, in steps (0 for a mask without gaps).
+    """
+    gaps = [gap_lengths(mask) for mask in (first, second)]
+    means = [float(gap.mean()) if len(gap) else 0.0 for gap in gaps]
+    correlation_gap = np.abs(mask_correlations(first) - mask_correlations(second))
+    return {
+        "rate": float(np.abs(first.mean(0) - second.mean(0)).mean()),
+        "co_measurement": float(correlation_gap.mean()),
+        "gap_length": abs(means[0] - means[1]),
+    }
+
+
+def missingness_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Mask differences to held-out stays; the reference is train against held-out.
+
+    Empty where the real stays are complete, or, with a flag, where the synthetic set has no
+    missing entry: its generator made no mask, so there is nothing to compare.
+    """
+    if trio.holdout.observed.all():
+        return MetricReport(values={})
+    share = float(1 - trio.holdout.observed.mean())
+    if trio.synthetic.observed.all():
+        return MetricReport(
+            values={},
+            flags=[
+                f"missingness: {share:.0%} of the real entries were not measured, the synthetic "
+                "set marks all of its entries as measured; its pattern of measurement is not judged"
+            ],
+        )
+    size = min(max_rows, trio.matched_size)
+    holdout, train, synthetic = (
+        d.observed[draw(len(d), size, seed)] for d in (trio.holdout, trio.train, trio.synthetic)
+    )
+    values = {
+        f"missing_{name}_difference": value
+        for name, value in mask_difference(holdout, synthetic).items()
+    }
+    values |= {
+        f"missing_{name}_difference_reference": value
+        for name, value in mask_difference(holdout, train).items()
+    }
+    return MetricReport(values=values)

@@ -1,0 +1,94 @@
+"""Clinical plausibility: facts about a bedside chart that a clinician would check first."""
+
+import numpy as np
+from jaxtyping import Float
+
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.comparison import Trio
+from scripts.quality.fidelity.marginals import train_spread
+from scripts.quality.metric_report import MetricReport
+
+# Channel names without unit, as the sources of this project and common exports spell them.
+SYSTOLIC = ("systolic_pressure", "systolic", "systolic_bp", "sbp", "sysbp", "sysabp", "nisysabp")
+MEAN = ("mean_pressure", "mean_bp", "map", "mbp", "meanbp", "mean_arterial_pressure", "nimap")
+DIASTOLIC = ("diastolic_pressure", "diastolic", "diastolic_bp", "dbp", "diasbp", "diasabp")
+FLAT = 1e-3  # a series that moves less than this many train sd is flat
+AT_BOUND = 1e-5  # distance from the train range's end, in train sd, that counts as on it
+CHANGE_QUANTILES = (0.5, 0.95, 0.99)
+
+
+def find_channel(feature_names: tuple[str, ...], spellings: tuple[str, ...]) -> int | None:
+    """First channel whose name, unit and case aside, is one of `spellings`."""
+    bases = [name.split("[")[0].strip().lower() for name in feature_names]
+    return next((index for index, base in enumerate(bases) if base in spellings), None)
+
+
+def pressure_order_violations(dataset: EHRDataset) -> float | None:
+    """Share of grid points that break systolic >= mean >= diastolic.
+
+    Without a mean channel, systolic >= diastolic; None without both of those.
+    """
+    systolic, mean, diastolic = (
+        find_channel(dataset.feature_names, names) for names in (SYSTOLIC, MEAN, DIASTOLIC)
+    )
+    if systolic is None or diastolic is None:
+        return None
+    high, low = dataset.values[:, systolic], dataset.values[:, diastolic]
+    broken = high < low
+    if mean is not None:
+        middle = dataset.values[:, mean]
+        broken |= (high < middle) | (middle < low)
+    return float(broken.mean())
+
+
+def range_shares(
+    values: Float[np.ndarray, "n channel time"], normaliser: Normaliser, spread: np.ndarray
+) -> dict[str, float]:
+    """Shares of entries beyond and exactly on the ends of the measured train range.
+
+    A generator whose output is clamped has nothing beyond; a pile on the ends gives it away.
+    """
+    low, high = (np.array(ends)[:, None] for ends in (normaliser.low, normaliser.high))
+    margin = AT_BOUND * spread[:, None]
+    beyond = (values < low - margin) | (values > high + margin)
+    on_end = (np.abs(values - low) <= margin) | (np.abs(values - high) <= margin)
+    return {"out_of_range_share": float(beyond.mean()), "at_range_end_share": float(on_end.mean())}
+
+
+def flat_share(values: Float[np.ndarray, "n channel time"], spread: np.ndarray) -> float:
+    """Share of (stay, channel) series that do not move at all."""
+    return float((np.ptp(values, axis=2) <= FLAT * spread).mean())
+
+
+def change_quantiles(
+    values: Float[np.ndarray, "n channel time"], spread: np.ndarray
+) -> Float[np.ndarray, "channel quantile"]:
+    """Quantiles of |x[t+1] - x[t]| per channel, in train standard deviations."""
+    steps = np.abs(np.diff(values, axis=2)).transpose(1, 0, 2).reshape(values.shape[1], -1)
+    return np.quantile(steps, CHANGE_QUANTILES, axis=1).T / spread[:, None]
+
+
+def plausibility_report(trio: Trio, *, normaliser: Normaliser) -> MetricReport:
+    """Each fact for the synthetic set, with the held-out stays as the reference.
+
+    `change_qNN` is the quantile averaged over channels; `change_ratio_worst` the 95 % quantile's
+    synthetic : held-out ratio farthest from 1 on a log scale.
+    """
+    spread = train_spread(trio.train)
+    values: dict[str, float] = {}
+    quantiles = {}
+    for suffix, dataset in (("", trio.synthetic), ("_reference", trio.holdout)):
+        facts = range_shares(dataset.values, normaliser, spread)
+        facts["flat_share"] = flat_share(dataset.values, spread)
+        violations = pressure_order_violations(dataset)
+        if violations is not None:
+            facts["pressure_order_violations"] = violations
+        quantiles[suffix] = change_quantiles(dataset.values, spread)
+        for number, level in enumerate(CHANGE_QUANTILES):
+            facts[f"change_q{round(100 * level)}"] = float(quantiles[suffix][:, number].mean())
+        values |= {f"{name}{suffix}": value for name, value in facts.items()}
+    column = CHANGE_QUANTILES.index(0.95)
+    ratios = (quantiles[""][:, column] + FLAT) / (quantiles["_reference"][:, column] + FLAT)
+    values["change_ratio_worst"] = float(ratios[np.abs(np.log(ratios)).argmax()])
+    return MetricReport(values=values)

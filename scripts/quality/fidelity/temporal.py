@@ -1,0 +1,92 @@
+"""Temporal structure: mean curves, autocorrelation, and correlation between channels."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.metric_report import MetricReport
+
+MAX_ROWS = 10_000
+MAX_LAG = 8
+
+
+def lagged_correlations(
+    x: Float[Tensor, "n channel time"], max_lag: int
+) -> Float[np.ndarray, "lag channel channel"]:
+    """Correlation of channel i at t with channel j at t + lag, pooled over stays and t.
+
+    Lag 0 first, up to `max_lag`. Between-stay differences count (a stay with a high mean pressure
+    keeps it), so shuffling values between stays shows. 0 where a channel is constant.
+    """
+    x = x.double()
+    length = x.shape[2]
+    result = []
+    for lag in range(max_lag + 1):
+        early = _standardise(x[:, :, : length - lag])
+        late = _standardise(x[:, :, lag:])
+        # One matrix product per lag: (C, n t) @ (n t, C).
+        left = early.permute(1, 0, 2).reshape(x.shape[1], -1)
+        right = late.permute(1, 0, 2).reshape(x.shape[1], -1)
+        result.append(left @ right.T / left.shape[1])
+    return torch.stack(result).numpy()
+
+
+def structure_difference(
+    first: Float[np.ndarray, "lag channel channel"],
+    second: Float[np.ndarray, "lag channel channel"],
+) -> dict[str, float]:
+    """Mean absolute differences of two sets of `lagged_correlations`.
+
+    `autocorrelation`: same channel, lags >= 1. `cross_correlation`: distinct channels, lag 0.
+    `lagged_cross_correlation`: distinct channels, lags >= 1. The last two are absent for a
+    single channel.
+    """
+    gap = np.abs(first - second)
+    same = np.eye(gap.shape[1], dtype=bool)
+    values = {"autocorrelation": float(gap[1:, same].mean())}
+    if gap.shape[1] > 1:
+        values["cross_correlation"] = float(gap[0, ~same].mean())
+        values["lagged_cross_correlation"] = float(gap[1:, ~same].mean())
+    return values
+
+
+def mean_curve_difference(
+    first: Float[Tensor, "n channel time"], second: Float[Tensor, "m channel time"]
+) -> float:
+    """Mean absolute difference of the two mean curves over channels and time, model space."""
+    return float((first.double().mean(0) - second.double().mean(0)).abs().mean())
+
+
+def temporal_report(
+    trio: Trio, *, seed: int, max_rows: int = MAX_ROWS, max_lag: int = MAX_LAG
+) -> MetricReport:
+    """Differences to held-out stays; the reference is train against held-out."""
+    size = min(max_rows, trio.matched_size)
+    sets = {
+        name: x[draw(len(x), size, seed)]
+        for name, x in (
+            ("holdout", trio.x_holdout),
+            ("synthetic", trio.x_synthetic),
+            ("train", trio.x_train),
+        )
+    }
+    max_lag = min(max_lag, trio.x_train.shape[2] - 2)
+    tables = {name: lagged_correlations(x, max_lag) for name, x in sets.items()}
+    values: dict[str, float] = {}
+    for name, suffix in (("synthetic", ""), ("train", "_reference")):
+        gaps = structure_difference(tables["holdout"], tables[name])
+        gaps["mean_curve"] = mean_curve_difference(sets["holdout"], sets[name])
+        values |= {f"{metric}_difference{suffix}": value for metric, value in gaps.items()}
+    same = np.arange(trio.x_train.shape[1])
+    arrays = {f"autocorrelation_{name}": table[:, same, same] for name, table in tables.items()}
+    arrays |= {f"cross_correlation_{name}": table[0] for name, table in tables.items()}
+    return MetricReport(values=values, arrays=arrays)
+
+
+def _standardise(x: Tensor) -> Tensor:
+    """Zero mean and unit variance per channel over stays and time; a constant channel becomes 0."""
+    centred = x - x.mean((0, 2), keepdim=True)
+    spread = centred.square().mean((0, 2), keepdim=True).sqrt()
+    return torch.where(spread > 1e-6, centred / spread.clamp(min=1e-6), torch.zeros_like(centred))

@@ -1,0 +1,79 @@
+"""Nearest-neighbour adversarial accuracy (Yale et al. 2020) and the privacy loss."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.intervals import Z95
+from scripts.quality.metric_report import MetricReport
+from tardiff.privacy.nearest_neighbours import nearest
+
+MAX_ROWS = 10_000
+SHIFTED = 0.6
+# Neighbourhoods overlap, so the win of one row is not independent of the next one's; on equal
+# distributions the variance of the loss is up to about this many times the binomial one
+# (tests/unit/scripts/test_privacy_adversarial_accuracy.py measures it).
+OVERLAP = 1.5
+
+
+class Accuracy(NamedTuple):
+    """Adversarial accuracy and its variance if rows were independent."""
+
+    value: float
+    variance: float
+
+
+def adversarial_accuracy(
+    real: Float[Tensor, "n dim"], synthetic: Float[Tensor, "n dim"]
+) -> Accuracy:
+    """1/2 (P[d_RS > d_RR] + P[d_SR > d_SS]) over equal-sized sets.
+
+    d_AB: distance from a row of A to the nearest row of B, itself excluded when A is B. 0.5 for
+    two samples of one distribution, 1 when a nearest neighbour gives the set away, 0 for copies.
+    A tie counts as a half.
+    """
+    shares = []
+    for own, other in ((real, synthetic), (synthetic, real)):
+        across = nearest(own, other)[0][:, 0]
+        within = nearest(own, own, exclude_self=True)[0][:, 0]
+        wins = (across > within).double().mean() + 0.5 * (across == within).double().mean()
+        shares.append(float(wins))
+    variance = sum(share * (1 - share) / len(real) for share in shares) / 4
+    return Accuracy(sum(shares) / 2, variance)
+
+
+def adversarial_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Accuracy against train and against held-out stays, and their difference.
+
+    `nnaa_loss` = held-out minus train, above 0 when synthetic series hug their train stays.
+    `nnaa_real` compares the two real sets; far from 0.5 they differ in distribution, and every
+    comparison of train with held-out stays on this page is then off.
+    """
+    size = min(max_rows, trio.matched_size)
+    train, holdout, synthetic = (
+        x[draw(len(x), size, seed)].flatten(1)
+        for x in (trio.x_train, trio.x_holdout, trio.x_synthetic)
+    )
+    on_train = adversarial_accuracy(train, synthetic)
+    on_holdout = adversarial_accuracy(holdout, synthetic)
+    real = adversarial_accuracy(train, holdout).value
+    loss = on_holdout.value - on_train.value
+    half = Z95 * (OVERLAP * (on_holdout.variance + on_train.variance)) ** 0.5
+    flags = []
+    if real > SHIFTED:
+        flags.append(
+            f"train and held-out stays differ in distribution (adversarial accuracy {real:.2f}, "
+            "0.5 expected): read privacy comparisons between them with care"
+        )
+    values = {
+        "nnaa_train": on_train.value,
+        "nnaa_holdout": on_holdout.value,
+        "nnaa_loss": loss,
+        "nnaa_loss_low": loss - half,
+        "nnaa_loss_high": loss + half,
+        "nnaa_loss_reference": 0.0,
+        "nnaa_real": real,
+    }
+    return MetricReport(values=values, flags=flags)

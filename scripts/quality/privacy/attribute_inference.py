@@ -1,0 +1,129 @@
+"""Attribute inference: what does the synthetic set tell about a secret of a train stay?
+
+An attacker knows all of a stay but one thing - a channel, its label, or a static fact - and reads
+that thing off the nearest synthetic series. Being right is no leak in itself: physiology is
+predictable. So the same attack is made on held-out stays, about which the synthetic set cannot
+know anything in particular; only being better on train stays counts (as in Anonymeter, Giomi et
+al. 2023). Attacking train stays with held-out ones instead would not do: the averages of a set
+that is merely too smooth predict better than real neighbours, without knowing anybody.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.intervals import Z95
+from scripts.quality.metric_report import MetricReport
+from tardiff.privacy.nearest_neighbours import nearest
+
+MAX_TARGETS = 2000
+MAX_ROWS = 10_000
+NO_ERROR = 1e-9
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Some stays of one set: series in model space, labels, static facts by name."""
+
+    x: Tensor
+    labels: np.ndarray
+    static: dict[str, np.ndarray]
+
+
+def channel_errors(
+    targets: Float[Tensor, "n channel time"],
+    source: Float[Tensor, "m channel time"],
+    channel: int,
+) -> Float[np.ndarray, " n"]:
+    """Absolute error of each target's mean level of `channel` read off its nearest neighbour.
+
+    Nearness is over all other channels, in model space.
+    """
+    known = [index for index in range(targets.shape[1]) if index != channel]
+    _, rows = nearest(targets[:, known].flatten(1), source[:, known].flatten(1))
+    truth, level = targets[:, channel].mean(1), source[:, channel].mean(1)
+    return (truth - level[rows[:, 0]]).abs().double().numpy()
+
+
+def label_errors(
+    guess: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """1 for a wrong guess, weighted so that each class present counts equally and all mean 1."""
+    classes, place, counts = np.unique(truth, return_inverse=True, return_counts=True)
+    weight = len(truth) / (len(classes) * counts)
+    return (guess != truth) * weight[place]
+
+
+def advantage(
+    members: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]
+) -> tuple[float, float, float]:
+    """1 - mean(members) / mean(others), and its normal 95 % interval (delta method).
+
+    0: train stays are as safe as strangers; 1: the secret is exposed. All 0 where strangers'
+    secrets are read without error: the secret is public knowledge.
+    """
+    stranger = float(others.mean())
+    if stranger < NO_ERROR:
+        return 0.0, 0.0, 0.0
+    ratio = float(members.mean()) / stranger
+    variance = members.var() / len(members) + ratio**2 * others.var() / len(others)
+    half = Z95 * float(np.sqrt(variance)) / stranger
+    return 1 - ratio, 1 - ratio - half, 1 - ratio + half
+
+
+def attribute_report(
+    trio: Trio, *, seed: int, max_targets: int = MAX_TARGETS, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Advantage for every channel, the label, and the static facts that all sets share.
+
+    `attribute_advantage` (with interval) is over all channels together: errors are divided by
+    their mean over strangers, then averaged per stay.
+
+    Args:
+        max_targets: train and held-out stays attacked, each.
+        max_rows: synthetic stays read from.
+    """
+    size = min(max_targets, len(trio.holdout), len(trio.train))
+    members, others = (_stays(trio, name, size, seed) for name in ("train", "holdout"))
+    source = _stays(trio, "synthetic", max_rows, seed)
+    names = trio.train.feature_names
+    values: dict[str, float] = {}
+    relative: list[list[np.ndarray]] = [[], []]
+    for channel, name in enumerate(names if len(names) > 1 else ()):
+        errors = [channel_errors(stays.x, source.x, channel) for stays in (members, others)]
+        values[f"attribute_advantage/{name}"] = advantage(*errors)[0]
+        scale = max(float(errors[1].mean()), NO_ERROR)
+        for side, error in zip(relative, errors, strict=True):
+            side.append(error / scale)
+    summary = {"attribute_advantage_reference": 0.0}
+    if values:
+        found = advantage(*(np.mean(side, axis=0) for side in relative))
+        for suffix, value in zip(("", "_low", "_high"), found, strict=True):
+            summary[f"attribute_advantage{suffix}"] = value
+    return MetricReport(values=summary | values | _whole_series_secrets(members, others, source))
+
+
+def _whole_series_secrets(members: Stays, others: Stays, source: Stays) -> dict[str, float]:
+    """Label and static facts, read off the nearest whole series."""
+    sides = [
+        (stays, nearest(stays.x.flatten(1), source.x.flatten(1))[1][:, 0].numpy())
+        for stays in (members, others)
+    ]
+    wrong = [label_errors(source.labels[rows], stays.labels) for stays, rows in sides]
+    values = {"attribute_advantage/label": advantage(*wrong)[0]}
+    for name in sorted(source.static.keys() & members.static.keys() & others.static.keys()):
+        gaps = [np.abs(source.static[name][rows] - stays.static[name]) for stays, rows in sides]
+        gaps = [gap[np.isfinite(gap)].astype(np.float64) for gap in gaps]
+        if all(len(gap) for gap in gaps):
+            values[f"attribute_advantage/{name}"] = advantage(*gaps)[0]
+    return values
+
+
+def _stays(trio: Trio, name: str, size: int, seed: int) -> Stays:
+    dataset = getattr(trio, name)
+    rows = draw(len(dataset), size, seed)
+    columns = zip(dataset.static_names, dataset.static[rows].T, strict=True)
+    return Stays(getattr(trio, f"x_{name}")[rows], dataset.labels[rows], dict(columns))

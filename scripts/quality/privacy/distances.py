@@ -1,0 +1,98 @@
+"""Distance to closest record, train against hold-out, and the nearest-neighbour distance ratio."""
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.intervals import wilson
+from scripts.quality.metric_report import MetricReport
+from tardiff.privacy.memorisation import SAME
+from tardiff.privacy.nearest_neighbours import nearest
+
+MAX_ROWS = 20_000
+LOW_QUANTILE = 0.05
+
+
+def share_closer(to_train: Float[np.ndarray, " n"], to_holdout: Float[np.ndarray, " n"]) -> float:
+    """Share of series nearer to the first set than to the second; a tie counts as a half."""
+    return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
+
+
+def effective_trials(nearest_stay: Int[np.ndarray, " n"]) -> float:
+    """Independent coin tosses behind a share of synthetic series nearer to train.
+
+    Given the pooled real stays, a synthetic series counts for train if its nearest stay is a train
+    stay; series that share a nearest stay share one toss. Tosses of size c_h have variance
+    sum c_h^2 / 4, that of n^2 / sum c_h^2 fair ones. Without this, a set far from all real stays,
+    whose nearest neighbours are a few central hubs, "significantly" prefers train or hold-out.
+    """
+    counts = np.unique(nearest_stay, return_counts=True)[1].astype(np.float64)
+    return float(counts.sum() ** 2 / np.square(counts).sum())
+
+
+def distance_ratio(nearest_two: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:
+    """Nearest : second-nearest distance, 1 where both are 0; near 0 = one record is singled out."""
+    first, second = nearest_two.T
+    return np.where(second > 0, first / np.where(second > 0, second, 1), 1.0)
+
+
+def distances_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Are synthetic series nearer to train stays than to equally many held-out stays?
+
+    `closer_to_train_share` is 0.5 when the generator knows no more of its train stays than of
+    others; its interval is binomial at the `effective_trials`. Distances are per entry: root mean
+    square, in model space.
+
+    Args:
+        max_rows: stays per set. Train and hold-out are cut to equal sizes, since a larger set is
+            nearer to everything.
+    """
+    size = min(max_rows, len(trio.train), len(trio.holdout))
+    synthetic = _rows(trio.x_synthetic, max_rows, seed)
+    found = {
+        name: nearest(synthetic, _rows(x, size, seed), k=2)
+        for name, x in (("train", trio.x_train), ("holdout", trio.x_holdout))
+    }
+    two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
+    closest = {name: distances[:, 0] for name, distances in two.items()}
+    share = share_closer(closest["train"], closest["holdout"])
+    rows = {name: pair[1][:, 0].numpy() for name, pair in found.items()}
+    is_train = closest["train"] < closest["holdout"]
+    trials = effective_trials(np.where(is_train, rows["train"], size + rows["holdout"]))
+    low, high = wilson(share, trials)
+    values = {
+        "closer_to_train_share": share,
+        "closer_to_train_share_low": low,
+        "closer_to_train_share_high": high,
+        "closer_to_train_share_reference": 0.5,
+        "closer_to_train_effective_trials": trials,
+    }
+    ratios = {name: distance_ratio(distances) for name, distances in two.items()}
+    for name, suffix in (("train", ""), ("holdout", "_reference")):
+        values |= _quantiles("dcr", closest[name], suffix)
+        values |= _quantiles("nndr", ratios[name], suffix)
+    arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
+    arrays |= {f"nndr_{name}": ratio for name, ratio in ratios.items()}
+    return MetricReport(values=values, arrays=arrays, flags=_leak_flags(closest["holdout"]))
+
+
+def _leak_flags(to_holdout: Float[np.ndarray, " n"]) -> list[str]:
+    leaked = int((to_holdout <= SAME).sum())
+    if not leaked:
+        return []
+    return [
+        f"{leaked} synthetic series are copies of held-out stays: the generator has seen them, so "
+        "nothing on this page that compares with held-out stays holds"
+    ]
+
+
+def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]:
+    return {
+        f"{metric}_median{suffix}": float(np.median(sample)),
+        f"{metric}_q5{suffix}": float(np.quantile(sample, LOW_QUANTILE)),
+    }
+
+
+def _rows(x: Tensor, size: int, seed: int) -> Tensor:
+    return x[draw(len(x), size, seed)].flatten(1)

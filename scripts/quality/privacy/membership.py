@@ -1,0 +1,164 @@
+"""Membership inference: can an attacker with the synthetic set tell who was in training?
+
+Every attack gives each real stay a score; train stays are members, held-out stays are not.
+Reported as AUC and as the true-positive rate at 1 % false positives (Carlini et al. 2022): the F1
+of an attack that calls everybody a member is 2/3, which has been published as privacy.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.stats import hypergeom, norm
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from scripts.quality.comparison import Trio, draw
+from scripts.quality.intervals import auc_interval
+from scripts.quality.metric_report import MetricReport
+from tardiff.privacy.nearest_neighbours import nearest
+
+MAX_ROWS = 5000
+MAX_SYNTHETIC = 20_000
+KDE_ROWS = 5000
+FALSE_POSITIVE_RATE = 0.01
+KDE_AXES = 8
+CHUNK = 1024
+TINY = 1e-6  # keeps the logarithm of a zero distance finite
+
+
+def log_density(
+    points: Float[Tensor, "n dim"], data: Float[Tensor, "m dim"], width: float
+) -> Float[Tensor, " n"]:
+    """Log density at `points` of a Gaussian kernel estimate on `data` with bandwidth `width`."""
+    dim = data.shape[1]
+    constant = np.log(len(data)) + dim * np.log(width) + 0.5 * dim * np.log(2 * np.pi)
+    parts = []
+    for start in range(0, len(points), CHUNK):
+        squared = torch.cdist(points[start : start + CHUNK], data).square()
+        parts.append(torch.logsumexp(squared / (-2 * width**2), dim=1) - constant)
+    return torch.cat(parts)
+
+
+def attack_scores(
+    candidates: Float[Tensor, "n dim"],
+    synthetic: Float[Tensor, "m dim"],
+    known_real: Float[Tensor, "k dim"],
+    *,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Membership scores of three attacks; higher = more likely a member.
+
+    `distance`: nearness to the closest synthetic series (Chen et al. 2020).
+    `distance_ratio`: the same, relative to the closest of `known_real`, which are stays of the
+    population that the attacker has; so a stay in a dense region is no suspect.
+    `density_ratio`: log p_synthetic - log p_known_real (DOMIAS, van Breugel et al. 2023), kernel
+    estimates on the leading principal axes: in all dimensions every point is far from every other.
+    """
+    to_synthetic = nearest(candidates, synthetic)[0][:, 0].double()
+    to_known = nearest(candidates, known_real)[0][:, 0].double()
+    ratio = torch.log(to_known + TINY) - torch.log(to_synthetic + TINY)
+    sampled = synthetic[draw(len(synthetic), KDE_ROWS, seed)]
+    points, data, known = _project(candidates, sampled, known_real)
+    densities = [
+        log_density(points, rows, _scott_width(len(rows), rows.shape[1])) for rows in (data, known)
+    ]
+    return {
+        "distance": -to_synthetic.numpy(),
+        "distance_ratio": ratio.numpy(),
+        "density_ratio": (densities[0] - densities[1]).numpy(),
+    }
+
+
+def rate_at_false_positives(
+    members: Float[np.ndarray, " n"],
+    others: Float[np.ndarray, " m"],
+    false_positive_rate: float = FALSE_POSITIVE_RATE,
+) -> float:
+    """Largest share of members above a threshold that at most that share of `others` exceeds."""
+    allowed = int(np.floor(false_positive_rate * len(others)))
+    threshold = np.sort(others)[len(others) - 1 - allowed]
+    return float((members > threshold).mean())
+
+
+def chance_of_rate(
+    rate: float, size: int, false_positive_rate: float = FALSE_POSITIVE_RATE
+) -> float:
+    """P(a rate at least this high) for scores that know nothing, `size` members and others each.
+
+    Exact for scores without ties: with r others allowed above the threshold, k or more members
+    are above it if at least k of the top k + r of the shuffled pool are members.
+    """
+    allowed = int(np.floor(false_positive_rate * size))
+    hits = round(rate * size)
+    return float(hypergeom.sf(hits - 1, 2 * size, size, hits + allowed))
+
+
+def membership_report(
+    trio: Trio, *, seed: int, max_rows: int = MAX_ROWS, max_synthetic: int = MAX_SYNTHETIC
+) -> MetricReport:
+    """The three attacks; `membership_auc` and `membership_tpr` are those of the strongest.
+
+    Picking the strongest of three is allowed for: the interval of the AUC and the p-value
+    `membership_tpr_p` are Bonferroni-corrected.
+
+    The held-out stays are split in two: one half is what the attacker knows, the other half are
+    the non-members, against equally many train stays.
+
+    Args:
+        max_rows: members, non-members and known stays at most, each.
+        max_synthetic: synthetic series that the attacker has.
+    """
+    order = np.random.default_rng(seed).permutation(len(trio.holdout))
+    size = min(max_rows, len(order) // 2, len(trio.train))
+    others = trio.x_holdout[order[:size]].flatten(1)
+    known = trio.x_holdout[order[size : 2 * size]].flatten(1)
+    members = trio.x_train[draw(len(trio.train), size, seed)].flatten(1)
+    synthetic = trio.x_synthetic[draw(len(trio.synthetic), max_synthetic, seed)].flatten(1)
+    scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
+    is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
+    values: dict[str, float] = {}
+    arrays = {}
+    for name, score in scores.items():
+        values[f"membership_auc/{name}"] = float(roc_auc_score(is_member, score))
+        rate = rate_at_false_positives(score[:size], score[size:])
+        values[f"membership_tpr/{name}"] = rate
+        values[f"membership_tpr_p/{name}"] = chance_of_rate(rate, size)
+        arrays[f"membership_{name}_members"] = score[:size]
+        arrays[f"membership_{name}_others"] = score[size:]
+    return MetricReport(values=_strongest(values, list(scores), size) | values, arrays=arrays)
+
+
+def _strongest(values: dict[str, float], attacks: list[str], size: int) -> dict[str, float]:
+    auc = max(values[f"membership_auc/{name}"] for name in attacks)
+    low, high = auc_interval(auc, size, size, z=float(norm.ppf(1 - 0.025 / len(attacks))))
+    smallest_p = min(values[f"membership_tpr_p/{name}"] for name in attacks)
+    return {
+        "membership_auc": auc,
+        "membership_auc_low": low,
+        "membership_auc_high": high,
+        "membership_auc_reference": 0.5,
+        "membership_tpr": max(values[f"membership_tpr/{name}"] for name in attacks),
+        "membership_tpr_p": min(1.0, len(attacks) * smallest_p),
+        "membership_tpr_reference": FALSE_POSITIVE_RATE,
+    }
+
+
+def _project(
+    candidates: Tensor, synthetic: Tensor, known_real: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All three on the leading whitened principal axes of what the attacker has."""
+    pooled = torch.cat([synthetic, known_real]).double()
+    mean = pooled.mean(0)
+    centred = pooled - mean
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(pooled))
+    count = min(KDE_AXES, int((values > TINY).sum()))
+    axes = vectors[:, -count:] / values[-count:].sqrt()
+    first, second, third = (
+        (rows.double() - mean) @ axes for rows in (candidates, synthetic, known_real)
+    )
+    return first, second, third
+
+
+def _scott_width(num_rows: int, dim: int) -> float:
+    """Scott's bandwidth for whitened data: n^(-1 / (d + 4))."""
+    return num_rows ** (-1 / (dim + 4))

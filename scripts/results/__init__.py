@@ -1,0 +1,1 @@
+"""All results of one evaluation: values, verdicts, tables and files."""

@@ -1,0 +1,272 @@
+"""Text and Markdown tables of results."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scripts.quality.metric_report import MetricReport
+from scripts.quality.suite import FIDELITY, PRIVACY, SetScores
+from scripts.quality.thresholds import ALARMS, raised
+from scripts.utility.bootstrap import Difference
+from scripts.utility.metrics import LOWER_IS_BETTER, METRICS
+from scripts.utility.protocols import BASELINE, STEPS
+from scripts.utility.subgroups import SubgroupScore
+from scripts.utility.summary import REFERENCES, UNGUIDED, Summary
+
+TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+WITH_INTERVAL = ("auroc", "auprc")
+REFERENCE_TITLES = {
+    "vs_unguided": f"minus {UNGUIDED}",
+    "vs_real": "minus real only",
+    "vs_steps": "minus real, same steps",
+}
+DAGGER, HOLM_LEVEL = "+", 0.05
+TRAINED_ON = {
+    "TRTR": "real (TRTR)",
+    STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
+    "TSTR": "synthetic (TSTR)",
+    "TRTS": "real, judged on synthetic (TRTS)",
+    "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
+    BASELINE: "real, no generator (TRTR+)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, column names and rows of cells; a row of no cells is a separator."""
+
+    heading: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def as_text(self) -> str:
+        """Aligned columns, for a monospaced terminal."""
+        widths = [max(len(row[i]) for row in self._filled()) for i in range(len(self.columns))]
+
+        def line(cells: Sequence[str]) -> str:
+            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+            return "  ".join(padded).rstrip()
+
+        rule = "-" * len(line(["-" * width for width in widths]))
+        body = [line(row) if row else rule for row in self.rows]
+        return "\n".join([self.heading, line(self.columns), rule, *body])
+
+    def as_markdown(self) -> str:
+        """A Markdown section with a pipe table."""
+        escaped = [[cell.replace("*", "\\*") for cell in row] for row in self.rows if row]
+        header = [self.columns, ["---"] * len(self.columns)]
+        lines = ["| " + " | ".join(row) + " |" for row in (*header, *escaped)]
+        return "\n".join([f"## {self.heading}", "", *lines])
+
+    def _filled(self) -> Iterable[list[str]]:
+        return [self.columns, *(row for row in self.rows if row)]
+
+
+def score_tables(summaries: Sequence[Summary]) -> list[Table]:
+    """Per downstream model: one row per protocol and set, one column per metric."""
+    return [_score_table(model, summaries) for model in _models(summaries)]
+
+
+def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
+    """Per downstream model: paired differences to the unguided set and to real-only training."""
+    tables = [_difference_table(model, summaries) for model in _models(summaries)]
+    return [table for table in tables if table.rows]
+
+
+def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
+    """AUROC per group, and its paired difference to the unguided set."""
+    rows = [
+        [
+            f"{score.subgroup} ({score.num_stays:,})",
+            TRAINED_ON[s.protocol].format(ratio=s.ratio or 0.0),
+            s.generator,
+            s.model,
+            _score_text(s),
+            _interval_text(s.vs_unguided),
+        ]
+        for score in scores
+        for s in [score.summary]
+    ]
+    columns = ["group (test stays)", "trained on", "set", "model", "AUROC", f"minus {UNGUIDED}"]
+    return Table("Subgroups (exploratory)", columns, rows)
+
+
+def stars(summaries: Sequence[Summary]) -> set[tuple[str, float | None, str, str, str]]:
+    """(protocol, ratio, model, metric, generator) of every number that earns a mark."""
+    blocks: dict[tuple[str, float | None, str, str], list[Summary]] = {}
+    for summary in summaries:
+        key = (summary.protocol, summary.ratio, summary.model, summary.metric)
+        blocks.setdefault(key, []).append(summary)
+    return {
+        (*key, best.generator)
+        for key, block in blocks.items()
+        if (best := _clear_best(key[-1], block)) is not None
+    }
+
+
+def _clear_best(metric: str, block: Sequence[Summary]) -> Summary | None:
+    better = min if metric in LOWER_IS_BETTER else max
+    best = better(block, key=lambda summary: summary.mean)
+    if best.generator == UNGUIDED:
+        references = [s.vs_unguided for s in block if s is not best]
+    else:
+        references = [best.vs_unguided]
+    clear = [d is not None and d.excludes_zero for d in references]
+    return best if clear and all(clear) else None
+
+
+def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
+    marked = stars(summaries)
+    cells: dict[tuple[str, float | None, str], dict[str, str]] = {}
+    for s in summaries:
+        if s.model == model:
+            star = (s.protocol, s.ratio, model, s.metric, s.generator) in marked
+            row = cells.setdefault((s.protocol, s.ratio, s.generator), {})
+            row[s.metric] = _score_text(s) + ("*" if star else "")
+    columns = ["trained on", "set", *(TITLES[metric] for metric in METRICS)]
+    rows = _blocks({key: [values[m] for m in METRICS] for key, values in cells.items()})
+    return Table(f"Scores, downstream model {model}", columns, rows)
+
+
+def _difference_table(model: str, summaries: Sequence[Summary]) -> Table:
+    of_model = [s for s in summaries if s.model == model]
+    references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
+    rows: list[list[str]] = []
+    for metric in WITH_INTERVAL:
+        chosen = [s for s in of_model if s.metric == metric]
+        compared = {
+            (s.protocol, s.ratio, s.generator): [
+                TITLES[metric],
+                *(_difference_text(getattr(s, name)) for name in references),
+            ]
+            for s in chosen
+            if s.protocol not in ("TRTR", "TRTS")
+        }
+        rows += _blocks(compared)
+    titles = [REFERENCE_TITLES[name] for name in references]
+    columns = ["trained on", "set", "metric", *titles]
+    return Table(f"Paired differences, downstream model {model}", columns, rows)
+
+
+def _blocks(cells: dict[tuple[str, float | None, str], list[str]]) -> list[list[str]]:
+    """Rows with the protocol named once per block, and a rule after each protocol."""
+    rows: list[list[str]] = []
+    before: tuple[str, float | None] | None = None
+    for (protocol, ratio, generator), values in cells.items():
+        if before is not None and before[0] != protocol:
+            rows.append([])
+        name = TRAINED_ON[protocol].format(ratio=ratio or 0.0)
+        rows.append([name if (protocol, ratio) != before else "", generator, *values])
+        before = (protocol, ratio)
+    return [*rows, []] if rows else rows
+
+
+def _score_text(summary: Summary) -> str:
+    text = f"{summary.mean:.3f}"
+    if summary.metric in WITH_INTERVAL:
+        text += f" [{summary.low:.3f}, {summary.high:.3f}]"
+    return text
+
+
+def _difference_text(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    corrected = difference.p_holm
+    kept = DAGGER if corrected is not None and corrected < HOLM_LEVEL else ""
+    return f"{_interval_text(difference)} p={difference.p:.3f}{kept}"
+
+
+def _interval_text(difference: Difference | None) -> str:
+    if difference is None:
+        return "-"
+    d = difference
+    return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+
+
+def _models(summaries: Sequence[Summary]) -> list[str]:
+    return list(dict.fromkeys(summary.model for summary in summaries))
+
+
+SHOWN = {
+    FIDELITY: {
+        "discriminative_auc": "told from real, AUC",
+        "frechet": "Frechet distance",
+        "marginal_sd_ratio_worst": "s.d. ratio, worst channel",
+        "predictive_ratio": "forecast error ratio",
+        "coverage": "coverage",
+    },
+    PRIVACY: {
+        "membership_auc": "membership AUC",
+        "membership_tpr": "at 1 % false positives",
+        "exact_copy_share": "exact copies",
+        "near_copy_share": "near copies",
+        "closer_to_train_share": "closer to train",
+    },
+}
+HEADINGS = {FIDELITY: "Fidelity", PRIVACY: "Privacy"}
+
+
+def set_score_tables(scores: SetScores) -> list[Table]:
+    """One table per kind that was computed: a row per set, and the alarms that fire on it."""
+    return [_table(kind, reports) for kind, reports in scores.items() if reports]
+
+
+def alarm_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
+    """Every metric that an alarm watches: its value per set and that of real stays; * = fires."""
+    fired = {name: raised(report.values) for name, report in reports.items()}
+    rows = []
+    for alarm in (alarm for alarm in ALARMS if alarm.kind == kind):
+        values = [_marked(alarm.metric, reports[name], fired[name]) for name in reports]
+        if any(values):
+            rows.append([alarm.metric, *values, _reference(alarm.metric, reports), alarm.meaning])
+    columns = ["metric", *reports, "real stays", "an alarm (*) would mean"]
+    return Table(f"{HEADINGS[kind]}: all alarms", columns, rows)
+
+
+def alarms_of(report: MetricReport) -> list[str]:
+    """The metrics whose alarm fires."""
+    return [metric for metric, fires in raised(report.values).items() if fires]
+
+
+def with_interval(report: MetricReport, metric: str) -> str:
+    """The value and, where there is one, its 95 % interval; "" where the metric is absent."""
+    values = report.values
+    if metric not in values:
+        return ""
+    text = f"{values[metric]:.3f}"
+    if f"{metric}_low" in values and f"{metric}_high" in values:
+        text += f" [{values[f'{metric}_low']:.3f}, {values[f'{metric}_high']:.3f}]"
+    return text
+
+
+def _table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
+    shown = SHOWN[kind]
+    rows = [
+        [name, *(with_interval(report, metric) or "-" for metric in shown), _count(report)]
+        for name, report in reports.items()
+    ]
+    references = [_reference(metric, reports) or "-" for metric in shown]
+    rows.append(["real stays", *references, "-"])
+    return Table(HEADINGS[kind], ["set", *shown.values(), "alarms"], rows)
+
+
+def _count(report: MetricReport) -> str:
+    checked = raised(report.values)
+    return f"{sum(checked.values())} of {len(checked)}"
+
+
+def _marked(metric: str, report: MetricReport, fired: Mapping[str, bool]) -> str:
+    text = with_interval(report, metric)
+    return text + ("*" if fired.get(metric) else "")
+
+
+def _reference(metric: str, reports: Mapping[str, MetricReport]) -> str:
+    """The score of real stays; sets of different sizes have references that differ slightly."""
+    found = [
+        report.values[f"{metric}_reference"]
+        for report in reports.values()
+        if f"{metric}_reference" in report.values
+    ]
+    if not found:
+        return ""
+    low, high = min(found), max(found)
+    return f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,114 @@
+"""Real-only training made better without a generator: what a synthetic set has to beat.
+
+Each baseline returns the rows that a model is trained on: the real ones and, beside them, the
+guidance rows, duplicated or interpolated rows of the rarer classes, or one altered copy of every
+real row. Series are in model space, where every channel has about unit variance, so one strength
+of noise fits all channels. Published strengths are used (Um et al. 2017, "Data augmentation of
+wearable sensor data"; Iwana & Uchida 2021); they are not tuned here.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from scipy.interpolate import CubicSpline
+
+from configs.runtime.errors import DataError
+
+# (n, channel, time) series and (n,) labels
+Rows = tuple[np.ndarray, np.ndarray]
+
+GUIDE_ROWS, CLASS_WEIGHTS = "guide_rows", "class_weights"
+JITTER = 0.05  # standard deviation of the added noise, model-space units
+SCALING = 0.1  # standard deviation of the factor per series and channel
+WARP = 0.2  # standard deviation of the speed of time at the knots
+WARP_KNOTS = 4
+NEIGHBOURS = 5  # of SMOTE, Chawla et al. 2002
+
+
+def baseline_rows(
+    name: str, train: Rows, guide: Rows, *, seed: int, num_values: int | None = None
+) -> Rows:
+    """The training rows of baseline `name`, the real ones first.
+
+    Args:
+        train, guide: real rows of the train and val_guide splits.
+        seed: of every draw.
+        num_values: jitter, scaling and time warp change only that many channels; masks and static
+            facts behind them stay as they are. None: all are values.
+
+    Raises:
+        DataError: a class has too few rows to interpolate between.
+    """
+    if name == CLASS_WEIGHTS:  # the same rows; the loss weighs them
+        return train
+    if name == GUIDE_ROWS:
+        return _joined(train, guide)
+    if name in RESAMPLED:
+        return RESAMPLED[name](train, seed)
+    copies = train[0].copy()
+    copies[:, :num_values] = ALTERED[name](train[0][:, :num_values], np.random.default_rng(seed))
+    return _joined(train, (copies, train[1]))
+
+
+def oversample(train: Rows, seed: int) -> Rows:
+    """Every class as large as the largest, by repeating rows drawn at random."""
+    return _resampled(RandomOverSampler(random_state=seed), train)
+
+
+def smote(train: Rows, seed: int) -> Rows:
+    """Every class as large as the largest, by points between a row and one of its neighbours.
+
+    Raises:
+        DataError: a class has no more rows than neighbours are asked for.
+    """
+    smallest = np.bincount(train[1]).min()
+    if smallest <= NEIGHBOURS:
+        raise DataError(
+            f"baseline smote: a class has {smallest} training rows, and {NEIGHBOURS} neighbours "
+            "of the same class are needed; leave smote out of evaluation.baselines"
+        )
+    return _resampled(SMOTE(random_state=seed, k_neighbors=NEIGHBOURS), train)
+
+
+def jitter(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """White noise on every value."""
+    return x + rng.normal(scale=JITTER, size=x.shape)
+
+
+def scaling(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One random factor per series and channel."""
+    return x * rng.normal(1.0, SCALING, size=(*x.shape[:2], 1))
+
+
+def time_warp(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A smooth random change of the speed of time, the same for all channels of a series; the
+    ends of the series stay where they are."""
+    n, _, length = x.shape
+    knots = np.linspace(0, length - 1, WARP_KNOTS + 2)
+    speeds = rng.normal(1.0, WARP, size=(n, WARP_KNOTS + 2)).clip(0.1)
+    hours = np.arange(length)
+    warped = np.empty_like(x)
+    for row, speed in enumerate(speeds):
+        clock = np.cumsum(CubicSpline(knots, speed)(hours).clip(0.05))
+        clock = (clock - clock[0]) * (length - 1) / max(clock[-1] - clock[0], 1e-9)
+        warped[row] = [np.interp(clock, hours, channel) for channel in x[row]]
+    return warped
+
+
+RESAMPLED: dict[str, Callable[[Rows, int], Rows]] = {"oversampling": oversample, "smote": smote}
+ALTERED: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "jitter": jitter,
+    "scaling": scaling,
+    "time_warp": time_warp,
+}
+
+
+def _resampled(sampler: SMOTE | RandomOverSampler, train: Rows) -> Rows:
+    x, y = train
+    flat, labels = sampler.fit_resample(x.reshape(len(x), -1), y)  # type: ignore[misc]
+    return flat.reshape(-1, *x.shape[1:]).astype(np.float32), labels.astype(np.int64)
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
+    return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])

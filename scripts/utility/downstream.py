@@ -1,0 +1,197 @@
+"""The downstream models that judge a synthetic set: how each is fitted and asked for probabilities.
+
+A name in `evaluation.models` is
+- "rnn": the task classifier of the experiment's own config, whatever its class;
+- "lstm" or "gru": one and two recurrent layers, whatever the task classifier is;
+- "gbdt" or "rocket": a model on fixed features (scripts/utility/feature_models.py);
+- any of these with "+mask": the same model, which also sees the masks and the time since the last
+  measurement, where the data have them (data.space.masks);
+- any other classifier as `classifier.model` takes it ("conv", "timesnet", "package.module:Class"),
+  with that class's default arguments and the recipe of the config.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classifier.fit import FitRecipe, fit_classifier, predict_logits
+from classifier.input_adapter import (
+    VALUES_ONLY,
+    input_parts,
+    is_wrapped,
+    num_input_channels,
+    require_parts,
+    wrap,
+)
+from classifier.losses import class_probabilities, num_outputs
+from classifier.models.registry import build_model
+from configs.runtime.errors import ConfigError
+from data_preprocess.model_space.normaliser import Normaliser
+from scripts.utility.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
+
+MASK_AWARE = "+mask"
+WITH_MASK = ("values", "mask", "time")
+RECURRENT: dict[str, dict[str, Any]] = {
+    "lstm": {"cell": "lstm", "layers": 1},
+    "gru": {"cell": "gru", "layers": 2},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downstream:
+    """Fits the downstream models by name; holds plain values only, so it travels to workers.
+
+    Attributes:
+        model, model_args: the task classifier, which the name "rnn" stands for.
+        recipe: how every neural model is trained.
+        num_classes: classes of the task.
+        normaliser: the map of the series; None: all channels are values, and no model takes
+            clinical units.
+        inputs: what of a series the task classifier sees.
+        clinical: the task classifier takes clinical units; all others take model space.
+    """
+
+    model: str
+    recipe: FitRecipe
+    num_classes: int
+    model_args: dict[str, Any] = field(default_factory=dict)
+    normaliser: Normaliser | None = None
+    inputs: tuple[str, ...] = VALUES_ONLY
+    clinical: bool = False
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
+        seen = {"parts": list(self._parts(name))} if self._parts(name) != VALUES_ONLY else {}
+        if _bare(name) in FITS:
+            return seen | {
+                "model": _bare(name),
+                "settings": SETTINGS[_bare(name)],
+                "select_by": self.recipe.select_by,
+                "class_weight": self.recipe.class_weight,
+            }
+        path, model_args = self._architecture(name)
+        clinical = self.normaliser is not None and self._is_clinical(name)
+        return seen | {
+            "model": path,
+            "args": model_args,
+            "recipe": dataclasses.asdict(self.recipe),
+            "clinical_input": self.normaliser.fingerprint() if clinical else None,  # type: ignore[union-attr]
+        }
+
+    def check(self, names: list[str], *, in_channels: int, length: int) -> None:
+        """Raises ConfigError if one of `names` is not a classifier for such series."""
+        for name in names:
+            if self.normaliser is not None:
+                require_parts(self.normaliser, self._parts(name), f"evaluation.models {name!r}")
+            elif self._parts(name) != VALUES_ONLY:
+                raise ConfigError(f"evaluation.models {name!r}: these series have no masks")
+            if _bare(name) not in FITS:
+                self._build(name, in_channels, length)
+
+    def fit(
+        self,
+        name: str,
+        train: LabelledArrays,
+        select: LabelledArrays,
+        *,
+        seed: int,
+        effort: float = 1.0,
+        class_weight: str | None = None,
+    ) -> Predictor:
+        """A model fitted on `train`, selected on `select`, as series -> class probabilities.
+
+        Args:
+            seed: of the fit.
+            effort: factor of the largest number of epochs and of the patience, rounded up; for
+                models that are trained by steps.
+            class_weight: in place of the recipe's, if given.
+        """
+        recipe = self._recipe(effort, class_weight)
+        if _bare(name) in FITS:
+            return self._fit_features(name, train, select, seed, recipe)
+        _, in_channels, length = train[0].shape
+        fitted = fit_classifier(
+            _tensors(train),
+            _tensors(select),
+            build=lambda: self._build(name, in_channels, length),
+            recipe=recipe,
+            seed=seed,
+        )
+
+        def predict(x: np.ndarray) -> np.ndarray:
+            logits = predict_logits(fitted.model, torch.tensor(x))
+            # In double precision confident predictions keep their order instead of tying at 1.
+            return class_probabilities(logits.double()).numpy()
+
+        return predict
+
+    def _fit_features(
+        self,
+        name: str,
+        train: LabelledArrays,
+        select: LabelledArrays,
+        seed: int,
+        recipe: FitRecipe,
+    ) -> Predictor:
+        def seen(x: np.ndarray) -> np.ndarray:
+            if self.normaliser is None:
+                return x
+            return input_parts(torch.tensor(x), self.normaliser, self._parts(name)).numpy()
+
+        choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
+        rows = [(seen(x), y) for x, y in (train, select)]
+        predict = FITS[_bare(name)](*rows, seed=seed, **choices)
+        return lambda x: predict(seen(x))
+
+    def _recipe(self, effort: float, class_weight: str | None) -> FitRecipe:
+        epochs, patience = self.recipe.max_epochs * effort, self.recipe.patience * effort
+        return dataclasses.replace(
+            self.recipe,
+            max_epochs=math.ceil(epochs),
+            patience=math.ceil(patience),
+            class_weight=class_weight or self.recipe.class_weight,
+        )
+
+    def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
+        bare = _bare(name)
+        if bare in RECURRENT:
+            return "rnn", RECURRENT[bare]
+        return (self.model, self.model_args) if bare == "rnn" else (bare, {})
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        if name.endswith(MASK_AWARE):
+            return WITH_MASK
+        return self.inputs if name == "rnn" else VALUES_ONLY
+
+    def _is_clinical(self, name: str) -> bool:
+        return self.clinical and _bare(name) == "rnn"
+
+    def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
+        path, model_args = self._architecture(name)
+        parts, clinical = self._parts(name), self._is_clinical(name)
+        wrapped = self.normaliser is not None and is_wrapped(
+            self.normaliser, parts, clinical=clinical
+        )
+        if wrapped:
+            in_channels = num_input_channels(self.normaliser, parts)  # type: ignore[arg-type]
+        outputs = num_outputs(self.num_classes)
+        model = build_model(
+            path, model_args, in_channels=in_channels, length=length, num_outputs=outputs
+        )
+        if not wrapped:
+            return model
+        return wrap(model, self.normaliser, parts, clinical=clinical)  # type: ignore[arg-type]
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(MASK_AWARE)
+
+
+def _tensors(arrays: LabelledArrays) -> tuple[Tensor, Tensor]:
+    # Copies: workers get read-only memory maps, which torch cannot wrap.
+    return torch.tensor(arrays[0]), torch.tensor(arrays[1], dtype=torch.int64)

@@ -1,0 +1,245 @@
+"""The protocols of the evaluation: which rows a model is trained on and which rows judge it.
+
+| protocol | trained on                              | scored on |
+|----------|-----------------------------------------|-----------|
+| TRTR     | real train (the real-only baseline)     | real test |
+| TRTR-steps | real train, for as many optimiser steps as TSRTR of that ratio | real test |
+| TSTR     | the whole synthetic set                 | real test |
+| TRTS     | real train                              | the whole synthetic set |
+| TSRTR    | real train + ratio * len(train) synthetic rows | real test |
+| TRTR+    | real train, made better without a generator (utility/baselines.py) | real test |
+
+TRTR-steps is the control for TSRTR: more rows also mean more steps per epoch, and a gain that it
+shows too is not owed to the synthetic rows.
+
+Whatever it is trained on, every model stops early and chooses its F1 threshold on val_select,
+which is real and took no part in guidance; the test labels are read when probabilities are
+scored and never before. Nothing here knows which generator made a set.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from configs.runtime.errors import DataError
+from scripts.utility.baselines import CLASS_WEIGHTS, GUIDE_ROWS, baseline_rows
+
+REAL = "real"  # the generator's name in the rows of the real-only baseline
+STEPS = "TRTR-steps"
+BASELINE = "TRTR+"
+PROTOCOLS = ("TRTR", STEPS, "TSTR", "TRTS", "TSRTR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Model-space series with labels, as every model gets them.
+
+    Attributes:
+        x: (n, channel, time), float32, dimensionless.
+        y: class per row.
+        fingerprint: SHA-256 of both; equal contents have equal fingerprints.
+    """
+
+    x: Float[np.ndarray, "n channel time"]
+    y: Int[np.ndarray, " n"]
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype))).encode())
+        digest.update(np.ascontiguousarray(self.x).data)
+        digest.update(np.ascontiguousarray(self.y, np.int64).data)
+        object.__setattr__(self, "fingerprint", digest.hexdigest())
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationData:
+    """All that the cells of one evaluation read.
+
+    Attributes:
+        train, select, test: the real splits train, val_select and test.
+        guide: val_guide; trained on by the baseline "guide_rows" only.
+        synthetic: the sets under judgement by name.
+        num_classes: classes of the task.
+        num_values: channels that are values; masks and static facts follow. None: all are.
+    """
+
+    train: Series
+    guide: Series
+    select: Series
+    test: Series
+    synthetic: dict[str, Series]
+    num_classes: int
+    num_values: int | None = None
+
+    @property
+    def minority(self) -> int:
+        """The class with the fewest real training rows (the higher label on a tie)."""
+        counts = np.bincount(self.train.y, minlength=self.num_classes)
+        return int(self.num_classes - 1 - counts[::-1].argmin())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fitted model in the table of results.
+
+    Attributes:
+        protocol: one of PROTOCOLS, or BASELINE.
+        generator: name of the synthetic set, or of the baseline; REAL for TRTR and TRTR-steps.
+        ratio: synthetic : real rows of the training set (of the TSRTR that TRTR-steps controls
+            for); 0 for TRTR, None where the training set is not a mixture (TSTR, TRTS).
+        model: name of the downstream model.
+        seed: of the fit and of the draw of synthetic rows.
+    """
+
+    protocol: str
+    generator: str
+    ratio: float | None
+    model: str
+    seed: int
+
+    @property
+    def effort(self) -> float:
+        """Factor of the number of epochs, with which TRTR-steps makes up for its fewer rows."""
+        return 1.0 + (self.ratio or 0.0) if self.protocol == STEPS else 1.0
+
+    @property
+    def class_weight(self) -> str | None:
+        """The weighting of classes that this cell asks for; None: that of the recipe."""
+        return "balanced" if (self.protocol, self.generator) == (BASELINE, CLASS_WEIGHTS) else None
+
+    def __str__(self) -> str:
+        ratio = "" if self.ratio is None else f" ratio {self.ratio:g}"
+        return f"{self.protocol} {self.generator}{ratio} {self.model} seed {self.seed}"
+
+
+def plan_cells(
+    *,
+    protocols: Sequence[str],
+    generators: Sequence[str],
+    ratios: Sequence[float],
+    models: Sequence[str],
+    seeds: Sequence[int],
+    without_steps: Collection[str] = (),
+    baselines: Sequence[str] = (),
+) -> list[Cell]:
+    """Every cell to fit, real-only first; the real-only baseline is in it whatever was asked for.
+
+    The baseline is TSRTR at ratio 0: the same rows through the same code path. Models in
+    `without_steps` are not trained by steps and get no TRTR-steps.
+    """
+    rows: list[tuple[str, str, float | None]] = [("TRTR", REAL, 0.0)]
+    rows += [(BASELINE, name, None) for name in baselines]
+    for protocol in [name for name in PROTOCOLS if name in protocols and name != "TRTR"]:
+        mixed = protocol in ("TSRTR", STEPS)
+        steps: Sequence[float | None] = sorted(set(ratios)) if mixed else [None]
+        names = [REAL] if protocol == STEPS else generators
+        rows += [(protocol, name, ratio) for ratio in steps for name in names]
+    return [
+        Cell(*row, model, seed)
+        for model in models
+        for row in rows
+        if not (row[0] == STEPS and model in without_steps)
+        for seed in seeds
+    ]
+
+
+def training_rows(
+    cell: Cell, data: EvaluationData
+) -> tuple[Float[np.ndarray, "n channel time"], Int[np.ndarray, " n"]]:
+    """The series and labels that the model of `cell` is trained on.
+
+    Raises:
+        DataError: the synthetic set is too small for the ratio.
+    """
+    if cell.protocol == "TSTR":
+        synthetic = data.synthetic[cell.generator]
+        return synthetic.x, synthetic.y
+    if cell.protocol == BASELINE:
+        train, guide = data.train, data.guide
+        rows = (train.x, train.y), (guide.x, guide.y)
+        return baseline_rows(cell.generator, *rows, seed=cell.seed, num_values=data.num_values)
+    return _augmented(cell, data)
+
+
+def scored_rows(cell: Cell, data: EvaluationData) -> Series:
+    """The rows that judge the model of `cell`."""
+    return data.synthetic[cell.generator] if cell.protocol == "TRTS" else data.test
+
+
+def other_rows(cell: Cell, data: EvaluationData) -> Series | None:
+    """The real rows besides train that `cell` trains on; None if there are none."""
+    return data.guide if (cell.protocol, cell.generator) == (BASELINE, GUIDE_ROWS) else None
+
+
+def synthetic_source(cell: Cell, data: EvaluationData) -> Series | None:
+    """The synthetic set that contributes training rows to `cell`; None if it has none."""
+    if cell.protocol == "TSTR" or (cell.protocol == "TSRTR" and cell.ratio):
+        return data.synthetic[cell.generator]
+    return None
+
+
+def require_enough(cells: Sequence[Cell], data: EvaluationData) -> None:
+    """Raises DataError if a set is too small for a ratio, before anything is fitted."""
+    mixed = {(c.generator, c.ratio) for c in cells if c.protocol == "TSRTR" and c.ratio}
+    for generator, ratio in sorted(mixed):
+        draw_stratified(
+            data.synthetic[generator].y,
+            round(ratio * len(data.train)),
+            seed=0,
+            where=f"synthetic set {generator!r}, TSRTR ratio {ratio:g}",
+        )
+
+
+def draw_stratified(
+    labels: Int[np.ndarray, " n"], count: int, *, seed: int, where: str
+) -> Int[np.ndarray, " rows"]:
+    """`count` different rows with the class shares of `labels`, ascending.
+
+    A set that was generated per class can miss `count` by the rounding of its class sizes; such a
+    shortfall, of at most one row per class, is met with the whole set.
+
+    Draws of one seed are nested (a larger count keeps the rows of a smaller one, up to the
+    rounding of class sizes), and depend on the labels only: two sets with the same labels in the
+    same order, such as a guided and an unguided one from the same noise, give the same rows.
+
+    Raises:
+        DataError: fewer rows than that; says how many to generate.
+    """
+    sizes = np.bincount(labels)
+    if count > len(labels) + np.count_nonzero(sizes):
+        raise DataError(
+            f"{where}: {count} series are needed but the set holds {len(labels)}; generate at "
+            f"least {count} (a generation.ratio of at least the largest evaluation ratio), or "
+            "leave the larger values out of evaluation.ratios"
+        )
+    sizes = _apportion(sizes, min(count, len(labels)))
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == k))[:size] for k, size in enumerate(sizes)]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
+
+
+def _augmented(cell: Cell, data: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
+    source = synthetic_source(cell, data)
+    pool_x, pool_y = (
+        (data.train.x[:0], data.train.y[:0]) if source is None else (source.x, source.y)
+    )
+    count = 0 if source is None else round((cell.ratio or 0.0) * len(data.train))
+    rows = draw_stratified(pool_y, count, seed=cell.seed, where=str(cell))
+    return np.concatenate([data.train.x, pool_x[rows]]), np.concatenate(
+        [data.train.y, pool_y[rows]]
+    )
+
+
+def _apportion(available: np.ndarray, count: int) -> np.ndarray:
+    """`count` shared among classes in proportion to `available`, by largest remainder."""
+    exact = available * (count / max(available.sum(), 1))
+    sizes = np.floor(exact).astype(np.int64)
+    order = np.argsort(sizes - exact, kind="stable")
+    sizes[order[: count - sizes.sum()]] += 1
+    return sizes

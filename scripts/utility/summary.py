@@ -1,0 +1,181 @@
+"""summarise: cells -> one `Summary` per row of the table and metric, with paired differences.
+
+How stays and seeds are resampled, and what the intervals cover, is said in utility/bootstrap.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from tqdm import tqdm
+
+from scripts.utility.bootstrap import Difference, compare, holm, interval, resample_counts
+from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, point_scores, score
+from scripts.utility.protocols import REAL, STEPS, Cell
+
+UNGUIDED = "unguided"  # name of the set that differences are paired with
+REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One metric of one row of the table: seeds averaged.
+
+    Attributes:
+        protocol, generator, ratio, model: as in `Cell`.
+        metric: one of METRICS.
+        mean, sd: over seeds; sd is None for a single seed.
+        low, high: bootstrap percentile interval of the mean over test stays; of ECE, which
+            resampling raises, with the draws moved to have the mean as theirs.
+        vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
+            training, and to real-only training for as many steps; None for the reference itself,
+            where it was not evaluated, and for TRTS, whose sets are judged on different rows.
+    """
+
+    protocol: str
+    generator: str
+    ratio: float | None
+    model: str
+    metric: str
+    num_seeds: int
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+    vs_unguided: Difference | None
+    vs_real: Difference | None
+    vs_steps: Difference | None
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Per seed: the score on the set as it is, and under each resample."""
+
+    points: Float[np.ndarray, " seeds"]
+    draws: Float[np.ndarray, "seeds resamples"]
+
+
+Row = tuple[str, str, float | None, str]  # protocol, generator, ratio, model
+
+
+def summarise(
+    results: Mapping[Cell, Predictions],
+    test_subjects: Int[np.ndarray, " n"],
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int = 0,
+) -> list[Summary]:
+    """One `Summary` per row and metric, in the order of `results`.
+
+    p-values are corrected (Holm) within families: the differences to one reference in one metric
+    of one downstream model, over all protocols, ratios and sets.
+
+    Args:
+        test_subjects: patient of each real test stay.
+        resamples: bootstrap resamples.
+        confidence: of the intervals, e.g. 0.95.
+        seed: of the resampling.
+    """
+    scored = _score_rows(results, test_subjects, resamples=resamples, seed=seed)
+    summaries = [
+        _summary(row, metric, scored, confidence=confidence, seed=seed)
+        for row in scored
+        for metric in METRICS
+    ]
+    for reference in REFERENCES:
+        summaries = _correct(summaries, reference)
+    return summaries
+
+
+def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
+    """The summaries with `p_holm` of the differences to `reference` filled in."""
+    families: dict[tuple[str, str], list[int]] = {}
+    for index, summary in enumerate(summaries):
+        if getattr(summary, reference) is not None:
+            families.setdefault((summary.model, summary.metric), []).append(index)
+    corrected = list(summaries)
+    for members in families.values():
+        differences = [getattr(summaries[index], reference) for index in members]
+        values = holm([difference.p for difference in differences])
+        for index, difference, value in zip(members, differences, values, strict=True):
+            changed = {reference: replace(difference, p_holm=value)}
+            corrected[index] = replace(summaries[index], **changed)
+    return corrected
+
+
+def _score_rows(
+    results: Mapping[Cell, Predictions], test_subjects: np.ndarray, *, resamples: int, seed: int
+) -> dict[Row, dict[str, _Scores]]:
+    grouped: dict[Row, list[Predictions]] = {}
+    for cell, predictions in results.items():
+        row = (cell.protocol, cell.generator, cell.ratio, cell.model)
+        grouped.setdefault(row, []).append(predictions)
+    counts: dict[str, np.ndarray] = {}
+    scored = {}
+    for row, per_seed in tqdm(grouped.items(), desc="bootstrap", unit="row", disable=None):
+        judged_on = row[1] if row[0] == "TRTS" else REAL
+        if judged_on not in counts:
+            labels = per_seed[0].labels
+            subjects = test_subjects if judged_on == REAL else np.arange(len(labels))
+            counts[judged_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
+        scored[row] = _score_seeds(per_seed, counts[judged_on])
+    return scored
+
+
+def _score_seeds(per_seed: Sequence[Predictions], counts: np.ndarray) -> dict[str, _Scores]:
+    points = [point_scores(predictions) for predictions in per_seed]
+    draws = [score(predictions, counts) for predictions in per_seed]
+    return {
+        metric: _about_points(
+            metric,
+            np.array([values[metric] for values in points]),
+            np.stack([values[metric] for values in draws]),
+        )
+        for metric in METRICS
+    }
+
+
+def _about_points(metric: str, points: np.ndarray, draws: np.ndarray) -> _Scores:
+    """The draws as they are; of a metric that resampling raises, moved back to their points."""
+    if metric in RAISED_BY_RESAMPLING:
+        draws = draws + (points - draws.mean(axis=1))[:, None]
+    return _Scores(points, draws)
+
+
+def _summary(
+    row: Row,
+    metric: str,
+    scored: Mapping[Row, Mapping[str, _Scores]],
+    *,
+    confidence: float,
+    seed: int,
+) -> Summary:
+    protocol, generator, ratio, model = row
+    own = scored[row][metric]
+
+    def against(reference: Row) -> Difference | None:
+        if reference == row or protocol == "TRTS" or reference not in scored:
+            return None
+        other = scored[reference][metric]
+        return compare(
+            own.draws, other.draws, own.points, other.points, confidence=confidence, seed=seed
+        )
+
+    low, high = interval(own.draws.mean(axis=0), confidence)
+    return Summary(
+        protocol=protocol,
+        generator=generator,
+        ratio=ratio,
+        model=model,
+        metric=metric,
+        num_seeds=len(own.points),
+        mean=float(own.points.mean()),
+        sd=float(own.points.std(ddof=1)) if len(own.points) > 1 else None,
+        low=max(low, 0.0),  # no metric is negative, draws that were moved back may be; keeps a NaN
+        high=high,
+        vs_unguided=against((protocol, UNGUIDED, ratio, model)),
+        vs_real=against(("TRTR", REAL, 0.0, model)),
+        vs_steps=against((STEPS, REAL, ratio, model)),
+    )

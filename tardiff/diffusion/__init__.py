@@ -1,0 +1,1 @@
+"""The diffusion process: noise schedule, denoiser, samplers, quantile mapping."""

@@ -1,0 +1,92 @@
+"""Denoiser: (x_t, log_snr, y) -> x0_hat in model space; the only contract samplers know."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from tardiff.diffusion.noise_schedule import Labels, Levels, Series, alpha_sigma
+
+PREDICTIONS = ("v", "eps", "x0")
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Estimate of the clean series, E[x_0 | x_t, y]; row i depends on row i of the inputs only."""
+
+    def __call__(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+        """x0_hat for every row."""
+        ...
+
+
+class NetworkDenoiser:
+    """Wraps a network and its parametrisation into a Denoiser.
+
+    Args:
+        network: (x_t, log_snr, y) -> prediction; `network.null_label` is its null label.
+        prediction: what the network predicts: "v" (v = alpha eps - sigma x_0), "eps" or "x0".
+        cfg_scale: classifier-free guidance; 1 uses the conditional estimate alone, larger values
+            extrapolate from the unconditional one (Ho & Salimans 2022, in x_0 form).
+    """
+
+    def __init__(self, network: nn.Module, *, prediction: str, cfg_scale: float = 1.0) -> None:
+        if prediction not in PREDICTIONS:
+            raise ValueError(f"prediction={prediction!r}, expected one of {PREDICTIONS}")
+        self.network = network
+        self.prediction = prediction
+        self.cfg_scale = cfg_scale
+
+    @torch.no_grad()
+    def __call__(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+        """x0_hat for every row."""
+        conditional = self._estimate(x_t, log_snr, y)
+        if self.cfg_scale == 1.0:
+            return conditional
+        null = torch.full_like(y, int(self.network.null_label))  # type: ignore[arg-type]
+        unconditional = self._estimate(x_t, log_snr, null)
+        return unconditional + self.cfg_scale * (conditional - unconditional)
+
+    def _estimate(self, x_t: Tensor, log_snr: Tensor, y: Tensor) -> Tensor:
+        return to_x0(self.network(x_t, log_snr, y), x_t, log_snr, self.prediction)
+
+
+def to_x0(prediction: Series, x_t: Series, log_snr: Levels, kind: str) -> Series:
+    """x0_hat from the network's output; v from Salimans & Ho 2022, eps from DDPM eq. 9."""
+    alpha, sigma = alpha_sigma(log_snr[:, None, None])
+    if kind == "v":
+        return alpha * x_t - sigma * prediction
+    if kind == "eps":
+        return (x_t - sigma * prediction) / alpha
+    return prediction
+
+
+def training_target(x_0: Series, eps: Series, log_snr: Levels, kind: str) -> Series:
+    """What a network of this kind is trained to output for (x_0, eps) at these levels."""
+    alpha, sigma = alpha_sigma(log_snr[:, None, None])
+    if kind == "v":
+        return alpha * eps - sigma * x_0
+    return eps if kind == "eps" else x_0
+
+
+class CompiledNetwork(nn.Module):
+    """The same outputs up to rounding; on a GPU each call replays one CUDA graph.
+
+    Compiled at the first call, and again for a last batch of another size: minutes.
+
+    Args:
+        network: (x_t, log_snr, y) -> prediction, on the device it will run on.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.null_label = network.null_label
+        self.network = network
+        on_gpu = next(network.parameters()).device.type == "cuda"
+        # In place: the network is still itself to whoever looks for its weights.
+        network.compile(mode="reduce-overhead" if on_gpu else "default")
+
+    def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
+        """The prediction of the network."""
+        torch.compiler.cudagraph_mark_step_begin()
+        # The next call of a CUDA graph writes over the output of this one.
+        return self.network(x_t, log_snr, y).clone()

@@ -1,0 +1,137 @@
+"""Samplers: pure functions from starting noise and a denoiser to clean series.
+
+Each walks `levels` (log-SNR, noisy to clean) and ends with the denoiser's estimate at the last
+level, so no noise is left in the result. Guidance lives inside the denoiser
+(guidance/guided_denoiser.py); `sample_ddpm` alone also takes the paper's shift of the mean. Levels are best float64: scalars
+are then exact while the series keep their own type.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from tardiff.diffusion.denoiser import Denoiser
+from tardiff.diffusion.noise_schedule import Labels, Series, alpha_sigma
+
+Levels = Float[Tensor, " step"]
+NoiseSource = Callable[[], Series]  # a fresh standard normal draw shaped like the batch
+Callback = Callable[[int, Tensor, Tensor], None]  # (step, x_t, x0_hat); must not modify them
+MeanShift = Callable[[Tensor, Tensor], Tensor]  # (x_t, y) -> shift of the posterior mean
+
+
+def sample_dpmpp_2m(
+    denoiser: Denoiser,
+    x: Series,
+    y: Labels,
+    levels: Levels,
+    *,
+    noise: NoiseSource | None = None,
+    callback: Callback | None = None,
+) -> Series:
+    """DPM-Solver++(2M), Lu et al. 2022 alg. 2, in x_0 form; with `noise` its SDE variant.
+
+    Raises:
+        FloatingPointError: a step produced a non-finite value; names the step and the series.
+    """
+    previous_x0, previous_h = None, None
+    for step in range(len(levels) - 1):
+        x0_hat = _denoise(denoiser, x, y, levels, step, callback)
+        h = (levels[step + 1] - levels[step]) / 2  # step in log(alpha / sigma)
+        estimate = x0_hat
+        if previous_x0 is not None and previous_h is not None:
+            ratio = previous_h / h
+            estimate = x0_hat + (x0_hat - previous_x0) / (2 * ratio)
+        _, sigma = alpha_sigma(levels[step])
+        alpha_next, sigma_next = alpha_sigma(levels[step + 1])
+        if noise is None:
+            x = sigma_next / sigma * x - alpha_next * torch.expm1(-h) * estimate
+        else:
+            x = sigma_next / sigma * torch.exp(-h) * x - alpha_next * torch.expm1(-2 * h) * estimate
+            x = x + sigma_next * torch.sqrt(-torch.expm1(-2 * h)) * noise()
+        previous_x0, previous_h = x0_hat, h
+    return _denoise(denoiser, x, y, levels, len(levels) - 1, callback)
+
+
+def sample_ddim(
+    denoiser: Denoiser,
+    x: Series,
+    y: Labels,
+    levels: Levels,
+    *,
+    eta: float = 0.0,
+    noise: NoiseSource | None = None,
+    callback: Callback | None = None,
+) -> Series:
+    """DDIM, Song et al. 2021 eqs. 12 and 16; `eta` > 0 needs `noise`."""
+    for step in range(len(levels) - 1):
+        x0_hat = _denoise(denoiser, x, y, levels, step, callback)
+        alpha, sigma = alpha_sigma(levels[step])
+        alpha_next, sigma_next = alpha_sigma(levels[step + 1])
+        eps_hat = (x - alpha * x0_hat) / sigma
+        spread = eta * sigma_next / sigma * torch.sqrt(1 - (alpha / alpha_next) ** 2)
+        x = alpha_next * x0_hat + torch.sqrt(sigma_next**2 - spread**2) * eps_hat
+        if eta > 0 and noise is not None:
+            x = x + spread * noise()
+    return _denoise(denoiser, x, y, levels, len(levels) - 1, callback)
+
+
+def sample_ddpm(
+    denoiser: Denoiser,
+    x: Series,
+    y: Labels,
+    levels: Levels,
+    *,
+    noise: NoiseSource,
+    mean_shift: MeanShift | None = None,
+    callback: Callback | None = None,
+) -> Series:
+    """Ancestral sampling, DDPM eqs. 6-7; with `mean_shift` TarDiff Algorithm 1 as printed.
+
+    x_{t-1} ~ N(mu_t + mean_shift(x_t, y), beta_tilde_t); the last step has no variance.
+    """
+    for step in range(len(levels)):
+        x0_hat = _denoise(denoiser, x, y, levels, step, callback)
+        following = levels[step + 1] if step + 1 < len(levels) else levels.new_tensor(torch.inf)
+        mean, variance = posterior(x0_hat, x, levels[step], following)
+        if mean_shift is not None:
+            mean = mean + mean_shift(x, y)
+        x = mean if step + 1 == len(levels) else mean + variance.sqrt() * noise()
+    return _require_finite(x, len(levels))
+
+
+def posterior(
+    x_0: Series, x_t: Series, level: Float[Tensor, ""], following: Float[Tensor, ""]
+) -> tuple[Series, Float[Tensor, ""]]:
+    """Mean and variance of q(x_{t-1} | x_t, x_0), DDPM eqs. 6-7, for any two levels."""
+    alpha, sigma = alpha_sigma(level)
+    alpha_next, sigma_next = alpha_sigma(following)
+    step_alpha = alpha / alpha_next  # sqrt(alpha_t) of DDPM
+    step_variance = 1 - step_alpha**2  # beta_t of DDPM
+    weight_x0 = alpha_next * step_variance / sigma**2
+    weight_xt = step_alpha * sigma_next**2 / sigma**2
+    return weight_x0 * x_0 + weight_xt * x_t, step_variance * sigma_next**2 / sigma**2
+
+
+def _denoise(
+    denoiser: Denoiser, x: Tensor, y: Tensor, levels: Tensor, step: int, callback: Callback | None
+) -> Tensor:
+    x0_hat = denoiser(x, levels[step].to(x).expand(len(x)), y)
+    _require_finite(x0_hat, step)
+    if callback is not None:
+        callback(step, x, x0_hat)
+    return x0_hat
+
+
+def _require_finite(x: Tensor, step: int) -> Tensor:
+    finite = torch.isfinite(x).flatten(1).all(1)
+    if not finite.all():
+        rows = torch.nonzero(~finite).flatten().tolist()
+        raise FloatingPointError(
+            f"sampling step {step}: non-finite values in {len(rows)} series of the batch, first in "
+            f"its row {rows[0]}; the "
+            "guidance may be too strong (lower guidance.w, or guidance.paper_w with compat=paper) "
+            "or the denoiser may have diverged in training"
+        )
+    return x

@@ -1,0 +1,206 @@
+"""Writes a synthetic set and the card beside it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from configs.runtime.atomic_files import write_text
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import decode, static_names
+from data_preprocess.splits import Splits
+from data_preprocess.storage.csv_export import write_long_csv
+from data_preprocess.storage.dataset_files import save_dataset
+from tardiff.guidance.diagnostics import GuidanceOutcome
+from tardiff.privacy.accountant import privacy_lines
+
+
+def facts_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
+    """Markdown lines; none where the set has neither gaps nor static facts."""
+    return [*_gap_lines(synthetic, train), *_static_lines(synthetic, train)]
+
+
+def _gap_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
+    if synthetic.observed.all():
+        return []
+    rows = [
+        f"| {name} | {synthetic.observed[:, i].mean():.1%} | {train.observed[:, i].mean():.1%} |"
+        for i, name in enumerate(train.feature_names)
+    ]
+    head = ["## Share of grid points with a measurement (`observed`)", ""]
+    return [*head, "| channel | synthetic | train |", "| --- | --- | --- |", *rows, ""]
+
+
+def _static_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
+    if not synthetic.static_names:
+        return []
+    rows = []
+    for index, name in enumerate(synthetic.static_names):
+        made = synthetic.static[:, index]
+        real = train.static[:, train.static_names.index(name)]
+        rows += _level_rows(name, made, real) if "=" in name else [_number_row(name, made, real)]
+    head = ["## Static facts (subgroups in stays; numbers as mean, s.d.)", ""]
+    return [*head, "| fact | synthetic | train |", "| --- | --- | --- |", *rows, ""]
+
+
+def _level_rows(name: str, made: np.ndarray, real: np.ndarray) -> list[str]:
+    levels = np.unique(real[~np.isnan(real)])
+    rows = [
+        f"| {name} {level:g} | {int((made == level).sum())} | {int((real == level).sum())} |"
+        for level in levels
+    ]
+    if np.isnan(real).any() or np.isnan(made).any():
+        rows.append(f"| {name} unknown | {np.isnan(made).sum()} | {np.isnan(real).sum()} |")
+    return rows
+
+
+def _number_row(name: str, made: np.ndarray, real: np.ndarray) -> str:
+    cells = [
+        f"{np.nanmean(side):.4g}, {np.nanstd(side):.3g}, {np.isnan(side).mean():.1%} unknown"
+        if not np.isnan(side).all()
+        else "unknown"
+        for side in (made, real)
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticSet:
+    """A generated set in model space, with what is known of its making."""
+
+    name: str
+    x: Tensor
+    y: Tensor
+    outcome: GuidanceOutcome | None
+    facts: dict[str, Any]
+
+
+def write_set(
+    folder: Path, synthetic: SyntheticSet, splits: Splits, csv_step_minutes: float | None
+) -> Path:
+    """Writes `<name>.npz` and `<name>.card.md` (and `<name>.csv` if a step is given).
+
+    Returns:
+        The path of the .npz.
+    """
+    gaps = synthetic.facts["config"]["generation"]["gaps"]
+    dataset = to_dataset(synthetic, splits, gaps=gaps)
+    path = folder / f"{synthetic.name}.npz"
+    if csv_step_minutes is not None:
+        write_long_csv(folder / f"{synthetic.name}.csv", dataset, step_minutes=csv_step_minutes)
+    write_text(folder / f"{synthetic.name}.card.md", card(synthetic, dataset, splits))
+    save_dataset(path, dataset, extra=synthetic.facts)
+    return path
+
+
+def to_dataset(synthetic: SyntheticSet, splits: Splits, *, gaps: str = "carry") -> EHRDataset:
+    """The set as any other split: clinical units, no patient; everything observed where no masks
+    are generated.
+
+    Args:
+        gaps: as `decode` takes it.
+    """
+    values, observed, static = decode(splits.normaliser, synthetic.x, gaps=gaps)
+    n = len(values)
+    return EHRDataset(
+        values=values,
+        observed=observed,
+        labels=synthetic.y.cpu().numpy(),
+        subject_ids=np.full(n, -1, np.int64),
+        feature_names=splits.train.feature_names,
+        label_names=splits.train.label_names,
+        static=static,
+        static_names=static_names(splits.normaliser),
+    )
+
+
+def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
+    """The data card, Markdown."""
+    config = synthetic.facts["config"]
+    lines = [
+        f"# Synthetic set `{synthetic.name}` of experiment `{synthetic.facts['experiment']}`",
+        "",
+        "Synthetic series; no row is a patient. For research on training sets; not for clinical "
+        "use, and no proof of privacy by itself: see the evaluation's privacy section.",
+        "",
+        f"- {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, in "
+        "clinical units, within the range measured in the training split",
+        f"- per class: {_counts(dataset)}; training split: {_counts(splits.train)}",
+        f"- diffusion model: held-out denoising loss "
+        f"{synthetic.facts['diffusion']['val_loss']:.4f} at step "
+        f"{synthetic.facts['diffusion']['step']}",
+        f"- sampler: {_pairs(config['sampler'])}",
+        f"- seed {config['generation']['seed']}, data fingerprint "
+        f"`{synthetic.facts['data_fingerprint'][:16]}`",
+        f"- {_copies_line(synthetic.facts['copies'])}",
+        *privacy_lines(synthetic.facts),
+        "",
+        *_guidance_lines(synthetic, splits),
+        "## Channels, synthetic against train (mean, standard deviation)",
+        "",
+        "| channel | synthetic | train |",
+        "| --- | --- | --- |",
+        *_channel_rows(dataset, splits.train),
+        "",
+        *facts_lines(dataset, splits.train),
+    ]
+    return "\n".join(lines)
+
+
+def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
+    if synthetic.outcome is None:
+        return ["Unguided.", ""]
+    outcome = synthetic.outcome
+    rows = zip(
+        splits.train.label_names,
+        outcome.requested,
+        outcome.realised,
+        outcome.multiplier,
+        outcome.scale,
+        strict=True,
+    )
+    table = [
+        f"| {n} | {'-' if a is None else format(a, '+.2f')} | {r:+.2f} | {m:.3g} | {s:.3g} |"
+        for n, a, r, m, s in rows
+    ]
+    return [
+        "## Guidance",
+        "",
+        outcome.line(splits.train.label_names),
+        "",
+        "| class | asked shift (s.d.) | realised (s.d.) | multiplier | natural s.d. of the score |",
+        "| --- | --- | --- | --- | --- |",
+        *table,
+        "",
+        f"Guidance gradient: {_pairs(outcome.facts)}" if outcome.facts else "",
+        "",
+    ]
+
+
+def _copies_line(copies: dict[str, int] | None) -> str:
+    if copies is None:
+        return "copies of training stays: **not looked for** (generation.allow_copies=true)"
+    return (
+        f"copies of training stays: none left; {copies['near']} series that copied one "
+        f"({copies['exact']} of them exactly) were replaced by new ones"
+    )
+
+
+def _channel_rows(dataset: EHRDataset, train: EHRDataset) -> list[str]:
+    rows = []
+    for index, name in enumerate(dataset.feature_names):
+        made, real = dataset.values[:, index], train.values[:, index]
+        cells = [f"{side.mean():.4g}, {side.std():.3g}" for side in (made, real)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return rows
+
+
+def _counts(dataset: EHRDataset) -> str:
+    pairs = zip(dataset.label_names, dataset.class_counts.tolist(), strict=True)
+    return ", ".join(f"{name} {count}" for name, count in pairs)
+
+
+def _pairs(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())

@@ -1,0 +1,53 @@
+"""The pilot behind a model's MarginalMap: drawn unguided with the default sampler."""
+
+import numpy as np
+import torch
+
+from configs.schema.experiment import ExperimentConfig, SamplerConfig
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import encode
+from data_preprocess.splits import Splits
+from tardiff.diffusion.denoiser import NetworkDenoiser
+from tardiff.diffusion.noise_schedule import log_snr_grid
+from tardiff.diffusion.quantile_mapping import MarginalMap
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.training.checkpoint import DiffusionModel
+
+# Noise of numbers that no generated, pilot or replacement series has.
+OFFSET = 1 << 52
+# Series per denoiser call: one number everywhere, since the map is a part of the model.
+BATCH_SIZE = 256
+
+
+def fit_marginals(
+    config: ExperimentConfig, splits: Splits, model: DiffusionModel, device: torch.device
+) -> MarginalMap:
+    """The map of what `model` draws to the margins of the training split.
+
+    Sampled by the default sampler whatever the sampler section says, and classifier-free guidance
+    is off: the map belongs to the model, and a setting of stage 3 must not change it.
+    """
+    rows, defaults = config.diffusion.marginal_rows, SamplerConfig()
+    process = ReverseProcess(
+        sampler=defaults.name,
+        levels=log_snr_grid(defaults.num_steps, defaults.log_snr_min, defaults.log_snr_max),
+        shape=(splits.normaliser.num_model_channels, model.length),
+        seed=config.seed,
+        batch_size=BATCH_SIZE,
+        device=device,
+    )
+    denoiser = NetworkDenoiser(model.network, prediction=model.prediction)
+    y = torch.from_numpy(_labels(splits.train, rows))
+    drawn = process.run(denoiser, y, range(OFFSET, OFFSET + rows), title="margins")
+    fitted = MarginalMap(
+        len(model.feature_names), model.length, masks=splits.normaliser.layout.masks
+    )
+    measured = torch.from_numpy(splits.train.observed)
+    fitted.fit(drawn, encode(splits.normaliser, splits.train), measured)
+    return fitted
+
+
+def _labels(train: EHRDataset, rows: int) -> np.ndarray:
+    """`rows` labels in the shares of the training split."""
+    ends = np.cumsum(train.class_counts) / len(train)
+    return np.searchsorted(ends, (np.arange(rows) + 0.5) / rows).astype(np.int64)

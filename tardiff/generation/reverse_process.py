@@ -1,0 +1,124 @@
+"""The sampler run over batches, each series with noise of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from tardiff.diffusion.denoiser import Denoiser
+from tardiff.diffusion.noise_schedule import Labels, Series
+from tardiff.diffusion.quantile_mapping import MarginalMap
+from tardiff.diffusion.samplers import MeanShift, sample_ddim, sample_ddpm, sample_dpmpp_2m
+from tardiff.guidance.guided_denoiser import GuidedDenoiser
+
+
+class SeriesNoise:
+    """Standard normal draws for a batch, one generator per series.
+
+    Series number i of a generation run draws from the seed (run seed, i) wherever it stands in
+    whichever batch, on any device.
+
+    Args:
+        seed: of the generation run.
+        numbers: the batch's series numbers.
+        shape: (channel, time).
+    """
+
+    def __init__(
+        self, seed: int, numbers: Sequence[int], shape: tuple[int, int], device: torch.device
+    ) -> None:
+        self.shape = shape
+        self.device = device
+        self.generators = [_generator(seed, number) for number in numbers]
+
+    def __call__(self) -> Tensor:
+        """The next (batch, channel, time) draw."""
+        rows = [torch.randn(self.shape, generator=generator) for generator in self.generators]
+        return torch.stack(rows).to(self.device)
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    # SeedSequence mixes the pair into well separated streams; adding them would make run 0 series
+    # 1 equal to run 1 series 0.
+    mixed = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReverseProcess:
+    """How series are drawn.
+
+    Attributes:
+        sampler: "dpmpp_2m", "ddim" or "ddpm".
+        levels: log-SNR of the steps, noisy to clean, float64.
+        shape: (channel, time).
+        seed: of the run.
+        batch_size: series per denoiser call; changes memory only.
+        eta: stochasticity of ddim.
+        sde: the stochastic variant of dpmpp_2m.
+        finish: what a drawn series goes through, row by row; None: it is left as it is.
+    """
+
+    sampler: str
+    levels: Float[Tensor, " step"]
+    shape: tuple[int, int]
+    seed: int
+    batch_size: int
+    device: torch.device
+    eta: float = 0.0
+    sde: bool = False
+    finish: MarginalMap | None = None
+
+    def run(
+        self,
+        denoiser: Denoiser,
+        y: Labels,
+        numbers: Sequence[int],
+        *,
+        mean_shift: MeanShift | None = None,
+        title: str | None = None,
+    ) -> Series:
+        """One series per label, model space, on the CPU.
+
+        Args:
+            numbers: series numbers; equal numbers give equal noise.
+            mean_shift: ddpm only, see `sample_ddpm`.
+            title: of the progress bar; None shows none.
+
+        Raises:
+            FloatingPointError: a value is not finite; names the batch, the step and the row.
+        """
+        if len(numbers) != len(y):
+            raise ValueError(f"{len(numbers)} series numbers for {len(y)} labels")
+        if mean_shift is not None and self.sampler != "ddpm":
+            raise ValueError(f"a shift of the mean needs sampler=ddpm, got {self.sampler}")
+        done = []
+        with tqdm(total=len(y), desc=title, unit="series", disable=title is None) as bar:
+            for rows in torch.arange(len(y)).split(self.batch_size):
+                chosen = [numbers[row] for row in rows.tolist()]
+                try:
+                    drawn = self._batch(denoiser, y[rows], chosen, mean_shift).cpu()
+                except FloatingPointError as error:
+                    where = f"series {chosen[0]} to {chosen[-1]}"
+                    raise FloatingPointError(f"in the batch of {where}: {error}") from error
+                done.append(drawn if self.finish is None else self.finish(drawn))
+                bar.update(len(rows))
+        return torch.cat(done) if done else torch.zeros(0, *self.shape)
+
+    def _batch(
+        self, denoiser: Denoiser, y: Tensor, numbers: list[int], mean_shift: MeanShift | None
+    ) -> Series:
+        noise = SeriesNoise(self.seed, numbers, self.shape, self.device)
+        if isinstance(denoiser, GuidedDenoiser):
+            denoiser.stats.new_batch()
+        x, y = noise(), y.to(self.device)
+        if self.sampler == "ddpm":
+            return sample_ddpm(denoiser, x, y, self.levels, noise=noise, mean_shift=mean_shift)
+        if self.sampler == "ddim":
+            return sample_ddim(denoiser, x, y, self.levels, eta=self.eta, noise=noise)
+        source = noise if self.sde else None
+        return sample_dpmpp_2m(denoiser, x, y, self.levels, noise=source)

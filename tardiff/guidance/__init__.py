@@ -1,0 +1,1 @@
+"""How influence pushes the sampler: directions, the guided denoiser, calibration."""

@@ -1,0 +1,108 @@
+"""How strong guidance really was: the numbers printed, stored and drawn for every guided set."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from tardiff.diffusion.noise_schedule import Labels, Series
+from tardiff.guidance.calibration import Calibration, winsorised_mean
+from tardiff.guidance.directions import Direction
+from tardiff.guidance.guided_denoiser import GuidanceStats
+
+SCORE_BATCH = 512
+DEAD = 0.01  # natural standard deviations: below this, guidance moved nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidanceOutcome:
+    """Per class: how the mean score moved; over the run: how large the push was.
+
+    Attributes:
+        score: what guidance climbed, "influence" or "log p(label)".
+        requested: asked shift, natural standard deviations; None if only a multiplier was given.
+        realised: shift of the (winsorised) mean score of the whole set, same unit.
+        mean_score, mean_score_unguided: means over the whole set, score's own unit.
+        multiplier, scale: what the sampler used.
+        shift_rms: rms of the shift over guided steps, model-space units.
+        relative_to_step: shift_rms over the rms of the denoiser's own step.
+        clipped: share of guided steps that the trust region shortened.
+        facts: of the guidance gradient (loss, rows, norms, residual).
+    """
+
+    score: str
+    requested: list[float | None]
+    realised: list[float]
+    mean_score: list[float]
+    mean_score_unguided: list[float]
+    multiplier: list[float]
+    scale: list[float]
+    shift_rms: float
+    relative_to_step: float
+    clipped: float
+    facts: dict[str, Any]
+
+    def line(self, label_names: tuple[str, ...]) -> str:
+        """One line for the terminal; says so if guidance moved nothing."""
+        shifts = ", ".join(
+            f"{name} {got:+.2f}" + ("" if asked is None else f" (asked {asked:+.2f})")
+            for name, got, asked in zip(label_names, self.realised, self.requested, strict=True)
+        )
+        dead = all(abs(shift) < DEAD for shift in self.realised)
+        asked = any(shift is None or abs(shift) >= DEAD for shift in self.requested)
+        warning = "; GUIDANCE HAD NO EFFECT" if dead and asked else ""
+        return (
+            f"guidance: mean {self.score} moved by {shifts} natural s.d.; rms of the shift "
+            f"{100 * self.relative_to_step:.1f} % of the denoiser's step, "
+            f"{100 * self.clipped:.1f} % of the steps clipped by the trust region{warning}"
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-able copy."""
+        return asdict(self)
+
+
+def summarise(
+    direction: Direction,
+    unguided: Series,
+    guided: Series,
+    y: Labels,
+    calibrations: list[Calibration],
+    stats: GuidanceStats,
+    device: torch.device,
+    facts: dict[str, Any],
+    score: str,
+) -> GuidanceOutcome:
+    """Scores both sets and compares them class by class."""
+    before = score_all(direction, unguided, y, device)
+    after = score_all(direction, guided, y, device)
+    means = [(_mean(before[y == k]), _mean(after[y == k])) for k in range(len(calibrations))]
+    scales = [calibration.scale for calibration in calibrations]
+    return GuidanceOutcome(
+        score=score,
+        requested=[calibration.requested for calibration in calibrations],
+        realised=[(new - old) / s for (old, new), s in zip(means, scales, strict=True)],
+        mean_score=[new for _, new in means],
+        mean_score_unguided=[old for old, _ in means],
+        multiplier=[calibration.multiplier for calibration in calibrations],
+        scale=scales,
+        shift_rms=stats.shift_rms,
+        relative_to_step=stats.relative_to_step,
+        clipped=stats.clipped / max(1, stats.calls),
+        facts=facts,
+    )
+
+
+def score_all(
+    direction: Direction, x: Series, y: Labels, device: torch.device, *, title: str | None = None
+) -> Tensor:
+    """The score of every series, (n,), on the CPU; None as `title` of the bar shows none."""
+    pairs = list(zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True))
+    bar = tqdm(pairs, desc=title, unit="batch", disable=title is None)
+    return torch.cat([direction(a.to(device), b.to(device))[0].cpu() for a, b in bar])
+
+
+def _mean(scores: Tensor) -> float:
+    return winsorised_mean(scores) if len(scores) else 0.0

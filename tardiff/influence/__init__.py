@@ -1,0 +1,1 @@
+"""Influence functions: the guidance gradient G, its preconditioner, I(z) and J = grad_x I."""

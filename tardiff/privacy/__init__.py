@@ -1,0 +1,1 @@
+"""Privacy of the generator: accounting, nearest neighbours, memorised records."""

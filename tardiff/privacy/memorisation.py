@@ -1,0 +1,112 @@
+"""Copies of training stays: what counts as one, and how generation replaces them.
+
+The definitions are those of the evaluation's privacy section (scripts/quality/privacy/copies.py).
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from configs.runtime.errors import UserError
+from tardiff.diffusion.noise_schedule import Series
+from tardiff.privacy.nearest_neighbours import nearest
+
+log = logging.getLogger(__name__)
+
+# Root-mean-square difference per entry, in model space, below which two series are one: a copy
+# that went through float32 and the normaliser and back differs by far less.
+SAME = 1e-3
+NEIGHBOUR = 5
+NEAR_RATIO = 0.5
+TRIES = 10
+# Replacements take their noise from numbers that no generated or pilot series reaches.
+FRESH_OFFSET = 1 << 50
+
+
+class Closeness(NamedTuple):
+    """Per series: RMS distance to the closest reference stay; whether it copies, or nearly so."""
+
+    distance: np.ndarray
+    exact: np.ndarray
+    near: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyCheck:
+    """What the check of one set found.
+
+    Attributes:
+        exact, near: series as first sampled that copied a training stay; near counts both kinds.
+        tries: rounds of new series until none did.
+    """
+
+    exact: int
+    near: int
+    tries: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-able copy."""
+        return asdict(self)
+
+
+def closeness(x: Tensor, reference: Tensor) -> Closeness:
+    """How each series of `x` sits among the `reference` stays, both in model space.
+
+    A near copy is at least 1 / NEAR_RATIO times closer to its closest stay than to the fifth
+    closest. A mere distance would not do: series shrunk towards the mean are near to everyone.
+    """
+    neighbour = min(NEIGHBOUR, len(reference))
+    distances = nearest(x.flatten(1), reference.flatten(1), k=neighbour)[0].numpy()
+    distances = distances / x[0].numel() ** 0.5
+    exact = distances[:, 0] <= SAME
+    near = exact | (distances[:, 0] < NEAR_RATIO * distances[:, -1])
+    return Closeness(distances[:, 0], exact, near)
+
+
+def replace_copies(
+    x: Series,
+    train: Float[Tensor, "stays value time"],
+    resample: Callable[[np.ndarray, int], Tensor],
+    *,
+    through: Callable[[Series], Float[Tensor, "batch value time"]] = lambda x: x,
+) -> tuple[Series, CopyCheck]:
+    """`x` with every exact or near copy of a training stay replaced by a new series.
+
+    Args:
+        resample: ((m,) rows, try number from 1) -> (m, C, T) new series of the same labels.
+        train: values of the training stays.
+        through: what a set goes through before it is released, to its values; copies are looked
+            for behind it.
+
+    Raises:
+        UserError: copies remain after TRIES rounds: the model has learnt stays by heart.
+    """
+    found = closeness(through(x), train)
+    exact, near = int(found.exact.sum()), int(found.near.sum())
+    rows, tries = np.flatnonzero(found.near), 0
+    while len(rows):
+        if tries == TRIES:
+            raise UserError(
+                f"{len(rows)} of {len(x)} series are still copies of training stays after {TRIES} "
+                "rounds of new ones: the diffusion model has learnt them by heart. Train it less "
+                "or smaller (diffusion.max_steps, diffusion.width), or on more stays; "
+                "generation.allow_copies=true releases the copies"
+            )
+        tries += 1
+        fresh = resample(rows, tries)
+        x = x.index_put((torch.from_numpy(rows),), fresh)
+        rows = rows[closeness(through(fresh), train).near]
+    if near:
+        log.info("%d copies of training stays (%d exact) replaced by new series", near, exact)
+    return x, CopyCheck(exact=exact, near=near, tries=tries)
+
+
+def fresh_numbers(rows: Int[np.ndarray, " m"], attempt: int) -> list[int]:
+    """Series numbers of the replacements of `rows`."""
+    return [FRESH_OFFSET + (attempt << 40) + int(row) for row in rows]

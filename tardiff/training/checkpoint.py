@@ -1,0 +1,122 @@
+"""The finished diffusion model on disk: averaged weights and everything needed to trust them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from classifier.checkpoint_validation import require_modest, require_weights
+from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from configs.runtime.torch_files import load_plain, save_plain
+from tardiff.diffusion.quantile_mapping import MarginalMap
+from tardiff.networks.registry import build_network
+from tardiff.privacy.accountant import Privacy
+
+FORMAT = "tardiff-diffusion-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionModel:
+    """A trained denoising network with its origin.
+
+    Attributes:
+        network: in eval mode.
+        network_args: what `build_network` takes.
+        prediction: what the network predicts.
+        level_table: levels of a discrete schedule, noisy last; None for the cosine schedule.
+        feature_names, label_names, length: of the series it was trained on.
+        normaliser: SHA-256 of the normaliser.
+        data_fingerprint: SHA-256 of the splits.
+        val_loss: held-out denoising loss of these weights.
+        step: training step of these weights.
+        marginals: the map of what the network draws to the training margins; None: there is none.
+        privacy: what the training promises to its patients; None: nothing.
+    """
+
+    network: nn.Module
+    network_args: dict[str, Any]
+    prediction: str
+    level_table: list[float] | None
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    length: int
+    normaliser: str
+    data_fingerprint: str
+    val_loss: float
+    step: int
+    marginals: MarginalMap | None = None
+    privacy: Privacy | None = None
+
+
+_PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
+_PLAIN += ("data_fingerprint", "val_loss", "step")
+_TUPLES = ("feature_names", "label_names")
+
+
+def save_model(path: Path, model: DiffusionModel) -> None:
+    """Writes the model as a plain dict that loads without unpickling objects."""
+    content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
+    content |= {name: list(getattr(model, name)) for name in _TUPLES}
+    content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
+    if model.marginals is not None:
+        content["marginals"] = dict(model.marginals.state_dict())
+    if model.privacy is not None:
+        content["privacy"] = model.privacy.to_plain()
+    save_plain(path, content)
+
+
+def load_model(path: Path, command: str) -> DiffusionModel:
+    """Reads what `save_model` wrote.
+
+    Args:
+        command: the command that makes the file, for the error message.
+
+    Raises:
+        MissingInputError: no such file.
+        DataError: not such a file.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"no diffusion model at {path}; make it with: {command}")
+    content = load_plain(path, "diffusion model")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path}: not a diffusion model of this project (no {FORMAT} mark)")
+    try:
+        arguments, weights = content["network_args"], content["state_dict"]
+        require_modest(path, arguments)
+        with torch.device("meta"):
+            expected = build_network(arguments).state_dict()
+        require_weights(path, weights, expected)
+        network = build_network(arguments)
+        network.load_state_dict(weights)
+        fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
+        fields |= {name: tuple(content[name]) for name in _TUPLES}
+        fields["marginals"] = _marginals(path, content.get("marginals"), fields)
+        if "privacy" in content:
+            fields["privacy"] = Privacy.from_plain(content["privacy"])
+        return DiffusionModel(network=network.eval(), **fields)
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        raise DataError(f"{path}: a damaged diffusion model ({error})") from error
+
+
+def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap | None:
+    if weights is None:
+        return None
+    channels, length = len(fields["feature_names"]), fields["length"]
+    knots = weights["source"].shape[1] - 2
+    require_modest(path, [channels, length, knots])
+    found = MarginalMap(channels, length, masks=len(weights["threshold"]) > 0, knots=knots)
+    require_weights(path, weights, found.state_dict())
+    found.load_state_dict(weights)
+    return found
+
+
+def require_match(name: str, model: Any, expected: dict[str, Any], remedy: str) -> None:
+    """Raises MismatchError if an attribute of `model` is not the expected one; `name` opens it."""
+    for key, value in expected.items():
+        found = getattr(model, key)
+        if found != value:
+            raise MismatchError(f"{name}: {key} is {found}, but {value} is expected. {remedy}")

@@ -1,0 +1,225 @@
+"""Stage 3 on the tiny config: what it writes, that guidance acts, and which pairings it refuses."""
+
+import json
+import logging
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from classifier.train import main as train_classifier
+from configs import load_config
+from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
+from data_preprocess.build import load_splits
+from data_preprocess.storage.dataset_files import load_dataset, load_extra
+from tardiff.generate import main as generate
+from tardiff.generation.artefacts import pilot_numbers, requested_labels, strengths
+from tardiff.train import main as train_diffusion
+from tests.support.tiny_runs import tiny_arguments
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    root = tmp_path_factory.mktemp("generate")
+    arguments = tiny_arguments(
+        root,
+        "diffusion.num_steps=20",  # of the paper's schedule
+    )
+    config = load_config(arguments)
+    train_diffusion(config)
+    train_classifier(config)
+    return root, arguments
+
+
+FEW = "generation.counts=[12,6]"
+
+
+def run(trained, *overrides):
+    root, arguments = trained
+    config = load_config([*arguments, *overrides])
+    generate(config)
+    return root / "runs" / "tiny" / "synthetic"
+
+
+def test_guided_and_unguided_sets_are_written_in_clinical_units(trained, caplog):
+    caplog.set_level(logging.INFO)
+    folder = run(trained)
+    splits = load_splits(load_config(trained[1]).data)
+    guided, unguided = load_dataset(folder / "guided.npz"), load_dataset(folder / "unguided.npz")
+    for made in (guided, unguided):
+        assert made.feature_names == splits.train.feature_names
+        np.testing.assert_array_equal(made.class_counts, splits.train.class_counts)
+        low, high = np.array(splits.normaliser.low), np.array(splits.normaliser.high)
+        assert (made.values >= low[:, None] - 1e-3).all()
+        assert (made.values <= high[:, None] + 1e-3).all()
+        assert (made.subject_ids == -1).all()
+    gap = np.abs(guided.values - unguided.values)
+    assert gap.mean() > 0.01  # guidance acts ...
+    assert gap.mean() < splits.train.values.std()  # ... on the same noise
+    facts = load_extra(folder / "guided.npz")
+    assert facts["data_fingerprint"] == splits.fingerprint
+    realised, asked = facts["guidance"]["realised"], facts["guidance"]["requested"]
+    assert asked == [0.5, 0.5]
+    assert all(0.2 < shift < 0.9 for shift in realised)
+    assert "guidance: mean influence moved by" in caplog.text
+    card = (folder / "guided.card.md").read_text()
+    assert "not for clinical use" in card
+    assert "copies of training stays: none left" in card and facts["copies"]["tries"] >= 0
+    assert not (folder / ".parts").exists()  # batches are kept until the sets are written
+    record = json.loads((trained[0] / "runs/tiny/record.json").read_text())
+    assert {"diffusion", "generation/guided", "generation/unguided"} <= set(record)
+
+
+def test_same_seed_same_bytes_and_any_batch_size(trained):
+    first = load_dataset(run(trained, FEW) / "guided.npz").values
+    again = load_dataset(run(trained, FEW) / "guided.npz").values
+    np.testing.assert_array_equal(first, again)
+    small = load_dataset(run(trained, FEW, "sampler.batch_size=7") / "guided.npz").values
+    scale = first.std(axis=(0, 2), keepdims=True)
+    # A convolution rounds differently at another batch size; nothing else may differ.
+    assert np.quantile(np.abs(small - first) / scale, 0.99) < 1e-2
+    other = load_dataset(run(trained, FEW, "generation.seed=1") / "guided.npz").values
+    assert np.abs(other - first).mean() > 0.1 * scale.mean()
+
+
+def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    whole = (run(trained, FEW) / "guided.npz").read_bytes()
+
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tardiff.generate.write_set", cut)
+        run(trained, FEW)
+    caplog.clear()
+    folder = run(trained, FEW)
+    assert "guided: 18 of 18 series were sampled before" in caplog.text
+    assert "calibrating" not in caplog.text
+    assert (folder / "guided.npz").read_bytes() == whole
+
+
+def test_shares_of_a_run_are_put_together_to_the_same_set(trained):
+    whole = load_dataset(run(trained, FEW, "sampler.batch_size=5") / "guided.npz").values
+    parts = [*trained[1], f"runs_dir={trained[0]}/runs", FEW, "sampler.batch_size=5"]
+    (trained[0] / "runs/tiny/synthetic/guided.npz").unlink()
+    for share in ("1/2", "0/2"):
+        generate(load_config([*parts, f"generation.shard={share}"]))
+        assert not (trained[0] / "runs/tiny/synthetic/guided.npz").exists()
+    merged = load_dataset(run(trained, FEW, "sampler.batch_size=5") / "guided.npz").values
+    np.testing.assert_array_equal(merged, whole)
+
+
+def test_strength_zero_equals_unguided(trained):
+    folder = run(trained, FEW, "guidance.w=0", "generation.name=zero")
+    zero, unguided = load_dataset(folder / "zero.npz"), load_dataset(folder / "unguided.npz")
+    np.testing.assert_array_equal(zero.values, unguided.values)
+
+
+def test_the_sign_of_w_is_the_sign_of_the_shift(trained):
+    folder = run(trained, "guidance.w_per_class=[-0.5,0.5]", "generation.name=mixed")
+    realised = load_extra(folder / "mixed.npz")["guidance"]["realised"]
+    assert realised[0] < -0.1
+    assert realised[1] > 0.1
+
+
+def test_guidance_none_and_classifier_guidance(trained):
+    folder = run(trained, "guidance=none", "generation.ratio=0.5")
+    assert abs(len(load_dataset(folder / "unguided.npz")) - 58) <= 1
+    folder = run(trained, FEW, "guidance=classifier")
+    facts = load_extra(folder / "classifier_guided.npz")
+    assert facts["guidance"]["score"] == "log p(label)"
+    assert all(shift > 0.2 for shift in facts["guidance"]["realised"])
+
+
+def test_paper_mode_raises_influence_by_a_raw_multiplier(trained):
+    folder = run(trained, FEW, "compat=paper", "guidance.paper_w=1")
+    facts = load_extra(folder / "paper.npz")["guidance"]
+    assert facts["requested"] == [None, None]
+    assert all(shift > 0.1 for shift in facts["realised"])
+    assert (folder / "paper_w0.npz").is_file()
+
+
+def test_a_multiplier_so_strong_that_values_overflow_is_reported(trained):
+    with pytest.raises(FloatingPointError, match="guidance.paper_w"):
+        run(trained, FEW, "compat=paper", "guidance.paper_w=1e38")
+
+
+def test_csv_on_request(trained):
+    folder = run(trained, "guidance=none", "generation.csv=true", "generation.counts=[3,2]")
+    lines = (folder / "unguided.csv").read_text().splitlines()
+    assert lines[0] == "id,time,variable,value"
+    assert len(lines) == 1 + 5 * 4 * 12
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_other_samplers_are_guided_too(trained, sampler):
+    folder = run(trained, f"sampler={sampler}", f"generation.name={sampler}")
+    realised = load_extra(folder / f"{sampler}.npz")["guidance"]["realised"]
+    assert all(shift > 0.1 for shift in realised)
+
+
+def test_missing_stages_name_their_command(trained):
+    root, arguments = trained
+    with pytest.raises(MissingInputError, match="bash train.sh"):
+        generate(load_config([*arguments, f"runs_dir={root}/elsewhere"]))
+    with pytest.raises(MissingInputError, match="classifier/train.sh"):
+        generate(load_config([*arguments, f"classifier.checkpoint_dir={root}/nothing"]))
+
+
+def test_artefacts_of_other_data_are_refused(trained, tmp_path):
+    root, arguments = trained
+    other = [*arguments, f"data.dir={tmp_path}/other", "data.seed=9"]
+    config = load_config([*other, f"runs_dir={tmp_path}/runs"])
+    train_diffusion(config)
+    with pytest.raises(MismatchError, match="classifier was trained with"):
+        generate(config)
+    with pytest.raises(MismatchError, match="diffusion model: .*is expected"):
+        generate(load_config(other))
+    with pytest.raises(MismatchError, match=r"diffusion.width: 16 -> 24"):
+        train_diffusion(load_config([*arguments, "diffusion.width=24"]))
+
+
+class _Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_malicious_model_file_runs_nothing(trained, tmp_path):
+    root, arguments = trained
+    model = tmp_path / "runs" / "tiny" / "diffusion" / "model.pt"
+    model.parent.mkdir(parents=True)
+    target = tmp_path / "created"
+    for write in (partial(pickle.dump, protocol=2), torch.save):
+        with model.open("wb") as handle:
+            write({"format": _Payload(target)}, handle)
+        with pytest.raises(DataError, match="not a diffusion model"):
+            generate(load_config([*arguments, f"runs_dir={tmp_path}/runs"]))
+        assert not target.exists()
+
+
+def test_requests(trained):
+    train = load_splits(load_config(trained[1]).data).train
+    assert requested_labels(train, ratio=1.0, counts=[2, 1]).tolist() == [0, 0, 1]
+    for counts in ([1], [0, 0], [-1, 2]):
+        with pytest.raises(ConfigError, match="generation.counts"):
+            requested_labels(train, ratio=1.0, counts=counts)
+    with pytest.raises(ConfigError, match="w_per_class"):
+        strengths(2, w=0.5, w_per_class=[1.0])
+    assert len(set(pilot_numbers(0, 50)) | set(pilot_numbers(1, 50))) == 100
+
+
+def test_the_cached_guidance_vector_is_used_only_for_the_same_inputs(trained, caplog):
+    caplog.set_level(logging.INFO)
+    run(trained, FEW)
+    caplog.clear()
+    run(trained, FEW)
+    assert "cached in" in caplog.text
+    caplog.clear()
+    run(trained, FEW, "influence.damping=0.02")
+    assert "cached in" not in caplog.text

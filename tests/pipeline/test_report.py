@@ -1,0 +1,206 @@
+"""The report of three sets of different origin: whole, readable, discreet, offline."""
+
+import csv
+import html
+import json
+import pickle
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from configs import load_config
+from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.storage.dataset_files import save_dataset
+from scripts import evaluate
+from tests.pipeline.test_evaluate import arguments, as_synthetic
+
+SETS = ("unguided", "export", "timegan")
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+PHONE = 390  # CSS pixels
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """runs/tiny/evaluation with a set of our own, a TimeGAN-like .npy pair and a pickle."""
+    home = tmp_path_factory.mktemp("report")
+    files = {name: home / name for name in ("timegan.npy", "timegan_labels.npy", "export.pkl")}
+    more = (
+        "evaluation.protocols=[TSTR,TSRTR]",
+        "evaluation.models=[gbdt]",
+        "evaluation.seeds=[0,1]",
+        f"synthetic=[{files['timegan.npy']},{files['export.pkl']}]",
+    )
+    config = load_config(arguments(home, *more))
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    made = [as_synthetic(splits.train, seed) for seed in range(3)]
+    own = home / "runs/tiny"
+    save_dataset(own / "synthetic/unguided.npz", made[0])
+    np.save(files["timegan.npy"], made[1].values)
+    np.save(files["timegan_labels.npy"], made[1].labels)
+    files["export.pkl"].write_bytes(pickle.dumps((made[2].values, made[2].labels)))
+    (own / "tuning").mkdir()
+    (own / "tuning/scale.json").write_text(json.dumps(SCALE))
+    evaluate.main(config)
+    return own / "evaluation"
+
+
+SCALE = {
+    "selection": "val_select",
+    "seeds": [0, 1],
+    "points": [
+        {
+            "w": w,
+            "cfg_scale": 1.0,
+            "realised": [w, w],
+            "auroc": 0.7 + w / 10,
+            "auroc_sd": 0.01,
+            "auprc": 0.3,
+            "auprc_sd": 0.01,
+        }
+        for w in (0.0, 0.5)
+    ],
+    "chosen": {"w": 0.5, "cfg_scale": 1.0},
+}
+
+
+class Reader(HTMLParser):
+    """Open tags, attributes and text of a page; notes tags that are not closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.faults, self.tags, self.ids = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.faults.append((tag, self.getpos()))
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_well_formed_and_loads_nothing(page):
+    reader = Reader(page)
+    assert not reader.faults and not reader.open
+    assert len(set(reader.ids)) == len(reader.ids)
+    loads = [
+        value
+        for _, attributes in reader.tags
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset", "data", "action")
+    ]
+    assert loads and all(value.startswith(("data:image/png;base64,", "#")) for value in loads)
+    targets = {value[1:] for value in loads if value.startswith("#")}
+    assert targets <= set(reader.ids)
+    assert not reader.of("script") and not reader.of("link")
+    assert "@import" not in page and "url(" not in page
+    (language,) = reader.of("html")
+    assert language["lang"] == "en"
+    assert any(a.get("name") == "viewport" for a in reader.of("meta"))
+
+
+def test_every_figure_has_an_alternative_text_and_a_caption_with_numbers(page):
+    pictures = Reader(page).of("img")
+    assert len(pictures) >= 10
+    assert all(len(picture["alt"]) > 20 for picture in pictures)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.S)
+    assert len(captions) == len(pictures)
+    assert all(re.search(r"\d", caption) for caption in captions)
+    assert len(set(captions)) == len(captions)
+
+
+def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
+    verdicts = json.loads((folder / "summary.json").read_text())["verdicts"]
+    asked = {(v["name"], v["question"]) for v in verdicts}
+    assert asked == {(n, q) for n in SETS for q in ("useful", "faithful", "private")}
+    # Train stays with noise give their patients away, whoever made the set.
+    private = {v["name"]: v["outcome"] for v in verdicts if v["question"] == "private"}
+    assert private == dict.fromkeys(SETS, "no")
+    markdown = (folder / "report.md").read_text()
+    rows = csv.DictReader((folder / "results.csv").read_text().splitlines())
+    for name in SETS:
+        assert f'<th scope="row">{name}</th>' in page
+        assert f"**{name}, private? No.**" in markdown
+    assert {r["generator"] for r in rows} == {"real", *SETS}
+
+
+def test_markdown_and_html_say_the_same(folder, page):
+    markdown = (folder / "report.md").read_text()
+    text = html.unescape(page)
+    for verdict in json.loads((folder / "summary.json").read_text())["verdicts"]:
+        assert verdict["reason"] in text and verdict["reason"] in markdown
+        assert verdict["numbers"] in text and verdict["numbers"] in markdown
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", markdown)
+    assert len(pictures) == page.count("<img ")
+    assert all((folder / name).read_bytes()[:4] == b"\x89PNG" for name in pictures)
+    headings = re.findall(r"^## (.*)$", markdown, re.M)
+    for heading in headings:
+        assert heading in text
+
+
+def test_patients_are_not_shown_unless_asked_for(page):
+    assert "No single real stay is shown" in html.unescape(page)
+    assert "do not pass this page on" not in page
+
+
+def test_the_strength_curve_is_shown_where_it_was_made(folder, page):
+    assert (folder / "scale.png").is_file()
+    assert "Chosen: w = 0.5." in page and "without guidance 0.700" in page
+
+
+def test_what_is_absent_is_said(page):
+    """No classifier, diffusion model or cached gradient in this experiment."""
+    text = html.unescape(page)
+    assert "Not shown:" in text and "bash classifier/train.sh" in text
+    assert "Without a card:" in text
+
+
+def chromium():
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no chromium on the path: the page was not laid out in a real browser")
+    return found
+
+
+def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
+    program = chromium()
+    frame = tmp_path / "frame.html"
+    frame.write_text(
+        f'<iframe id="f" style="width:{PHONE}px;height:800px;border:0" '
+        f'srcdoc="{html.escape(page)}"></iframe><p id="out"></p><script>f.onload = () => {{'
+        "const d = f.contentDocument, w = f.contentWindow;"
+        "const broken = [...d.images].filter(i => !i.naturalWidth).length;"
+        "const asked = w.performance.getEntriesByType('resource').map(r => r.name)"
+        ".filter(n => !n.startsWith('data:')).length;"
+        "out.textContent = JSON.stringify([d.documentElement.scrollWidth, d.images.length,"
+        "broken, asked]);}</script>",
+        encoding="utf-8",
+    )
+    command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000"]
+    done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, timeout=120)
+    found = re.search(r'<p id="out">(\[.*?\])</p>', done.stdout)
+    assert found, done.stderr[-500:]
+    width, pictures, broken, asked = json.loads(found[1])
+    assert width <= PHONE
+    assert pictures >= 10 and (broken, asked) == (0, 0)

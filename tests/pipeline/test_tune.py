@@ -1,0 +1,206 @@
+"""Tuning and the matrix on the tiny config: what is chosen, from what, and what is made twice."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from classifier.train import main as train_classifier
+from configs import load_config
+from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
+from configs.schema.checks import BASELINES
+from data_preprocess.build import load_splits
+from data_preprocess.storage.dataset_files import load_dataset, load_extra
+from scripts import matrix, tune
+from scripts.utility.protocols import EvaluationData
+from tardiff.generate import main as generate
+from tardiff.generation.artefacts import load_parts, tuning_path, with_tuned_strength
+from tardiff.train import build_module
+from tardiff.train import main as train_diffusion
+from tests.support.tiny_runs import tiny_arguments
+
+
+def point(w, auroc, cfg_scale=1.0, auprc=0.0):
+    return {"w": w, "cfg_scale": cfg_scale, "auroc": auroc, "auprc": auprc}
+
+
+def test_the_best_non_negative_strength_is_chosen_and_the_weaker_of_equals():
+    points = [point(-1.0, 0.9), point(0.0, 0.7), point(0.5, 0.8), point(1.0, 0.8)]
+    assert tune.choose(points, "auroc")["w"] == 0.5
+    assert tune.choose([point(0.0, 0.7), point(0.5, 0.7)], "auroc")["w"] == 0.0
+    assert (
+        tune.choose([point(0.0, 0.7, auprc=0.1), point(0.5, 0.6, auprc=0.2)], "auprc")["w"] == 0.5
+    )
+
+
+def test_names_tell_strength_and_scale():
+    assert tune.arm_name(0.0, 1.0) == "unguided" and tune.arm_name(0.0, 2.0) == "unguided_cfg2"
+    assert tune.arm_name(-0.5, 1.0) == "guided_w-0.5"
+    assert tune.arm_name(0.25, 1.5) == "guided_w0.25_cfg1.5"
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A tuned tiny experiment: (config, record)."""
+    root = tmp_path_factory.mktemp("tune")
+    config = load_config(
+        tiny_arguments(
+            root,
+            "diffusion.num_steps=10",
+            "diffusion.max_steps=20",
+            "classifier.max_epochs=2",
+            "tuning.w=[-0.5,0,0.5]",
+            "tuning.seeds=[0,1]",
+            "evaluation.workers=1",
+            "evaluation.fidelity=false",
+            "evaluation.privacy=false",
+        )
+    )
+    train_diffusion(config)
+    train_classifier(config)
+    tune.main(config)
+    return config, json.loads(tuning_path(config).read_text())
+
+
+def test_curve_holds_every_candidate_and_the_strength_it_realised(tuned):
+    config, record = tuned
+    points = {p["w"]: p for p in record["points"]}
+    assert sorted(points) == [-0.5, 0.0, 0.5]
+    assert points[0.0]["realised"] == [0.0, 0.0]
+    assert max(points[-0.5]["realised"]) < 0 < min(points[0.5]["realised"])
+    for p in points.values():
+        parts = p["protocols"].values()
+        assert p["auroc"] == pytest.approx(np.mean([part["auroc"] for part in parts]))
+    best = max((p for p in record["points"] if p["w"] >= 0), key=lambda p: p["auroc"])
+    assert record["chosen"]["w"] == best["w"]
+    assert tuning_path(config).with_suffix(".png").is_file()
+
+
+def test_sets_of_the_grid_share_their_noise_and_record_their_own_strength(tuned):
+    config, _ = tuned
+    folder = tuning_path(config).parent / "sets"
+    unguided = load_dataset(folder / "unguided.npz").values
+    guided = load_dataset(folder / "guided_w0.5.npz").values
+    spread = load_splits(config.data).train.values.std()
+    assert 0 < np.abs(guided - unguided).mean() < spread
+    assert load_extra(folder / "guided_w0.5.npz")["config"]["guidance"]["w"] == 0.5
+    assert load_extra(folder / "unguided.npz")["config"]["guidance"]["kind"] == "none"
+
+
+def test_tuning_is_blind_to_the_test_split(tuned, monkeypatch):
+    """Other test rows, other labels: the same scores."""
+    config, record = tuned
+    arms, splits = tune.generate_grid(config)
+    honest = tune.score_arms(config, arms, splits)
+    evaluation_data = tune.evaluation_data
+
+    def other_test(*args) -> EvaluationData:
+        data = evaluation_data(*args)
+        noise = np.random.default_rng(0).normal(size=data.test.x.shape).astype(np.float32)
+        return dataclasses.replace(
+            data, test=dataclasses.replace(data.test, x=noise, y=1 - data.test.y)
+        )
+
+    monkeypatch.setattr(tune, "evaluation_data", other_test)
+    blind = tune.score_arms(config, arms, splits)
+    assert {key: rows.tolist() for key, rows in honest.items()} == {
+        key: rows.tolist() for key, rows in blind.items()
+    }
+    assert record["points"][0]["protocols"]["TSTR"]["auroc"] in [
+        pytest.approx(rows[:, 0].mean()) for rows in honest.values()
+    ]
+
+
+def test_auto_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
+    config, record = tuned
+    fingerprint = load_splits(config.data).fingerprint
+    automatic = dataclasses.replace(
+        config,
+        guidance=dataclasses.replace(config.guidance, w="auto"),
+        sampler=dataclasses.replace(config.sampler, cfg_scale="auto"),
+    )
+    resolved = with_tuned_strength(automatic, fingerprint)
+    assert resolved.guidance.w == record["chosen"]["w"] and resolved.sampler.cfg_scale == 1.0
+    assert with_tuned_strength(config, "whatever") is config
+    loaded = load_parts(automatic).config
+    sampler = dataclasses.replace(loaded.sampler, batch_size="auto")  # a number by now
+    assert dataclasses.replace(loaded, sampler=sampler) == resolved
+    with pytest.raises(MismatchError, match="tuned on other data"):
+        with_tuned_strength(automatic, "other")
+    elsewhere = dataclasses.replace(automatic, runs_dir=str(tmp_path))
+    with pytest.raises(MissingInputError, match=r"bash scripts/tune\.sh"):
+        with_tuned_strength(elsewhere, fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("tuning.w=[0.5,1]", "must hold 0"),
+        ("tuning.protocols=[TRTS]", "expected some of TSTR and TSRTR"),
+        ("tuning.cfg_scale=[-1]", "non-negative"),
+        ("guidance.w=strong", "expected a number or auto"),
+        ("sampler.cfg_scale=true", "expected a number or auto"),
+        ("evaluation.baselines=[mixup]", "unknown"),
+    ],
+)
+def test_wrong_settings_are_refused_at_the_door(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(["configs/base/tiny.yaml", override])
+
+
+def test_matrix_judges_every_arm_and_makes_none_twice(tuned, monkeypatch):
+    config, _ = tuned
+    matrix.main(config)
+    results = pd.read_csv(tuning_path(config).parents[1] / "matrix" / "results.csv")
+    arms = {"unguided", "guided_w0.5", "guided_w-0.5", "classifier_guided", "paper"}
+    assert set(results[results["protocol"] == "TSTR"]["generator"]) == arms | {matrix.WITH_GUIDE}
+    assert set(results[results["protocol"] == "TRTR+"]["generator"]) == set(BASELINES)
+    fair = load_extra(
+        tuning_path(config).parents[2] / "tiny_with_guide/synthetic" / f"{matrix.WITH_GUIDE}.npz"
+    )
+    assert (
+        fair["made_with"]
+        != load_extra(tuning_path(config).parent / "sets/unguided.npz")["made_with"]
+    )
+
+    def refuse(*_):
+        raise AssertionError("generated again")
+
+    monkeypatch.setattr(matrix, "generate", refuse)
+    monkeypatch.setattr(tune, "_write_arm", refuse)
+    matrix.main(config)
+    stronger = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, trust=0.5))
+    with pytest.raises(AssertionError, match="generated again"):
+        matrix.main(stronger)
+
+
+def test_a_generator_may_train_on_guidance_rows_when_asked(tuned):
+    config, _ = tuned
+    splits = load_splits(config.data)
+    diffusion = dataclasses.replace(config.diffusion, include_guide=True)
+    plain, _ = build_module(config, splits)
+    fair, _ = build_module(dataclasses.replace(config, diffusion=diffusion), splits)
+    assert len(plain.train_data.y) == len(splits.train)
+    assert len(fair.train_data.y) == len(splits.train) + len(splits.val_guide)
+
+
+def test_unknown_arms_are_refused_before_anything_is_trained():
+    config = load_config(["configs/base/tiny.yaml", "matrix.arms=[paper,gan]"])
+    with pytest.raises(ConfigError, match="gan"):
+        matrix.main(config)
+
+
+def test_tuning_needs_whole_sets():
+    config = load_config(["configs/base/tiny.yaml", "generation.shard=0/2"])
+    with pytest.raises(ConfigError, match="whole sets"):
+        tune.main(config)
+
+
+def test_generation_takes_an_automatic_strength(tuned):
+    config, record = tuned
+    automatic = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, w="auto"))
+    generate(automatic)
+    made = load_extra(tuning_path(config).parents[1] / "synthetic" / "guided.npz")
+    assert made["config"]["guidance"]["w"] == record["chosen"]["w"]

@@ -1,0 +1,287 @@
+"""T4-T6 of docs/method.md: guided sampling against exact denoisers and closed forms."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from classifier.losses import per_sample_loss
+from tardiff.diffusion.noise_schedule import log_snr_grid
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.guidance.calibration import calibrate, natural_scale
+from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels, limit
+from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.input_gradient import InfluenceDirection
+from tardiff.influence.preconditioner import precondition
+from tests.support.oracles import KernelDenoiser, Recurrent, gaussian_denoiser
+
+CPU = torch.device("cpu")
+
+
+class LinearDirection:
+    """score = <v, x>, gradient = v for every row: influence that is exactly linear."""
+
+    def __init__(self, v: torch.Tensor, factor: float = 1.0) -> None:
+        self.v, self.factor = v, factor
+        self.calls = 0
+
+    def __call__(self, x, y):
+        self.calls += 1
+        gradient = (self.factor * self.v).expand_as(x)
+        return (x * gradient).sum((1, 2)), gradient
+
+
+def process(steps, n_channels, length, sampler="dpmpp_2m", dtype=None, seed=0):
+    return ReverseProcess(
+        sampler=sampler,
+        levels=log_snr_grid(steps, -10.0, 9.0),
+        shape=(n_channels, length),
+        seed=seed,
+        batch_size=5000,
+        device=CPU,
+    )
+
+
+def guided(denoiser, direction, w, scale, levels, interval=(0.0, 1.0), trust=100.0):
+    return GuidedDenoiser(
+        denoiser,
+        direction,
+        multiplier=torch.tensor([w, w]),
+        scale=torch.tensor([scale, scale]),
+        active=active_levels(levels, interval),
+        trust=trust,
+    )
+
+
+@pytest.mark.parametrize("steps", [20, 50, 100])
+def test_t5_linear_score_moves_by_exactly_w_natural_standard_deviations(steps):
+    v = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    direction = LinearDirection(v)
+    run = process(steps, 2, 3)
+    y, numbers = torch.zeros(4000, dtype=torch.long), range(4000)
+    denoise = gaussian_denoiser(0.0, 1.0)
+    plain = run.run(denoise, y, numbers)
+    before, _ = direction(plain, y)
+    scale = float(v.norm())  # exact for unit-variance data
+    for w in (-1.0, 0.5, 1.0):
+        moved = run.run(guided(denoise, direction, w, scale, run.levels), y, numbers)
+        after, _ = direction(moved, y)
+        assert abs(float(after.mean() - before.mean()) / scale - w) < 0.02 * abs(w)
+        assert abs(float(after.std() / before.std()) - 1) < 0.01
+
+
+def test_t5_units_of_the_score_cancel():
+    v = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    run = process(25, 2, 3)
+    y, numbers = torch.zeros(200, dtype=torch.long), range(200)
+    denoise = gaussian_denoiser(0.0, 1.0)
+    plain = run.run(denoise, y, numbers)
+    results = []
+    for factor in (1.0, 100.0):
+        direction = LinearDirection(v, factor)
+        scale = natural_scale(direction(plain, y)[0])
+        results.append(run.run(guided(denoise, direction, 1.0, scale, run.levels), y, numbers))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddim", "ddpm"])
+def test_t6_strength_zero_is_bitwise_unguided(sampler):
+    direction = LinearDirection(torch.ones(2, 3))
+    run = process(20, 2, 3, sampler)
+    y, numbers = torch.zeros(50, dtype=torch.long), range(50)
+    denoise = gaussian_denoiser(0.0, 1.0)
+    plain = run.run(denoise, y, numbers)
+    zero = run.run(guided(denoise, direction, 0.0, 1.0, run.levels), y, numbers)
+    assert torch.equal(plain, zero)
+    assert direction.calls == 0
+    # The stochastic sampler must also draw the same noise when guidance does act.
+    late = guided(denoise, direction, 1e-12, 1.0, run.levels)
+    torch.testing.assert_close(run.run(late, y, numbers), plain)
+
+
+def test_t6_shift_changes_sign_with_w():
+    direction = LinearDirection(torch.ones(2, 3))
+    run = process(25, 2, 3)
+    y, numbers = torch.zeros(500, dtype=torch.long), range(500)
+    denoise = gaussian_denoiser(0.0, 1.0)
+    plain = run.run(denoise, y, numbers)
+    up = run.run(guided(denoise, direction, 0.7, 2.0, run.levels), y, numbers) - plain
+    down = run.run(guided(denoise, direction, -0.7, 2.0, run.levels), y, numbers) - plain
+    torch.testing.assert_close(up, -down, rtol=1e-4, atol=1e-5)
+    assert (up > 0).all()
+
+
+def test_strength_is_per_class():
+    direction = LinearDirection(torch.ones(1, 2))
+    run = process(25, 1, 2)
+    denoise = gaussian_denoiser(0.0, 1.0)
+    y, numbers = torch.arange(40) % 2, range(40)
+    guide = GuidedDenoiser(
+        denoise,
+        direction,
+        multiplier=torch.tensor([0.0, 1.0]),
+        scale=torch.tensor([1.0, 2.0]),
+        active=(-20.0, 20.0),
+        trust=100.0,
+    )
+    change = (run.run(guide, y, numbers) - run.run(denoise, y, numbers)).abs().amax((1, 2))
+    assert (change[y == 0] == 0).all()
+    assert (change[y == 1] > 0.1).all()
+
+
+def test_interval_limits_where_guidance_acts():
+    levels = log_snr_grid(11, -5.0, 5.0)
+    assert active_levels(levels, (0.2, 0.8)) == pytest.approx((-3.0, 3.0), abs=1e-3)
+    direction = LinearDirection(torch.ones(1, 2))
+    run = process(11, 1, 2)
+    guide = guided(
+        gaussian_denoiser(0.0, 1.0), direction, 1.0, 1.0, run.levels, interval=(0.2, 0.8)
+    )
+    run.run(guide, torch.zeros(4, dtype=torch.long), range(4))
+    assert direction.calls == 7  # steps 2..8 of 0..10
+    with pytest.raises(ValueError, match="holds none"):
+        active_levels(levels, (0.42, 0.44))
+
+
+def test_trust_region_bounds_the_rms_of_each_series_alone():
+    shift = torch.stack([torch.full((2, 3), 5.0), torch.full((2, 3), 0.1)])
+    limited, clipped = limit(shift, torch.tensor(1.0).expand(2, 1, 1))
+    assert limited[0].square().mean().sqrt() == pytest.approx(1.0)
+    assert torch.equal(limited[1], shift[1])
+    assert clipped.tolist() == [True, False]
+
+
+def test_stats_show_a_dead_guidance():
+    run = process(15, 2, 3)
+    y, numbers = torch.zeros(20, dtype=torch.long), range(20)
+    alive = guided(
+        gaussian_denoiser(0.0, 1.0), LinearDirection(torch.ones(2, 3)), 1.0, 2.0, run.levels
+    )
+    dead = guided(
+        gaussian_denoiser(0.0, 1.0), LinearDirection(torch.ones(2, 3), 1e-10), 1.0, 1.0, run.levels
+    )
+    for guide in (alive, dead):
+        run.run(guide, y, numbers)
+    assert alive.stats.relative_to_step > 0.05
+    assert dead.stats.relative_to_step < 1e-6
+
+
+def toy(seed=0):
+    """Two overlapping classes of smooth series; 12 % positives."""
+    generator = torch.Generator().manual_seed(seed)
+    n = 1000
+    y = (torch.rand(n, generator=generator) < 0.12).long()
+    time = torch.linspace(0, 1, 8)
+    slope = torch.randn(n, 3, 1, generator=generator) + 0.8 * y[:, None, None]
+    x = slope * time + 0.3 * torch.randn(n, 3, 8, generator=generator)
+    return x / x.std(), y
+
+
+def trained_guide(x, y):
+    torch.manual_seed(0)
+    model = Recurrent(nn.GRU, 3, 8, 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        per_sample_loss(model(x), y).mean().backward()
+        optimizer.step()
+    return model.eval()
+
+
+def one_step_change(model, x, y, guide_x, guide_y):
+    """Change of the guidance loss per unit of step, after one small SGD step on (x, y)."""
+    before = per_sample_loss(model(guide_x), guide_y).mean().detach()
+    parts = torch.autograd.grad(per_sample_loss(model(x), y).mean(), list(model.parameters()))
+    eta = 1e-3
+    with torch.no_grad():
+        for parameter, part in zip(model.parameters(), parts, strict=True):
+            parameter -= eta * part
+        after = per_sample_loss(model(guide_x), guide_y).mean()
+        for parameter, part in zip(model.parameters(), parts, strict=True):
+            parameter += eta * part
+    return float(after - before) / eta
+
+
+def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
+    x, y = toy()
+    train, guide = slice(0, 400), slice(400, 1000)
+    model = trained_guide(x[train], y[train])
+    g = guidance_gradient(model, x[guide], y[guide], kind="nll", num_classes=2)
+    direction = InfluenceDirection(model, per_sample_loss, g)
+    judge, guide_x, guide_y = copy.deepcopy(model).double(), x[guide].double(), y[guide]
+    denoise = KernelDenoiser(x[train].float(), y[train], 0.3)
+    run = process(25, 3, 8)
+    labels = (torch.arange(400) < 48).long()
+    plain = run.run(denoise, labels, range(400))
+    scale = torch.tensor(
+        [natural_scale(direction.score(plain[labels == k], labels[labels == k])) for k in (0, 1)]
+    )
+
+    def changes(w):
+        guide_w = GuidedDenoiser(
+            denoise,
+            direction,
+            multiplier=torch.tensor([w, w]),
+            scale=scale,
+            active=active_levels(run.levels, (0.2, 0.8)),
+            trust=1.0,
+        )
+        sample = run.run(guide_w, labels, range(400)).double()
+        parts = [
+            one_step_change(judge, sample[i::8], labels[i::8], guide_x, guide_y) for i in range(8)
+        ]
+        return torch.tensor(parts)
+
+    negative, zero, positive = changes(-1.0), changes(0.0), changes(0.5)
+    for better, worse in ((positive, zero), (zero, negative)):
+        gap = worse - better  # paired: the parts share their noise
+        assert float(gap.mean()) > 3 * float(gap.std() / len(gap) ** 0.5)
+
+
+def test_preconditioned_guidance_calibrates_to_what_was_asked():
+    x, y = toy(1)
+    train, guide = slice(0, 400), slice(400, 1000)
+    model = trained_guide(x[train], y[train])
+    g = guidance_gradient(model, x[guide], y[guide], kind="rank", num_classes=2)
+    g, _ = precondition(model, g, x[train], damping=0.015, iterations=20)
+    direction = InfluenceDirection(model, per_sample_loss, g)
+    denoise = KernelDenoiser(x[train], y[train], 0.3)
+    run = process(15, 3, 8)
+    labels = torch.ones(96, dtype=torch.long)
+    natural = direction.score(run.run(denoise, labels, range(96)), labels)
+
+    def pilot(label, multiplier):
+        guide_m = guided(
+            denoise, direction, multiplier, natural_scale(natural), run.levels, (0.2, 0.8), 1.0
+        )
+        return direction.score(run.run(guide_m, labels, range(96)), labels)
+
+    for w in (0.5, -0.5):
+        found = calibrate(pilot, 1, natural, w)
+        assert abs(found.realised - w) <= 0.2 * abs(w)
+        assert found.multiplier * w > 0
+    assert calibrate(pilot, 1, natural, 0.0).multiplier == 0.0
+
+
+def test_calibration_solves_steep_and_flat_responses(caplog):
+    natural = torch.linspace(-1, 1, 101)
+    scale = natural_scale(natural)
+
+    def response(function):
+        return lambda label, m: natural + scale * function(m)
+
+    for function in (lambda m: 12 * m, lambda m: 0.05 * m, lambda m: 3 * m**3):
+        found = calibrate(response(function), 0, natural, 0.5)
+        assert abs(found.realised - 0.5) < 0.05
+    bounded = calibrate(response(lambda m: 0.1 * torch.tanh(torch.tensor(m))), 0, natural, 0.5)
+    assert bounded.realised == pytest.approx(0.1, abs=0.01)
+    assert "best realised" in caplog.text
+
+
+def test_wrong_settings_are_refused():
+    direction = LinearDirection(torch.ones(1, 2))
+    with pytest.raises(ValueError, match="positive"):
+        guided(gaussian_denoiser(0, 1), direction, 1.0, 0.0, log_snr_grid(5, -1.0, 1.0))
+    with pytest.raises(ValueError, match="does not vary"):
+        natural_scale(torch.ones(10))

@@ -1,0 +1,68 @@
+"""Small data and a fast, recording fitter for the tests of stage 4."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from scripts.utility.protocols import EvaluationData, Series
+
+NUM_TRAIN = 60
+
+
+def make_series(seed: int, rows: int, shift: float = 1.0) -> Series:
+    """Two channels, five steps, a quarter positive, shifted by `shift` where positive."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(rows) % 4 == 0
+    x = rng.normal(size=(rows, 2, 5)) + shift * y[:, None, None]
+    return Series(x=x.astype(np.float32), y=y.astype(np.int64))
+
+
+def make_data(test_seed: int = 2) -> EvaluationData:
+    return EvaluationData(
+        train=make_series(0, NUM_TRAIN),
+        guide=make_series(5, 20),
+        select=make_series(1, 40),
+        test=make_series(test_seed, 80),
+        synthetic={
+            "unguided": make_series(3, 100, shift=0.3),
+            "influence": make_series(4, 100, shift=0.8),
+        },
+        num_classes=2,
+    )
+
+
+@dataclass
+class MeanFitter:
+    """Scores a series by its projection on the difference of class means; records every fit."""
+
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    version: int = 0
+    fail_after: int | None = None
+    error: BaseException = field(default_factory=KeyboardInterrupt)
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return {"name": name, "version": self.version}
+
+    def fit(self, name, train, select, *, seed, effort=1.0, class_weight=None):
+        if self.fail_after is not None and len(self.calls) >= self.fail_after:
+            raise self.error
+        self.calls.append(
+            {
+                "name": name,
+                "train": train,
+                "select": select,
+                "seed": seed,
+                "effort": effort,
+                "class_weight": class_weight,
+            }
+        )
+        x, y = train
+        direction = x[y == 1].mean(axis=0) - x[y == 0].mean(axis=0)
+        direction = direction + 0.01 * np.random.default_rng(seed).normal(size=direction.shape)
+
+        def predict(series: np.ndarray) -> np.ndarray:
+            p = 1 / (1 + np.exp(-(series * direction).sum(axis=(1, 2)) + 2.0))
+            return np.stack([1 - p, p], axis=1).astype(np.float64)
+
+        return predict

@@ -1,0 +1,199 @@
+"""Stage 2 from config to checkpoint, and its shell script from both places."""
+
+import csv
+import json
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from classifier import train
+from classifier.checkpoint import load_classifier
+from classifier.fit import predict_logits
+from classifier.metrics import report_scores
+from configs import load_config
+from configs.runtime.errors import ConfigError, DataError
+from data_preprocess.build import ensure_built, load_splits
+
+ROOT = Path(__file__).parents[3]
+
+
+def config_at(folder: Path, *overrides: str):
+    path = folder / "tiny.yaml"
+    path.write_text("experiment: tiny\n")
+    settings = {
+        "data.dir": folder / "data",
+        "runs_dir": folder / "runs",
+        "accelerator": "cpu",
+        "data.simulated.num_subjects": 300,
+        "data.simulated.num_steps": 6,
+        "data.simulated.num_channels": 2,
+        "classifier.checkpoint_dir": folder / "checkpoint",
+        "classifier.max_epochs": 2,
+        "classifier.batch_size": 128,
+        "classifier.model": "conv",
+    }
+    given = [f"{key}={value}" for key, value in settings.items()]
+    return load_config([str(path), *given, *overrides])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stage2")
+    train.main(config_at(folder))
+    return folder
+
+
+def _forbid_fit(monkeypatch):
+    def fail(*args, **kwargs):
+        pytest.fail("trained again")
+
+    monkeypatch.setattr(train, "fit_classifier", fail)
+
+
+def test_outputs_agree_with_the_checkpoint(trained):
+    splits = load_splits(config_at(trained).data)
+    loaded = load_classifier(trained / "checkpoint" / "best.ckpt", splits)
+    x = splits.normaliser.to_model(splits.val_select.values)
+    y = torch.from_numpy(splits.val_select.labels)
+    assert report_scores(predict_logits(loaded.model, x), y) == pytest.approx(loaded.scores)
+    metrics = json.loads((trained / "checkpoint" / "metrics.json").read_text())
+    assert metrics["val_select"] == loaded.scores
+    with (trained / "checkpoint" / "history.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 2
+    best = rows[metrics["best_epoch"]]
+    assert float(best["auroc"]) == max(float(row["auroc"]) for row in rows)
+    assert float(best["auroc"]) == pytest.approx(loaded.scores["auroc"])
+    record = json.loads((trained / "runs" / "tiny" / "record.json").read_text())
+    assert record["classifier"]["data_fingerprint"] == splits.fingerprint
+
+
+def test_the_test_split_and_the_guidance_split_are_never_read(tmp_path, monkeypatch):
+    config = config_at(tmp_path)
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    for name in ("test", "val_guide"):
+        object.__delattr__(splits, name)
+    monkeypatch.setattr(train, "load_splits", lambda data: splits)
+    train.main(config)
+    assert (tmp_path / "checkpoint" / "best.ckpt").is_file()
+
+
+def test_the_same_command_again_trains_nothing(trained, monkeypatch, caplog):
+    _forbid_fit(monkeypatch)
+    with caplog.at_level(logging.INFO):
+        train.main(config_at(trained))
+    assert "up to date" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("classifier.learning_rate=0.001", "classifier.learning_rate: 0.002 -> 0.001"),
+        ("seed=1", "seed: 0 -> 1"),
+    ],
+)
+def test_other_settings_train_again(trained, caplog, override, message):
+    train.main(config_at(trained))
+    before = (trained / "checkpoint" / "best.ckpt").read_bytes()
+    with caplog.at_level(logging.INFO):
+        train.main(config_at(trained, override))
+    assert message in caplog.text
+    assert (trained / "checkpoint" / "best.ckpt").read_bytes() != before
+
+
+def test_other_data_train_again(trained, caplog):
+    other = config_at(trained, f"data.dir={trained / 'other'}", "data.seed=1")
+    with caplog.at_level(logging.INFO):
+        train.main(other)
+    assert "trained on other data" in caplog.text
+    load_classifier(trained / "checkpoint" / "best.ckpt", load_splits(other.data))
+
+
+def test_a_foreign_file_is_not_overwritten(tmp_path):
+    path = tmp_path / "checkpoint" / "best.ckpt"
+    path.parent.mkdir()
+    path.write_text("mine")
+    with pytest.raises(DataError, match="not a classifier checkpoint"):
+        train.main(config_at(tmp_path))
+    assert path.read_text() == "mine"
+
+
+def test_an_interrupted_training_leaves_no_checkpoint(tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "fit_classifier", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.main(config_at(tmp_path))
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_an_absent_gpu_is_an_error_only_when_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train.pick_device("auto").type == "cpu"
+    with pytest.raises(ConfigError, match="no CUDA GPU is available"):
+        train.pick_device("cuda")
+    with pytest.raises(ConfigError, match="stages 2 and 3 know"):
+        train.pick_device("tpu")
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """A stand-in for python that prints where it runs and what it was given."""
+    path = tmp_path / "echo.sh"
+    path.write_text('#!/bin/sh\nprintf "%s\\n" "$PWD" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def _script(echo: Path, cwd: Path, script: str, *arguments: str) -> list[str]:
+    environment = os.environ | {"PYTHON": str(echo)}
+    done = subprocess.run(
+        ["bash", script, *arguments],
+        cwd=cwd,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+def test_script_runs_from_the_root_and_from_classifier(echo):
+    arguments = ["configs/base/demo.yaml", "seed=3", "data.files.train=a b.npz"]
+    expected = [str(ROOT), "-m", "classifier.train", *arguments]
+    assert _script(echo, ROOT / "classifier", "train.sh", *arguments) == expected
+    expected[3] = f"{ROOT}/configs/base/demo.yaml"
+    assert _script(echo, ROOT, "classifier/train.sh", *arguments) == expected
+    assert _script(echo, ROOT, "classifier/train.sh") == expected[:3]
+
+
+def test_script_finds_a_config_where_the_user_is(echo, tmp_path):
+    (tmp_path / "own.yaml").write_text("experiment: own\n")
+    lines = _script(echo, tmp_path, str(ROOT / "classifier" / "train.sh"), "own.yaml")
+    assert lines[3] == f"{tmp_path}/own.yaml"
+
+
+def test_script_without_an_environment_says_how_to_make_one(tmp_path):
+    """An empty path has no Python; the copy of the repository has no .venv."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "classifier").mkdir()
+    (tmp_path / "bin").mkdir()
+    for name in ("scripts/env.sh", "classifier/train.sh"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / "bin" / "dirname").symlink_to("/usr/bin/dirname")
+    done = subprocess.run(
+        ["/bin/bash", "classifier/train.sh"],
+        cwd=tmp_path,
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "scripts/quickstart.sh" in done.stderr

@@ -1,0 +1,221 @@
+"""Pooling against its definition, independent rows, and resolution by import path."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from classifier.input_adapter import SeriesInput, build_classifier
+from classifier.models.networks import POOLS, ConvClassifier, RNNClassifier
+from classifier.models.registry import build_model
+from configs.runtime.errors import ConfigError
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.normaliser import Normaliser
+
+SHAPE = {"in_channels": 3, "length": 10, "num_outputs": 1}
+ARCHITECTURES = [
+    *(("rnn", {"cell": cell, "pool": pool}) for cell in ("gru", "lstm") for pool in POOLS),
+    ("rnn", {"bidirectional": False, "pool": "last", "layers": 1, "dropout": 0.3}),
+    ("conv", {"dropout": 0.3}),
+]
+
+
+@pytest.fixture
+def x():
+    return torch.randn(5, 3, 10, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_last_pooling_reads_both_directions_to_their_end(x, cell):
+    model = RNNClassifier(**SHAPE, cell=cell, pool="last", hidden=8)
+    states, _ = model.rnn(x.transpose(1, 2))
+    expected = torch.cat([states[:, -1, :8], states[:, 0, 8:]], dim=1)
+    torch.testing.assert_close(model(x), model.head(expected))
+
+
+def test_last_pooling_trains_the_backward_direction_on_the_whole_series(x):
+    """The published read-out, states[:, -1], leaves this gradient exactly 0."""
+    model = RNNClassifier(**SHAPE, pool="last")
+    model(x).sum().backward()
+    for name in ("weight_hh_l0_reverse", "weight_hh_l1_reverse"):
+        gradient = getattr(model.rnn, name).grad
+        assert gradient is not None and gradient.abs().max() > 0
+
+    nn.init.zeros_(model.head.weight[:, :32])  # leave the backward half only
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x).sum(), x)
+    assert (gradient.abs().amax(dim=(0, 1)) > 0).all(), "a time step is not seen"
+
+
+def test_pooling_over_time_is_what_it_says(x):
+    for pool in ("mean", "max", "attention"):
+        model = RNNClassifier(**SHAPE, pool=pool)
+        states, _ = model.rnn(x.transpose(1, 2))
+        if pool == "attention":
+            assert model.attention is not None
+            scores = model.attention(states).exp()
+            expected = (scores * states).sum(1) / scores.sum(1)
+        else:
+            expected = states.mean(1) if pool == "mean" else states.max(1).values
+        torch.testing.assert_close(model(x), model.head(expected))
+
+
+@pytest.mark.parametrize(("name", "args"), ARCHITECTURES)
+def test_rows_are_independent(x, name, args):
+    model = build_model(name, args, **SHAPE).eval()
+    together = model(x)
+    alone = torch.cat([model(row[None]) for row in x])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    assert together.shape == (5, 1)
+    assert together.std() > 0
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_any_length_and_number_of_outputs(outputs):
+    for name in ("rnn", "conv"):
+        model = build_model(name, {}, in_channels=1, length=33, num_outputs=outputs)
+        assert model(torch.zeros(2, 1, 33)).shape == (2, outputs)
+
+
+def test_import_path_is_the_same_as_the_short_name():
+    assert (
+        type(build_model("classifier.models.networks:ConvClassifier", {}, **SHAPE))
+        is ConvClassifier
+    )
+    assert type(build_model("conv", {}, **SHAPE)) is ConvClassifier
+
+
+OWN = """
+import torch
+from torch import nn
+class Linear(nn.Module):
+    def __init__(self, in_channels, length, num_outputs, *, scale=1.0):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(in_channels * length, num_outputs))
+        self.scale = scale
+    def forward(self, x):
+        return self.scale * self.layers(x)
+class Flat(Linear):
+    def forward(self, x):
+        return super().forward(x)[:, 0]
+class Normed(Linear):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.norm = nn.BatchNorm1d(in_channels)
+    def forward(self, x):
+        return super().forward(self.norm(x))
+class Centred(Linear):
+    def forward(self, x):
+        return super().forward(x - x.mean(0))
+class Counting(Linear):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.register_buffer("calls", torch.tensor(0))
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+class Dropping(Linear):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.dropout = nn.Dropout(0.5)
+    def forward(self, x):
+        return super().forward(self.dropout(x))
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "own_classifiers.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "own_classifiers"
+
+
+def test_own_class_by_import_path(own_module, x):
+    model = build_model(f"{own_module}:Linear", {"scale": 2.0}, **SHAPE)
+    assert model(x).shape == (5, 1)
+    assert type(build_model(f"{own_module}:Dropping", {}, **SHAPE)).__name__ == "Dropping"
+
+
+@pytest.mark.parametrize(
+    ("path", "args", "message"),
+    [
+        ("nowhere.models:Net", {}, "cannot import nowhere.models"),
+        ("own_classifiers:Missing", {}, "no nn.Module class 'Missing'; it has Linear, Flat"),
+        ("own_classifiers", {}, "expected rnn, conv, timesnet or package.module:Class"),
+        ("own_classifiers:Linear", {"depth": 3}, "accepts scale"),
+        ("own_classifiers:Flat", {}, r"returned \(2,\), expected logits of shape \(2, 1\)"),
+        ("own_classifiers:Normed", {}, "training mode.*replace BatchNorm"),
+        ("own_classifiers:Centred", {}, "eval mode.*rest of its batch"),
+        ("rnn", {"hiden": 3}, "accepts cell, hidden, layers, bidirectional, pool, dropout"),
+        ("rnn", {"cell": "rnn"}, "expected one of gru, lstm"),
+        ("rnn", {"pool": "first"}, "expected one of mean, max, last, attention"),
+        ("rnn", {"hidden": 0}, "hidden=0: expected an integer >= 1"),
+        ("rnn", {"dropout": 1.0}, r"expected a share in \[0, 1\)"),
+        ("conv", {"kernel": 4}, "kernel=4 odd"),
+    ],
+)
+def test_refusals_say_what_is_expected(own_module, path, args, message):
+    with pytest.raises(ConfigError, match=message):
+        build_model(path, args, **SHAPE)
+
+
+def test_probing_leaves_no_trace():
+    torch.manual_seed(3)
+    plain = RNNClassifier(**SHAPE, dropout=0.2)
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    probed = build_model("rnn", {"dropout": 0.2}, **SHAPE)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert probed.training
+    for ours, theirs in zip(probed.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_probing_restores_buffers(own_module):
+    assert build_model(f"{own_module}:Counting", {}, **SHAPE).calls == 0
+
+
+def _normaliser(kind: str) -> Normaliser:
+    rng = np.random.default_rng(0)
+    values = (rng.gamma(2.0, 1.0, (50, 3, 10)) * [[5.0], [1.0], [0.2]] + 40).astype(np.float32)
+    names = ("a[bpm]", "b[C]", "c[ml]")
+    train = EHRDataset(
+        values=values,
+        observed=np.ones(values.shape, bool),
+        labels=np.arange(50) % 2,
+        subject_ids=np.arange(50),
+        feature_names=names,
+        label_names=("no", "yes"),
+        static=np.zeros((50, 0), np.float32),
+        static_names=(),
+    )
+    return Normaliser.fit(train, kind=kind)
+
+
+@pytest.mark.parametrize("kind", ["zscore", "quantile"])
+def test_clinical_input_feeds_clinical_units(x, kind):
+    normaliser = _normaliser(kind)
+    model = build_classifier(
+        "conv", {}, input_space="clinical", normaliser=normaliser, length=10, num_outputs=1
+    )
+    assert isinstance(model, SeriesInput)
+    clinical = torch.from_numpy(normaliser.to_clinical(x, clamp=False))
+    torch.testing.assert_close(model(x), model.model(clinical), rtol=1e-4, atol=1e-4)
+
+
+def test_clinical_input_gradient_is_the_chain_rule(x):
+    normaliser = _normaliser("zscore")
+    model = SeriesInput(ConvClassifier(**SHAPE).double(), normaliser, ["values"], clinical=True)
+    x = x.double().requires_grad_()
+    clinical = normaliser.inverse_map(x).detach().requires_grad_()
+    (by_wrapper,) = torch.autograd.grad(model(x).sum(), x)
+    (by_clinical,) = torch.autograd.grad(model.model(clinical).sum(), clinical)
+    spread = torch.tensor([[(a[1] - a[0]) / 2] for a, _ in normaliser.knots], dtype=torch.float64)
+    torch.testing.assert_close(by_wrapper, by_clinical * spread)
+
+
+def test_model_space_is_not_wrapped():
+    model = build_classifier(
+        "rnn", {}, input_space="model", normaliser=_normaliser("zscore"), length=10, num_outputs=3
+    )
+    assert type(model) is RNNClassifier

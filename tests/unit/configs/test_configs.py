@@ -1,0 +1,108 @@
+"""Configuration: errors that name the key, and every shipped YAML builds its components."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from classifier.losses import num_outputs
+from classifier.models.registry import build_model
+from configs import load_config, split_arguments, to_plain, to_yaml
+from configs.runtime.errors import ConfigError
+from tardiff.networks.registry import build_network
+from tardiff.train import network_arguments
+
+ROOT = Path(__file__).parents[3]
+YAMLS = sorted((ROOT / "configs" / "base").glob("*.yaml"))
+DEMO = str(ROOT / "configs" / "base" / "demo.yaml")
+
+
+def load(*overrides):
+    return load_config([DEMO, *overrides])
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
+def test_every_yaml_builds_its_models(path):
+    config = load_config([str(path)])
+    assert config.experiment == path.stem
+    build_network(network_arguments(config.diffusion, in_channels=3, num_classes=2))
+    build_model(
+        config.classifier.model,
+        config.classifier.model_args,
+        in_channels=3,
+        length=16,
+        num_outputs=num_outputs(2),
+    )
+
+
+def test_defaults_are_frozen_and_overrides_apply():
+    config = load("diffusion.max_steps=7", "guidance=none", "classifier.model_args.hidden=5")
+    assert config.diffusion.max_steps == 7
+    assert config.guidance.kind == "none"
+    assert config.classifier.model_args["hidden"] == 5
+    assert config.data.dir == "data/demo"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 3
+
+
+def test_round_trip_through_yaml(tmp_path):
+    config = load("guidance.w=0.25", "synthetic=a.npz")
+    path = tmp_path / "again.yaml"
+    path.write_text(to_yaml(config))
+    assert to_plain(load_config([str(path)])) == to_plain(config)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("diffusion.max_step=3", "did you mean 'diffusion.max_steps'"),
+        ("width=3", "did you mean 'diffusion.width'"),
+        ("nonsense.key=3", "unknown key 'nonsense.key'"),
+        ("guidance.w=abc", "guidance.w"),
+        ("sampler.num_steps=1", r"expected a number in \[2, inf\]"),
+        ("guidance.trust=0", r"expected a number in \(0, inf\]"),
+        ("guidance.w=nan", "guidance.w"),
+        ("diffusion.prediction=w", "expected one of v, eps, x0"),
+        ("guidance=magic", "expected one of influence, classifier, none"),
+        ("diffusion.width=30", "multiple of 8"),
+        ("diffusion.attention_levels=[7]", "indices into"),
+        ("guidance.interval=[0.8,0.2]", "0 <= from < to <= 1"),
+        ("data.test=0.9", "must be below 1"),
+        ("experiment=../up", "it names folders"),
+        ("evaluation.protocols=[TSTS]", "unknown"),
+        ("evaluation.seeds=[]", "at least one seed"),
+        ("evaluation.ratios=[0]", "positive ratios"),
+        ("sampler.log_snr_min=12", "must be below"),
+        ("novalue", "key=value"),
+        ("diffusion=3", "diffusion"),
+    ],
+)
+def test_a_wrong_value_is_named(override, message):
+    with pytest.raises(ConfigError, match=message):
+        load(override)
+
+
+def test_a_wrong_yaml_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist; known configs"):
+        load_config([str(tmp_path / "absent.yaml")])
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,")
+    with pytest.raises(ConfigError, match="not readable as YAML"):
+        load_config([str(broken)])
+    broken.write_text("- 1\n- 2\n")
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        load_config([str(broken)])
+    broken.write_text("seed: 3\n")
+    with pytest.raises(ConfigError, match="missing value for experiment"):
+        load_config([str(broken)])
+    broken.write_text("experiment: x\ndifusion: {width: 16}\n")
+    with pytest.raises(ConfigError, match="broken.yaml: unknown key 'difusion"):
+        load_config([str(broken)])
+
+
+def test_the_first_yaml_is_the_config():
+    path, overrides = split_arguments(["a=1", "configs/base/demo.yaml", "b=c.yaml"])
+    assert str(path) == "configs/base/demo.yaml"
+    assert overrides == ["a=1", "b=c.yaml"]
+    with pytest.raises(ConfigError, match="more than one config"):
+        split_arguments(["a.yaml", "b.yaml"])

@@ -1,0 +1,108 @@
+"""Channel types: every map can be inverted, and what is drawn becomes a value the channel has."""
+
+import numpy as np
+import pytest
+import torch
+
+from configs.runtime.errors import DataError
+from data_preprocess.model_space.channel_transforms import charted_step, fit_map, interpolate, snap
+
+RNG = np.random.default_rng(0)
+DRAWS = {
+    "continuous": RNG.normal(37, 0.6, 4000),
+    "positive": RNG.lognormal(0.3, 0.8, 4000),
+    "zero_inflated": np.where(RNG.random(4000) < 0.3, 0.0, RNG.exponential(80, 4000)),
+    "bounded": np.minimum(RNG.normal(97, 3, 4000), 100.0),
+    "integer": RNG.choice([3, 6, 8, 14, 15], 4000, p=[0.1, 0.05, 0.1, 0.25, 0.5]).astype(float),
+    "binary": RNG.choice([0.0, 1.0], 4000, p=[0.8, 0.2]),
+}
+
+
+def both_ways(measured, kind, channel_type):
+    (clinical, model), atoms = fit_map(measured, kind, channel_type)
+    coded = interpolate(torch.from_numpy(measured), clinical, model)
+    back = interpolate(coded, model, clinical).numpy()
+    return coded.numpy(), snap(back, coded.numpy(), atoms), atoms
+
+
+@pytest.mark.parametrize("kind", ["zscore", "quantile"])
+@pytest.mark.parametrize("channel_type", DRAWS)
+def test_what_was_measured_comes_back_the_same(channel_type, kind):
+    measured = DRAWS[channel_type]
+    _, back, _ = both_ways(measured, kind, channel_type)
+    far = np.abs(back - measured) > 1e-6 * measured.std()
+    # Below the smallest positive knot, and at a pile at the bound, a value may join the atom.
+    assert far.mean() < {"zero_inflated": 0.01, "bounded": 0.02}.get(channel_type, 1e-9)
+
+
+@pytest.mark.parametrize("channel_type", ["zero_inflated", "integer", "binary"])
+def test_gaussian_draws_get_the_shares_of_the_real_values(channel_type):
+    measured = DRAWS[channel_type]
+    (clinical, model), atoms = fit_map(measured, "quantile", channel_type)
+    drawn = RNG.normal(size=40_000)
+    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    for value, *_ in atoms:
+        assert np.mean(values == value) == pytest.approx(np.mean(measured == value), abs=0.01)
+
+
+@pytest.mark.parametrize("channel_type", ["integer", "binary"])
+def test_only_levels_that_occur_are_drawn(channel_type):
+    measured = DRAWS[channel_type]
+    (clinical, model), atoms = fit_map(measured, "zscore", channel_type)
+    drawn = np.linspace(-8, 8, 999)
+    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    assert set(values) == set(np.unique(measured))
+
+
+def test_zero_is_drawn_as_zero_and_the_rest_stays_positive():
+    (clinical, model), atoms = fit_map(DRAWS["zero_inflated"], "quantile", "zero_inflated")
+    drawn = RNG.normal(size=20_000)
+    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    assert np.mean(values == 0) == pytest.approx(0.3, abs=0.015)
+    assert (values[drawn < atoms[0][2]] == 0).all()
+    assert (values[drawn > model[1]] > 0).all()
+
+
+def test_values_on_which_measurements_pile_up_are_drawn_as_often():
+    rng = np.random.default_rng(3)
+    measured = np.where(rng.random(8000) < 0.2, 60.0, rng.exponential(80, 8000).round())
+    (clinical, model), atoms = fit_map(measured, "quantile", "zero_inflated")
+    drawn = rng.normal(size=20_000)
+    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    share = np.mean(measured == 60)
+    assert np.mean(values == 60) == pytest.approx(share, abs=0.015) and share > 0.2
+
+
+def test_a_skewed_channel_is_symmetric_in_model_space():
+    coded, _, _ = both_ways(DRAWS["positive"], "zscore", "positive")
+    centred = (coded - coded.mean()) / coded.std()
+    assert abs(np.mean(centred**3)) < 0.3  # raw skewness is about 4
+    raw = DRAWS["positive"]
+    assert np.mean(((raw - raw.mean()) / raw.std()) ** 3) > 2
+
+
+@pytest.mark.parametrize(
+    ("channel_type", "values", "message"),
+    [
+        ("positive", [0.0, 1.0, 2.0], "positive channel holds 0"),
+        ("zero_inflated", [-1.0, 0.0, 2.0], "zero_inflated channel holds -1"),
+        ("binary", [0.0, 1.0, 2.0], "3 different whole values, expected 2 to 2"),
+        ("integer", list(map(float, range(100))), "100 different whole values"),
+    ],
+)
+def test_values_that_a_type_cannot_have_are_refused(channel_type, values, message):
+    with pytest.raises(DataError, match=message):
+        fit_map(np.array(values), "zscore", channel_type)
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        (np.round(DRAWS["continuous"], 1), 0.1),
+        (np.round(DRAWS["zero_inflated"]), 1.0),
+        (np.concatenate([np.arange(70.0), np.arange(30) + 0.25]), 1.0),  # a few means of two
+        (DRAWS["positive"], 0.0),
+    ],
+)
+def test_the_step_in_which_a_channel_is_charted_is_found(values, step):
+    assert charted_step(values) == step

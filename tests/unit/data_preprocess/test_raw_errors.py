@@ -1,0 +1,215 @@
+"""Broken raw tables: the error names the file and the fault, and nothing is left behind."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from configs.runtime.errors import ConfigError, DataError, MissingInputError, UserError
+from data_preprocess.sources.hospital.duckdb_engine import open_engine
+from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from tests.support.simulated_release.__main__ import simulate_raw
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    simulate_raw(folder, layout="mimic3", num_stays=60, seed=5)
+    return {path.name: path.read_bytes() for path in folder.glob("*.csv.gz")}
+
+
+@pytest.fixture
+def raw(whole, tmp_path):
+    """A folder of sound tables that a test may break."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, content in whole.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def read(folder, **changes):
+    settings = {
+        "folder": folder and str(folder),
+        "preset": "clinical",
+        "channels": ["heart_rate"],
+        "allow_other_counts": False,
+        "memory_limit": "500MB",
+        "threads": 1,
+        "task": "mortality",
+        "los_days": 3.0,
+        "window_hours": 24.0,
+        "step_minutes": 60.0,
+    }
+    return read_mimic3(**(settings | changes))[0]
+
+
+def edit(path, change):
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    path.write_bytes(gzip.compress("\n".join(change(lines)).encode() + b"\n"))
+
+
+def with_cell(column, text):
+    def change(lines):
+        at = [name.strip('"') for name in lines[0].split(",")].index(column)
+        rows = [line.split(",") for line in lines]
+        items = [row for row in rows[1:] if len(row) > 5 and row[4] in ("211", "220045")]
+        chosen = items[0] if column == "CHARTTIME" or column == "VALUENUM" else rows[1]
+        chosen[at] = text
+        return [",".join(row) for row in rows]
+
+    return change
+
+
+CHART = "CHARTEVENTS.csv.gz"
+
+
+def cut(path, keep):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.9999])
+def test_a_truncated_gzip_is_recognised(raw, keep):
+    cut(raw / CHART, keep)
+    with pytest.raises(DataError, match=f"{CHART}.*SHA256SUMS"):
+        read(raw)
+
+
+def test_a_truncated_small_table_is_recognised(raw):
+    cut(raw / "ICUSTAYS.csv.gz", 0.7)
+    with pytest.raises(DataError, match="ICUSTAYS"):
+        read(raw)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"no gzip at all", "not readable as gzip"),
+        (gzip.compress(b"", mtime=0), "empty"),
+    ],
+)
+def test_no_gzip_and_empty_files_are_recognised(raw, content, message):
+    (raw / CHART).write_bytes(content)
+    with pytest.raises(DataError, match=f"{CHART}.*{message}"):
+        read(raw)
+
+
+def test_a_missing_column_and_a_wrong_table_are_recognised(raw):
+    (raw / CHART).write_bytes((raw / "ADMISSIONS.csv.gz").read_bytes())
+    with pytest.raises(DataError, match=f"{CHART}: no column icustay_id.*is this really"):
+        read(raw)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "text", "message"),
+    [
+        (CHART, "CHARTTIME", "yesterday", "'yesterday'.*YYYY-MM-DD"),
+        (CHART, "VALUENUM", "eighty", "'eighty'"),
+        ("ICUSTAYS.csv.gz", "INTIME", "31/12/2150", "ICUSTAYS.*'31/12/2150'"),
+    ],
+)
+def test_unparsable_cells_are_named(raw, table, column, text, message):
+    edit(raw / table, with_cell(column, text))
+    with pytest.raises(DataError, match=message):
+        read(raw)
+
+
+def test_a_row_with_too_few_cells_is_named(raw):
+    edit(raw / CHART, lambda lines: [*lines[:40], "1,2,3", *lines[40:]])
+    with pytest.raises(DataError, match=f"{CHART}: a row does not fit the header"):
+        read(raw)
+
+
+def test_duplicated_stay_ids_are_refused(raw):
+    edit(raw / "ICUSTAYS.csv.gz", lambda lines: [*lines, lines[3]])
+    with pytest.raises(DataError, match="icustay_id .* stands in 2 rows"):
+        read(raw)
+
+
+def test_tables_of_different_releases_are_refused(raw):
+    edit(raw / "PATIENTS.csv.gz", lambda lines: lines[:-5])
+    with pytest.raises(DataError, match="PATIENTS.*ICU stays name a subject_id"):
+        read(raw)
+
+
+def test_an_empty_cohort_is_an_error_with_the_flow(raw):
+    with pytest.raises(DataError, match="no stay is left.*in the unit for less than 9000 h"):
+        read(raw, window_hours=9000.0)
+
+
+def test_missing_folder_table_and_setting(raw, tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.mimic3\.folder is not set"):
+        read(None)
+    with pytest.raises(MissingInputError, match="nowhere does not exist"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="does not divide"):
+        read(raw, step_minutes=7.0)
+    (raw / CHART).unlink()
+    with pytest.raises(MissingInputError, match="chartevents"):
+        read(raw)
+
+
+def test_an_impossible_memory_limit_is_named():
+    with pytest.raises(UserError, match="memory_limit='plenty'"):
+        with open_engine(memory_limit="plenty", threads=1):
+            pass
+
+
+def build(raw, out, *extra):
+    command = [sys.executable, "-m", "data_preprocess.build", "configs/base/mimic_mortality.yaml"]
+    command += [f"data.mimic3.folder={raw}", f"data.dir={out}", "data.mimic3.channels=[heart_rate]"]
+    return [*command, *extra]
+
+
+def test_a_broken_table_exits_non_zero_and_leaves_no_output(raw, tmp_path):
+    cut(raw / CHART, 0.9)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = subprocess.run(
+        build(raw, tmp_path / "out"),
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert CHART in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+    assert not list(scratch.iterdir())
+
+
+def test_an_interrupted_build_leaves_nothing_and_runs_again(tmp_path):
+    raw, scratch = tmp_path / "raw", tmp_path / "scratch"
+    scratch.mkdir()
+    simulate_raw(raw, layout="mimic3", num_stays=200, seed=0, num_rows=250_000)
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    command = build(raw, tmp_path / "out", "data.threads=1")
+    running = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # Tests run in the background would hand an ignored SIGINT down to their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while running.poll() is None and not list(scratch.iterdir()):
+        time.sleep(0.01)  # the scratch database marks the start of the extraction
+    running.send_signal(signal.SIGINT)
+    output = running.communicate(timeout=60)[0].decode()
+    assert running.returncode == 130, output
+    assert "run the same command again" in output
+    assert not (tmp_path / "out").exists()
+    assert not list(scratch.iterdir())
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "out" / "card.md").is_file()

@@ -1,0 +1,182 @@
+"""Bring your own table: long, wide and MEDS, CSV and parquet, and back from the export."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.from_table import read_table
+from data_preprocess.storage.csv_export import write_long_csv
+
+ROOT = Path(__file__).parents[3]
+
+
+def read(**changes):
+    settings = {
+        "series": None,
+        "labels": None,
+        "layout": "long",
+        "id": "id",
+        "time": "time",
+        "variable": "variable",
+        "value": "value",
+        "label": "label",
+        "subject": None,
+        "channels": None,
+        "memory_limit": "500MB",
+        "threads": 1,
+        "window_hours": 1.0,
+        "step_minutes": 15.0,
+    }
+    settings |= {k: str(v) if isinstance(v, Path) else v for k, v in changes.items()}
+    return read_table(**settings)[0]
+
+
+LONG = pd.DataFrame(
+    [
+        ("b", 0, "hr", 80.0),
+        ("b", 14.9, "hr", 90.0),  # the same step: mean 85
+        ("b", 15, "rr", 20.0),
+        ("b", 60, "hr", 70.0),  # outside
+        ("a", 59.9, "rr", 12.0),
+        ("a", -1, "rr", 99.0),  # outside
+        ("c", 5, "rr", 10.0),  # no label: not read
+    ],
+    columns=["id", "time", "variable", "value"],
+)
+LABELS = pd.DataFrame({"id": ["a", "b"], "label": ["died", "alive"], "person": [7, 7]})
+EXPECTED = np.full((2, 2, 4), np.nan)
+EXPECTED[1, 0, 0], EXPECTED[1, 1, 1], EXPECTED[0, 1, 3] = 85, 20, 12
+
+
+def stored(tmp_path, frame, name):
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        with duckdb.connect() as connection:
+            connection.register("frame", frame)
+            connection.execute(f"COPY frame TO '{path}' (FORMAT parquet)")
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_long_tables_land_on_the_grid(tmp_path, suffix):
+    cohort = read(
+        series=stored(tmp_path, LONG, f"x{suffix}"),
+        labels=stored(tmp_path, LABELS, f"y{suffix}"),
+        subject="person",
+    )
+    np.testing.assert_array_equal(cohort.values, EXPECTED.astype(np.float32))
+    assert cohort.feature_names == ("hr", "rr")
+    assert cohort.label_names == ("alive", "died")
+    assert cohort.labels.tolist() == [1, 0]
+    assert len(set(cohort.subject_ids)) == 1
+    assert cohort.notes == ("values outside the window, not used: 2",)
+
+
+def test_channels_are_taken_in_the_given_order(tmp_path):
+    paths = {"series": stored(tmp_path, LONG, "x.csv"), "labels": stored(tmp_path, LABELS, "y.csv")}
+    cohort = read(**paths, channels=["rr", "hr"])
+    np.testing.assert_array_equal(cohort.values, EXPECTED[:, ::-1].astype(np.float32))
+    only = read(**paths, channels=["hr"])
+    assert len(only) == 1 and only.flow[-1].removed == 1
+
+
+def test_wide_tables_and_labels_in_the_series(tmp_path):
+    wide = LONG.pivot_table(index=["id", "time"], columns="variable", values="value").reset_index()
+    wide["label"] = wide["id"].map({"a": 1, "b": 0, "c": 2})
+    cohort = read(series=stored(tmp_path, wide, "x.csv"), layout="wide")
+    np.testing.assert_array_equal(cohort.values[:2], EXPECTED.astype(np.float32))
+    assert cohort.label_names == ("0", "1", "2")
+    assert cohort.labels.tolist() == [1, 0, 2]
+
+
+def test_time_stamps_count_from_the_first_value(tmp_path):
+    stamped = LONG[LONG.time >= 0].copy()
+    stamped["time"] = pd.Timestamp("2150-03-01 23:50") + pd.to_timedelta(stamped.time, unit="min")
+    cohort = read(
+        series=stored(tmp_path, stamped, "x.csv"), labels=stored(tmp_path, LABELS, "y.csv")
+    )
+    assert cohort.values[0, 1, 0] == 12  # a's only value now opens its window
+    np.testing.assert_array_equal(cohort.values[1], EXPECTED[1].astype(np.float32))
+
+
+def test_meds_events(tmp_path):
+    meds = LONG.rename(
+        columns={"id": "subject_id", "variable": "code", "value": "numeric_value"}
+    ).assign(subject_id=LONG.id.map({"a": 1, "b": 2, "c": 3}))
+    meds["time"] = pd.Timestamp("2150-03-01") + pd.to_timedelta(meds.time, unit="min")
+    static = pd.DataFrame({"subject_id": [1], "time": [pd.NaT], "code": ["BIRTH"]})
+    labels = pd.DataFrame({"subject_id": [1, 2], "boolean_value": [True, False]})
+    cohort = read(
+        series=stored(tmp_path, pd.concat([meds, static]), "x.parquet"),
+        labels=stored(tmp_path, labels, "y.parquet"),
+        layout="meds",
+        label="boolean_value",
+        window_hours=2.0,
+    )
+    assert cohort.feature_names == ("hr", "rr")
+    assert cohort.label_names == ("false", "true")
+    assert cohort.labels.tolist() == [1, 0]
+    assert cohort.values[1, 0, 0] == 85
+
+
+def test_an_exported_set_comes_back_bit_for_bit(tmp_path, make_dataset):
+    dataset = make_dataset(12)
+    write_long_csv(tmp_path / "set.csv.gz", dataset, step_minutes=60.0)
+    cohort = read(
+        series=tmp_path / "set.csv.gz",
+        labels=tmp_path / "set_labels.csv",
+        channels=list(dataset.feature_names),
+        window_hours=4.0,
+        step_minutes=60.0,
+    )
+    order = np.argsort([str(row) for row in range(12)])  # ids are read as text
+    measured = np.where(dataset.observed, dataset.values, np.nan)[order]
+    np.testing.assert_array_equal(cohort.values, measured)
+    names = [cohort.label_names[label] for label in cohort.labels]
+    assert names == [dataset.label_names[label] for label in dataset.labels[order]]
+
+
+def test_what_is_wrong_with_a_table_is_named(tmp_path):
+    x, y = stored(tmp_path, LONG, "x.csv"), stored(tmp_path, LABELS, "y.csv")
+    with pytest.raises(ConfigError, match=r"data\.table\.series is not set"):
+        read()
+    with pytest.raises(MissingInputError, match="nowhere"):
+        read(series=tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match="unknown kind of table"):
+        read(series=stored(tmp_path, LONG, "x.txt"))
+    with pytest.raises(DataError, match="no column pulse; it has id, time, variable, value"):
+        read(series=x, labels=y, value="pulse")
+    twice = pd.concat([LABELS, LABELS.assign(label="died")])
+    with pytest.raises(DataError, match="an id has 2 different rows"):
+        read(series=x, labels=stored(tmp_path, twice, "z.csv"))
+    words = LONG.astype({"value": object})
+    words.loc[1, "value"] = "eighty"
+    with pytest.raises(DataError, match=r"w\.csv: a cell 'eighty'"):
+        read(series=stored(tmp_path, words, "w.csv"), labels=y)
+    with pytest.raises(DataError, match="lies in the window"):
+        read(series=x, labels=y, channels=["bp"])
+
+
+def test_the_command_builds_splits(tmp_path):
+    rng = np.random.default_rng(0)
+    ids = np.repeat(np.arange(60), 4)
+    table = pd.DataFrame({"id": ids, "time": np.tile([0, 60, 120, 180], 60), "variable": "hr"})
+    table["value"] = rng.normal(80, 9, len(table)).round(1)
+    config = tmp_path / "mine.yaml"
+    config.write_text("experiment: mine\ndata: {window_hours: 4, step_minutes: 60}\n")
+    labels = pd.DataFrame({"id": np.arange(60), "label": np.arange(60) % 2})
+    command = [sys.executable, "-m", "data_preprocess.from_table", str(config)]
+    command += [f"data.dir={tmp_path / 'out'}", f"data.table.labels={tmp_path / 'y.csv'}"]
+    command += [f"data.table.series={stored(tmp_path, table, 'x.csv')}"]
+    stored(tmp_path, labels, "y.csv")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"train.npz", "card.md"}

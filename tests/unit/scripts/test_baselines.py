@@ -1,0 +1,113 @@
+"""Real-only baselines: which rows each trains on, and that shapes, labels and ends stay legal."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs.runtime.errors import DataError
+from configs.schema.checks import BASELINES
+from scripts.utility import baselines
+from scripts.utility.baselines import baseline_rows
+from scripts.utility.fits import run_cells
+from scripts.utility.protocols import BASELINE, Cell, plan_cells, training_rows
+from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_series
+
+TRAIN, GUIDE = make_series(0, 60), make_series(5, 20)
+
+
+def rows(name, seed=0):
+    return baseline_rows(name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), seed=seed)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_keeps_the_real_rows_first_and_is_repeatable(name):
+    x, y = rows(name)
+    assert x.dtype == np.float32 and y.dtype == np.int64 and len(x) == len(y)
+    assert np.array_equal(x[: len(TRAIN)], TRAIN.x) and np.array_equal(y[: len(TRAIN)], TRAIN.y)
+    again = rows(name)
+    assert np.array_equal(x, again[0]) and np.array_equal(y, again[1])
+
+
+@pytest.mark.parametrize("name", ["oversampling", "smote"])
+def test_resampled_classes_are_equally_large_and_lie_between_real_rows(name):
+    x, y = rows(name)
+    counts = np.bincount(y)
+    assert counts[0] == counts[1] == np.bincount(TRAIN.y).max()
+    added, real = x[len(TRAIN) :], TRAIN.x[TRAIN.y == 1]
+    assert set(y[len(TRAIN) :]) == {1}
+    if name == "oversampling":
+        known = {row.tobytes() for row in real}
+        assert all(row.tobytes() in known for row in added)
+    else:
+        assert (added >= real.min(0) - 1e-6).all() and (added <= real.max(0) + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", ["jitter", "scaling", "time_warp"])
+def test_altered_copies_keep_label_and_nearness_and_differ_by_seed(name):
+    x, y = rows(name)
+    copies = x[len(TRAIN) :]
+    assert np.array_equal(y[len(TRAIN) :], TRAIN.y)
+    assert not np.array_equal(copies, TRAIN.x)
+    assert not np.array_equal(copies, rows(name, seed=1)[0][len(TRAIN) :])
+    distance = np.abs(copies - TRAIN.x).mean()
+    assert 0 < distance < np.abs(TRAIN.x - np.roll(TRAIN.x, 1, axis=0)).mean()
+
+
+def test_strengths_are_those_declared():
+    x = np.ones((2000, 2, 12))
+    rng = np.random.default_rng(0)
+    assert baselines.jitter(x, rng).std() == pytest.approx(baselines.JITTER, rel=0.05)
+    scaled = baselines.scaling(x, rng)
+    assert scaled[:, :, 0].std() == pytest.approx(baselines.SCALING, rel=0.05)
+    assert np.array_equal(scaled[:, :, 0], scaled[:, :, -1])
+
+
+def test_warped_time_runs_forward_between_the_same_ends_for_all_channels():
+    line = np.tile(np.arange(24.0), (200, 2, 1))
+    warped = baselines.time_warp(line, np.random.default_rng(0))
+    assert np.allclose(warped[..., 0], 0) and np.allclose(warped[..., -1], 23)
+    assert (np.diff(warped) > 0).all()
+    assert np.array_equal(warped[:, 0], warped[:, 1])
+    assert np.abs(warped - line).max() > 0.5
+
+
+def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
+    data, fitter = make_data(), MeanFitter()
+    cells = plan_cells(
+        protocols=["TSTR", "TSRTR"],
+        generators=["unguided"],
+        ratios=[1.0],
+        models=["rnn"],
+        seeds=[0],
+        baselines=BASELINES,
+    )
+    run_cells(cells, data, fitter=fitter, cache=tmp_path, workers=1)
+    guide = {row.tobytes() for row in data.guide.x}
+    seen = [bool(guide & {row.tobytes() for row in call["train"][0]}) for call in fitter.calls]
+    assert sum(seen) == 1
+    weights = [call["class_weight"] for call in fitter.calls]
+    assert weights.count("balanced") == 1 and len(fitter.calls) == len(cells)
+    # Other guidance rows: their baseline is fitted anew, the rest is kept.
+    other = dataclasses.replace(data, guide=make_series(9, 20))
+    run_cells(cells, other, fitter=fitter, cache=tmp_path, workers=1)
+    assert len(fitter.calls) == len(cells) + 1
+    x, y = training_rows(Cell(BASELINE, "class_weights", None, "rnn", 0), data)
+    assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
+
+
+def test_smote_without_enough_neighbours_is_refused():
+    x, y = make_series(0, 60).x, np.zeros(60, np.int64)
+    y[:4] = 1
+    with pytest.raises(DataError, match="smote: a class has 4 training rows"):
+        baseline_rows("smote", (x, y), (x, y), seed=0)
+
+
+@pytest.mark.parametrize("name", ["jitter", "scaling", "time_warp"])
+def test_masks_behind_the_values_stay_as_they_are(name):
+    rows = baseline_rows(
+        name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), seed=0, num_values=1
+    )[0]  # fmt: skip
+    copies = rows[len(TRAIN.y) :]
+    np.testing.assert_array_equal(copies[:, 1:], TRAIN.x[:, 1:])
+    assert (copies[:, 0] != TRAIN.x[:, 0]).any()

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from scripts.quality.fidelity.discriminative import (
+    Discrimination,
+    collapse_flags,
+    discriminate,
+    discriminative_report,
+)
+from tests.support.metric_sets import dataset, gaussian, trio
+
+
+def test_one_distribution_scores_a_half_and_noise_is_found():
+    report = discriminative_report(trio(*(gaussian(300, seed) for seed in range(3))), seed=0)
+    assert report.values["discriminative_auc"] == pytest.approx(0.5, abs=0.06)
+    assert report.values["discriminative_collapsed"] == 0 and report.flags == []
+
+
+def test_a_shift_reaches_the_bayes_auc():
+    """Every entry shifted by d: the best AUC is Phi(d sqrt(C T) / sqrt 2)."""
+    first, second = torch.randn(2, 1500, 1, 8, generator=torch.Generator().manual_seed(0))
+    best = norm.cdf(0.3 * np.sqrt(8) / np.sqrt(2))
+    found = discriminate(first, second + 0.3, seed=0)
+    assert found.auc == pytest.approx(best, abs=0.03)
+
+
+def test_equal_series_everywhere_are_called_a_collapse_not_a_success():
+    x = torch.ones(100, 2, 6)
+    found = discriminate(x, x, seed=0)
+    assert found.auc == pytest.approx(0.5, abs=0.05)
+    flags = collapse_flags(found, found)
+    assert "collapsed" in flags[0] and "too small" in flags[1]
+
+
+def test_the_control_sees_a_classifier_too_weak_to_judge():
+    able = Discrimination(0.5, 0.5, 0.5, 0.1)
+    unable = Discrimination(0.6, 0.6, 0.55, 0.1)
+    assert collapse_flags(able, Discrimination(0.99, 0.99, 0.9, 0.3)) == []
+    assert len(collapse_flags(able, unable)) == 1
+
+
+def test_a_wrong_set_is_found():
+    train, holdout, fresh = (gaussian(200, seed) for seed in range(3))
+    smooth = dataset(np.repeat(fresh.values[:, :, ::2], 2, axis=2))
+    report = discriminative_report(trio(train, holdout, smooth), seed=0).values
+    assert report["discriminative_auc_low"] > 0.9
+    assert report["discriminative_auc_low"] <= report["discriminative_auc"]

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from scripts.quality.fidelity.marginals import (
+    channel_marginals,
+    kolmogorov_smirnov,
+    marginals_report,
+    train_spread,
+)
+from tests.support.metric_sets import dataset, gaussian, trio
+
+
+def test_kolmogorov_smirnov_equals_scipy_with_ties():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 6, 80).astype(float), rng.integers(1, 8, 50).astype(float)
+    assert kolmogorov_smirnov(first, second) == pytest.approx(ks_2samp(first, second).statistic)
+
+
+def test_a_shift_a_stretch_and_zeros_have_closed_forms():
+    real = np.linspace(-1, 1, 1001)
+    shifted = channel_marginals(real, real + 3.0, 2.0)
+    assert shifted["wasserstein"] == pytest.approx(1.5)
+    assert shifted["ks"] == 1.0 and shifted["sd_ratio"] == pytest.approx(1.0)
+    stretched = channel_marginals(real, 3 * real, 1.0)
+    assert stretched["sd_ratio"] == pytest.approx(3.0)
+    assert stretched["wasserstein"] == pytest.approx(1.0, rel=1e-2)  # E|2x|, x uniform on [-1, 1]
+    assert stretched["ks"] == pytest.approx(1 / 3, rel=1e-2)
+    zeros = channel_marginals(np.ones(10), np.r_[np.zeros(3), np.ones(7)], 1.0)
+    assert zeros["zero_share"] == pytest.approx(0.3)
+
+
+def test_spread_is_over_measured_entries():
+    values = np.zeros((30, 1, 4))
+    values[:, :, 0] = 1000.0
+    observed = np.ones(values.shape, bool)
+    observed[:, :, 0] = False
+    values[:15, :, 1] = 2.0
+    assert train_spread(dataset(values, observed=observed))[0] == pytest.approx(np.sqrt(5) / 3)
+
+
+def test_report_names_the_channel_that_is_off():
+    train, holdout, fresh = (gaussian(300, seed) for seed in range(3))
+    values = fresh.values.copy()
+    values[:, 1] *= 0.25
+    report = marginals_report(trio(train, holdout, dataset(values)), seed=0).values
+    assert report["marginal_sd_ratio_worst"] == report["marginal_sd_ratio/channel_1"]
+    assert report["marginal_sd_ratio/channel_1"] == pytest.approx(0.25, rel=0.1)
+    assert report["marginal_sd_ratio/channel_0"] == pytest.approx(1.0, rel=0.1)
+    both = [report[f"marginal_ks/channel_{k}"] for k in (0, 1)]
+    assert report["marginal_ks"] == pytest.approx(np.mean(both))
+    assert report["marginal_ks_reference"] < 0.1 < report["marginal_ks"]
+
+
+def test_distances_do_not_change_with_the_unit():
+    sets = [gaussian(100, seed) for seed in range(3)]
+    scaled = [dataset(1000 * s.values + 50) for s in sets]
+    first, second = (marginals_report(trio(*three), seed=0).values for three in (sets, scaled))
+    for name in ("marginal_ks", "marginal_wasserstein", "marginal_sd_ratio_worst"):
+        assert first[name] == pytest.approx(second[name], rel=1e-3)

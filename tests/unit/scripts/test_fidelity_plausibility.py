@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.fidelity.plausibility import (
+    DIASTOLIC,
+    MEAN,
+    SYSTOLIC,
+    change_quantiles,
+    find_channel,
+    flat_share,
+    plausibility_report,
+    pressure_order_violations,
+    range_shares,
+)
+from tests.support.metric_sets import dataset, gaussian, trio
+
+NAMES = ("mean_pressure[mmHg]", "Systolic_Pressure[mmHg]", "diastolic_pressure[mmHg]")
+
+
+def pressures(mean, systolic, diastolic):
+    return np.stack([mean, systolic, diastolic], 1).astype(np.float32)
+
+
+def test_channels_are_found_by_name_without_unit_or_case():
+    assert [find_channel(NAMES, names) for names in (SYSTOLIC, MEAN, DIASTOLIC)] == [1, 0, 2]
+    assert find_channel(("heart_rate[bpm]", "mapping"), MEAN) is None
+
+
+def test_pressure_order_counts_each_broken_grid_point_once():
+    mean = np.full((1, 5), 80.0)
+    systolic = np.array([[120.0, 70.0, 120.0, 50.0, 80.0]])
+    diastolic = np.array([[60.0, 60.0, 90.0, 90.0, 80.0]])
+    found = pressure_order_violations(
+        dataset(pressures(mean, systolic, diastolic), feature_names=NAMES)
+    )
+    assert found == pytest.approx(3 / 5)
+    without_mean = dataset(
+        pressures(mean, systolic, diastolic), feature_names=("other", *NAMES[1:])
+    )
+    assert pressure_order_violations(without_mean) == pytest.approx(1 / 5)
+    assert pressure_order_violations(gaussian(3, 0)) is None
+
+
+def test_range_flatness_and_change_by_hand():
+    train = dataset(np.tile(np.array([0.0, 10.0, 0.0, 10.0]), (25, 1, 1)))
+    spread = np.array([5.0])
+    values = np.array([[[-1.0, 0.0, 10.0, 5.0]], [[5.0, 5.0, 5.0, 5.0]]], np.float32)
+    shares = range_shares(values, Normaliser.fit(train), spread)
+    assert shares == {"out_of_range_share": 1 / 8, "at_range_end_share": 2 / 8}
+    assert flat_share(values, spread) == 0.5
+    assert change_quantiles(values[:1], spread)[0, 0] == pytest.approx(1.0)  # median of 1, 10, 5
+
+
+def test_report_compares_with_held_out_stays():
+    train, holdout, fresh = (gaussian(200, seed) for seed in range(3))
+    rough = dataset(3 * fresh.values)
+    three = trio(train, holdout, rough)
+    report = plausibility_report(three, normaliser=Normaliser.fit(train)).values
+    assert report["change_ratio_worst"] == pytest.approx(3.0, rel=0.1)
+    assert report["out_of_range_share"] > 0.1 > report["out_of_range_share_reference"]
+    assert "pressure_order_violations" not in report

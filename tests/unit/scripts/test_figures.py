@@ -1,0 +1,116 @@
+"""What the figures show: every set, told apart, with its numbers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import auc, average_precision_score, roc_auc_score
+
+from scripts.report.curves import (
+    GRID,
+    average_curves,
+    curve_figure,
+    reliability,
+    reliability_figure,
+)
+from scripts.report.figures import Styles, difference_figure, file_name, tsrtr_figure, tstr_figure
+from scripts.utility.metrics import Predictions
+from scripts.utility.protocols import Cell
+from scripts.utility.summary import summarise
+from tests.unit.scripts.test_summary import make_results
+
+STYLES = Styles(["unguided", "influence"])
+
+
+@pytest.fixture(scope="module")
+def results():
+    return make_results()
+
+
+@pytest.fixture(scope="module")
+def summaries(results):
+    return summarise(results, np.arange(200), resamples=100, confidence=0.95)
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
+    figure = tsrtr_figure(summaries, "rnn", STYLES)
+    assert legend_of(figure) == ["real only", "unguided", "influence"]
+    values = {(s.protocol, s.generator, s.metric): s.mean for s in summaries}
+    for axes, metric in zip(figure.axes, ("auroc", "auprc"), strict=True):
+        line = next(line for line in axes.lines if line.get_label() == "influence")
+        assert line.get_xdata().tolist() == [0.0, 0.5]
+        expected = [values["TRTR", "real", metric], values["TSRTR", "influence", metric]]
+        assert line.get_ydata().tolist() == expected
+
+
+def test_tstr_bars_end_at_the_scores(summaries):
+    figure = tstr_figure(summaries, "rnn", STYLES)
+    axes = figure.axes[0]
+    ends = [bar.get_x() + bar.get_width() for bar in axes.patches]
+    rows = [s for s in summaries if s.metric == "auroc" and s.protocol in ("TRTR", "TSTR")]
+    assert ends == pytest.approx([row.mean for row in rows])
+    assert [label.get_text() for label in axes.get_yticklabels()][0] == "real only"
+
+
+def test_differences_are_to_unguided_or_else_to_real(summaries):
+    figure = difference_figure(summaries, "rnn", STYLES)
+    assert "unguided set" in figure.get_suptitle()
+    assert legend_of(figure) == ["influence"]
+    alone = [
+        dataclasses.replace(s, vs_unguided=None) for s in summaries if s.generator != "unguided"
+    ]
+    figure = difference_figure(alone, "rnn", STYLES)
+    assert "real-only" in figure.get_suptitle()
+
+
+def test_every_set_is_told_apart_without_colour(results):
+    names = ["unguided", "a", "b", "c"]
+    styles = Styles(names)
+    assert len({styles.line(name)["marker"] for name in names}) == 4
+    assert len({styles.colour(name) for name in names}) == 4
+    assert legend_of(curve_figure(results, "rnn", STYLES)) == [
+        "real only",
+        "unguided",
+        "influence",
+        "chance",
+    ]
+
+
+def test_averaged_curves_enclose_the_scores():
+    rng = np.random.default_rng(0)
+    y = (rng.random(2000) < 0.2).astype(np.int64)
+    p = 1 / (1 + np.exp(-(rng.normal(size=2000) + 1.5 * y)))
+    one = Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+    rate, precision = average_curves([one, one])
+    assert auc(GRID, rate) == pytest.approx(roc_auc_score(y, p), abs=0.005)
+    assert precision[1:].mean() == pytest.approx(average_precision_score(y, p), abs=0.01)
+
+
+def test_reliability_of_honest_probabilities_is_the_diagonal():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.6, size=20_000)
+    y = (rng.random(20_000) < p).astype(np.int64)
+    one = Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+    predicted, observed = reliability([one, one])
+    assert len(predicted) == 10 and (np.diff(predicted) > 0).all()
+    assert np.abs(predicted - observed).max() < 0.04
+    figure = reliability_figure({Cell("TRTR", "real", 0.0, "rnn", 0): one}, "rnn", STYLES)
+    assert legend_of(figure) == ["real only", "perfectly calibrated"]
+
+
+def test_same_steps_control_is_drawn_where_it_was_run(results):
+    control = {
+        Cell("TRTR-steps", "real", 0.5, "rnn", c.seed): p
+        for c, p in results.items()
+        if c.protocol == "TRTR"
+    }
+    rows = summarise(results | control, np.arange(200), resamples=100, confidence=0.95)
+    assert "real only, same steps" in legend_of(tsrtr_figure(rows, "rnn", STYLES))
+
+
+def test_file_names_are_safe():
+    assert file_name("my.package:Net v2") == "my.package_Net_v2"

@@ -1,0 +1,112 @@
+"""Every known-bad generator is caught by the metric meant for it; honest stays raise nothing.
+
+`python -m scripts.quality.defect_table` writes the same verdicts into docs/metrics.md.
+"""
+
+import pytest
+
+from scripts.quality import defect_table as sabotage_table
+from scripts.quality.known_defects import SABOTAGES
+from scripts.quality.thresholds import ALARMS
+
+MEANT_FOR = {
+    "copied": {
+        "exact_copy_share",
+        "near_copy_share",
+        "closer_to_train_share",
+        "nnaa_loss",
+        "membership_auc",
+        "membership_tpr",
+        "attribute_advantage",
+    },
+    "nearly_copied": {
+        "near_copy_share",
+        "membership_auc",
+        "membership_tpr",
+        "attribute_advantage",
+    },
+    # Labels move these series little, so the distance within classes cannot see them shuffled
+    # here (tests/unit/scripts/test_fidelity_frechet.py has a case where it must); the probes can.
+    "relabelled": {"label_auc_of_real_probe", "label_auc_of_synthetic_probe"},
+    "noise": {
+        "autocorrelation_difference",
+        "cross_correlation_difference",
+        "pressure_order_violations",
+        "change_ratio_worst",
+        "frechet",
+        "mmd2",
+        "predictive_ratio",
+        "discriminative_auc",
+    },
+    "collapsed": {
+        "recall",
+        "coverage",
+        "marginal_sd_ratio_worst",
+        "marginal_ks",
+        "frechet_within_class",
+    },
+    "marginals_only": {
+        "autocorrelation_difference",
+        "cross_correlation_difference",
+        "predictive_ratio",
+        "pressure_order_violations",
+        "frechet",
+        "discriminative_auc",
+    },
+    "half_spread": {
+        "marginal_sd_ratio_worst",
+        "marginal_wasserstein",
+        "recall",
+        "change_ratio_worst",
+    },
+    "overspread": {"marginal_sd_ratio_worst", "out_of_range_share", "precision"},
+    "frozen": {"flat_share", "change_ratio_worst"},
+    "repeated": {"unique_share", "recall"},
+}
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return sabotage_table.judge_all()
+
+
+def test_honest_stays_raise_no_alarm(judged):
+    assert [metric for metric, fires in judged["honest"].alarms.items() if fires] == []
+
+
+@pytest.mark.parametrize("name", MEANT_FOR)
+def test_the_metric_meant_for_it_catches_it(judged, name):
+    missed = {metric for metric in MEANT_FOR[name] if not judged[name].alarms[metric]}
+    assert missed == set()
+
+
+def test_every_sabotage_has_its_metric_and_every_metric_its_sabotage(judged):
+    assert MEANT_FOR.keys() == SABOTAGES.keys() - {"honest"}
+    assert set().union(*MEANT_FOR.values()) == {alarm.metric for alarm in ALARMS}
+
+
+def test_right_series_under_wrong_labels_pass_every_unconditional_metric(judged):
+    fired = {metric for metric, fires in judged["relabelled"].alarms.items() if fires}
+    assert fired == MEANT_FOR["relabelled"]
+
+
+@pytest.mark.parametrize("name", ["relabelled", "noise", "marginals_only", "half_spread"])
+def test_sets_that_know_no_train_stay_raise_no_privacy_alarm(judged, name):
+    private = {alarm.metric for alarm in ALARMS if alarm.kind == "privacy"}
+    assert {metric for metric in private if judged[name].alarms[metric]} == set()
+
+
+def test_the_table_on_the_page_shows_these_verdicts(judged):
+    table = sabotage_table.markdown(judged)
+    page = sabotage_table.PAGE.read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("|")}
+    for line in table.splitlines()[2:]:
+        shown = rows[line.split("|")[1].strip()]
+        assert [("**" in cell) for cell in shown.split("|")] == [
+            ("**" in cell) for cell in line.split("|")
+        ]
+
+
+def test_a_page_without_markers_is_refused():
+    with pytest.raises(sabotage_table.DataError, match="lacks the markers"):
+        sabotage_table.insert("no markers", "table")

@@ -1,0 +1,65 @@
+"""Several experiments as one result: closed forms of the spread, pairing, refusal of gaps."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
+from scripts.pool_splits import CHOSEN, Spread, across_table, main, read_scores
+
+SETS = [("TRTR", "real", 0.0), ("TSTR", "unguided", None), ("TSTR", "guided_w1", None)]
+
+
+def experiment(root, name, base, gain, sets=SETS):
+    """Two training seeds around `base`; the guided set is better by `gain`."""
+    folder = root / name
+    (folder / "matrix").mkdir(parents=True)
+    (folder / "tuning").mkdir()
+    rows = [
+        (protocol, generator, ratio, "lstm", seed, metric, base + offset + 0.01 * seed)
+        for protocol, generator, ratio in sets
+        for offset in [gain if generator.startswith("guided") else 0.0]
+        for seed in (0, 1)
+        for metric in ("auroc", "auprc", "brier")
+    ]
+    columns = ["protocol", "generator", "ratio", "model", "seed", "metric", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "matrix" / "results.csv", index=False)
+    chosen = {"chosen": {"set": "guided_w1", "w": 1.0, "cfg_scale": 1.0}}
+    (folder / "tuning" / "scale.json").write_text(json.dumps(chosen))
+    return folder
+
+
+def test_spread_is_students_interval():
+    values = [0.70, 0.72, 0.77]
+    spread = Spread.of(values)
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert (spread.low, spread.high) == pytest.approx((low, high))
+    assert np.isnan(Spread.of([0.5]).low)
+
+
+def test_differences_are_paired_within_experiments(tmp_path):
+    folders = [experiment(tmp_path, f"s{i}", 0.6 + 0.1 * i, 0.02) for i in range(3)]
+    frame = pd.concat({f.name: read_scores(f) for f in folders}, names=["run"]).reset_index()
+    rows = {tuple(row[:4]): row for row in across_table(frame).rows}
+    row = rows["synthetic (TSTR)", "guided_w1", "lstm", "AUROC"]
+    # Scores differ by 0.1 between experiments, the paired difference does not vary at all.
+    assert row[4].startswith("0.725 [0.4") and row[5] == "+0.020 [+0.020, +0.020]"
+    assert rows["synthetic (TSTR)", CHOSEN, "lstm", "AUROC"][4:] == row[4:]
+    assert rows["synthetic (TSTR)", "unguided", "lstm", "AUPRC"][5] == "-"
+    assert not any(row[3] == "Brier" for row in rows.values())
+
+
+def test_main_writes_both_files_and_wants_complete_experiments(tmp_path):
+    one, two = experiment(tmp_path, "a", 0.6, 0.0), experiment(tmp_path, "b", 0.7, 0.0, SETS[:2])
+    main([f"out={tmp_path}/study", str(one)])
+    assert "chosen" in (tmp_path / "study.md").read_text()
+    assert len(pd.read_csv(tmp_path / "study.csv")) == 2 * (len(SETS) + 1)
+    with pytest.raises(MismatchError, match="guided_w1"):
+        main([f"out={tmp_path}/study", str(one), str(two)])
+    with pytest.raises(MissingInputError, match="matrix.sh"):
+        main([f"out={tmp_path}/study", str(tmp_path / "nowhere")])
+    with pytest.raises(ConfigError, match="expected out="):
+        main([str(one)])

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from scripts.quality.privacy.attribute_inference import (
+    advantage,
+    attribute_report,
+    channel_errors,
+    label_errors,
+)
+from tests.support.metric_sets import dataset, gaussian, trio
+
+
+def test_advantage_by_hand_and_its_interval_by_simulation():
+    assert advantage(np.array([1.0, 1.0]), np.array([2.0, 2.0])) == (0.5, 0.5, 0.5)
+    assert advantage(np.ones(3), np.zeros(3)) == (0.0, 0.0, 0.0)
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        _, low, high = advantage(0.8 * rng.exponential(size=200), rng.exponential(size=200))
+        covered += low <= 0.2 <= high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_the_attacker_does_not_see_the_secret_channel():
+    """Nearest by the other channel is row 1; nearest by all would be row 0."""
+    target = torch.tensor([[[0.0, 0.0], [9.0, 9.0]]])
+    source = torch.tensor([[[3.0, 3.0], [9.0, 9.0]], [[1.0, 1.0], [2.0, 4.0]]])
+    assert channel_errors(target, source, 1).tolist() == [6.0]
+    assert channel_errors(target, source, 0).tolist() == [3.0]
+
+
+def test_label_errors_weigh_classes_equally():
+    truth, guess = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0])
+    assert label_errors(guess, truth).mean() == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_copies_expose_every_secret():
+    train, holdout = gaussian(100, 0, (3, 8)), gaussian(100, 1, (3, 8))
+    found = attribute_report(trio(train, holdout, dataset(train.values)), seed=0).values
+    assert found["attribute_advantage"] == pytest.approx(1.0)
+    assert found["attribute_advantage/channel_2"] == pytest.approx(1.0)
+    assert found["attribute_advantage/label"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.4])
+def test_fresh_and_over_smooth_sets_expose_nobody(scale):
+    """A shrunken set predicts well, train stays and strangers alike."""
+    train, holdout, fresh = (gaussian(400, seed, (3, 8)) for seed in range(3))
+    found = attribute_report(trio(train, holdout, dataset(scale * fresh.values)), seed=0).values
+    assert found["attribute_advantage_low"] < 0 < found["attribute_advantage_high"]
+
+
+def test_shared_static_facts_are_attacked_too():
+    def aged(seed):
+        age = np.random.default_rng(seed + 50).normal(60, 10, (100, 1)).astype(np.float32)
+        age[:5] = np.nan
+        return gaussian(100, seed, static=age, static_names=("age[years]",))
+
+    train, holdout = aged(0), aged(1)
+    found = attribute_report(trio(train, holdout, train), seed=0).values
+    assert found["attribute_advantage/age[years]"] == pytest.approx(1.0)
+    found = attribute_report(trio(train, holdout, gaussian(100, 2)), seed=0).values
+    assert "attribute_advantage/age[years]" not in found
+
+
+def test_a_single_channel_leaves_only_whole_series_secrets():
+    sets = [gaussian(60, seed, (1, 8)) for seed in range(3)]
+    found = attribute_report(trio(*sets), seed=0).values
+    assert set(found) == {"attribute_advantage_reference", "attribute_advantage/label"}

@@ -1,0 +1,124 @@
+"""A report of fidelity or privacy is computed once, kept, and made anew when its input changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs.runtime.errors import DataError
+from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.splits import Splits
+from scripts.quality import suite as set_scores
+from scripts.quality.metric_report import MetricReport
+from scripts.quality.suite import KINDS, fingerprint, read_report, score_sets, write_report
+from scripts.results.tables import alarm_table, set_score_tables
+from tests.support.metric_sets import gaussian
+
+
+def make_splits():
+    train, guide, select, test = (gaussian(60, seed) for seed in range(4))
+    patients = np.arange(60)
+    named = {
+        name: dataclasses.replace(split, subject_ids=patients + 100 * index)
+        for index, (name, split) in enumerate(
+            {"train": train, "val_guide": guide, "val_select": select, "test": test}.items()
+        )
+    }
+    return Splits(**named, normaliser=Normaliser.fit(train), fingerprint="f" * 64)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    made = []
+
+    def suite(train, holdout, synthetic, *, normaliser, seed):
+        made.append((len(train), len(holdout), len(synthetic)))
+        value = {"membership_auc": 0.5 + len(made) / 100, "membership_auc_reference": 0.5}
+        return MetricReport(values=value, arrays={"a": np.arange(3)}, flags=["look"])
+
+    monkeypatch.setattr(set_scores, "fidelity_scores", suite)
+    monkeypatch.setattr(set_scores, "privacy_scores", suite)
+    return made
+
+
+def test_what_is_kept_is_not_computed_again(calls, tmp_path):
+    splits, sets = make_splits(), {"one": gaussian(50, 7), "two": gaussian(50, 8)}
+    first = score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
+    assert len(calls) == 4
+    again = score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
+    assert len(calls) == 4
+    assert again["privacy"]["two"].values == first["privacy"]["two"].values
+    assert again["privacy"]["two"].flags == ["look"]
+    score_sets(splits, {"one": gaussian(50, 9)}, KINDS, seed=0, cache=tmp_path)
+    assert len(calls) == 6
+    score_sets(splits, sets, KINDS, seed=1, cache=tmp_path)
+    assert len(calls) == 10
+
+
+def test_an_interrupted_run_keeps_what_was_done(calls, tmp_path, monkeypatch):
+    splits, sets = make_splits(), {"one": gaussian(50, 7), "two": gaussian(50, 8)}
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            set_scores, "privacy_scores", lambda *_, **__: (_ for _ in ()).throw(KeyError)
+        )
+        with pytest.raises(KeyError):
+            score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
+    score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
+    assert len(calls) == 2 + 2
+
+
+def test_privacy_counts_guidance_rows_as_seen(calls, tmp_path):
+    score_sets(make_splits(), {"one": gaussian(50, 7)}, KINDS, seed=0, cache=tmp_path)
+    assert calls == [(60, 60, 50), (120, 60, 50)]
+
+
+def test_the_fingerprint_sees_every_array():
+    one = gaussian(30, 0)
+    flipped = dataclasses.replace(one, labels=1 - one.labels)
+    unmeasured = dataclasses.replace(one, observed=~one.observed)
+    moved = dataclasses.replace(one, values=one.values + np.float32(1e-3))
+    prints = {fingerprint(d) for d in (one, flipped, unmeasured, moved)}
+    assert len(prints) == 4 and fingerprint(gaussian(30, 0)) == fingerprint(one)
+
+
+def test_a_report_survives_the_disk(tmp_path):
+    report = MetricReport(
+        values={"a/b[mmHg]": 0.1 + 0.2}, arrays={"d c": np.linspace(0, 1, 5)}, flags=["é"]
+    )
+    write_report(tmp_path / "r.npz", report)
+    back = read_report(tmp_path / "r.npz")
+    assert back is not None and back.values == report.values and back.flags == report.flags
+    assert np.array_equal(back.arrays["d c"], report.arrays["d c"])
+
+
+def test_a_damaged_report_is_computed_again(tmp_path, caplog):
+    sets = {"one": gaussian(30, 0)}
+    before = score_sets(make_splits(), sets, ["privacy"], seed=0, cache=tmp_path)
+    (path,) = tmp_path.glob("*.npz")
+    path.write_bytes(path.read_bytes()[:200])
+    after = score_sets(make_splits(), sets, ["privacy"], seed=0, cache=tmp_path)
+    assert "computed again" in caplog.text
+    assert after["privacy"]["one"].values == before["privacy"]["one"].values
+
+
+def test_a_set_that_cannot_be_judged_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"fidelity of set 'few'.*evaluation\.fidelity=false"):
+        score_sets(make_splits(), {"few": gaussian(10, 7)}, KINDS, seed=0, cache=tmp_path)
+
+
+def test_tables_show_intervals_references_and_alarms():
+    values = {
+        "membership_auc": 0.7,
+        "membership_auc_low": 0.68,
+        "membership_auc_high": 0.72,
+        "membership_auc_reference": 0.5,
+    }
+    quiet = values | {"membership_auc": 0.51, "membership_auc_low": 0.45}
+    reports = {"leaky": MetricReport(values=values), "kept": MetricReport(values=quiet)}
+    (table,) = set_score_tables({"privacy": reports})
+    rows = {row[0]: row for row in table.rows}
+    assert rows["leaky"][1] == "0.700 [0.680, 0.720]" and rows["leaky"][-1] == "1 of 1"
+    assert rows["kept"][-1] == "0 of 1" and rows["real stays"][1] == "0.500"
+    ((metric, leaky, kept, real, meaning),) = alarm_table("privacy", reports).rows
+    assert metric == "membership_auc" and leaky.endswith("*") and not kept.endswith("*")
+    assert real == "0.500" and "attacker" in meaning

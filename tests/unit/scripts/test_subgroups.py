@@ -1,0 +1,92 @@
+"""Which stays a group holds, and that its scores are theirs alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from scripts.results.tables import subgroup_table
+from scripts.utility.metrics import Predictions
+from scripts.utility.protocols import REAL, Cell
+from scripts.utility.subgroups import find_subgroups, subgroup_scores
+
+NAMES = ("age[years]", "sex[1=male]", "height[cm]", "icu_type[1=coronary,2=surgical]", "ward[code]")
+
+
+@pytest.fixture
+def test_split(make_dataset):
+    n = 400
+    rng = np.random.default_rng(0)
+    facts = {
+        "age": rng.choice([40, 50, 64, 65, 79, 80, np.nan], n),
+        "sex": rng.integers(2, size=n),
+        "height": rng.normal(170, 10, n),
+        "icu": rng.integers(1, 3, size=n),
+        "ward": rng.integers(3, size=n),
+    }
+    static = np.stack(list(facts.values()), axis=1).astype(np.float32)
+    return make_dataset(n, static=static, static_names=NAMES)
+
+
+def predictions(rng, y, signal):
+    p = 1 / (1 + np.exp(-(signal * y + rng.normal(size=len(y)))))
+    return Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+
+
+def test_groups_are_ages_and_codes(test_split):
+    groups = {group.name: group.rows for group in find_subgroups(test_split)}
+    assert list(groups) == [
+        "age below 50",
+        "age 50-64",
+        "age 65-79",
+        "age 80 and older",
+        "sex not male",
+        "sex male",
+        "icu_type coronary",
+        "icu_type surgical",
+        "ward 0",
+        "ward 1",
+        "ward 2",
+    ]
+    age = test_split.static[:, 0]
+    assert np.array_equal(groups["age 50-64"], (age == 50) | (age == 64))
+    assert np.array_equal(groups["age 65-79"], (age == 65) | (age == 79))
+    assert np.array_equal(groups["sex male"], test_split.static[:, 1] == 1)
+    bands = [rows for name, rows in groups.items() if name.startswith("age")]
+    assert np.array_equal(np.sum(bands, axis=0), np.isfinite(age))  # unknown: in none
+
+
+def test_groups_with_few_stays_of_a_class_are_left_out(test_split):
+    rare = dataclasses.replace(test_split, labels=(np.arange(400) % 40 == 0).astype(np.int64))
+    assert find_subgroups(rare) == []
+
+
+def test_scores_are_those_of_the_group(test_split):
+    rng = np.random.default_rng(1)
+    y = test_split.labels
+    results = {
+        Cell(protocol, generator, ratio, "rnn", seed): predictions(rng, y, 1.0)
+        for protocol, generator, ratio in [
+            ("TRTR", REAL, 0.0),
+            ("TSTR", "unguided", None),
+            ("TSTR", "influence", None),
+            ("TSRTR", "unguided", 0.5),
+            ("TSRTR", "unguided", 1.0),
+            ("TRTS", "unguided", None),
+        ]
+        for seed in (0, 1)
+    }
+    scores = subgroup_scores(results, test_split, resamples=100, confidence=0.95)
+    assert len(scores) == 11 * 4  # TRTS and the smaller ratio are left out
+    male = test_split.static[:, 1] == 1
+    (row,) = [
+        s.summary for s in scores if s.subgroup == "sex male" and s.summary.generator == "influence"
+    ]
+    cells = [c for c in results if (c.protocol, c.generator) == ("TSTR", "influence")]
+    expected = [roc_auc_score(y[male], results[c].probabilities[male, 1]) for c in cells]
+    assert row.mean == pytest.approx(np.mean(expected))
+    assert row.low < row.mean < row.high
+    assert row.vs_unguided is not None
+    text = subgroup_table(scores).as_markdown()
+    assert f"sex male ({int(male.sum())})" in text and "synthetic (TSTR)" in text

@@ -1,0 +1,222 @@
+"""Do intervals cover what they promise, and do equals come out as equals?"""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from configs.runtime.errors import DataError
+from scripts.utility.bootstrap import compare, holm, interval, resample_counts, two_sided_p
+from scripts.utility.metrics import Predictions, ranking_scores
+from scripts.utility.protocols import REAL, Cell
+from scripts.utility.summary import summarise
+
+
+def draw_stays(rng, rows=400, prevalence=0.3, separation=1.0):
+    y = rng.random(rows) < prevalence
+    return y, rng.normal(size=rows) + separation * y
+
+
+def auroc_draws(y, scores, counts):
+    return ranking_scores(scores, y, counts)[0]
+
+
+def point(y, scores):
+    return auroc_draws(y, scores, np.ones((1, len(y))))[0]
+
+
+def test_interval_covers_the_true_auroc_of_a_fixed_scorer():
+    # N(0, 1) against N(1, 1): AUROC = Phi(1 / sqrt(2)).
+    truth, hits, repeats = stats.norm.cdf(1 / np.sqrt(2)), 0, 300
+    for repeat in range(repeats):
+        y, scores = draw_stays(np.random.default_rng(repeat))
+        counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=300, seed=repeat)
+        low, high = interval(auroc_draws(y, scores, counts), 0.95)
+        hits += low <= truth <= high
+    # 0.95 +- 3 binomial standard deviations, and a little for the percentile bootstrap itself.
+    assert 0.91 <= hits / repeats <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("seeds", "row_noise", "fit_noise"),
+    [(3, 0.5, 0.0), (3, 0.2, 0.2), (5, 0.5, 0.1)],
+    ids=["seeds_agree", "seeds_differ", "both"],
+)
+def test_two_sets_of_one_generator_are_rarely_told_apart(seeds, row_noise, fit_noise):
+    """Both sets' fits are drawn alike: a better or worse fit, and its own noise per stay."""
+    repeats, found = 200, 0
+    for repeat in range(repeats):
+        rng = np.random.default_rng(repeat)
+        y, signal = draw_stays(rng)
+        counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=200, seed=repeat)
+        tables, points = [], []
+        for _ in range(2):
+            fits = [
+                signal + fit_noise * rng.normal() * y + row_noise * rng.normal(size=len(y))
+                for _ in range(seeds)
+            ]
+            tables.append(np.stack([auroc_draws(y, fit, counts) for fit in fits]))
+            points.append(np.array([point(y, fit) for fit in fits]))
+        found += compare(*tables, *points, confidence=0.95).excludes_zero
+    # Nominal 5 %; 0.095 is 2.9 binomial standard deviations above it. Ignoring seeds gives
+    # 30-80 % where fits differ; counting them twice gives 0-1 % where they agree.
+    assert 0.01 <= found / repeats <= 0.095
+
+
+def test_a_real_difference_is_found():
+    rng = np.random.default_rng(0)
+    y, signal = draw_stays(rng, rows=1500)
+    counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=400, seed=0)
+    good = [signal + 0.3 * rng.normal(size=len(y)) for _ in range(3)]
+    poor = [signal + 1.5 * rng.normal(size=len(y)) for _ in range(3)]
+    tables = [np.stack([auroc_draws(y, s, counts) for s in fits]) for fits in (good, poor)]
+    points = [np.array([point(y, s) for s in fits]) for fits in (good, poor)]
+    difference = compare(*tables, *points, confidence=0.95)
+    assert difference.low > 0 and difference.p < 0.05
+    assert difference.mean == pytest.approx(points[0].mean() - points[1].mean())
+
+
+def test_identical_predictions_differ_by_exactly_nothing():
+    rng = np.random.default_rng(0)
+    table, points = rng.random((3, 100)), rng.random(3)
+    difference = compare(table, table, points, points, confidence=0.95)
+    assert (difference.mean, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
+
+
+def test_without_test_variation_the_interval_is_that_of_the_t_test():
+    points = np.array([0.03, 0.01, 0.05, 0.02])
+    table = np.repeat(points[:, None], 2000, axis=1)
+    difference = compare(table, 0 * table, points, 0 * points, confidence=0.95)
+    expected = stats.t.interval(0.95, 3, loc=points.mean(), scale=stats.sem(points))
+    assert (difference.low, difference.high) == pytest.approx(expected, abs=2e-4)
+    assert difference.p == pytest.approx(stats.ttest_1samp(points, 0).pvalue, rel=0.05)
+
+
+def test_one_seed_leaves_the_interval_over_stays():
+    rng = np.random.default_rng(0)
+    table = rng.normal(0.02, 0.01, size=(1, 500))
+    difference = compare(table, 0 * table, np.array([0.02]), np.array([0.0]), confidence=0.9)
+    assert (difference.low, difference.high) == (difference.stays_low, difference.stays_high)
+
+
+def test_two_sided_p_counts_both_tails():
+    draws = np.concatenate([np.full(30, -1.0), np.full(970, 1.0)])
+    assert two_sided_p(draws) == pytest.approx(2 * 31 / 1001)
+    assert two_sided_p(-draws) == two_sided_p(draws)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_stays_of_one_patient_are_drawn_together():
+    subjects = np.repeat(np.arange(50), 3)
+    counts = resample_counts(subjects, np.arange(150) % 2, resamples=20, seed=0)
+    assert np.array_equal(counts[:, 0::3], counts[:, 1::3])
+    assert np.array_equal(counts[:, 0::3], counts[:, 2::3])
+    assert (counts[:, 0::3].sum(axis=1) == 50).all()
+    assert len(np.unique(counts, axis=0)) == 20
+
+
+def test_every_resample_holds_every_class():
+    labels = np.array([0] * 40 + [1] * 2)
+    counts = resample_counts(np.arange(42), labels, resamples=200, seed=0)
+    assert (counts[:, labels == 1].sum(axis=1) > 0).all()
+    many = np.array([0] * 3000 + list(range(1, 12)))
+    with pytest.raises(DataError, match="keep missing a class"):
+        resample_counts(np.arange(len(many)), many, resamples=100, seed=0)
+
+
+def predictions(rng, y, noise):
+    p = 1 / (1 + np.exp(-(y + noise * rng.normal(size=len(y)))))
+    return Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+
+
+def make_results(generators=("unguided", "influence")):
+    rng = np.random.default_rng(0)
+    y = (rng.random(200) < 0.3).astype(np.int64)
+    other = (rng.random(150) < 0.3).astype(np.int64)
+    rows = [("TRTR", REAL, 0.0)]
+    rows += [(protocol, g, None) for protocol in ("TSTR", "TRTS") for g in generators]
+    rows += [("TSRTR", g, 0.5) for g in generators]
+    return {
+        Cell(*row, "rnn", seed): predictions(rng, other if row[0] == "TRTS" else y, 1.0)
+        for row in rows
+        for seed in (0, 1, 2)
+    }
+
+
+def test_summary_averages_seeds_and_pairs_with_the_right_reference():
+    results = make_results()
+    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    by_key = {(s.protocol, s.generator, s.metric): s for s in summaries}
+    assert len(by_key) == len(summaries) == 7 * 5
+
+    def points(protocol, generator):
+        cells = [c for c in results if (c.protocol, c.generator) == (protocol, generator)]
+        return np.array(
+            [point(results[c].labels == 1, results[c].probabilities[:, 1]) for c in cells]
+        )
+
+    row = by_key["TSRTR", "influence", "auroc"]
+    own = points("TSRTR", "influence")
+    assert row.mean == pytest.approx(own.mean())
+    assert row.sd == pytest.approx(own.std(ddof=1))
+    assert row.low < row.mean < row.high
+    assert row.vs_unguided is not None and row.vs_real is not None
+    assert row.vs_unguided.mean == pytest.approx((own - points("TSRTR", "unguided")).mean())
+    assert row.vs_real.mean == pytest.approx((own - points("TRTR", REAL)).mean())
+    assert by_key["TSTR", "unguided", "auroc"].vs_unguided is None
+    assert by_key["TRTS", "influence", "auroc"].vs_unguided is None
+    assert by_key["TRTR", REAL, "auroc"].vs_real is None
+
+
+def test_families_are_corrected_by_reference_metric_and_model():
+    results = make_results() | {
+        Cell(c.protocol, c.generator, c.ratio, "conv", c.seed): p for c, p in make_results().items()
+    }
+    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    chosen = [s for s in summaries if (s.model, s.metric) == ("rnn", "auprc")]
+    differences = [s.vs_real for s in chosen if s.vs_real is not None]
+    assert len(differences) == 4
+    assert [d.p_holm for d in differences] == holm([d.p for d in differences])
+
+
+def test_gain_over_the_same_steps_control_is_paired_by_ratio():
+    results = make_results()
+    control = {
+        Cell("TRTR-steps", REAL, 0.5, "rnn", c.seed): p
+        for c, p in results.items()
+        if c.protocol == "TRTR"
+    }
+    summaries = summarise(results | control, np.arange(200), resamples=150, confidence=0.95)
+    for s in summaries:
+        assert (s.vs_steps is not None) == (s.protocol == "TSRTR")
+        if s.vs_steps is not None and s.vs_real is not None:
+            assert s.vs_steps.mean == s.vs_real.mean
+
+
+def test_without_an_unguided_set_there_is_no_such_difference():
+    results = make_results(generators=("influence",))
+    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    assert all(s.vs_unguided is None for s in summaries)
+    assert any(s.vs_real is not None for s in summaries)
+
+
+def test_calibration_errors_lie_inside_their_intervals():
+    """Resampling adds chance to every bin: percentiles as they are lie about a larger error."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.02, 0.4, size=600)
+    y = (rng.random(600) < p).astype(np.int64)
+    calm = Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+    bold = Predictions(
+        probabilities=np.stack([1 - p**0.3, p**0.3], 1), labels=y, minority=1, threshold=0.5
+    )
+    results = {Cell("TRTR", REAL, 0.0, "rnn", 0): calm, Cell("TSTR", "own", None, "rnn", 0): bold}
+    summaries = summarise(results, np.arange(600), resamples=400, confidence=0.95)
+    rows = {s.protocol: s for s in summaries if s.metric == "ece"}
+    assert rows["TSTR"].vs_real is not None
+    for found in (rows["TRTR"], rows["TSTR"].vs_real):
+        middle = (found.low + found.high) / 2
+        assert abs(middle - found.mean) < 0.15 * (found.high - found.low)

@@ -1,0 +1,109 @@
+"""Which numbers earn a mark, and that tables align."""
+
+import dataclasses
+
+import pytest
+
+from scripts.results.tables import difference_tables, score_tables, stars
+from scripts.utility.bootstrap import Difference
+from scripts.utility.summary import Summary
+
+
+def summary(generator, mean, difference=None, *, metric="auroc", protocol="TSTR", ratio=None):
+    return Summary(
+        protocol=protocol,
+        generator=generator,
+        ratio=ratio,
+        model="rnn",
+        metric=metric,
+        num_seeds=3,
+        mean=mean,
+        sd=0.01,
+        low=mean - 0.02,
+        high=mean + 0.02,
+        vs_unguided=difference,
+        vs_real=difference,
+        vs_steps=None,
+    )
+
+
+def difference(low, high):
+    return Difference(
+        mean=(low + high) / 2, low=low, high=high, p=0.01, stays_low=low, stays_high=high
+    )
+
+
+def marked(*rows):
+    return {key[-1] for key in stars(rows)}
+
+
+CLEAR_GAIN, CLEAR_LOSS, UNCLEAR = (
+    difference(0.01, 0.03),
+    difference(-0.03, -0.01),
+    difference(-0.01, 0.03),
+)
+
+
+def test_the_best_set_is_marked_only_if_its_interval_excludes_zero():
+    unguided = summary("unguided", 0.70)
+    assert marked(unguided, summary("influence", 0.72, CLEAR_GAIN)) == {"influence"}
+    assert marked(unguided, summary("influence", 0.72, UNCLEAR)) == set()
+
+
+def test_unguided_is_marked_only_if_every_other_set_is_clearly_worse():
+    unguided = summary("unguided", 0.75)
+    worse, unclear = summary("a", 0.73, CLEAR_LOSS), summary("b", 0.74, UNCLEAR)
+    assert marked(unguided, worse) == {"unguided"}
+    assert marked(unguided, worse, unclear) == set()
+    assert marked(unguided) == set()
+
+
+def test_lower_is_better_for_brier():
+    unguided = summary("unguided", 0.10, metric="brier")
+    assert marked(unguided, summary("a", 0.08, CLEAR_LOSS, metric="brier")) == {"a"}
+    assert marked(unguided, summary("a", 0.12, CLEAR_GAIN, metric="brier")) == {"unguided"}
+
+
+def all_metrics(generator, mean, protocol, ratio=None):
+    return [
+        summary(generator, mean, CLEAR_GAIN, metric=metric, protocol=protocol, ratio=ratio)
+        for metric in ("auroc", "auprc", "f1", "brier", "ece")
+    ]
+
+
+@pytest.fixture
+def rows():
+    return [
+        *all_metrics("real", 0.8, "TRTR", 0.0),
+        *all_metrics("unguided", 0.7, "TSTR"),
+        *all_metrics("influence", 0.75, "TSTR"),
+        *all_metrics("influence", 0.75, "TSRTR", 0.2),
+    ]
+
+
+def test_text_tables_align(rows):
+    (table,) = score_tables(rows)
+    heading, columns, *lines = table.as_text().splitlines()
+    starts = [columns.index(name) for name in ("AUROC", "AUPRC", "F1", "Brier")]
+    for line in lines:
+        if not line.startswith("-"):
+            assert all(line[start] == "0" and line[start - 1] == " " for start in starts)
+    assert "real + 0.2 synthetic (TSRTR)" in table.as_text()
+    assert "0.750 [0.730, 0.770]*" in table.as_text()
+
+
+def test_p_values_that_survive_correction_say_so():
+    kept = dataclasses.replace(CLEAR_GAIN, p=0.004, p_holm=0.02)
+    lost = dataclasses.replace(CLEAR_GAIN, p=0.02, p_holm=0.06)
+    (table,) = difference_tables([summary("a", 0.7, kept), summary("b", 0.7, lost)])
+    assert "p=0.004+" in table.as_text()
+    assert "p=0.020 " in table.as_text()
+    assert "same steps" not in table.as_text()
+
+
+def test_differences_leave_out_the_real_baseline(rows):
+    (table,) = difference_tables(rows)
+    assert "real (TRTR)" not in table.as_text()
+    assert "+0.020 [+0.010, +0.030] p=0.010" in table.as_markdown()
+    assert table.as_markdown().count("\n| ") == 2 + 3 * 2
+    assert difference_tables(rows[:4]) == []

@@ -1,0 +1,47 @@
+"""Training losses and guidance gradients that are not finite stop the run with place and cause."""
+
+import pytest
+import torch
+
+from classifier.models.networks import RNNClassifier
+from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries, guide_vector
+from tardiff.training.module import DiffusionModule, SeriesBatch
+from tests.support.small_objective import objective
+
+
+def settings(preconditioner):
+    return InfluenceSettings(
+        guidance_loss="nll",
+        classes=None,
+        preconditioner=preconditioner,
+        damping=0.1,
+        cg_iterations=1,
+        preconditioner_rows=10,
+    )
+
+
+@pytest.mark.parametrize("preconditioner", ["none", "ggn_cg"])
+def test_an_infinite_weight_gives_an_error_and_no_gradient(tmp_path, preconditioner):
+    torch.manual_seed(0)
+    model = RNNClassifier(in_channels=2, num_outputs=1, length=4, hidden=3, layers=1).eval()
+    rows = LabelledSeries(torch.randn(12, 2, 4), torch.arange(12) % 2)
+    with torch.no_grad():
+        next(model.parameters())[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="guidance gradient is not finite at .*; check"):
+        guide_vector(
+            model, rows, rows, settings(preconditioner), num_classes=2, seed=0, cache=tmp_path
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_way_out():
+    class Nothing(torch.nn.Module):
+        null_label = 2
+
+        def forward(self, x_t, log_snr, y):
+            return x_t * float("nan")
+
+    rows = SeriesBatch(torch.randn(8, 2, 4), torch.ones(8, 2, 4).bool(), torch.arange(8) % 2)
+    module = DiffusionModule(Nothing(), rows, rows, objective(batch_size=4), seed=0)
+    with pytest.raises(FloatingPointError, match=r"training step 0: .*diffusion\.learning_rate"):
+        module.training_step(None, 0)

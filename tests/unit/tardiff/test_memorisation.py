@@ -1,0 +1,73 @@
+"""No copy of a training stay leaves generation: planted copies are replaced, or it stops."""
+
+import numpy as np
+import pytest
+import torch
+
+from configs.runtime.errors import UserError
+from tardiff.generation.artefacts import pilot_numbers
+from tardiff.privacy.memorisation import TRIES, closeness, fresh_numbers, replace_copies
+
+
+def series(n, seed, shape=(3, 8)):
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fresh(rows, attempt):
+    return series(len(rows), 100 + attempt)
+
+
+def planted(train):
+    x = series(200, 1)
+    x[[3, 50]] = train[[7, 8]]
+    x[120] = train[9] + 0.05 * series(1, 5)[0]
+    return x
+
+
+def test_exact_and_near_copies_are_replaced_and_nothing_else():
+    train = series(300, 0)
+    x = planted(train)
+    made, check = replace_copies(x, train, fresh)
+    assert (check.exact, check.near, check.tries) == (2, 3, 1)
+    changed = (made != x).flatten(1).any(1)
+    assert changed.nonzero().flatten().tolist() == [3, 50, 120]
+    assert not closeness(made, train).near.any()
+    assert x[3].equal(train[7])  # the caller's tensor is left alone
+
+
+def test_a_replacement_that_is_a_copy_is_replaced_too():
+    train = series(300, 0)
+    made, check = replace_copies(
+        planted(train), train, lambda rows, t: train[rows] if t < 3 else fresh(rows, t)
+    )
+    assert check.tries == 3 and not closeness(made, train).near.any()
+
+
+def test_a_model_that_gives_nothing_but_copies_stops_with_the_way_out():
+    train = series(300, 0)
+    with pytest.raises(UserError, match=r"3 of 200 .*generation.allow_copies=true"):
+        replace_copies(planted(train), train, lambda rows, _: train[rows])
+
+
+def test_copies_are_looked_for_behind_what_a_set_goes_through():
+    """A bound that is applied at release can turn a series into a copy."""
+    train = series(300, 0).clamp(-1, 1)
+    x = series(20, 1)
+    x[4] = 2.5 * torch.where(train[11].abs() < 1, train[11] / 2.5, train[11])
+    assert not closeness(x, train).exact.any()
+    _, check = replace_copies(x, train, fresh, through=lambda s: s.clamp(-1, 1))
+    assert check.exact == 1
+
+
+def test_ordinary_sets_are_left_as_they_are():
+    train = series(2000, 0)
+    x = series(2000, 1)
+    made, check = replace_copies(x, train, lambda rows, _: pytest.fail("replaced"))
+    assert made is x and check.near == 0
+
+
+def test_replacements_have_numbers_of_their_own():
+    used = {n for t in range(1, TRIES + 1) for n in fresh_numbers(np.arange(50), t)}
+    assert len(used) == 50 * TRIES
+    assert min(used) > max(pilot_numbers(1000, 1 << 20)[-1], 1 << 32)
+    np.random.SeedSequence([0, max(used)])

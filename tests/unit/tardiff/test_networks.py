@@ -1,0 +1,207 @@
+"""The denoising networks by name: one contract, and nothing else that a checkpoint may name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from configs import load_config
+from configs.runtime.errors import ConfigError
+from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.storage.dataset_files import load_dataset
+from tardiff.generate import main as generate
+from tardiff.networks.blocks import GatedResidual
+from tardiff.networks.registry import NETWORKS, build_network
+from tardiff.train import build_module, network_arguments
+from tardiff.train import main as train_diffusion
+from tardiff.training.checkpoint import load_model, save_model
+from tests.support.tiny_runs import tiny_arguments
+
+KINDS = sorted(NETWORKS)
+OPTIONS = {
+    "unet": {"width": 8, "multipliers": [1, 2], "attention_levels": [1]},
+    "transformer": {"width": 8, "depth": 2, "heads": 2, "patch": 4},
+    "gru": {"width": 8, "depth": 2},
+}
+
+
+def network(kind, **changes):
+    torch.manual_seed(0)
+    arguments = {"in_channels": 3, "num_classes": 2} | OPTIONS[kind] | changes
+    return build_network({"kind": kind} | arguments).eval()
+
+
+def shaken(kind):
+    """With random weights everywhere: what starts at zero would hide what lies behind it."""
+    made = network(kind)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def inputs(rows=4, length=9):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(rows, 3, length, generator=generator)
+    return x, torch.linspace(-3, 4, rows), torch.arange(rows) % 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("length", [1, 5, 12, 25])
+def test_any_length_comes_back(kind, length):
+    x, levels, y = inputs(length=length)
+    assert shaken(kind)(x, levels, y).shape == x.shape
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_independent_and_use_level_label_and_every_step(kind):
+    made, (x, levels, y) = shaken(kind), inputs()
+    out = made(x, levels, y)
+    torch.testing.assert_close(made(x[2:3], levels[2:3], y[2:3]), out[2:3])
+    for other in (made(x, levels + 1, y), made(x, levels, 1 - y)):
+        assert (other - out).abs().amax(dim=(1, 2)).min() > 1e-4
+    null = made(x, levels, torch.full_like(y, made.null_label))
+    assert (null - out).abs().amax(dim=(1, 2)).min() > 1e-4
+    x = x.requires_grad_()
+    made(x, levels, y)[:, :, 4].sum().backward()
+    assert (x.grad.abs().sum(dim=1) > 0).all()  # a step sees the past, itself and the future
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_untrained_output_does_not_depend_on_the_series(kind):
+    made, (x, levels, y) = network(kind), inputs()
+    out = made(x, levels, y)
+    torch.testing.assert_close(out, out[:1, :, :1].expand_as(out))
+    if kind != "unet":  # whose last bias is random
+        assert not out.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_reach_every_parameter(kind):
+    made, (x, levels, y) = shaken(kind), inputs()
+    made(x, levels, y).square().mean().backward()
+    unreached = [name for name, p in made.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not unreached
+
+
+def test_a_gated_residual_follows_its_formula_and_starts_as_the_identity():
+    h, embedding = torch.randn(3, 5, 8), torch.randn(3, 4)
+    layer = GatedResidual(8, 4, torch.nn.Tanh(), 0.0)
+    assert torch.equal(layer(h, embedding), h)
+    torch.nn.init.normal_(layer.modulate.weight)
+    scale, shift, gate = layer.modulate(embedding)[:, None].split(8, dim=2)
+    centred = h - h.mean(2, keepdim=True)
+    normed = centred / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
+    expected = h + gate * torch.tanh(normed * (1 + scale) + shift)
+    torch.testing.assert_close(layer(h, embedding), expected)
+
+
+def test_tokens_know_their_place():
+    made, (x, levels, y) = shaken("transformer"), inputs(length=8)
+    swapped = torch.cat([x[..., 4:], x[..., :4]], dim=2)  # its two patches of 4
+    out = made(x, levels, y)
+    back = made(swapped, levels, y).roll(4, dims=2)
+    assert (back - out).abs().max() > 1e-3
+
+
+def test_a_patch_and_its_padding_stay_in_order():
+    made = network("transformer", width=12)
+    made.layers = torch.nn.ModuleList()
+    made.norm_out = torch.nn.Identity()
+    with torch.no_grad():
+        made.tokens_in.weight.copy_(torch.eye(12))
+        made.tokens_in.bias.zero_()
+        made.tokens_out.weight.copy_(torch.eye(12))
+    x, levels, y = inputs(length=9)
+    places = made(torch.zeros_like(x), levels, y)
+    torch.testing.assert_close(made(x, levels, y) - places, x)
+
+
+def test_what_is_missing_of_a_patch_repeats_the_last_value():
+    made, (x, levels, y) = shaken("transformer"), inputs(length=9)
+    whole = torch.cat([x, x[..., -1:].expand(-1, -1, 3)], dim=2)
+    torch.testing.assert_close(made(x, levels, y), made(whole, levels, y)[..., :9])
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("transformer", {"heads": 3}),
+        ("transformer", {"heads": 0}),
+        ("transformer", {"patch": 0}),
+        ("transformer", {"depth": 0}),
+        ("transformer", {"width": 9, "heads": 3}),
+        ("gru", {"width": 9}),
+        ("gru", {"depth": 0}),
+        ("other", {}),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(kind, changes):
+    arguments = {"kind": kind, "in_channels": 3, "num_classes": 2} | OPTIONS.get(kind, {})
+    with pytest.raises(ValueError, match=next(iter(changes), "unknown network 'other'")):
+        build_network(arguments | changes)
+
+
+def test_the_config_names_what_does_not_fit():
+    base = ["configs/base/tiny.yaml", "diffusion.network=transformer"]
+    with pytest.raises(ConfigError, match=r"diffusion\.heads=5: must divide diffusion\.width=16"):
+        load_config([*base, "diffusion.heads=5"])
+    with pytest.raises(ConfigError, match=r"diffusion\.patch=0"):
+        load_config([*base, "diffusion.patch=0"])
+    with pytest.raises(ConfigError, match="expected one of unet, transformer, gru"):
+        load_config(["configs/base/tiny.yaml", "diffusion.network=mlp"])
+    load_config(["configs/base/tiny.yaml", "diffusion.heads=5"])  # the U-Net does not read it
+
+
+def test_every_option_of_the_config_reaches_its_network():
+    base = load_config(["configs/base/tiny.yaml"]).diffusion
+    changes = {
+        "unet": {"multipliers": [1, 3], "blocks_per_level": 2, "attention_levels": [0]},
+        "transformer": {"depth": 3, "heads": 2, "patch": 3},
+        "gru": {"depth": 3},
+    }
+    for kind, options in changes.items():
+        for name, value in (options | {"width": 24, "dropout": 0.25}).items():
+            changed = dataclasses.replace(base, network=kind, **{name: value})
+            arguments = network_arguments(changed, in_channels=3, num_classes=2)
+            assert arguments["kind"] == kind and arguments[name] == value
+            build_network(arguments)
+    drops = [m for m in build_network(arguments).modules() if isinstance(m, torch.nn.Dropout)]
+    assert drops and all(m.p == 0.25 for m in drops)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp(request.param)
+    more = (
+        f"diffusion.network={request.param}",
+        "diffusion.patch=2",
+        "diffusion.depth=2",
+    )
+    config = load_config(tiny_arguments(root, *more, "guidance.kind=none"))
+    ensure_built(config.data)
+    train_diffusion(config)
+    return config, root
+
+
+def test_a_checkpoint_comes_back_as_the_network_it_was(trained, tmp_path):
+    config, root = trained
+    model = load_model(root / "runs/tiny/diffusion/model.pt", "train")
+    assert type(model.network) is NETWORKS[config.diffusion.network]
+    save_model(tmp_path / "again.pt", model)
+    again = load_model(tmp_path / "again.pt", "train")
+    x, y = torch.randn(3, 4, 12), torch.tensor([0, 1, 2])
+    out = model.network(x, torch.zeros(3), y)
+    assert torch.equal(again.network(x, torch.zeros(3), y), out)
+    untrained, _ = build_module(config, load_splits(config.data))
+    assert not torch.allclose(untrained.ema(x, torch.zeros(3), y), out)
+
+
+def test_generation_runs_to_its_end(trained):
+    config, root = trained
+    generate(config)
+    made = load_dataset(root / "runs/tiny/synthetic/unguided.npz")
+    splits = load_splits(config.data)
+    np.testing.assert_array_equal(made.class_counts, splits.train.class_counts)
+    means, spread = splits.train.values.mean((0, 2)), splits.train.values.std((0, 2))
+    assert (np.abs(made.values.mean((0, 2)) - means) < spread).all()

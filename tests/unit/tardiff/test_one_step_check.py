@@ -1,0 +1,87 @@
+"""Under the influence report: loss values, single gradients and the one-step test (T3)."""
+
+import pytest
+import torch
+from torch import nn
+
+from classifier.losses import per_sample_loss
+from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
+from tardiff.influence.guidance_losses import guidance_loss, logit_gradient
+from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
+from tardiff.influence.parameter_space import gradient_norms, inner, row_gradients
+from tests.support.oracles import Recurrent, random_direction
+
+
+def make(rows=120, out=1):
+    torch.manual_seed(0)
+    model = Recurrent(nn.GRU, 3, 6, out).double().eval()
+    x = torch.randn(rows, 3, 8, dtype=torch.float64)
+    return model, x, torch.arange(rows) % max(2, out)
+
+
+@pytest.mark.parametrize("kind", ["rank", "balanced", "nll", "minority"])
+@pytest.mark.parametrize("out", [1, 3])
+def test_the_loss_has_the_gradient_that_guides(kind, out):
+    torch.manual_seed(0)
+    logits = torch.randn(30, out, dtype=torch.float64)
+    y = (torch.arange(30) % max(2, out)) * (torch.arange(30) % 4 > 0)
+    told = {"kind": kind, "num_classes": max(2, out)}
+    step = 1e-5 * torch.randn_like(logits)
+    change = guidance_loss(logits + step, y, **told) - guidance_loss(logits - step, y, **told)
+    expected = float((logit_gradient(logits, y, **told) * 2 * step).sum())
+    assert change == pytest.approx(expected, rel=1e-5)
+
+
+def test_single_gradients_add_up_to_the_guidance_gradient():
+    model, x, y = make(20)
+    total = dict.fromkeys(dict(model.named_parameters()), 0.0)
+    for part in row_gradients(model, per_sample_loss, x, y):
+        total = {name: total[name] + part[name] / 20 for name in part}
+    mean = guidance_gradient(model, x, y, kind="nll", num_classes=2)
+    for name in mean:
+        torch.testing.assert_close(total[name], mean[name])
+    norms = gradient_norms(model, per_sample_loss, x, y)
+    first = next(row_gradients(model, per_sample_loss, x, y))
+    assert float(norms[0]) == pytest.approx(inner(first, first) ** 0.5)
+
+
+@pytest.mark.parametrize("kind", ["rank", "nll"])
+def test_t3_one_step_at_fixed_norm(kind):
+    model, x, y = make(260)
+    guide, candidates = (x[:60], y[:60]), (x[60:], y[60:].roll(1))
+    told = {"kind": kind, "num_classes": 2}
+    found = one_step_test(
+        model,
+        per_sample_loss,
+        *candidates,
+        guide_gradient=guidance_gradient(model, *guide, **told),
+        guide_loss=lambda trial: guidance_loss(all_logits(trial, guide[0], 64), guide[1], **told),
+        step_norm=1e-3,
+    )
+    assert found.spearman >= 0.99
+    assert 0.95 <= found.slope <= 1.05
+    assert found.sign_agreement >= 0.97
+
+
+def test_a_vector_that_is_not_the_gradient_fails_the_one_step_test():
+    model, x, y = make(60)
+    wrong = {name: part.double() for name, part in random_direction(model, 3).items()}
+    told = {"kind": "nll", "num_classes": 2}
+    found = one_step_test(
+        model,
+        per_sample_loss,
+        x,
+        y,
+        guide_gradient=wrong,
+        guide_loss=lambda trial: guidance_loss(all_logits(trial, x, 64), y, **told),
+        step_norm=1e-3,
+    )
+    assert abs(found.spearman) < 0.9 or not 0.5 < found.slope < 2
+
+
+def test_scores_of_a_step_test():
+    x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+    assert StepTest(x, -2 * x).spearman == pytest.approx(-1.0)
+    assert StepTest(x, -2 * x).slope == pytest.approx(-2.0)
+    assert StepTest(x, -2 * x).sign_agreement == 0.0
+    assert rank_correlation(x, x**3) == pytest.approx(1.0)

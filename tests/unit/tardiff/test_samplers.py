@@ -1,0 +1,180 @@
+"""T9 of docs/method.md and the samplers' contracts, against the exact Gaussian denoiser."""
+
+import pytest
+import torch
+
+from tardiff.diffusion.noise_schedule import alpha_sigma, linear_log_snr, log_snr_grid
+from tardiff.diffusion.samplers import posterior, sample_ddim, sample_ddpm, sample_dpmpp_2m
+from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
+from tests.support.oracles import gaussian_denoiser
+
+CPU = torch.device("cpu")
+N = 20_000
+
+
+def draw(seed=0, n=N):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(n, 1, 1, generator=generator)
+
+
+def labels(n=N):
+    return torch.zeros(n, dtype=torch.long)
+
+
+@pytest.mark.parametrize("sd", [0.1, 0.5, 1.0, 2.0])
+def test_t9_default_sampler_keeps_the_standard_deviation(sd):
+    noise = draw()
+    x = noise()
+    sample = sample_dpmpp_2m(gaussian_denoiser(1.5, sd), x, labels(), log_snr_grid(25, -10.0, 9.0))
+    assert 0.98 <= float(sample.std() / x.std()) / sd <= 1.02
+    # The map of the exact probability flow is affine: no noise is left around it.
+    line = (x - x.mean()) / x.std()
+    left = (sample - sample.mean()) / sample.std() - line
+    assert left.abs().max() < 1e-3
+    # Starting above the terminal noise level would pull the mean towards 0.
+    assert 0.98 <= float((sample.mean() - x.mean() * sd) / 1.5) <= 1.02
+
+
+def test_t9_every_covariance_mode_is_kept():
+    torch.manual_seed(0)
+    root = torch.randn(6, 6, dtype=torch.float64) * torch.tensor([2, 1, 1, 0.5, 0.3, 0.1])[:, None]
+    covariance = root @ root.T
+    values, vectors = torch.linalg.eigh(covariance)
+
+    def denoise(x_t, log_snr, y):
+        alpha, sigma = alpha_sigma(log_snr[0].double())
+        gain = alpha * values / (alpha**2 * values + sigma**2)
+        return ((x_t[:, 0] @ vectors) * gain @ vectors.T)[:, None]
+
+    x = torch.randn(50_000, 1, 6, dtype=torch.float64)
+    sample = sample_dpmpp_2m(denoise, x, labels(50_000), log_snr_grid(25, -10.0, 9.0))
+    ratio = (sample[:, 0] @ vectors).std(0) / values.sqrt()
+    wide = values.sqrt() > 0.02  # narrower modes than the last level's sigma cannot be resolved
+    assert ((ratio[wide] > 0.97) & (ratio[wide] < 1.03)).all()
+
+
+@pytest.mark.parametrize("sd", [0.5, 1.0])
+def test_sde_variant_keeps_the_standard_deviation(sd):
+    noise = draw()
+    sample = sample_dpmpp_2m(
+        gaussian_denoiser(0.0, sd), noise(), labels(), log_snr_grid(50, -10.0, 9.0), noise=noise
+    )
+    assert 0.97 <= float(sample.std()) / sd <= 1.03
+
+
+def test_ddpm_on_the_papers_schedule():
+    noise = draw()
+    levels = linear_log_snr(200, 5e-4, 0.1).flip(0)
+    sample = sample_ddpm(gaussian_denoiser(1.5, 0.4), noise(), labels(), levels, noise=noise)
+    assert abs(float(sample.mean()) - 1.5) < 0.02
+    assert abs(float(sample.std()) - 0.4) < 0.02
+
+
+def test_ddpm_equals_ddim_with_eta_one():
+    levels = log_snr_grid(40, -10.0, 9.0)
+    first, second = draw(3, 500), draw(3, 500)
+    ddpm = sample_ddpm(
+        gaussian_denoiser(0.3, 0.7), first().double(), labels(500), levels, noise=first
+    )
+    ddim = sample_ddim(
+        gaussian_denoiser(0.3, 0.7), second().double(), labels(500), levels, eta=1.0, noise=second
+    )
+    torch.testing.assert_close(ddpm, ddim)
+
+
+def test_posterior_equals_bayes_rule():
+    # One scalar step of DDPM, written with its own symbols.
+    alpha_bar, alpha_bar_before = 0.3, 0.5
+    beta = 1 - alpha_bar / alpha_bar_before
+    x_0, x_t = torch.tensor([[[0.7]]]).double(), torch.tensor([[[-0.2]]]).double()
+    mean, variance = posterior(
+        x_0, x_t, torch.logit(torch.tensor(0.3).double()), torch.logit(torch.tensor(0.5).double())
+    )
+    precision = (1 - beta) / beta + 1 / (1 - alpha_bar_before)
+    expected = (
+        (1 - beta) ** 0.5 / beta * x_t + alpha_bar_before**0.5 / (1 - alpha_bar_before) * x_0
+    ) / precision
+    torch.testing.assert_close(mean, expected)
+    torch.testing.assert_close(variance, torch.tensor(1 / precision).double())
+
+
+def test_linear_schedule_accumulates_alpha_bar():
+    levels = linear_log_snr(200, 5e-4, 0.1)
+    betas = torch.linspace(5e-4, 0.1, 200, dtype=torch.float64)
+    torch.testing.assert_close(torch.sigmoid(levels), torch.cumprod(1 - betas, 0))
+
+
+def test_a_constant_mean_shift_moves_the_result_by_its_propagated_steps():
+    levels = log_snr_grid(30, -10.0, 9.0)
+    sd, shift = 0.8, 0.05
+    noise, again = draw(1, 200), draw(1, 200)
+    plain = sample_ddpm(
+        gaussian_denoiser(0.0, sd), noise().double(), labels(200), levels, noise=noise
+    )
+    moved = sample_ddpm(
+        gaussian_denoiser(0.0, sd),
+        again().double(),
+        labels(200),
+        levels,
+        noise=again,
+        mean_shift=lambda x, y: torch.full_like(x, shift),
+    )
+    expected = 0.0
+    zero = torch.zeros(1, 1, 1, dtype=torch.float64)
+    one = torch.ones(1, 1, 1, dtype=torch.float64)
+    for step in range(len(levels)):
+        following = levels[step + 1] if step + 1 < len(levels) else torch.tensor(torch.inf).double()
+        gain = gaussian_denoiser(0.0, sd)(one, levels[step].expand(1), labels(1))
+        mean, _ = posterior(gain, one, levels[step], following)
+        expected = expected * float(mean - zero) + shift
+    assert torch.allclose(moved - plain, torch.tensor(expected).double(), rtol=1e-6)
+
+
+def process(batch_size=256, sampler="dpmpp_2m", **changes):
+    settings = {
+        "sampler": sampler,
+        "levels": log_snr_grid(10, -10.0, 9.0),
+        "shape": (2, 5),
+        "seed": 4,
+        "batch_size": batch_size,
+        "device": CPU,
+    }
+    return ReverseProcess(**(settings | changes))
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddpm", "ddim"])
+def test_a_series_is_the_same_alone_in_any_batch_and_anywhere(sampler):
+    denoise = gaussian_denoiser(0.0, 1.0)
+    many = process(3, sampler, eta=0.5).run(denoise, labels(9), list(range(9)))
+    alone = process(1, sampler, eta=0.5).run(denoise, labels(1), [7])
+    elsewhere = process(9, sampler, eta=0.5).run(denoise, labels(3), [7, 2, 0])
+    torch.testing.assert_close(alone[0], many[7])
+    torch.testing.assert_close(elsewhere, many[[7, 2, 0]])
+
+
+def test_seeds_and_numbers_make_different_noise():
+    def first(seed, number):
+        return SeriesNoise(seed, [number], (1, 4), CPU)()
+
+    draws = [first(0, 1), first(1, 0), first(0, 0), first(1, 1)]
+    for i in range(4):
+        for j in range(i):
+            assert not torch.equal(draws[i], draws[j])
+    assert torch.equal(first(0, 1), first(0, 1))
+
+
+def test_non_finite_values_stop_with_step_and_series():
+    def broken(x_t, log_snr, y):
+        out = torch.zeros_like(x_t)
+        out[2] = float("nan")
+        return out
+
+    with pytest.raises(FloatingPointError, match="step 0.*in its row 2"):
+        process().run(broken, labels(4), range(4))
+
+
+def test_wrong_requests_are_refused():
+    with pytest.raises(ValueError, match="3 series numbers for 4 labels"):
+        process().run(gaussian_denoiser(0, 1), labels(4), range(3))
+    with pytest.raises(ValueError, match="sampler=ddpm"):
+        process().run(gaussian_denoiser(0, 1), labels(1), [0], mean_shift=lambda x, y: x)

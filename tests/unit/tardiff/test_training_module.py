@@ -1,0 +1,282 @@
+"""The denoising network and its training: exactness, masks, balance, averaging, resuming."""
+
+import csv
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from configs import load_config
+from data_preprocess.build import ensure_built, load_splits
+from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
+from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
+from tardiff.networks.unet1d import UNet1D
+from tardiff.train import _deciding, build_module, train
+from tardiff.training.module import DiffusionModule, SeriesBatch
+from tardiff.training.trainer import best_checkpoint, training_precision
+from tests.support.small_objective import objective
+
+
+@pytest.mark.parametrize("length", [5, 12, 24, 25])
+def test_unet_keeps_any_length(length):
+    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(2,))
+    x = torch.randn(2, 3, length)
+    assert network(x, torch.zeros(2), torch.tensor([0, 1])).shape == x.shape
+
+
+def test_unet_rows_are_independent_and_use_label_and_level():
+    torch.manual_seed(0)
+    network = UNet1D(3, 2, width=8, multipliers=(1, 2)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    x, levels, y = torch.randn(4, 3, 8), torch.tensor([-3.0, 0.0, 1.0, 4.0]), torch.arange(4) % 2
+    out = network(x, levels, y)
+    torch.testing.assert_close(network(x[2:3], levels[2:3], y[2:3]), out[2:3])
+    assert not torch.allclose(network(x, levels, 1 - y), out)
+    assert not torch.allclose(network(x, levels + 1, y), out)
+    assert not torch.allclose(network(x, levels, torch.full_like(y, network.null_label)), out)
+
+
+@pytest.mark.parametrize("length", [24, 7])
+def test_the_order_in_memory_changes_no_value_and_is_kept_through_the_network(length):
+    torch.manual_seed(0)
+    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(1,)).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    inputs = (torch.randn(4, 3, length), torch.linspace(-3, 3, 4), torch.arange(4) % 2)
+    orders = []
+    network.norm_out.register_forward_pre_hook(
+        lambda _, given: orders.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    last = network(*inputs)
+    network.channels_last = False
+    torch.testing.assert_close(network(*inputs), last, rtol=1e-4, atol=1e-5)
+    assert orders == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["v", "eps", "x0"])
+def test_a_perfect_prediction_returns_the_clean_series(kind):
+    x_0, eps = torch.randn(5, 2, 3).double(), torch.randn(5, 2, 3).double()
+    levels = torch.linspace(-8, 8, 5).double()
+    target = training_target(x_0, eps, levels, kind)
+    found = to_x0(target, add_noise(x_0, levels, eps), levels, kind)
+    torch.testing.assert_close(found, x_0, rtol=1e-6, atol=1e-6)
+
+
+def test_classifier_free_guidance_extrapolates_from_the_null_label():
+    class ByLabel(torch.nn.Module):
+        null_label = 2
+
+        def forward(self, x_t, log_snr, y):
+            return y[:, None, None].expand_as(x_t).float()
+
+    network = ByLabel()
+    x, levels, y = torch.zeros(2, 1, 3), torch.zeros(2), torch.tensor([0, 1])
+    plain = NetworkDenoiser(network, prediction="x0")(x, levels, y)
+    strong = NetworkDenoiser(network, prediction="x0", cfg_scale=3.0)(x, levels, y)
+    torch.testing.assert_close(plain[:, 0, 0], torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(strong[:, 0, 0], torch.tensor([2 - 3 * 2.0, 2 - 3 * 1.0]))
+
+
+def test_levels_cover_the_schedule_evenly():
+    generator = torch.Generator().manual_seed(0)
+    levels = draw_levels(1000, table=None, generator=generator)
+    t = 2 / torch.pi * torch.atan(torch.exp(-levels.double() / 2))
+    # Stratified: one draw in each thousandth of the time axis (but where levels are bounded).
+    inside = (t > 0.01) & (t < 0.99)
+    assert (t[inside].mul(1000).long().bincount(minlength=1000)[11:989] == 1).all()
+    table = linear_log_snr(7, 1e-3, 0.2)
+    drawn = draw_levels(70, table=table, generator=generator)
+    assert torch.equal(drawn.unique(return_counts=True)[1], torch.full((7,), 10))
+    assert cosine_log_snr(torch.tensor([0.5])).abs() < 1e-5
+
+
+def module(**changes):
+    torch.manual_seed(0)
+    y = (torch.arange(50) % 10 == 0).long()
+    x = torch.randn(50, 2, 8)
+    data = SeriesBatch(x, torch.rand(50, 2, 8) > 0.3, y)
+    network = UNet1D(2, 2, width=8, multipliers=(1, 2))
+    return DiffusionModule(network, data, data, objective(**changes), seed=3)
+
+
+def test_unobserved_entries_do_not_enter_the_loss():
+    m = module()
+    x, observed, y = m.train_data.x, m.train_data.observed, m.train_data.y
+    losses = [
+        m._losses(m.network, x, observed, y, torch.Generator().manual_seed(1)) for _ in range(2)
+    ]
+    torch.testing.assert_close(losses[0], losses[1])
+
+    class Target(torch.nn.Module):
+        """Predicts 0, so the loss is the mean square of the target over observed entries."""
+
+        def forward(self, x_t, log_snr, y):
+            return torch.zeros_like(x_t)
+
+    found = m._losses(Target(), x, observed, y, torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    levels = draw_levels(50, table=None, generator=generator)
+    eps = torch.randn(x.shape, generator=generator)
+    square = training_target(x, eps, levels, "v").square()
+    expected = torch.stack([square[i][observed[i]].mean() for i in range(50)])
+    torch.testing.assert_close(found, expected)
+    m.objective = objective(observed_only=False)
+    whole = m._losses(Target(), x, observed, y, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(whole, square.mean((1, 2)))
+
+
+def test_balanced_batches_draw_every_class_equally_often():
+    m = module(batch_size=20)
+    rows = torch.cat([m._draw_rows(torch.Generator().manual_seed(s)) for s in range(10)])
+    assert m.train_data.y[rows].float().mean() == 0.5
+    assert len(rows.unique()) > 30
+    m = module(batch_size=400, class_balanced=False)
+    share = m.train_data.y[m._draw_rows(torch.Generator().manual_seed(0))].float().mean()
+    assert 0.05 < share < 0.16
+
+
+def test_rows_are_those_of_a_loop_over_the_batch():
+    m = module(batch_size=33)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        uniform = torch.rand(33, generator=generator).tolist()
+        by_class = [torch.nonzero(m.train_data.y == label).flatten().tolist() for label in (0, 1)]
+        expected = [by_class[i % 2][int(u * len(by_class[i % 2]))] for i, u in enumerate(uniform)]
+        assert m._draw_rows(torch.Generator().manual_seed(seed)).tolist() == expected
+
+
+def test_label_dropout_uses_the_null_label_at_its_rate():
+    m = module(label_dropout=0.25)
+    y = torch.zeros(4000, dtype=torch.long)
+    dropped = m._drop_labels(y, torch.Generator().manual_seed(0)) == m.network.null_label
+    assert 0.22 < dropped.float().mean() < 0.28
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tiny")
+    config = load_config(
+        ["configs/base/tiny.yaml", f"runs_dir={root}", f"data.dir={root}/data", "accelerator=cpu"]
+    )
+    ensure_built(config.data)
+    return config, load_splits(config.data), root
+
+
+def weights(model):
+    return torch.cat([p.flatten() for p in model.network.state_dict().values()])
+
+
+def interrupt_at(step):
+    """Makes DiffusionModule fail at a step, as a killed process would stop there."""
+    original = DiffusionModule.training_step
+
+    def failing(self, batch, batch_idx):
+        if self.global_step == step:
+            raise RuntimeError("killed")
+        return original(self, batch, batch_idx)
+
+    return original, failing
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
+    config, splits, root = tiny
+    whole = train(config, splits, root / "whole")
+    original, failing = interrupt_at(27)
+    monkeypatch.setattr(DiffusionModule, "training_step", failing)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(config, splits, root / "parts")
+    monkeypatch.setattr(DiffusionModule, "training_step", original)
+    resumed = train(config, splits, root / "parts")
+    assert torch.equal(weights(whole), weights(resumed))
+    assert whole.val_loss == resumed.val_loss
+    logs = []
+    for name in ("whole", "parts"):
+        with (root / name / "log.csv").open(newline="") as handle:
+            logs.append([(r["step"], r["val_loss"]) for r in csv.DictReader(handle)])
+    assert logs[0] == logs[1]
+    assert [step for step, _ in logs[0]] == ["20.0", "40.0"]
+
+
+def test_a_moved_training_remembers_its_best(tiny):
+    config, splits, root = tiny
+    whole = train(config, splits, root / "before")
+    (root / "before").rename(root / "after")
+    again = train(config, splits, root / "after")  # nothing is left to train
+    assert torch.equal(weights(whole), weights(again)) and whole.val_loss == again.val_loss
+
+    content = torch.load(root / "after" / "last.ckpt", weights_only=True)
+    states = [state for key, state in content["callbacks"].items() if "ModelCheckpoint" in key]
+    shutil.copytree(root / "after", root / "elsewhere")
+    moved = best_checkpoint(root / "elsewhere")
+    moved.load_state_dict(states[0])
+    path = str(root / "elsewhere" / "best.ckpt")
+    assert float(moved.best_model_score) == pytest.approx(whole.val_loss)
+    assert moved.best_model_path == moved.kth_best_model_path == path
+    assert list(moved.best_k_models) == [path]
+    Path(path).unlink()  # a score without its model would keep every other model out
+    without = best_checkpoint(root / "elsewhere")
+    with pytest.warns(UserWarning, match="dirpath has changed"):
+        without.load_state_dict(states[0])
+    assert without.best_model_score is None
+
+
+def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):
+    config, _, _ = tiny
+    assert training_precision(config) == "32-true"
+    explicit = dataclasses.replace(config.diffusion, precision="32-true")
+    assert _deciding(config) == _deciding(dataclasses.replace(config, diffusion=explicit))
+    assert "compile" not in _deciding(config)
+    compiled = dataclasses.replace(config.diffusion, compile=True)
+    assert _deciding(dataclasses.replace(config, diffusion=compiled))["compile"]
+    monkeypatch.setattr("tardiff.training.trainer.pick_device", lambda _: torch.device("cuda", 0))
+    for supported, chosen in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda known=supported: known)
+        assert training_precision(config) == chosen
+    assert training_precision(dataclasses.replace(config, diffusion=explicit)) == "32-true"
+
+
+def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):
+    config, splits, root = tiny
+    longer = dataclasses.replace(config.diffusion, max_steps=30, val_every=20)
+    config = dataclasses.replace(config, diffusion=longer)
+    model = train(config, splits, root / "longer")
+    untrained, _ = build_module(config, splits)
+    assert model.step in (20, 30)
+    assert not torch.equal(weights(model), weights_of(untrained.ema))
+    with (root / "longer" / "log.csv").open(newline="") as handle:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(handle)]
+    assert losses[-1] < 1.0  # an untrained v-prediction of unit-variance series scores about 1
+
+
+def test_a_training_shorter_than_val_every_is_evaluated_at_its_end(tiny):
+    config, splits, root = tiny
+    short = dataclasses.replace(config.diffusion, max_steps=3, val_every=20)
+    model = train(dataclasses.replace(config, diffusion=short), splits, root / "short")
+    assert model.step == 3
+
+
+def weights_of(network):
+    return torch.cat([p.flatten() for p in network.state_dict().values()])
+
+
+def test_averaging_follows_its_formula():
+    m = module()
+    before = [p.clone() for p in m.ema.parameters()]
+    with torch.no_grad():
+        for p in m.network.parameters():
+            p.add_(1.0)
+    m.on_train_batch_end.__func__(_Proxy(m, 4), None, None, 0)
+    decay = min(0.9, 5 / 14)
+    for old, new in zip(before, m.ema.parameters(), strict=True):
+        torch.testing.assert_close(new, old + (1 - decay))
+
+
+class _Proxy:
+    """The module with a fixed step number, without a Trainer."""
+
+    def __init__(self, module, step):
+        self.ema, self.network, self.objective = module.ema, module.network, module.objective
+        self.global_step = step
