@@ -24,7 +24,7 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.splits import Splits
 from scripts.evaluate import cell_cache, downstream, evaluation_data
-from scripts.quality.comparison import make_trio
+from scripts.quality.common.comparison import make_trio
 from scripts.quality.fidelity.marginals import marginals_report
 from scripts.quality.privacy.distances import distances_report
 from scripts.utility.fits import run_cells

@@ -30,7 +30,7 @@ from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_dataset
-from scripts.quality.comparison import make_trio
+from scripts.quality.common.comparison import make_trio
 from scripts.quality.fidelity.discriminative import discriminative_report
 from scripts.utility.downstream import Downstream
 from tardiff.generate import main as generate

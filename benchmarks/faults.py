@@ -29,7 +29,7 @@ import torch
 from benchmarks.faults_compare import differences, half_written, leftovers
 from classifier.train import main as classifier
 from configs import load_config
-from configs.cli import explain
+from configs.runtime.errors import explain
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from tardiff.generate import main as generate

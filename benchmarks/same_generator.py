@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from scripts.quality.intervals import wilson
+from scripts.quality.common.metric_report import wilson
 from scripts.utility.bootstrap import compare, resample_counts
 from scripts.utility.metrics import ranking_scores
 

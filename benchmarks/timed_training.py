@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
-from scripts.quality.comparison import draw
+from scripts.quality.common.comparison import draw
 from tardiff.diffusion.denoiser import training_target
 from tardiff.diffusion.noise_schedule import add_noise, draw_levels
 from tardiff.train import build_module, level_table

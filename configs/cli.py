@@ -6,8 +6,7 @@ import sys
 from collections.abc import Callable
 
 from configs import load_config
-from configs.runtime.atomic_files import OUTSIDE
-from configs.runtime.errors import UserError
+from configs.runtime.errors import explain
 from configs.schema.experiment import ExperimentConfig
 
 EXIT_USER_ERROR = 2
@@ -40,28 +39,3 @@ def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
         logging.getLogger("tardiff").error("error: %s", message)
         return EXIT_USER_ERROR
     return 0
-
-
-def explain(error: Exception) -> str | None:
-    """What to tell the user about `error`; None if it is a defect of the program."""
-    if isinstance(error, (UserError, FloatingPointError)):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in OUTSIDE:
-        return f"{error.filename or 'a file'}: {OUTSIDE[error.errno]}"
-    if is_out_of_memory(error):
-        return (
-            f"out of memory ({str(error).strip().splitlines()[0][:200] or 'allocation failed'}); "
-            "lower diffusion.micro_batch (stage 1), classifier.batch_size (stage 2: of these, the "
-            "only one that changes the result), sampler.batch_size (stage 3) or evaluation.workers "
-            "(stage 4), or use fewer series"
-        )
-    return None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for Python's, numpy's and torch's ways to say so, on CPU and GPU."""
-    text = str(error)
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and ("out of memory" in text or "can't allocate memory" in text)
-    )

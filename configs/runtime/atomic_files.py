@@ -1,6 +1,5 @@
 """Files and folders that appear under their final name only when they are whole."""
 
-import errno
 import os
 import re
 import secrets
@@ -11,19 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
-from configs.runtime.errors import UserError
+from configs.runtime.errors import OUTSIDE, UserError
 
 # Process ids mean nothing on another host that shares the folder.
 _HOST = f"{crc32(socket.gethostname().encode()):08x}"
-# Causes outside the program, and what to do.
-OUTSIDE = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EROFS: "the file system is read-only; choose another folder",
-    errno.EACCES: "permission denied; change the permissions or choose another folder",
-    errno.EPERM: "permission denied; change the permissions or choose another folder",
-    errno.EFBIG: "the file system does not take files this large; choose another folder",
-}
 
 
 @contextmanager

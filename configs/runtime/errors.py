@@ -1,4 +1,16 @@
-"""The errors a user can cause, so that entry points can tell them from defects of the program."""
+"""The errors a user can cause, told from defects of the program, and what to say about them."""
+
+import errno
+
+# Causes outside the program, and what to do.
+OUTSIDE = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.EACCES: "permission denied; change the permissions or choose another folder",
+    errno.EPERM: "permission denied; change the permissions or choose another folder",
+    errno.EFBIG: "the file system does not take files this large; choose another folder",
+}
 
 
 class UserError(Exception):
@@ -20,3 +32,28 @@ class MissingInputError(UserError, FileNotFoundError):
 
 class MismatchError(UserError, ValueError):
     """Two artefacts do not belong together (other channels, normaliser, data or task)."""
+
+
+def explain(error: Exception) -> str | None:
+    """What to tell the user about `error`; None if it is a defect of the program."""
+    if isinstance(error, (UserError, FloatingPointError)):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in OUTSIDE:
+        return f"{error.filename or 'a file'}: {OUTSIDE[error.errno]}"
+    if is_out_of_memory(error):
+        return (
+            f"out of memory ({str(error).strip().splitlines()[0][:200] or 'allocation failed'}); "
+            "lower diffusion.micro_batch (stage 1), classifier.batch_size (stage 2: of these, the "
+            "only one that changes the result), sampler.batch_size (stage 3) or evaluation.workers "
+            "(stage 4), or use fewer series"
+        )
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for Python's, numpy's and torch's ways to say so, on CPU and GPU."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "can't allocate memory" in text)
+    )

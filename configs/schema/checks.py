@@ -1,14 +1,12 @@
-"""Enforces the choices and bounds that schema.py declares, and the rules that span two keys."""
+"""check: what every key may be, and the rules that span two keys."""
 
-import dataclasses
 import re
-from collections.abc import Iterator
-from typing import Any
 
 from configs.runtime.errors import ConfigError
 from configs.runtime.shards import share
 from configs.schema.evaluation import TuningConfig
 from configs.schema.experiment import ExperimentConfig
+from configs.schema.fields import check_fields
 
 BASELINES = (
     "guide_rows",
@@ -28,9 +26,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     Raises:
         ConfigError: naming the key, the value that arrived and what is allowed.
     """
-    for key, value, spec in _walk(config, ""):
-        _check_choice(key, value, spec)
-        _check_range(key, value, spec)
+    check_fields(config)
     _check_name("experiment", config.experiment)
     if config.generation.name is not None:
         _check_name("generation.name", config.generation.name)
@@ -43,42 +39,6 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     share("generation.shard", config.generation.shard)
     share("evaluation.shard", config.evaluation.shard)
     return config
-
-
-def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
-    for spec in dataclasses.fields(node):
-        value = getattr(node, spec.name)
-        key = f"{prefix}{spec.name}"
-        if dataclasses.is_dataclass(value):
-            yield from _walk(value, f"{key}.")
-        else:
-            yield key, value, spec
-
-
-def _check_choice(key: str, value: Any, spec: Any) -> None:
-    choices = spec.metadata.get("choices")
-    if choices and value not in choices:
-        raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
-
-
-def _check_range(key: str, value: Any, spec: Any) -> None:
-    if value is None or "low" not in spec.metadata:
-        return
-    words = spec.metadata["words"]
-    if value in words:
-        return
-    kinds, kind = (int, "a whole number") if spec.metadata["whole"] else (int | float, "a number")
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        allowed = f" or {', '.join(words)}" if words else ""
-        raise ConfigError(f"{key}={value!r}: expected {kind}{allowed}")
-    low, high, open_low = (spec.metadata[name] for name in ("low", "high", "open_low"))
-    too_low = low is not None and (value <= low if open_low else value < low)
-    if value != value or too_low or (high is not None and value > high):
-        lower = "-inf" if low is None else f"{low:g}"
-        upper = "inf" if high is None else f"{high:g}"
-        raise ConfigError(
-            f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}]"
-        )
 
 
 def _check_name(key: str, value: str) -> None:

@@ -242,6 +242,16 @@ class GenerationConfig:
 
 
 @dataclass(frozen=True)
+class ProcessesConfig:
+    """Where the worker processes of stages 3 and 4 run (configs/runtime/processes.py)."""
+
+    # loky: generation.workers and evaluation.workers processes of this machine; dask: the workers
+    # of a dask.distributed cluster, which share this folder (docs/scaling.md).
+    backend: str = choice("loky", "dask")
+    scheduler: str | None = None  # dask: tcp://host:port; None: DASK_SCHEDULER_ADDRESS
+
+
+@dataclass(frozen=True)
 class ExperimentConfig:
     """All of one experiment. `experiment` names its folders and is the only required key."""
 
@@ -261,6 +271,7 @@ class ExperimentConfig:
     influence_report: InfluenceReportConfig = field(default_factory=InfluenceReportConfig)
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    processes: ProcessesConfig = field(default_factory=ProcessesConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     matrix: MatrixConfig = field(default_factory=MatrixConfig)

@@ -1,10 +1,11 @@
-"""How a schema declares a field: its default together with its choices or bounds.
+"""How a schema declares a field, its default together with its choices or bounds, and the check."""
 
-`check` in configs/schema/checks.py enforces what is declared here.
-"""
-
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import field
 from typing import Any
+
+from configs.runtime.errors import ConfigError
 
 MISSING: Any = "???"  # OmegaConf's marker for "must be given"
 
@@ -34,3 +35,46 @@ def number(
 def many(*default: Any) -> Any:
     """A list with the given default items."""
     return field(default_factory=lambda: list(default))
+
+
+def check_fields(config: Any) -> None:
+    """Raises ConfigError at the first key of the dataclass `config` outside its declaration."""
+    for key, value, spec in _walk(config, ""):
+        _check_choice(key, value, spec)
+        _check_range(key, value, spec)
+
+
+def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+    for spec in dataclasses.fields(node):
+        value = getattr(node, spec.name)
+        key = f"{prefix}{spec.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _walk(value, f"{key}.")
+        else:
+            yield key, value, spec
+
+
+def _check_choice(key: str, value: Any, spec: Any) -> None:
+    choices = spec.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
+
+
+def _check_range(key: str, value: Any, spec: Any) -> None:
+    if value is None or "low" not in spec.metadata:
+        return
+    words = spec.metadata["words"]
+    if value in words:
+        return
+    kinds, kind = (int, "a whole number") if spec.metadata["whole"] else (int | float, "a number")
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        allowed = f" or {', '.join(words)}" if words else ""
+        raise ConfigError(f"{key}={value!r}: expected {kind}{allowed}")
+    low, high, open_low = (spec.metadata[name] for name in ("low", "high", "open_low"))
+    too_low = low is not None and (value <= low if open_low else value < low)
+    if value != value or too_low or (high is not None and value > high):
+        lower = "-inf" if low is None else f"{low:g}"
+        upper = "inf" if high is None else f"{high:g}"
+        raise ConfigError(
+            f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}]"
+        )

@@ -18,9 +18,9 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.simulated.cohort import simulate_cohort
+from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.fidelity.suite import fidelity_scores
 from scripts.quality.known_defects import SABOTAGES
-from scripts.quality.metric_report import MetricReport, merge
 from scripts.quality.privacy.suite import privacy_scores
 from scripts.quality.thresholds import ALARMS, raised
 

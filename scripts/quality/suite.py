@@ -18,8 +18,8 @@ from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.splits import Splits
 from data_preprocess.storage.safe_npy import UNREADABLE, read_npz
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.fidelity.suite import fidelity_scores
-from scripts.quality.metric_report import MetricReport
 from scripts.quality.privacy.suite import privacy_scores
 
 FIDELITY, PRIVACY = "fidelity", "privacy"

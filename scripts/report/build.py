@@ -7,7 +7,7 @@ from configs.run_record import read_mapping
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import FIDELITY, PRIVACY
 from scripts.report.distributions import distribution_picture
 from scripts.report.distributions_panel import privacy_picture

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.comparison import draw
+from scripts.quality.common.comparison import draw
 from scripts.quality.fidelity.marginals import kolmogorov_smirnov
 from scripts.report.figures import Styles, shared_legend, tidy
 from scripts.report.page import Picture

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from scripts.quality.comparison import draw
+from scripts.quality.common.comparison import draw
 from scripts.report.figures import Styles, tidy
 from scripts.report.page import Picture
 from scripts.utility.protocols import Series

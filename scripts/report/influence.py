@@ -17,8 +17,8 @@ from configs.runtime.device import pick_device
 from configs.runtime.errors import UserError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
-from scripts.quality.comparison import draw
-from scripts.quality.intervals import Z95
+from scripts.quality.common.comparison import draw
+from scripts.quality.common.metric_report import Z95
 from scripts.report.figures import Styles, shared_legend, tidy
 from scripts.report.page import Picture, Section
 from scripts.utility.protocols import Series

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import FIDELITY, PRIVACY, SetScores
 from scripts.quality.thresholds import ALARMS, raised
 from scripts.utility.bootstrap import Difference

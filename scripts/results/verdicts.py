@@ -8,7 +8,7 @@ does: what the data cannot decide is said to be open.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import FIDELITY, PRIVACY
 from scripts.quality.thresholds import ALARMS
 from scripts.results.results import Findings

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 
 from classifier.metrics import HIGHER_IS_BETTER, selection_scores
-from scripts.quality.features import RandomConvolutions, Standardiser, summary_features
+from scripts.quality.common.features import RandomConvolutions, Standardiser, summary_features
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 LabelledArrays = tuple[np.ndarray, np.ndarray]

@@ -2,8 +2,8 @@
 
 Each walks `levels` (log-SNR, noisy to clean) and ends with the denoiser's estimate at the last
 level, so no noise is left in the result. Guidance lives inside the denoiser
-(guidance/guided_denoiser.py); `sample_ddpm` alone also takes the paper's shift of the mean. Levels are best float64: scalars
-are then exact while the series keep their own type.
+(guidance/guided_denoiser.py); `sample_ddpm` alone also takes the paper's shift of the mean. Levels
+are best float64: scalars are then exact while the series keep their own type.
 """
 
 from collections.abc import Callable

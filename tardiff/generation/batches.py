@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from configs.cli import is_out_of_memory
 from configs.runtime.atomic_files import atomic_path
-from configs.runtime.errors import UserError
+from configs.runtime.errors import UserError, is_out_of_memory
 from data_preprocess.storage.safe_npy import UNREADABLE, read_npz
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.diffusion.noise_schedule import Series

@@ -1,6 +1,6 @@
 """Copies of training stays: what counts as one, and how generation replaces them.
 
-The definitions are those of the evaluation's privacy section (scripts/quality/privacy/copies.py).
+The definitions are those of the report's privacy section (scripts/quality/privacy/distances.py).
 """
 
 import logging

@@ -223,6 +223,7 @@ def test_a_classifier_of_terabytes_is_not_built(tmp_path, make_dataset, argument
 
 
 ARGS = {
+    "kind": "unet",
     "in_channels": 2,
     "num_classes": 2,
     "width": 8,

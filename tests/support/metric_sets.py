@@ -4,7 +4,7 @@ import numpy as np
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.comparison import Trio, make_trio
+from scripts.quality.common.comparison import Trio, make_trio
 
 
 def dataset(values: np.ndarray, labels=None, observed=None, **changes) -> EHRDataset:

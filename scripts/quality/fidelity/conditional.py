@@ -7,10 +7,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.features import RandomConvolutions, summary_features
-from scripts.quality.intervals import auc_interval
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.features import RandomConvolutions, summary_features
+from scripts.quality.common.metric_report import MetricReport, auc_interval
 
 MAX_ROWS = 5000
 NUM_KERNELS = 64

@@ -5,9 +5,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.features import PrincipalAxes, RandomConvolutions
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.features import PrincipalAxes, RandomConvolutions
+from scripts.quality.common.metric_report import MetricReport
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 4000

@@ -19,10 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.features import RandomConvolutions, summary_features
-from scripts.quality.intervals import auc_interval
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.features import RandomConvolutions, summary_features
+from scripts.quality.common.metric_report import MetricReport, auc_interval
 
 MAX_ROWS = 3000
 FOLDS = 3

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.features import PrincipalAxes, RandomConvolutions, Standardiser
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.features import PrincipalAxes, RandomConvolutions, Standardiser
+from scripts.quality.common.metric_report import MetricReport
 
 MAX_ROWS = 10_000
 NUM_KERNELS = 64

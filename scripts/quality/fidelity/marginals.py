@@ -4,8 +4,8 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import MetricReport
 
 MAX_ROWS = 10_000
 ZERO = 1e-6  # train standard deviations from zero that count as zero

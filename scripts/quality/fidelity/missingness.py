@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import MetricReport
 
 MAX_ROWS = 20_000
 

@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import MetricReport
 
 MAX_ROWS = 2000  # the kernel matrix holds (2 max_rows)^2 entries
 PERMUTATIONS = 200

@@ -5,9 +5,9 @@ from jaxtyping import Float
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.comparison import Trio
+from scripts.quality.common.comparison import Trio
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.fidelity.marginals import train_spread
-from scripts.quality.metric_report import MetricReport
 
 # Channel names without unit, as the sources of this project and common exports spell them.
 SYSTOLIC = ("systolic_pressure", "systolic", "systolic_bp", "sbp", "sysbp", "sysabp", "nisysabp")

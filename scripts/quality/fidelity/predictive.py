@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import MetricReport
 
 MAX_ROWS = 3000
 LAGS = 4

@@ -7,7 +7,8 @@ from tqdm import tqdm
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.comparison import make_trio
+from scripts.quality.common.comparison import make_trio
+from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.fidelity.conditional import conditional_report
 from scripts.quality.fidelity.coverage import coverage_report
 from scripts.quality.fidelity.discriminative import discriminative_report
@@ -18,7 +19,6 @@ from scripts.quality.fidelity.mmd import mmd_report
 from scripts.quality.fidelity.plausibility import plausibility_report
 from scripts.quality.fidelity.predictive import predictive_report
 from scripts.quality.fidelity.temporal import temporal_report
-from scripts.quality.metric_report import MetricReport, merge
 
 
 def fidelity_scores(

@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.intervals import Z95
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import Z95, MetricReport
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_TARGETS = 2000

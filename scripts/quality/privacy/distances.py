@@ -1,13 +1,12 @@
-"""Distance to closest record, train against hold-out, and the nearest-neighbour distance ratio."""
+"""Distances to train and hold-out series: memorised records, closest record, distance ratio."""
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.intervals import wilson
-from scripts.quality.metric_report import MetricReport
-from tardiff.privacy.memorisation import SAME
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import MetricReport, wilson
+from tardiff.privacy.memorisation import SAME, closeness
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 20_000
@@ -96,3 +95,30 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
 
 def _rows(x: Tensor, size: int, seed: int) -> Tensor:
     return x[draw(len(x), size, seed)].flatten(1)
+
+
+def copies_report(trio: Trio) -> MetricReport:
+    """Counts of synthetic series that equal, or single out, a train stay.
+
+    Every synthetic series is compared with every train stay, since a subsample would miss copies.
+    The references are the same shares among held-out stays.
+    """
+    found = closeness(trio.x_synthetic, trio.x_train)
+    fresh = closeness(trio.x_holdout, trio.x_train)
+    near = float(found.near.mean())
+    low, high = wilson(near, len(found.near))
+    reference = float(fresh.near.mean())
+    exact = int(found.exact.sum())
+    values = {
+        "exact_copies": float(exact),
+        "exact_copy_share": float(found.exact.mean()),
+        "exact_copy_share_reference": float(fresh.exact.mean()),
+        "near_copy_share": near,
+        "near_copy_share_low": low,
+        "near_copy_share_high": high,
+        "near_copy_share_reference": reference,
+        "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
+    }
+    arrays = {"closest_train_synthetic": found.distance, "closest_train_holdout": fresh.distance}
+    flags = [f"{exact} synthetic series are copies of train stays"] if exact else []
+    return MetricReport(values=values, arrays=arrays, flags=flags)

@@ -12,9 +12,8 @@ from scipy.stats import hypergeom, norm
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from scripts.quality.comparison import Trio, draw
-from scripts.quality.intervals import auc_interval
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.metric_report import MetricReport, auc_interval
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 5000

@@ -7,12 +7,11 @@ from tqdm import tqdm
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.comparison import make_trio
-from scripts.quality.metric_report import MetricReport, merge
+from scripts.quality.common.comparison import make_trio
+from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.privacy.adversarial_accuracy import adversarial_report
 from scripts.quality.privacy.attribute_inference import attribute_report
-from scripts.quality.privacy.copies import copies_report
-from scripts.quality.privacy.distances import distances_report
+from scripts.quality.privacy.distances import copies_report, distances_report
 from scripts.quality.privacy.membership import membership_report
 
 

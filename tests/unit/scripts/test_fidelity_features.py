@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.quality.features import (
+from scripts.quality.common.features import (
     PrincipalAxes,
     RandomConvolutions,
     Standardiser,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.privacy.copies import copies_report
+from scripts.quality.privacy.distances import copies_report
 from tests.support.metric_sets import dataset, gaussian, trio
 
 

@@ -5,7 +5,7 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from scripts.quality.intervals import auc_interval, wilson
+from scripts.quality.common.metric_report import auc_interval, wilson
 from tardiff.privacy import nearest_neighbours as neighbours
 from tardiff.privacy.nearest_neighbours import nearest
 

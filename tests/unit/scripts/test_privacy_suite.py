@@ -5,8 +5,8 @@ import pytest
 
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.fidelity.suite import fidelity_scores
-from scripts.quality.metric_report import MetricReport, merge
 from scripts.quality.privacy.suite import privacy_scores
 from scripts.quality.thresholds import ALARMS
 from tests.support.metric_sets import dataset, gaussian

@@ -9,7 +9,7 @@ from configs.runtime.errors import DataError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.quality import suite as set_scores
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import KINDS, fingerprint, read_report, score_sets, write_report
 from scripts.results.tables import alarm_table, set_score_tables
 from tests.support.metric_sets import gaussian

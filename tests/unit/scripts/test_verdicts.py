@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.quality.metric_report import MetricReport
+from scripts.quality.common.metric_report import MetricReport
 from scripts.results.verdicts import (
     CANNOT_TELL,
     NO,

@@ -1,0 +1,91 @@
+"""Processes: independent pieces of work on one machine (loky) or on several (dask.distributed)."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeVar
+
+import joblib
+
+from configs.runtime.device import one_thread
+from configs.runtime.errors import ConfigError, UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Where pieces of work run.
+
+    Args:
+        workers: processes; 0: one per core. On dask the cluster decides, and this is not read.
+        backend: "loky", processes of this machine, or "dask", the workers of a cluster.
+        scheduler: dask only: address of the scheduler, such as tcp://node1:8786; None: the one
+            that the environment variable DASK_SCHEDULER_ADDRESS names.
+    """
+
+    workers: int = 1
+    backend: str = "loky"
+    scheduler: str | None = None
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[Item, Result]]:
+        """(item, function(item)) for every item, in the order in which they are done.
+
+        Every call has one thread of its own wherever it runs, so results do not depend on the
+        number of processes. What a call returns should be small: let it write its result to disk.
+
+        Raises:
+            UserError: dask is asked for and not installed, or its scheduler does not answer.
+            Exception: whatever `function` raised.
+        """
+        if not items:
+            return
+        with ExitStack() as stack:
+            if self.backend == "dask":
+                stack.enter_context(_dask_client(self.scheduler))
+                stack.enter_context(joblib.parallel_config(backend="dask"))
+                workers = -1
+            else:
+                workers = min(self.workers or joblib.cpu_count(), len(items))
+            # Unordered, so that progress moves when any worker is done; memory-mapped copies on
+            # write, so that the processes of one machine share one copy of large arrays.
+            pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", mmap_mode="c")
+            calls = (
+                joblib.delayed(_call)(function, number, item) for number, item in enumerate(items)
+            )
+            results: Any = pool(calls)
+            for number, result in results:
+                yield items[number], result
+
+
+def _call(function: Callable[[Any], Any], number: int, item: Any) -> tuple[int, Any]:
+    with one_thread():
+        return number, function(item)
+
+
+def _dask_client(scheduler: str | None) -> Any:
+    address = scheduler or os.environ.get("DASK_SCHEDULER_ADDRESS")
+    if address is None:
+        raise ConfigError(
+            "processes.backend=dask: no scheduler is named; set processes.scheduler to its "
+            "address, such as tcp://node1:8786, or the variable DASK_SCHEDULER_ADDRESS"
+        )
+    try:
+        distributed = import_module("distributed")
+    except ImportError as error:
+        raise UserError(
+            "processes.backend=dask needs dask.distributed: "
+            "pip install -c constraints.txt -e .[cluster]"
+        ) from error
+    try:
+        return distributed.Client(address, timeout=30, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"processes.scheduler={address}: no dask scheduler answers there ({error}); start one "
+            "with `dask scheduler` and workers with `dask worker ADDRESS --nthreads 1`"
+        ) from error
