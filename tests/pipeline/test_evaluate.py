@@ -238,5 +238,5 @@ def test_several_models_stand_side_by_side(experiment):
     more = ("evaluation.protocols=[TSTR]", f"evaluation.models=[rnn,'{path}']")
     evaluate.main(load_config(arguments(folder, *more)))
     out = folder / "runs/tiny/evaluation"
-    assert (out / "tstr_classifier.models_ConvClassifier.png").is_file()
+    assert (out / "tstr_classifier.models.networks_ConvClassifier.png").is_file()
     assert path in (out / "report.md").read_text()

@@ -107,7 +107,7 @@ def test_a_fault_ends_in_one_message(stage, fault, finished, tmp_path, monkeypat
 
 def test_the_stages_are_all_there():
     """A stage with an entry of its own belongs into the list."""
-    entries = {path for path in Path().glob("*/*.py") if "run_stage(main)" in path.read_text()}
+    entries = {path for path in Path().glob("*/**/*.py") if "run_stage(main)" in path.read_text()}
     listed = {
         "data_preprocess/build.py",
         "tardiff/train.py",

@@ -223,7 +223,6 @@ def test_a_classifier_of_terabytes_is_not_built(tmp_path, make_dataset, argument
 
 
 ARGS = {
-    "kind": "unet",
     "in_channels": 2,
     "num_classes": 2,
     "width": 8,
@@ -241,7 +240,7 @@ def transformer_args(**changes):
 def model_file(path, change):
     content = {
         "format": FORMAT,
-        "network_args": dict(ARGS),
+        "network_args": {"kind": "unet"} | ARGS,
         "state_dict": UNet1D(**ARGS).state_dict(),
         "prediction": "v",
         "level_table": None,
