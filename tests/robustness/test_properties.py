@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from configs import load_config
 from configs.runtime.errors import ConfigError, DataError
-from configs.schema.fields import _walk
 from configs.schema.experiment import ExperimentConfig
+from configs.schema.fields import _walk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.arrays import read_arrays
