@@ -17,7 +17,7 @@ from tardiff.generation.run_cache import Sampled, Workplace
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import PaperShift, paper_levels
 from tardiff.guidance.calibration import fixed
-from tardiff.guidance.diagnostics import GuidanceOutcome, summarise
+from tardiff.guidance.diagnostics import GuidanceOutcome, score_all, summarise
 from tardiff.guidance.from_config import configured_settings
 from tardiff.influence.process_group import joined
 
@@ -70,7 +70,7 @@ def _generate_paper(parts: Parts, workplace: Workplace) -> None:
     unguided = workplace.sample(process, "paper, w = 0")
     tilted = workplace.sample(process, "paper", mean_shift=shift, last=True)
     natural = [
-        fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
+        fixed(score_all(direction, rows, torch.full((len(rows),), k), parts.device), 0.0)
         for k, rows in ((k, unguided.x[parts.y == k]) for k in parts.y.unique().tolist())
     ]
     outcome = summarise(
