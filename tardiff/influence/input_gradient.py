@@ -10,7 +10,8 @@ second-order of the model, so fused recurrent and attention kernels work; the te
 exact double backward.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +59,9 @@ class InfluenceDirection:
         """(I, J): the score of each series, (B,), and its gradient, (B, C, T), both detached.
 
         Always in float32 (or the input's higher precision): a finite difference has no digits
-        left in half precision.
+        left in half precision, nor in TF32.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(x.device.type, enabled=False), _without_tf32():
             rows = x.detach().to(_at_least_float(x))
             high, high_gradient = _loss_and_gradient(self._plus, self._loss, rows, y)
             low, low_gradient = _loss_and_gradient(self._minus, self._loss, rows, y)
@@ -80,6 +81,17 @@ def _loss_and_gradient(
         leaf = x.detach().requires_grad_()
         values = loss(model(leaf), y)
         return values.detach(), torch.autograd.grad(values.sum(), leaf)[0]
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """cuDNN rounds the factors of float32 products to ten bits unless it is told not to."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _at_least_float(x: Tensor) -> torch.dtype:

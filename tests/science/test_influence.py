@@ -12,7 +12,7 @@ from classifier.losses import per_sample_loss
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import logit_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
-from tardiff.influence.parameter_space import norm
+from tardiff.influence.parameter_space import moved_copy, norm
 from tests.support.oracles import (
     Attentive,
     Convolutional,
@@ -244,6 +244,30 @@ def test_class_specific_guidance_uses_those_rows_only():
     expected = guidance_gradient(model, x[mine], y[mine], kind="nll", num_classes=3, classes=[2])
     for name in g:
         torch.testing.assert_close(g[name], expected[name])
+
+
+def test_products_keep_their_digits_inside_and_the_setting_outside(monkeypatch):
+    model, x, y, g = make("gru", dtype=torch.float32)
+    seen = []
+
+    def loss(logits, labels):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return per_sample_loss(logits, labels)
+
+    for outside in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", outside)
+        InfluenceDirection(model, loss, g)(x, y)
+        assert torch.backends.cudnn.allow_tf32 is outside
+    assert seen and not any(seen)
+
+
+def test_weights_of_a_moved_copy_lie_in_one_block(monkeypatch):
+    """Only a GPU sees the difference: count that they are put there."""
+    model, _, _, g = make("lstm")
+    flattened = []
+    monkeypatch.setattr(nn.LSTM, "flatten_parameters", lambda layer: flattened.append(layer))
+    moved = moved_copy(model, g, 0.1)
+    assert [m for m in moved.modules() if isinstance(m, nn.LSTM)] == flattened
 
 
 def test_errors_at_the_door():
