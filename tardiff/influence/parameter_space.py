@@ -79,7 +79,7 @@ def differentiable_rnn(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.RNNBase):
             module.dropout = 0.0
             module.train()
-            module.flatten_parameters()  # a copy's weights lie apart: cuDNN would gather them a call
+            module.flatten_parameters()  # of a copy they lie apart, and cuDNN gathers them a call
     return model
 
 
