@@ -1,0 +1,89 @@
+"""White-box membership attack on the generator: who was in training, given the model's weights?
+
+The strongest attacks of the literature read the model, not its samples. The score of a series is
+how much lower its denoising loss is than that of a held-out series of the same class and
+difficulty. It says what publishing the *model* would give away; a synthetic set gives away less.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.privacy.membership import chance_of_rate, rate_at_false_positives
+
+RATES = {"tpr10": 0.1, "tpr1": 0.01}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """Series of one kind with the model's losses on them.
+
+    Attributes:
+        x: model space, (n, C, T); y: labels.
+        losses: of `tardiff.privacy.denoising_loss.denoising_losses`, (n, level).
+    """
+
+    x: Float[Tensor, "n channel time"]
+    y: Int[np.ndarray, " n"]
+    losses: Float[np.ndarray, "n level"]
+
+
+def membership_scores(
+    suspects: Suspects, known: Suspects, num_classes: int
+) -> Float[np.ndarray, " n"]:
+    """Higher = more likely a member: the mean over levels of the calibrated, negated loss.
+
+    Calibration is a linear model, fitted on `known` held-out series, of the log loss at each level
+    on the class, the energy and the roughness of a series; what it leaves is divided by its
+    standard deviation among `known`. A difficult series is then no less a suspect than an easy one.
+    """
+    features = [_difficulty(each, num_classes) for each in (suspects, known)]
+    targets = [np.log(np.maximum(each.losses, 1e-12)) for each in (suspects, known)]
+    model = LinearRegression().fit(features[1], targets[1])
+    rest, reference = (t - model.predict(f) for t, f in zip(targets, features, strict=True))
+    spread = np.maximum(reference.std(0), 1e-12)
+    return -(rest / spread).mean(1)
+
+
+def white_box_report(
+    members: Suspects, others: Suspects, known: Suspects, num_classes: int
+) -> MetricReport:
+    """AUC with its interval, and true-positive rates at 10 % and at 1 % false positives.
+
+    Args:
+        members: series that the generator was trained on.
+        others: as many held-out series; known: further held-out ones, for the calibration.
+    """
+    size = len(members.losses)
+    scores = [membership_scores(each, known, num_classes) for each in (members, others)]
+    auc = float(
+        roc_auc_score(np.r_[np.ones(size), np.zeros(len(others.losses))], np.concatenate(scores))
+    )
+    low, high = auc_interval(auc, size, len(others.losses))
+    values = {
+        "white_box_auc": auc,
+        "white_box_auc_low": low,
+        "white_box_auc_high": high,
+        "white_box_auc_reference": 0.5,
+    }
+    for name, rate in RATES.items():
+        found = rate_at_false_positives(*scores, rate)
+        values |= {
+            f"white_box_{name}": found,
+            f"white_box_{name}_p": chance_of_rate(found, size, rate),
+            f"white_box_{name}_reference": rate,
+        }
+    arrays = {"white_box_members": scores[0], "white_box_others": scores[1]}
+    return MetricReport(values=values, arrays=arrays)
+
+
+def _difficulty(suspects: Suspects, num_classes: int) -> Float[np.ndarray, "n feature"]:
+    x = suspects.x.double().numpy()
+    energy = np.log1p(np.square(x).mean(2))
+    roughness = np.log1p(np.square(np.diff(x, axis=2)).mean(2))
+    return np.hstack([np.eye(num_classes)[suspects.y], energy, roughness])
