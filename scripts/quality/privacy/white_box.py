@@ -72,7 +72,7 @@ def white_box_report(
         "white_box_auc_reference": 0.5,
     }
     for name, rate in RATES.items():
-        found = rate_at_false_positives(*scores, rate)
+        found = rate_at_false_positives(scores[0], scores[1], rate)
         values |= {
             f"white_box_{name}": found,
             f"white_box_{name}_p": chance_of_rate(found, size, rate),
