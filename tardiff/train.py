@@ -106,7 +106,10 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     log.info("drawing %d series to match the training margins", config.diffusion.marginal_rows)
     device = pick_device(config.accelerator)
     model.network.to(device)
-    return dataclasses.replace(model, marginals=fit_marginals(config, splits, model, device))
+    fitted = fit_marginals(
+        splits, model, device, rows=config.diffusion.marginal_rows, seed=config.seed
+    )
+    return dataclasses.replace(model, marginals=fitted)
 
 
 def build_module(
