@@ -47,7 +47,7 @@ def algorithm1(direction: Direction, w: float, levels: Float[Tensor, " step"]) -
 
 
 def paper_levels(
-    trained: Sequence[float] | None, configured: Float[Tensor, " step"]
+    trained: Sequence[float] | None, configured: Float[Tensor, " beta"]
 ) -> Float[Tensor, " step"]:
     """The discrete schedule, noisy to clean: the one trained on, else the configured betas.
 

@@ -10,7 +10,7 @@ consumes x0_hat takes the shifted one.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from tardiff.guidance.directions import Direction
 EVALUATION_POINTS = ("x0hat", "xt")
 
 
+@runtime_checkable
 class Gain(Protocol):
     """How far a series moves along its gradient at a noise level."""
 
