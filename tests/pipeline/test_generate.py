@@ -102,6 +102,33 @@ def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch,
     assert (folder / "guided.npz").read_bytes() == whole
 
 
+def files(folder):
+    return [(folder / f"{name}.npz").read_bytes() for name in ("guided", "unguided")]
+
+
+def test_worker_processes_make_the_set_of_one_process(trained):
+    batches = (FEW, "sampler.batch_size=5")
+    alone = files(run(trained, *batches, "generation.workers=1"))
+    assert files(run(trained, *batches, "generation.workers=2")) == alone
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dask_cluster_makes_the_set_of_one_process(trained):
+    distributed = pytest.importorskip("distributed")
+    batches = (FEW, "sampler.batch_size=5")
+    alone = files(run(trained, *batches, "generation.workers=1"))
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster:
+        place = (f"processes.scheduler={cluster.scheduler_address}", "processes.backend=dask")
+        assert files(run(trained, *batches, *place)) == alone
+        with distributed.Client(cluster) as client:
+            worked = client.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert len(worked) == 2 and all(count > 0 for count in worked.values())
+
+
 def test_strength_zero_equals_unguided(trained):
     folder = run(trained, FEW, "guidance.w=0", "generation.name=zero")
     zero, unguided = load_dataset(folder / "zero.npz"), load_dataset(folder / "unguided.npz")
