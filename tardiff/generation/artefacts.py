@@ -62,7 +62,7 @@ def sampler_levels(
     return log_snr_grid(steps, lowest, highest)
 
 
-def tuned_choice(path: Path, data_fingerprint: str) -> dict[str, float]:
+def tuned_choice(path: Path, data_fingerprint: str) -> dict[str, Any]:
     """The "w" and "cfg_scale" that tuning chose.
 
     Args:

@@ -179,7 +179,7 @@ class GenerationSession:
             calibrations,
             made.stats,
             self.process.device,
-            dict(loaded.facts),
+            loaded.facts,
             loaded.score,
         )
         return made, outcome

@@ -1,6 +1,6 @@
 """From artefacts to a direction of guidance: classifiers and guidance rows, loaded and checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,8 +39,8 @@ class LoadedDirection(NamedTuple):
 
     direction: Direction
     score: str
-    facts: Mapping[str, Any]
-    key: Mapping[str, Any]
+    facts: dict[str, Any]
+    key: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -113,7 +113,6 @@ def test_worker_processes_make_the_set_of_one_process(trained):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_dask_cluster_makes_the_set_of_one_process(trained):
     distributed = pytest.importorskip("distributed")
     batches = (FEW, "sampler.batch_size=5")
