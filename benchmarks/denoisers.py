@@ -91,7 +91,7 @@ class Study:
             device=torch.device("cpu"),
         )
         denoiser = NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
-        x = process.run(denoiser, y, range(len(y)))
+        x = process.run(denoiser, y, range(len(y))).x
         return to_dataset(SyntheticSet(name=name, x=x, y=y, outcome=None, facts={}), self.splits)
 
     def utility(self, sets: dict[str, EHRDataset]) -> dict[str, tuple[str, str]]:

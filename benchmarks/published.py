@@ -29,10 +29,11 @@ def generation(given: argparse.Namespace, default: Setting, published: Setting) 
 
     def sampling(name: str):
         setting, rows = settings[name], sizes[name]
-        process, guided, y = setting.process(rows), setting.guided(), torch.arange(rows) % 2
+        process, y = setting.process(rows), torch.arange(rows) % 2
+        plain, guidance = setting.plain(), setting.guidance()
 
         def run() -> Tensor:
-            return process.run(guided, y, range(rows))
+            return process.run(plain, y, range(rows), guidance).x
 
         return run
 

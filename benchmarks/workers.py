@@ -12,11 +12,13 @@ import time
 from pathlib import Path
 
 import torch
+from joblib.externals.loky import get_reusable_executor
 from torch import Tensor
 
 from benchmarks.speed.setting import DEFAULT, Setting, Shape
-from tardiff.generation.batches import Job, sample_parts
-from tardiff.generation.worker_pool import release_helpers
+from configs.runtime.processes import Processes
+from data_preprocess.storage.content_cache import ContentCache
+from tardiff.generation.batches import Job, sample_batches
 
 
 def main() -> None:
@@ -33,18 +35,19 @@ def main() -> None:
     torch.set_num_threads(1)
     argv = [given.config] if given.config else DEFAULT
     setting = Setting([*argv, *keys], Shape(7, 24), torch.device("cpu"))
-    process, guided, y = setting.process(given.rows), setting.guided(), torch.arange(given.rows) % 2
+    process, y = setting.process(given.rows), torch.arange(given.rows) % 2
+    plain, guidance = setting.plain(), setting.guidance()
     seconds: dict[int, list[float]] = {1: [], 2: []}
     made: dict[int, Tensor] = {}
     for _ in range(given.rounds):
         for workers in seconds:
-            release_helpers()  # every round pays for the start
-            job = Job(process=process, denoiser=guided, y=y, workers=workers)
+            get_reusable_executor().shutdown()  # every round pays for the start
+            job = Job(process=process, denoiser=plain, guidance=guidance, y=y, key={})
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
-                x = sample_parts(job, Path(folder), title=f"{workers} workers")
+                cache, processes = ContentCache(Path(folder), ("tardiff",)), Processes(workers)
+                x = sample_batches(job, cache, processes, title=f"{workers} workers").x
                 seconds[workers].append(time.perf_counter() - start)
-            assert x is not None
             made[workers] = x
     ratios = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
     one, two = (statistics.median(found) for found in seconds.values())

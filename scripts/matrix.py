@@ -20,9 +20,8 @@ from configs.schema.checks import BASELINES
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.tune import main as tune
+from tardiff.generate import is_current, load, tuning_path
 from tardiff.generate import main as generate
-from tardiff.generation.artefacts import load_parts, tuning_path
-from tardiff.generation.provenance import is_current
 from tardiff.train import main as train_diffusion
 
 WITH_GUIDE = "unguided_with_guide_rows"
@@ -84,7 +83,7 @@ def _generated(config: ExperimentConfig) -> Path:
     if config.diffusion.include_guide:
         train_diffusion(config)
     path = run_dir(config) / "synthetic" / f"{config.generation.name}.npz"
-    if is_current(path, load_parts(config)):
+    if is_current(path, load(config)):
         log.info("%s is up to date", path)
     else:
         generate(config)

@@ -19,9 +19,7 @@ from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage
 from configs.runtime.atomic_files import write_text
-from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
-from data_preprocess.build import load_splits
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
 from scripts.evaluate import cell_cache, downstream, evaluation_data
@@ -31,10 +29,7 @@ from scripts.synthetic_sets import load_set
 from scripts.utility.fits import run_cells
 from scripts.utility.metrics import point_scores
 from scripts.utility.protocols import Cell, plan_cells
-from tardiff.generate import write_generated
-from tardiff.generation.artefacts import Parts, load_parts, tuning_path
-from tardiff.generation.provenance import is_current
-from tardiff.generation.run_cache import Workplace
+from tardiff.generate import Loaded, is_current, load, session_of, tuning_path, write_generated
 from tardiff.generation.session import GenerationSession
 
 METRICS = ("auroc", "auprc")
@@ -62,16 +57,7 @@ class Arm:
 
 
 def main(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/tuning/scale.json and its figure; prints the choice.
-
-    Raises:
-        ConfigError: this process is to make a share only.
-    """
-    if config.generation.shard is not None:
-        raise ConfigError(
-            f"generation.shard={config.generation.shard}: tuning needs whole sets; leave it out "
-            "(generation.workers samples in several processes)"
-        )
+    """Writes runs/<experiment>/tuning/scale.json and its figure; prints the choice."""
     arms, splits = generate_grid(config)
     scores = score_arms(config, arms, splits)
     content = summarise_arms(config, arms, scores) | {"data_fingerprint": splits.fingerprint}
@@ -85,32 +71,33 @@ def main(config: ExperimentConfig) -> None:
 
 def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
     """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided."""
-    folder = tuning_path(config).parent / "sets"
-    arms = []
+    folder, arms = tuning_path(config).parent / "sets", []
+    loaded = load(with_strength(config, 1.0, config.tuning.cfg_scale[0]))
+    # Lazy: what the set of no strength needs is never computed if all sets are there.
+    session = session_of(loaded)
     for cfg_scale in config.tuning.cfg_scale:
-        # Lazy: what the set of no strength needs is never computed if all sets are there.
-        some = load_parts(with_strength(config, 1.0, cfg_scale))
-        with Workplace(some) as workplace:
-            session = GenerationSession(some, workplace)
-            for w in sorted(config.tuning.w):
-                parts = load_parts(with_strength(config, w, cfg_scale))
-                path = folder / f"{arm_name(w, cfg_scale)}.npz"
-                if not is_current(path, parts):
-                    _write_arm(session, parts, path)
-                arms.append(Arm(w, cfg_scale, path, realised_by(path, parts)))
-    return arms, load_splits(config.data)
+        session = dataclasses.replace(session, cfg_scale=cfg_scale)
+        for w in sorted(config.tuning.w):
+            asked = with_strength(loaded.config, w, cfg_scale)
+            wanted = dataclasses.replace(loaded, config=asked)
+            path = folder / f"{arm_name(w, cfg_scale)}.npz"
+            if not is_current(path, wanted):
+                _write_arm(session, wanted, path)
+            arms.append(Arm(w, cfg_scale, path, realised_by(path, wanted)))
+    session.forget()
+    return arms, loaded.splits
 
 
-def _write_arm(session: GenerationSession, parts: Parts, path: Path) -> None:
-    w, k = parts.config.guidance.w, parts.splits.train.num_classes
+def _write_arm(session: GenerationSession, wanted: Loaded, path: Path) -> None:
+    w, k = wanted.config.guidance.w, wanted.splits.train.num_classes
     made, outcome = session.guided([w] * k, path.stem) if w else (session.unguided, None)
-    write_generated(parts, path.stem, made, outcome, path.parent)
+    write_generated(wanted, path.stem, made, outcome, path.parent)
 
 
-def realised_by(path: Path, parts: Parts) -> list[float]:
+def realised_by(path: Path, wanted: Loaded) -> list[float]:
     """The shift per class of a set, as its own facts say; 0 where it is unguided."""
     outcome = load_extra(path)["guidance"]
-    return outcome["realised"] if outcome else [0.0] * parts.splits.train.num_classes
+    return outcome["realised"] if outcome else [0.0] * wanted.splits.train.num_classes
 
 
 def with_strength(config: ExperimentConfig, w: float, cfg_scale: float) -> ExperimentConfig:

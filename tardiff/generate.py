@@ -1,97 +1,251 @@
-"""Stage 3 entry: influence-guided generation, with its unguided counterpart from the same noise."""
+"""Stage 3 entry: influence-guided generation, with its unguided counterpart from the same noise.
+
+`load` reads and checks the artefacts that a config names, `session_of` is the computation with
+plain values, `write_generated` writes a set. Tuning and the matrix use the same three.
+"""
 
 import dataclasses
 import logging
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from classifier.train import checkpoint_path
+from configs import to_plain
 from configs.cli import run_stage
-from configs.run_record import record_stage, run_dir
-from configs.runtime.shards import share
+from configs.run_record import record_stage, run_dir, sha256_file
+from configs.runtime.device import pick_device
+from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
-from tardiff.generation.artefacts import Parts, influence_direction, load_parts, strengths
+from data_preprocess.build import load_splits
+from data_preprocess.splits import Splits
+from data_preprocess.storage.dataset_files import load_extra
+from tardiff.diffusion.auto_batch_size import sampling_rows
+from tardiff.diffusion.noise_schedule import linear_log_snr
+from tardiff.generation.artefacts import (
+    compiled,
+    load_trained,
+    requested_labels,
+    sampler_levels,
+    strengths,
+    tuned_choice,
+)
 from tardiff.generation.data_card import SyntheticSet, write_set
-from tardiff.generation.provenance import set_facts
-from tardiff.generation.run_cache import Sampled, Workplace
-from tardiff.generation.session import GenerationSession
-from tardiff.guidance.algorithm1 import PaperShift, paper_levels
-from tardiff.guidance.calibration import fixed
-from tardiff.guidance.diagnostics import GuidanceOutcome, summarise
-from tardiff.guidance.from_config import configured_settings
-from tardiff.influence.process_group import joined
+from tardiff.generation.pilot import GuidanceSettings
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.session import GenerationSession, Sampled
+from tardiff.guidance.algorithm1 import paper_levels
+from tardiff.guidance.diagnostics import GuidanceOutcome
+from tardiff.guidance.influence_inputs import (
+    InfluenceInputs,
+    LoadedDirection,
+    influence_checkpoints,
+)
+from tardiff.influence.gradient_cache import InfluenceSettings
+from tardiff.training.checkpoint import DiffusionModel
+
+NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
+AUTO = "auto"
+SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")  # that decide a set
+DECISIVE = ("data_fingerprint", "made_with", "config", "seed")
 
 log = logging.getLogger(__name__)
 
-NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
+
+@dataclass(frozen=True)
+class Loaded:
+    """The artefacts of an experiment; `config` holds numbers where "auto" stood."""
+
+    config: ExperimentConfig
+    splits: Splits
+    model: DiffusionModel
+    device: torch.device
 
 
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
-    parts = load_parts(config)
-    config = parts.config
-    generation = config.generation
-    # Only processes that a launcher numbered can speak to each other.
-    ranks = share("generation.shard", generation.shard) if generation.shard == "auto" else (0, 1)
-    with joined(*ranks), Workplace(parts) as workplace:
-        if config.compat == "paper":
-            _generate_paper(parts, workplace)
-        elif config.guidance.kind == "none":
-            name = config.generation.name or NAMES["none"]
-            made = GenerationSession(parts, workplace).sample_unguided(last=True)
-            write_generated(parts, name, made, None)
-        else:
-            _generate_guided(parts, workplace)
+    loaded = load(config)
+    session = session_of(loaded)
+    for name, made, outcome in _sets(loaded.config, session):
+        write_generated(loaded, name, made, outcome)
+    session.forget()
 
 
-def _generate_guided(parts: Parts, workplace: Workplace) -> None:
-    config = parts.config
-    name = config.generation.name or NAMES[config.guidance.kind]
-    guidance, k = config.guidance, parts.splits.train.num_classes
-    session = GenerationSession(parts, workplace)
-    wanted = strengths(k, w=float(guidance.w), w_per_class=guidance.w_per_class)
-    guided, outcome = session.guided(wanted, name, last=True)
-    if config.generation.unguided_too:
-        write_generated(parts, "unguided", session.unguided, None)
-    write_generated(parts, name, guided, outcome)
+def _sets(
+    config: ExperimentConfig, session: GenerationSession
+) -> list[tuple[str, Sampled, GuidanceOutcome | None]]:
+    """(name, series, what guidance did) of every set that the config asks for."""
+    guidance, paper = config.guidance, config.compat == "paper"
+    name = config.generation.name or ("paper" if paper else NAMES[guidance.kind])
+    if paper:
+        made, outcome = session.algorithm1(guidance.paper_w, name)
+    elif guidance.kind == "none":
+        return [(name, session.unguided, None)]
+    else:
+        classes = session.splits.train.num_classes
+        wanted = strengths(classes, w=float(guidance.w), w_per_class=guidance.w_per_class)
+        made, outcome = session.guided(wanted, name)
+    if not config.generation.unguided_too:
+        return [(name, made, outcome)]
+    counterpart = f"{name}_w0" if paper else NAMES["none"]
+    return [(counterpart, session.unguided, None), (name, made, outcome)]
 
 
-def _generate_paper(parts: Parts, workplace: Workplace) -> None:
-    """Algorithm 1 as printed: raw G, gradient at x_t, mean + w J at every ancestral step."""
-    config = parts.config
-    settings = dataclasses.replace(
-        configured_settings(config), guidance_loss="nll", preconditioner="none"
+def load(config: ExperimentConfig) -> Loaded:
+    """Reads splits and diffusion model; refuses a model of other data, channels or normaliser.
+
+    Raises:
+        MissingInputError: a stage before has not run.
+        MismatchError: the artefacts do not belong together.
+    """
+    splits = load_splits(config.data)
+    config = with_tuned_strength(config, splits.fingerprint)
+    command = f"bash train.sh <config of {config.experiment}>"
+    model = load_trained(run_dir(config) / "diffusion" / "model.pt", splits, command)
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size
+    rows = sampling_rows(model.network, channels, model.length, asked=asked)
+    sampler = dataclasses.replace(config.sampler, batch_size=rows)
+    if sampler.compile:
+        model = compiled(model)
+    return Loaded(dataclasses.replace(config, sampler=sampler), splits, model, device)
+
+
+def tuning_path(config: ExperimentConfig) -> Path:
+    """Where the tuning of an experiment keeps its curve and its choice."""
+    return run_dir(config) / "tuning" / "scale.json"
+
+
+def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> ExperimentConfig:
+    """`config` with every "auto" replaced by the choice of the tuning of its experiment; errors as
+    in `tuned_choice`."""
+    guidance, sampler = config.guidance, config.sampler
+    if AUTO not in (guidance.w, sampler.cfg_scale):
+        return config
+    chosen = tuned_choice(tuning_path(config), data_fingerprint)
+    if guidance.w == AUTO:
+        guidance = dataclasses.replace(guidance, w=chosen["w"])
+    if sampler.cfg_scale == AUTO:
+        sampler = dataclasses.replace(sampler, cfg_scale=chosen["cfg_scale"])
+    return dataclasses.replace(config, guidance=guidance, sampler=sampler)
+
+
+def session_of(loaded: Loaded) -> GenerationSession:
+    """The computation that the config asks for, nothing of it done yet."""
+    config = loaded.config
+    generation, guidance = config.generation, config.guidance
+    return GenerationSession(
+        splits=loaded.splits,
+        model=loaded.model,
+        process=_process(loaded),
+        cfg_scale=float(config.sampler.cfg_scale),
+        y=requested_labels(loaded.splits.train, ratio=generation.ratio, counts=generation.counts),
+        load_direction=cache(lambda: _direction(loaded)),
+        guidance=GuidanceSettings(
+            calibrate=guidance.calibrate,
+            at=guidance.at,
+            interval=(guidance.interval[0], guidance.interval[1]),
+            trust=guidance.trust,
+            pilot_rows=guidance.pilot_rows,
+        ),
+        gaps=generation.gaps,
+        allow_copies=generation.allow_copies,
+        folder=run_dir(config) / "synthetic" / ".parts",
+        processes=_processes(loaded),
     )
-    direction, facts = influence_direction(parts, settings)
-    process = parts.process(
-        paper_levels(config.diffusion, parts.model.level_table), "ddpm", finish=False
+
+
+def _process(loaded: Loaded) -> ReverseProcess:
+    config, model, sampler = loaded.config, loaded.model, loaded.config.sampler
+    paper = config.compat == "paper"
+    if paper:
+        diffusion = config.diffusion
+        betas = linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
+        levels = paper_levels(model.level_table, betas)
+    else:
+        levels = sampler_levels(
+            sampler.name,
+            model.level_table,
+            steps=sampler.num_steps,
+            lowest=sampler.log_snr_min,
+            highest=sampler.log_snr_max,
+        )
+    return ReverseProcess(
+        sampler="ddpm" if paper else sampler.name,
+        levels=levels,
+        shape=(loaded.splits.normaliser.num_model_channels, model.length),
+        seed=config.generation.seed,
+        batch_size=sampler.batch_size,
+        device=loaded.device,
+        eta=sampler.eta,
+        sde=sampler.sde,
+        finish=None if paper else model.marginals,
     )
-    shift = PaperShift(direction, config.guidance.paper_w)
-    unguided = workplace.sample(process, "paper, w = 0")
-    tilted = workplace.sample(process, "paper", mean_shift=shift, last=True)
-    natural = [
-        fixed(direction(rows.to(parts.device), torch.full((len(rows),), k))[0].cpu(), 0.0)
-        for k, rows in ((k, unguided.x[parts.y == k]) for k in parts.y.unique().tolist())
-    ]
-    outcome = summarise(
-        direction,
-        unguided.x,
-        tilted.x,
-        parts.y,
-        natural,
-        shift.stats,
-        parts.device,
-        facts,
-        "influence",
+
+
+def _processes(loaded: Loaded) -> Processes:
+    config = loaded.config
+    # A GPU has one process, and a compiled network does not reach another one.
+    alone = loaded.device.type != "cpu" or config.sampler.compile
+    workers = 1 if alone else config.generation.workers
+    return Processes(workers, config.processes.backend, config.processes.scheduler)
+
+
+def _direction(loaded: Loaded) -> LoadedDirection:
+    config = loaded.config
+    inputs = influence_inputs(config, loaded.splits, loaded.device)
+    settings = configured_settings(config)
+    if config.compat == "paper":
+        settings = dataclasses.replace(settings, guidance_loss="nll", preconditioner="none")
+    elif config.guidance.kind == "classifier":
+        return inputs.likelihood()
+    return inputs.direction(settings)
+
+
+def influence_inputs(
+    config: ExperimentConfig, splits: Splits, device: torch.device
+) -> InfluenceInputs:
+    """What the configured influence is made of."""
+    vector = config.influence.vector
+    return InfluenceInputs(
+        splits=splits,
+        device=device,
+        trained=checkpoint_path(config),
+        checkpoints=_influence_checkpoints(config),
+        allowed_model=config.classifier.model,
+        exported=None if vector is None else Path(vector),
+        seed=config.seed,
+        cache=run_dir(config) / "influence",
     )
-    name = config.generation.name or "paper"
-    if config.generation.unguided_too:
-        write_generated(parts, f"{name}_w0", unguided, None)
-    write_generated(parts, name, tilted, outcome)
+
+
+def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
+    """The settings of the influence section."""
+    names = [field.name for field in dataclasses.fields(InfluenceSettings)]
+    return InfluenceSettings(**{name: getattr(config.influence, name) for name in names})
+
+
+def _influence_checkpoints(config: ExperimentConfig) -> list[Path]:
+    influence = config.influence
+    best, exported = checkpoint_path(config), influence.vector is not None
+    return influence_checkpoints(influence.checkpoints, best, exported=exported)
+
+
+def guidance_files(config: ExperimentConfig) -> list[str]:
+    """SHA-256 of every file that decides what guidance climbs: classifiers and an imported G."""
+    if config.guidance.kind == "classifier" and config.compat == "none":
+        return [sha256_file(checkpoint_path(config))]
+    vector = config.influence.vector
+    paths = [*_influence_checkpoints(config), *([] if vector is None else [Path(vector)])]
+    return [sha256_file(path) for path in paths]
 
 
 def write_generated(
-    parts: Parts,
+    loaded: Loaded,
     name: str,
     made: Sampled,
     outcome: GuidanceOutcome | None,
@@ -102,17 +256,50 @@ def write_generated(
     Args:
         folder: default runs/<experiment>/synthetic.
     """
-    config, x = parts.config, made.x
-    copies = made.copies.to_plain() if made.copies else None
-    facts = set_facts(parts, outcome) | {"copies": copies}
-    synthetic = SyntheticSet(name=name, x=x, y=parts.y, outcome=outcome, facts=facts)
+    config, splits, model = loaded.config, loaded.splits, loaded.model
+    facts = {
+        "generator": "tardiff",
+        "experiment": config.experiment,
+        "diffusion": {
+            "val_loss": model.val_loss,
+            "step": model.step,
+            "privacy": model.privacy.to_plain() if model.privacy else None,
+        },
+        "guidance": outcome.to_plain() if outcome else None,
+        **_decisive(config, splits),
+        "copies": made.copies.to_plain() if made.copies else None,
+    }
+    synthetic = SyntheticSet(name=name, x=made.x, y=made.y, outcome=outcome, facts=facts)
     step = config.data.step_minutes if config.generation.csv else None
-    path = write_set(folder or run_dir(config) / "synthetic", synthetic, parts.splits, step)
+    path = write_set(folder or run_dir(config) / "synthetic", synthetic, splits, step)
     record_stage(config, f"generation/{name}", facts)
     if outcome:
-        log.info("%s", outcome.line(parts.splits.train.label_names))
-    log.info("%d series written to %s", len(x), path)
+        log.info("%s", outcome.line(splits.train.label_names))
+    log.info("%d series written to %s", len(made.y), path)
     return path
+
+
+def is_current(path: Path, loaded: Loaded) -> bool:
+    """Whether `path` is the set that `loaded` would make: same data, weights and settings."""
+    if not path.is_file():
+        return False
+    found, wanted = load_extra(path), _decisive(loaded.config, loaded.splits)
+    return all(found.get(key) == wanted[key] for key in DECISIVE)
+
+
+def _decisive(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
+    """All that decides a set, JSON-able: stored in its file, so that it can be recognised."""
+    plain = to_plain(config)
+    plain["generation"].pop("workers")  # where it was made
+    weights: dict[str, Any] = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
+    if config.guidance.kind != "none" or config.compat == "paper":
+        weights["guidance"] = guidance_files(config)
+    return {
+        "data_fingerprint": splits.fingerprint,
+        "made_with": weights,
+        "config": {key: plain[key] for key in SECTIONS},
+        "seed": plain["seed"],
+    }
 
 
 if __name__ == "__main__":

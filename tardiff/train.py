@@ -26,11 +26,17 @@ from tardiff.diffusion.auto_batch_size import bytes_per_series, rows_that_fit
 from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.fit_quantile_mapping import fit_marginals
 from tardiff.networks.registry import build_network
+from tardiff.privacy.accountant import planned, promise_line
 from tardiff.training.callbacks import BestCheckpoint, quiet
 from tardiff.training.checkpoint import DiffusionModel, save_model
-from tardiff.training.dp_sgd import PrivateDiffusionModule, private_module
+from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
-from tardiff.training.trainer import best_checkpoint, build_trainer, training_precision
+from tardiff.training.trainer import (
+    TrainerSettings,
+    best_checkpoint,
+    build_trainer,
+    training_precision,
+)
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +89,7 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     """
     module, network_args = build_module(config, splits)
     best = best_checkpoint(folder)
-    trainer = build_trainer(config, folder, best)
+    trainer = build_trainer(_trainer_settings(config), folder, best)
     epoch = min(config.diffusion.val_every, config.diffusion.max_steps)
     steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     last = folder / "last.ckpt"
@@ -106,7 +112,10 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     log.info("drawing %d series to match the training margins", config.diffusion.marginal_rows)
     device = pick_device(config.accelerator)
     model.network.to(device)
-    return dataclasses.replace(model, marginals=fit_marginals(config, splits, model, device))
+    fitted = fit_marginals(
+        splits, model, device, rows=config.diffusion.marginal_rows, seed=config.seed
+    )
+    return dataclasses.replace(model, marginals=fitted)
 
 
 def build_module(
@@ -128,11 +137,62 @@ def build_module(
     val_rows = _model_space(splits.val_select, splits.normaliser)
     objective = objective_of(diffusion, diffusion.batch_size)
     if diffusion.private.epsilon is not None:
-        parts = (network, train_rows, val_rows, objective)
-        return private_module(parts, config, splits), network_args
+        module = _private_module(config, splits, network, (train_rows, val_rows), objective)
+        return module, network_args
     size = micro_batch(config, network, train_rows.x.shape[1:])
     objective = dataclasses.replace(objective, micro_batch=size)
     return DiffusionModule(network, train_rows, val_rows, objective, seed=config.seed), network_args
+
+
+def _private_module(
+    config: ExperimentConfig,
+    splits: Splits,
+    network: nn.Module,
+    rows: tuple[SeriesBatch, SeriesBatch],
+    objective: Objective,
+) -> PrivateDiffusionModule:
+    """The module that keeps diffusion.private for the patients it trains on.
+
+    Raises:
+        DataError: training rows of unknown patients.
+        UserError: opacus is not installed, or the budget cannot be kept.
+    """
+    diffusion, private = config.diffusion, config.diffusion.private
+    assert private.epsilon is not None
+    sets = [splits.train, splits.val_guide] if diffusion.include_guide else [splits.train]
+    patients = patient_codes(*(each.subject_ids for each in sets))
+    plan = planned(
+        epsilon=private.epsilon,
+        delta=private.delta,
+        max_grad_norm=private.max_grad_norm,
+        batch_size=diffusion.batch_size,
+        steps=diffusion.max_steps,
+        patients=int(patients.max()) + 1,
+    )
+    log.info("%s", promise_line(plan))
+    return PrivateDiffusionModule(
+        network, *rows, objective, seed=config.seed, patients=patients, plan=plan
+    )
+
+
+def _trainer_settings(config: ExperimentConfig) -> TrainerSettings:
+    diffusion = config.diffusion
+    # The private optimiser bounds gradients itself, stay by stay.
+    private = diffusion.private.epsilon is not None
+    return TrainerSettings(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
+        precision=_precision(config),
+        max_steps=diffusion.max_steps,
+        patience=diffusion.patience,
+        gradient_clip=0.0 if private else diffusion.gradient_clip,
+    )
+
+
+def _precision(config: ExperimentConfig) -> str:
+    return training_precision(config.diffusion.precision, config.accelerator)
 
 
 def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[int]) -> int:
@@ -156,7 +216,7 @@ def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[in
 
 def _deciding(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide the trained model, as a finished training is known by."""
-    section = to_plain(config)["diffusion"] | {"precision": training_precision(config)}
+    section = to_plain(config)["diffusion"] | {"precision": _precision(config)}
     if not section["compile"]:
         section.pop("compile")  # a model from before there was the key is the same
     if config.diffusion.private.epsilon is None:

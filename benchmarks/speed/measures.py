@@ -10,7 +10,6 @@ from benchmarks.speed.clock import Ceilings, fastest, flops, peak_memory
 from benchmarks.speed.setting import Setting
 from benchmarks.speed.training import step_seconds
 from classifier.losses import per_sample_loss
-from tardiff.training.trainer import training_precision
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def measure(name: str, setting: Setting, sizes: Sizes, limits: Ceilings) -> list
 
 
 def _training(name: str, setting: Setting, sizes: Sizes, limits: Ceilings) -> list[Row]:
-    half = training_precision(setting.config) == "bf16-mixed"
+    half = setting.training_precision == "bf16-mixed"
     limit = limits.flops["bfloat16" if half else "float32"]
     batch = sizes.batch
     module = setting.module(4096, batch)
@@ -78,7 +77,7 @@ def _loss(module, batch: int) -> Tensor:
 
 def _sampling(name: str, setting: Setting, sizes: Sizes, limits: Ceilings) -> list[Row]:
     process, y = setting.process(sizes.rows), torch.arange(sizes.rows) % 2
-    plain, guided, device = setting.plain(), setting.guided(), setting.device
+    plain, guidance, device = setting.plain(), setting.guidance(), setting.device
     x, labels = (part.to(device) for part in setting.series(process.batch_size))
     level = torch.zeros(len(x), device=device)
     limit = limits.flops["float32"]
@@ -89,10 +88,10 @@ def _sampling(name: str, setting: Setting, sizes: Sizes, limits: Ceilings) -> li
     found.append(
         Row(name, f"denoiser calls, {len(x)} series", rate, "calls/s", work * len(x) * rate / limit)
     )
-    for kind, denoiser in (("unguided", plain), ("guided", guided)):
-        run: Callable[[], Tensor] = lambda d=denoiser: process.run(d, y, numbers)  # noqa: E731
+    for kind, chosen in (("unguided", None), ("guided", guidance)):
+        run: Callable[[], object] = lambda g=chosen: process.run(plain, y, numbers, g)  # noqa: E731
         rate = sizes.rows / fastest(run, sizes.rounds, device)
-        share = work * len(process.levels) * rate / limit if denoiser is plain else None
+        share = work * len(process.levels) * rate / limit if chosen is None else None
         found.append(Row(name, f"{kind} generation", rate, "series/s", share))
     idle = fastest(lambda: process.run(lambda x, *_: x, y, numbers), sizes.rounds, device)
     per_step = 1e6 * idle / sizes.rows / len(process.levels)

@@ -14,12 +14,13 @@ from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.denoiser import CompiledNetwork, NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels
+from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.networks.registry import build_network
 from tardiff.train import network_arguments, objective_of
 from tardiff.training.module import DiffusionModule, SeriesBatch
+from tardiff.training.trainer import training_precision
 
 CLASSES = 2
 # What "default" means here: the U-Net as the schema has it, and the cheap guide of the demo.
@@ -63,6 +64,12 @@ class Setting:
         """Weights of the denoising network."""
         return sum(p.numel() for p in self.network.parameters())
 
+    @property
+    def training_precision(self) -> str:
+        """As training would choose it."""
+        config = self.config
+        return training_precision(config.diffusion.precision, config.accelerator)
+
     def series(self, rows: int) -> tuple[Tensor, Tensor]:
         """Random series and labels, one positive in eight, on the CPU."""
         x = torch.randn(rows, self.shape.channels, self.shape.length)
@@ -88,14 +95,12 @@ class Setting:
         network = self._sampled_network.eval()
         return NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
 
-    def guided(self) -> GuidedDenoiser:
-        """The guided denoiser at multiplier 1, in the configured interval."""
+    def guidance(self) -> Guidance:
+        """Guidance at multiplier 1, in the configured interval."""
         first, last = self.config.guidance.interval
-        return GuidedDenoiser(
-            self.plain(),
-            self.direction(),
-            multiplier=torch.ones(CLASSES),
-            scale=torch.ones(CLASSES),
+        return Guidance(
+            direction=self.direction(),
+            gain=Tilt(torch.ones(CLASSES), torch.ones(CLASSES)),
             active=active_levels(self.process(1).levels, (first, last)),
             trust=self.config.guidance.trust,
         )

@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import Setting
 from tardiff.training.callbacks import IRRELEVANT_WARNINGS
-from tardiff.training.trainer import training_precision
 
 WARM_UP = 2  # steps that do not count
 
@@ -36,7 +35,7 @@ def step_seconds(setting: Setting, batch: int, steps: int) -> float:
         trainer = pl.Trainer(
             accelerator=setting.device.type,
             devices=1,
-            precision=training_precision(setting.config),  # type: ignore[arg-type]
+            precision=setting.training_precision,  # type: ignore[arg-type]
             max_steps=steps + WARM_UP,
             gradient_clip_val=setting.config.diffusion.gradient_clip or None,
             callbacks=[clock],

@@ -1,9 +1,12 @@
 """Processes: independent pieces of work on one machine (loky) or on several (dask.distributed)."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -55,17 +58,36 @@ class Processes:
             # Unordered, so that progress moves when any worker is done; memory-mapped copies on
             # write, so that the processes of one machine share one copy of large arrays.
             pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", mmap_mode="c")
+            home = os.getpid() if self.backend == "loky" else None
             calls = (
-                joblib.delayed(_call)(function, number, item) for number, item in enumerate(items)
+                joblib.delayed(_call)(function, number, item, home)
+                for number, item in enumerate(items)
             )
             results: Any = pool(calls)
             for number, result in results:
                 yield items[number], result
 
 
-def _call(function: Callable[[Any], Any], number: int, item: Any) -> tuple[int, Any]:
+def _call(
+    function: Callable[[Any], Any], number: int, item: Any, home: int | None
+) -> tuple[int, Any]:
+    if home not in (None, os.getpid()):
+        _end_with(home)
     with one_thread():
         return number, function(item)
+
+
+@lru_cache(maxsize=1)
+def _end_with(home: int) -> None:
+    """Ends this worker, whatever it does, when process `home`, its parent, is gone: loky's own
+    workers would wait five minutes for more work."""
+
+    def watch() -> None:
+        while os.getppid() == home:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _dask_client(scheduler: str | None) -> Any:

@@ -36,7 +36,6 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_lists(config)
     _check_private(config)
     _check_compile(config)
-    share("generation.shard", config.generation.shard)
     share("evaluation.shard", config.evaluation.shard)
     return config
 
@@ -113,10 +112,11 @@ def _check_lists(config: ExperimentConfig) -> None:
 
 
 def _check_compile(config: ExperimentConfig) -> None:
-    if config.sampler.compile and config.generation.workers > 1:
+    workers, backend = config.generation.workers, config.processes.backend
+    if config.sampler.compile and (workers > 1 or backend != "loky"):
         raise ConfigError(
-            f"sampler.compile with generation.workers={config.generation.workers}: a compiled "
-            "network does not reach worker processes; use generation.shard, or one worker"
+            f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
+            "compiled network does not reach worker processes; use one worker on this machine"
         )
 
 

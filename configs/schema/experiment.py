@@ -236,9 +236,8 @@ class GenerationConfig:
     allow_copies: bool = (
         False  # release series that copy a training stay (tardiff/privacy/memorisation.py)
     )
-    workers: int = number(1, low=1)  # processes on the CPU, each with one thread
-    # "i/n": make every n-th batch only, i from 0; auto: as torchrun or srun numbers the process
-    shard: str | None = None
+    # Processes, each with one thread; 0: one per core. A GPU and a compiled network have one.
+    workers: int = number(0, low=0)
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,14 @@ from scripts.influence_report.measures import (
     size_curve,
 )
 from scripts.influence_report.named_sets import RankedSet, named_sets, write_ranking
-from scripts.influence_report.overhead import overhead
+from scripts.influence_report.overhead import overhead, vector_seconds
 from scripts.influence_report.summary import markdown
 from scripts.report.figures import save
+from tardiff.generate import configured_settings, influence_inputs, load, session_of
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
-from tardiff.guidance.from_config import InfluenceInputs, configured_settings
+from tardiff.guidance.influence_inputs import InfluenceInputs
+from tardiff.influence.gradient_cache import InfluenceSettings
 from tardiff.influence.one_step_check import StepTest
 
 log = logging.getLogger(__name__)
@@ -56,14 +58,15 @@ def main(config: ExperimentConfig) -> None:
             "influence.vector: the report measures G on the guidance rows, which an exported G "
             "leaves behind; run it where they are"
         )
-    inputs = InfluenceInputs(config, load_splits(config.data), pick_device(config.accelerator))
+    settings = configured_settings(config)
+    inputs = influence_inputs(config, load_splits(config.data), pick_device(config.accelerator))
     named = named_sets(given, inputs.splits, step_minutes=config.data.step_minutes)
-    direction, facts = inputs.direction(configured_settings(config))
+    direction, _, facts, _ = inputs.direction(settings)
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
     for ranked in sets:
         write_ranking(folder / f"influence_{ranked.name}.csv", ranked)
-    step, tables = _measure(inputs, sets)
-    cost = _overhead(inputs, direction, sets[0])
+    step, tables = _measure(given, inputs, settings, sets)
+    cost = _overhead(config, inputs, direction, sets[0])
     page = markdown(config.experiment, facts, tables, step, cost, sets, given.top)
     write_text(folder / "report.md", page)
     proof = {"spearman": step.spearman, "slope": step.slope, "sign_agreement": step.sign_agreement}
@@ -86,10 +89,12 @@ def _ranked(
 
 
 def _measure(
-    inputs: InfluenceInputs, sets: Sequence[RankedSet]
+    given: InfluenceReportConfig,
+    inputs: InfluenceInputs,
+    settings: InfluenceSettings,
+    sets: Sequence[RankedSet],
 ) -> tuple[StepTest, dict[str, list[Row]]]:
     """The one-step test on the first set, and every table."""
-    given, settings = inputs.config.influence_report, configured_settings(inputs.config)
     series = {ranked.name: inputs.series(ranked.data) for ranked in sets}
     first, names = series[sets[0].name], inputs.splits.train.label_names
     step = measured_steps(inputs, settings, first, rows=given.step_rows, step_norm=given.step_norm)
@@ -111,12 +116,15 @@ def _measure(
     }
 
 
-def _overhead(inputs: InfluenceInputs, direction: Direction, ranked: RankedSet) -> Row | str:
+def _overhead(
+    config: ExperimentConfig, inputs: InfluenceInputs, direction: Direction, ranked: RankedSet
+) -> Row | str:
     """The costs, or why sampling could not be timed."""
-    model = run_dir(inputs.config) / "diffusion" / "model.pt"
+    model = run_dir(config) / "diffusion" / "model.pt"
     if not model.is_file():
         return f"Not measured: no diffusion model at {model} (bash train.sh makes it)."
-    return overhead(inputs, configured_settings(inputs.config), direction, ranked)
+    vector = vector_seconds(inputs, configured_settings(config))
+    return {"vector_seconds": vector, **overhead(session_of(load(config)), direction, ranked)}
 
 
 def _draw(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
 from scripts.influence_report.named_sets import RankedSet, rows_per_class
-from tardiff.guidance.from_config import InfluenceInputs
+from tardiff.guidance.influence_inputs import InfluenceInputs
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
 from tardiff.influence.guidance_losses import guidance_loss, resolve_kind

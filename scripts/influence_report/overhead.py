@@ -9,11 +9,11 @@ from torch import Tensor
 
 from scripts.influence_report.named_sets import RankedSet
 from tardiff.diffusion.denoiser import Denoiser
-from tardiff.generation.artefacts import configured_process, load_parts
 from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.session import GenerationSession
 from tardiff.guidance.directions import Direction
-from tardiff.guidance.from_config import InfluenceInputs
-from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels
+from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
+from tardiff.guidance.influence_inputs import InfluenceInputs
 from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 
 ROUNDS = 3
@@ -48,30 +48,21 @@ def sampling_seconds(
 ) -> dict[str, float]:
     """Seconds per series, "unguided" and "guided" (multiplier 1), from the same noise."""
     k = int(y.max()) + 1
-    guided = GuidedDenoiser(
-        plain,
-        direction,
-        multiplier=torch.ones(k),
-        scale=torch.full((k,), scale),
+    guidance = Guidance(
+        direction=direction,
+        gain=Tilt(torch.ones(k), torch.full((k,), scale)),
         active=active_levels(run.levels, interval),
         trust=1.0,
     )
     sides: dict[str, Callable[[], object]] = {
         "unguided": lambda: run.run(plain, y, range(len(y))),
-        "guided": lambda: run.run(guided, y, range(len(y))),
+        "guided": lambda: run.run(plain, y, range(len(y)), guidance),
     }
     return {name: value / len(y) for name, value in take_turns(sides, rounds, clock).items()}
 
 
-def overhead(
-    inputs: InfluenceInputs, settings: InfluenceSettings, direction: Direction, ranked: RankedSet
-) -> dict[str, Any]:
-    """Seconds of G (computed anew, not read from the cache) and per series of one batch.
-
-    Raises:
-        MissingInputError: there is no diffusion model to sample from.
-    """
-    parts = load_parts(inputs.config)
+def vector_seconds(inputs: InfluenceInputs, settings: InfluenceSettings) -> float:
+    """Seconds of G, computed anew, not read from the cache."""
     start = time.perf_counter()
     guide_vector(
         inputs.classifier(),
@@ -79,26 +70,27 @@ def overhead(
         inputs.series(inputs.splits.train),
         settings,
         num_classes=inputs.splits.train.num_classes,
-        seed=inputs.config.seed,
+        seed=inputs.seed,
     )
-    vector = time.perf_counter() - start
-    k = inputs.splits.train.num_classes
-    rows = min(parts.config.sampler.batch_size, 256)
-    interval = inputs.config.guidance.interval
+    return time.perf_counter() - start
+
+
+def overhead(session: GenerationSession, direction: Direction, ranked: RankedSet) -> dict[str, Any]:
+    """Seconds per series of one batch, unguided and guided."""
+    rows = min(session.process.batch_size, 256)
     seconds = sampling_seconds(
-        configured_process(parts),
-        parts.denoiser,
+        session.process,
+        session.denoiser,
         direction,
-        torch.arange(rows) % k,
+        torch.arange(rows) % session.splits.train.num_classes,
         scale=float(ranked.influence.std()),
-        interval=(interval[0], interval[1]),
+        interval=session.guidance.interval,
     )
     return {
-        "vector_seconds": vector,
         "unguided_seconds_per_series": seconds["unguided"],
         "guided_seconds_per_series": seconds["guided"],
         "ratio": seconds["guided"] / seconds["unguided"],
         "batch": rows,
-        "device": str(inputs.device),
+        "device": str(session.process.device),
         "threads": torch.get_num_threads(),
     }

@@ -24,7 +24,7 @@ from scripts.results.results import Findings
 from scripts.results.tables import Table, alarm_table, set_score_tables
 from scripts.results.verdicts import verdicts
 from scripts.utility.protocols import EvaluationData
-from tardiff.generation.artefacts import tuning_path
+from tardiff.generate import tuning_path
 
 NOT_JUDGED = "Not judged: evaluation.{kind} was false."
 

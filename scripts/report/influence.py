@@ -23,8 +23,8 @@ from scripts.report.figures import Styles, shared_legend, tidy
 from scripts.report.page import Picture, Section
 from scripts.utility.protocols import Series
 from scripts.utility.summary import UNGUIDED
+from tardiff.generate import configured_settings, influence_inputs
 from tardiff.guidance.diagnostics import score_all
-from tardiff.guidance.from_config import InfluenceInputs, configured_settings
 
 MAX_STAYS = 2000  # of each set
 MOST_BINS = 50
@@ -62,8 +62,8 @@ def influence_scores(
         UserError: the classifier belongs to other data.
     """
     device = pick_device(config.accelerator)
-    inputs = InfluenceInputs(config, splits, device)
-    direction, _ = inputs.direction(configured_settings(config))
+    inputs = influence_inputs(config, splits, device)
+    direction = inputs.direction(configured_settings(config)).direction
     seed, scores = config.evaluation.seeds[0], {}
     for name, series in sets.items():
         rows = draw(len(series), MAX_STAYS, seed)

@@ -2,8 +2,8 @@
 
 Each walks `levels` (log-SNR, noisy to clean) and ends with the denoiser's estimate at the last
 level, so no noise is left in the result. Guidance lives inside the denoiser
-(guidance/guided_denoiser.py); `sample_ddpm` alone also takes the paper's shift of the mean. Levels
-are best float64: scalars are then exact while the series keep their own type.
+(guidance/guided_denoiser.py). Levels are best float64: scalars are then exact while the series keep
+their own type.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,6 @@ from tardiff.diffusion.noise_schedule import Labels, Series, alpha_sigma
 Levels = Float[Tensor, " step"]
 NoiseSource = Callable[[], Series]  # a fresh standard normal draw shaped like the batch
 Callback = Callable[[int, Tensor, Tensor], None]  # (step, x_t, x0_hat); must not modify them
-MeanShift = Callable[[Tensor, Tensor], Tensor]  # (x_t, y) -> shift of the posterior mean
 
 
 def sample_dpmpp_2m(
@@ -84,19 +83,13 @@ def sample_ddpm(
     levels: Levels,
     *,
     noise: NoiseSource,
-    mean_shift: MeanShift | None = None,
     callback: Callback | None = None,
 ) -> Series:
-    """Ancestral sampling, DDPM eqs. 6-7; with `mean_shift` TarDiff Algorithm 1 as printed.
-
-    x_{t-1} ~ N(mu_t + mean_shift(x_t, y), beta_tilde_t); the last step has no variance.
-    """
+    """Ancestral sampling, DDPM eqs. 6-7; the last step has no variance."""
     for step in range(len(levels)):
         x0_hat = _denoise(denoiser, x, y, levels, step, callback)
         following = levels[step + 1] if step + 1 < len(levels) else levels.new_tensor(torch.inf)
         mean, variance = posterior(x0_hat, x, levels[step], following)
-        if mean_shift is not None:
-            mean = mean + mean_shift(x, y)
         x = mean if step + 1 == len(levels) else mean + variance.sqrt() * noise()
     return _require_finite(x, len(levels))
 
@@ -105,13 +98,24 @@ def posterior(
     x_0: Series, x_t: Series, level: Float[Tensor, ""], following: Float[Tensor, ""]
 ) -> tuple[Series, Float[Tensor, ""]]:
     """Mean and variance of q(x_{t-1} | x_t, x_0), DDPM eqs. 6-7, for any two levels."""
+    weight_x0, weight_xt, variance = posterior_weights(level, following)
+    return weight_x0 * x_0 + weight_xt * x_t, variance
+
+
+def posterior_weights(
+    level: Float[Tensor, "..."], following: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """(w0, wt, variance) of q(x_{t-1} | x_t, x_0) = N(w0 x_0 + wt x_t, variance).
+
+    A `following` level of infinity is the clean end: w0 = 1, wt = 0, no variance.
+    """
     alpha, sigma = alpha_sigma(level)
     alpha_next, sigma_next = alpha_sigma(following)
     step_alpha = alpha / alpha_next  # sqrt(alpha_t) of DDPM
     step_variance = 1 - step_alpha**2  # beta_t of DDPM
     weight_x0 = alpha_next * step_variance / sigma**2
     weight_xt = step_alpha * sigma_next**2 / sigma**2
-    return weight_x0 * x_0 + weight_xt * x_t, step_variance * sigma_next**2 / sigma**2
+    return weight_x0, weight_xt, step_variance * sigma_next**2 / sigma**2
 
 
 def _denoise(

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from configs.schema.experiment import ExperimentConfig, SamplerConfig
+from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
@@ -17,28 +17,39 @@ from tardiff.training.checkpoint import DiffusionModel
 OFFSET = 1 << 52
 # Series per denoiser call: one number everywhere, since the map is a part of the model.
 BATCH_SIZE = 256
+# The defaults of the sampler section: (steps, lowest, highest log-SNR).
+SAMPLER, GRID = "dpmpp_2m", (25, -10.0, 9.0)
 
 
 def fit_marginals(
-    config: ExperimentConfig, splits: Splits, model: DiffusionModel, device: torch.device
+    splits: Splits, model: DiffusionModel, device: torch.device, *, rows: int, seed: int
 ) -> MarginalMap:
     """The map of what `model` draws to the margins of the training split.
 
-    Sampled by the default sampler whatever the sampler section says, and classifier-free guidance
-    is off: the map belongs to the model, and a setting of stage 3 must not change it.
+    Sampled by the default sampler, without classifier-free guidance, whatever stage 3 is asked to
+    do: the map belongs to the model, and a setting of stage 3 must not change it.
+
+    Args:
+        rows: series to draw.
+        seed: of their noise.
     """
-    rows, defaults = config.diffusion.marginal_rows, SamplerConfig()
     process = ReverseProcess(
-        sampler=defaults.name,
-        levels=log_snr_grid(defaults.num_steps, defaults.log_snr_min, defaults.log_snr_max),
+        sampler=SAMPLER,
+        levels=log_snr_grid(*GRID),
         shape=(splits.normaliser.num_model_channels, model.length),
-        seed=config.seed,
+        seed=seed,
         batch_size=BATCH_SIZE,
         device=device,
     )
     denoiser = NetworkDenoiser(model.network, prediction=model.prediction)
     y = torch.from_numpy(_labels(splits.train, rows))
-    drawn = process.run(denoiser, y, range(OFFSET, OFFSET + rows), title="margins")
+    parts = []
+    with Progress("margins", rows, "series") as progress:
+        for chosen in torch.arange(rows).split(BATCH_SIZE):
+            numbers = [OFFSET + row for row in chosen.tolist()]
+            parts.append(process.run(denoiser, y[chosen], numbers).x)
+            progress.update(len(chosen))
+    drawn = torch.cat(parts)
     fitted = MarginalMap(
         len(model.feature_names), model.length, masks=splits.normaliser.layout.masks
     )

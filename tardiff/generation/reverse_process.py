@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.diffusion.quantile_mapping import MarginalMap
-from tardiff.diffusion.samplers import MeanShift, sample_ddim, sample_ddpm, sample_dpmpp_2m
-from tardiff.guidance.guided_denoiser import GuidedDenoiser
+from tardiff.diffusion.samplers import sample_ddim, sample_ddpm, sample_dpmpp_2m
+from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, GuidedDenoiser
 
 
 class SeriesNoise:
@@ -48,6 +48,13 @@ def _generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed >> 1))
 
 
+class Drawn(NamedTuple):
+    """Series in model space, on the CPU, and what guidance did to them."""
+
+    x: Series
+    stats: GuidanceStats
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReverseProcess:
     """How series are drawn.
@@ -78,46 +85,37 @@ class ReverseProcess:
         denoiser: Denoiser,
         y: Labels,
         numbers: Sequence[int],
-        *,
-        mean_shift: MeanShift | None = None,
-        title: str | None = None,
-    ) -> Series:
-        """One series per label, model space, on the CPU.
+        guidance: Guidance | None = None,
+    ) -> Drawn:
+        """One series per label.
 
         Args:
+            denoiser: the unguided one.
             numbers: series numbers; equal numbers give equal noise.
-            mean_shift: ddpm only, see `sample_ddpm`.
-            title: of the progress bar; None shows none.
 
         Raises:
             FloatingPointError: a value is not finite; names the batch, the step and the row.
         """
         if len(numbers) != len(y):
             raise ValueError(f"{len(numbers)} series numbers for {len(y)} labels")
-        if mean_shift is not None and self.sampler != "ddpm":
-            raise ValueError(f"a shift of the mean needs sampler=ddpm, got {self.sampler}")
-        done = []
-        with tqdm(total=len(y), desc=title, unit="series", disable=title is None) as bar:
-            for rows in torch.arange(len(y)).split(self.batch_size):
-                chosen = [numbers[row] for row in rows.tolist()]
-                try:
-                    drawn = self._batch(denoiser, y[rows], chosen, mean_shift).cpu()
-                except FloatingPointError as error:
-                    where = f"series {chosen[0]} to {chosen[-1]}"
-                    raise FloatingPointError(f"in the batch of {where}: {error}") from error
-                done.append(drawn if self.finish is None else self.finish(drawn))
-                bar.update(len(rows))
-        return torch.cat(done) if done else torch.zeros(0, *self.shape)
+        done, stats = [torch.zeros(0, *self.shape)], GuidanceStats()
+        for rows in torch.arange(len(y)).split(self.batch_size):
+            chosen = [numbers[row] for row in rows.tolist()]
+            guided = GuidedDenoiser(denoiser, guidance)
+            try:
+                drawn = self._batch(guided, y[rows].to(self.device), chosen).cpu()
+            except FloatingPointError as error:
+                where = f"series {chosen[0]} to {chosen[-1]}"
+                raise FloatingPointError(f"in the batch of {where}: {error}") from error
+            done.append(drawn if self.finish is None else self.finish(drawn))
+            stats += guided.stats
+        return Drawn(torch.cat(done), stats)
 
-    def _batch(
-        self, denoiser: Denoiser, y: Tensor, numbers: list[int], mean_shift: MeanShift | None
-    ) -> Series:
+    def _batch(self, denoiser: Denoiser, y: Tensor, numbers: list[int]) -> Series:
         noise = SeriesNoise(self.seed, numbers, self.shape, self.device)
-        if isinstance(denoiser, GuidedDenoiser):
-            denoiser.stats.new_batch()
-        x, y = noise(), y.to(self.device)
+        x = noise()
         if self.sampler == "ddpm":
-            return sample_ddpm(denoiser, x, y, self.levels, noise=noise, mean_shift=mean_shift)
+            return sample_ddpm(denoiser, x, y, self.levels, noise=noise)
         if self.sampler == "ddim":
             return sample_ddim(denoiser, x, y, self.levels, eta=self.eta, noise=noise)
         source = noise if self.sde else None

@@ -1,138 +1,221 @@
 """GenerationSession: one set of labels and noise, sampled unguided and under any strength.
 
 What does not depend on the strength (direction, pilot, unguided counterpart) is computed once, so
-a search over strengths pays for its guided sampling only.
+a search over strengths pays for its guided sampling only. What is finished stays on disk until
+`forget`, so that an interrupted run goes on.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tardiff.diffusion.denoiser import Denoiser
-from tardiff.generation.artefacts import (
-    Parts,
-    configured_process,
-    guidance_direction,
-    pilot_numbers,
-)
-from tardiff.generation.run_cache import Sampled, Workplace
-from tardiff.guidance.calibration import Calibration, as_tensors, calibrate, fixed
-from tardiff.guidance.diagnostics import GuidanceOutcome, summarise
-from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels
+from configs.runtime.device import one_thread
+from configs.runtime.processes import Processes
+from data_preprocess.model_space.encoding import decode
+from data_preprocess.splits import Splits
+from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
+from tardiff.diffusion.denoiser import NetworkDenoiser
+from tardiff.diffusion.noise_schedule import Series
+from tardiff.generation.batches import Job, sample_batches
+from tardiff.generation.pilot import GuidanceSettings, Pilot
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.guidance.algorithm1 import algorithm1
+from tardiff.guidance.calibration import Calibration, as_tensors, fixed
+from tardiff.guidance.diagnostics import GuidanceOutcome, score_all, summarise
+from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
+from tardiff.guidance.influence_inputs import LoadedDirection
+from tardiff.influence.parameter_space import weights_sha256
+from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies
+from tardiff.training.checkpoint import DiffusionModel
+
+CODE = ("tardiff", "classifier", "data_preprocess.model_space")  # decides what is sampled
 
 log = logging.getLogger(__name__)
 
-SCORES = {"influence": "influence", "classifier": "log p(label)"}
+
+class Sampled(NamedTuple):
+    """A set in model space with its labels, what guidance did to it, and what the check for copies
+    found; None where it was disabled."""
+
+    x: Series
+    y: Tensor
+    stats: GuidanceStats
+    copies: CopyCheck | None
 
 
+@dataclass(frozen=True, kw_only=True)
 class GenerationSession:
-    """The parts of an experiment, ready to sample its requested labels.
+    """A trained model, ready to sample requested labels.
 
-    Args:
-        parts: trained and checked; `parts.config` decides guidance, sampler and numbers.
-        workplace: keeps what is finished, so that an interrupted run goes on.
+    Attributes:
+        model: its network is on the device of `process`.
+        cfg_scale: of classifier-free guidance.
+        y: label of every series.
+        load_direction: called when something is to be guided.
+        gaps: what a released set holds where its mask is off, see `decode`.
+        allow_copies: release series that copy a training stay.
+        folder: of finished batches and calibrations; processes on other machines must see it.
+        used: the files of this session in `folder`.
     """
 
-    def __init__(self, parts: Parts, workplace: Workplace) -> None:
-        self.parts = parts
-        self.workplace = workplace
-        self.process = configured_process(parts)
+    splits: Splits
+    model: DiffusionModel
+    process: ReverseProcess
+    cfg_scale: float
+    y: Tensor
+    load_direction: Callable[[], LoadedDirection]
+    guidance: GuidanceSettings
+    gaps: str
+    allow_copies: bool
+    folder: Path
+    processes: Processes
+    used: set[Path] = field(default_factory=set)
 
     @cached_property
-    def _direction(self) -> tuple[Any, dict[str, Any]]:
-        return guidance_direction(self.parts)
+    def denoiser(self) -> NetworkDenoiser:
+        """The unguided denoiser, classifier-free guidance included."""
+        model = self.model
+        return NetworkDenoiser(model.network, prediction=model.prediction, cfg_scale=self.cfg_scale)
 
     @cached_property
     def unguided(self) -> Sampled:
         """The set without guidance."""
-        return self.sample_unguided()
-
-    def sample_unguided(self, *, last: bool = False) -> Sampled:
-        """As `unguided`; `last` as in `Workplace.sample`."""
-        return self.workplace.sample(self.process, "unguided", last=last)
+        return self._sample("unguided", None, None)
 
     def guided(
-        self, wanted: Sequence[float], title: str = "guided", *, last: bool = False
+        self, wanted: Sequence[float], title: str = "guided"
     ) -> tuple[Sampled, GuidanceOutcome]:
-        """The set whose mean score is moved by `wanted` natural standard deviations per class,
+        """The set whose mean score is moved by `wanted` unguided standard deviations per class,
         from the noise of `unguided`, and how strong guidance really was.
 
         Args:
-            wanted: one shift per class; raw multipliers where guidance.calibrate is off.
-            last: as in `Workplace.sample`.
+            wanted: one shift per class; raw multipliers where calibration is off.
         """
-        direction, facts = self._direction
-        calibrations = self.workplace.remembered(
-            self.process, list(wanted), lambda: self._calibrate(wanted)
+        calibrations = self._calibrations(wanted)
+        gain = Tilt(*as_tensors(calibrations))
+        guidance = self.guidance.guidance(self._direction.direction, gain, self.process.levels)
+        key = {"strength": gain.strength.tolist(), "settings": asdict(self.guidance)}
+        return self._guided(title, guidance, key, calibrations)
+
+    def algorithm1(self, w: float, title: str = "paper") -> tuple[Sampled, GuidanceOutcome]:
+        """The set of the paper's algorithm as printed, with multiplier `w`; see
+        tardiff/guidance/algorithm1.py."""
+        direction = self._direction.direction
+        scores = score_all(direction, self.unguided.x, self.y, self.process.device)
+        calibrations = [fixed(scores[self.y == k], w) for k in range(self.splits.train.num_classes)]
+        guidance = algorithm1(direction, w, self.process.levels)
+        return self._guided(title, guidance, {"algorithm1": w}, calibrations)
+
+    def forget(self) -> None:
+        """Removes what this session keeps on disk; its sets are written."""
+        for path in self.used:
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    @cached_property
+    def _direction(self) -> LoadedDirection:
+        return self.load_direction()
+
+    @property
+    def _cache(self) -> ContentCache:
+        return ContentCache(self.folder, CODE)
+
+    @cached_property
+    def _key(self) -> dict[str, Any]:
+        """All that decides unguided series, besides their labels."""
+        process, finish = self.process, self.process.finish
+        return {
+            "network": [weights_sha256(self.model.network), self.model.network_args],
+            "prediction": self.model.prediction,
+            "cfg_scale": self.cfg_scale,
+            "sampler": [process.sampler, process.eta, process.sde, process.levels.tolist()],
+            "noise": [process.seed, list(process.shape)],
+            "batch_size": process.batch_size,
+            "margins": None if finish is None else weights_sha256(finish),
+            "machine": [process.device.type, torch.__version__, np.__version__],
+        }
+
+    def _calibrations(self, wanted: Sequence[float]) -> list[Calibration]:
+        pilot = Pilot(
+            process=self.process,
+            denoiser=self.denoiser,
+            direction=self._direction.direction,
+            settings=self.guidance,
+            num_classes=len(wanted),
+            key=self._key | {"direction": self._direction.key, "settings": asdict(self.guidance)},
+            cache=self._cache,
         )
-        denoiser = self._guided_denoiser(calibrations)
-        unguided = self.unguided
-        made = self.workplace.sample(self.process, title, denoiser=denoiser, last=last)
+        asked = list(enumerate(wanted))
+        keys = [pilot.natural_key(label) for label, _ in asked]
+        keys += [pilot.calibration_key(pair) for pair in asked]
+        self._keep(keys)
+        if any(self._cache.read(key) is None for key in keys):
+            log.info("pilot of %d series per class", self.guidance.pilot_rows)
+        found = dict(self.processes.run(pilot.calibration, asked))
+        return [found[pair] for pair in asked]
+
+    def _guided(
+        self,
+        title: str,
+        guidance: Guidance,
+        key: Mapping[str, Any],
+        calibrations: list[Calibration],
+    ) -> tuple[Sampled, GuidanceOutcome]:
+        unguided, loaded = self.unguided, self._direction
+        made = self._sample(title, guidance, {**key, "direction": loaded.key})
         outcome = summarise(
-            direction,
+            loaded.direction,
             unguided.x,
             made.x,
-            self.parts.y,
+            self.y,
             calibrations,
-            denoiser.stats,
-            self.parts.device,
-            facts,
-            SCORES[self.parts.config.guidance.kind],
+            made.stats,
+            self.process.device,
+            loaded.facts,
+            loaded.score,
         )
         return made, outcome
 
-    @cached_property
-    def _natural(self) -> list[Tensor]:
-        """Scores of the unguided pilot of every class."""
-        return [
-            self._scores(label, self._sample_pilot(label, self.parts.denoiser))
-            for label in range(self.parts.splits.train.num_classes)
-        ]
-
-    def _calibrate(self, wanted: Sequence[float]) -> list[Calibration]:
-        """One pilot per class; see tardiff/guidance/calibration.py."""
-        guidance = self.parts.config.guidance
-        natural = self._natural
-        first = [fixed(scores, w) for scores, w in zip(natural, wanted, strict=True)]
-        if not guidance.calibrate:
-            return first
-
-        def pilot(label: int, multiplier: float) -> Tensor:
-            trial = list(first)
-            trial[label] = fixed(natural[label], multiplier)
-            return self._scores(label, self._sample_pilot(label, self._guided_denoiser(trial)))
-
-        log.info(
-            "calibrating the guidance strength on %d pilot series per class", guidance.pilot_rows
+    def _sample(
+        self, title: str, guidance: Guidance | None, key: Mapping[str, Any] | None
+    ) -> Sampled:
+        labels = array_fingerprint(self.y.numpy())
+        job = Job(
+            process=self.process,
+            denoiser=self.denoiser,
+            guidance=guidance,
+            y=self.y,
+            key=self._key | {"labels": labels, "guidance": key},
         )
-        return [
-            calibrate(pilot, label, scores, w)
-            for label, (scores, w) in enumerate(zip(natural, wanted, strict=True))
-        ]
+        self._keep([job.batch_key(rows) for rows in job.batches])
+        x, stats = sample_batches(job, self._cache, self.processes, title=title)
+        if self.allow_copies:
+            return Sampled(x, self.y, stats, None)
+        x, copies = self._without_copies(job, x)
+        return Sampled(x, self.y, stats, copies)
 
-    def _guided_denoiser(self, calibrations: list[Calibration]) -> GuidedDenoiser:
-        guidance = self.parts.config.guidance
-        multiplier, scale = as_tensors(calibrations)
-        interval = (guidance.interval[0], guidance.interval[1])
-        return GuidedDenoiser(
-            self.parts.denoiser,
-            self._direction[0],
-            multiplier=multiplier,
-            scale=scale,
-            active=active_levels(self.process.levels, interval),
-            trust=guidance.trust,
-            at=guidance.at,
-        )
+    def _keep(self, keys: Sequence[Mapping[str, Any]]) -> None:
+        self.used.update(self._cache.path(key) for key in keys)
 
-    def _scores(self, label: int, x: Tensor) -> Tensor:
-        y = torch.full((len(x),), label, device=self.parts.device)
-        return self._direction[0](x.to(self.parts.device), y)[0].cpu()
+    def _without_copies(self, job: Job, x: Series) -> tuple[Series, CopyCheck]:
+        normaliser = self.splits.normaliser
 
-    def _sample_pilot(self, label: int, denoiser: Denoiser) -> Tensor:
-        rows = self.parts.config.guidance.pilot_rows
-        y = torch.full((rows,), label)
-        return self.process.run(denoiser, y, pilot_numbers(label, rows))
+        def resample(rows: np.ndarray, attempt: int) -> Series:
+            y = job.y[torch.from_numpy(rows)]
+            with one_thread():
+                numbers = fresh_numbers(rows, attempt)
+                return job.process.run(job.denoiser, y, numbers, job.guidance).x
+
+        def released(series: Series) -> Tensor:
+            return normaliser.to_model(decode(normaliser, series, gaps=self.gaps)[0])
+
+        train = normaliser.to_model(self.splits.train.values)
+        return replace_copies(x, train, resample, through=released)

@@ -1,8 +1,12 @@
-"""compat=paper: Algorithm 1 as printed, for comparison.
+"""Algorithm 1 as printed (compat=paper), for comparison: x_{t-1} ~ N(mu_t + w J(x_t, y), beta_t~).
 
-x_{t-1} ~ N(mu_t + w J(x_t, y), beta_tilde_t) over every step of the discrete linear schedule,
-with the raw guidance gradient of the mean negative log-likelihood, J taken at the noisy x_t, and
-no scaling of any kind. docs/method.md says why the defaults differ.
+The posterior mean is mu_t = w0 x0_hat + wt x_t (DDPM eq. 7), so
+
+    mu_t + w J = w0 (x0_hat + w J / w0) + wt x_t,
+
+and the algorithm is guided denoising with the gain w / w0 of the level, at every step of the
+discrete linear schedule, with J taken at x_t and no trust region. Its G is that of the mean
+negative log-likelihood, not preconditioned. docs/method.md says why the defaults differ.
 """
 
 from collections.abc import Sequence
@@ -11,36 +15,46 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from configs.schema.experiment import DiffusionConfig
-from tardiff.diffusion.noise_schedule import linear_log_snr
+from tardiff.diffusion.noise_schedule import Labels, Levels
+from tardiff.diffusion.samplers import posterior_weights
 from tardiff.guidance.directions import Direction
-from tardiff.guidance.guided_denoiser import GuidanceStats
+from tardiff.guidance.guided_denoiser import Guidance
+
+
+class Algorithm1:
+    """w / w0(level): the gain of the paper's shift of the posterior mean.
+
+    Args:
+        w: the paper's multiplier of J.
+        levels: log-SNR of the steps of `sample_ddpm`, noisy to clean.
+    """
+
+    def __init__(self, w: float, levels: Float[Tensor, " step"]) -> None:
+        following = torch.cat([levels[1:].double(), levels.new_tensor([torch.inf]).double()])
+        self.levels = levels.double()
+        self.gains = w / posterior_weights(self.levels, following)[0]
+
+    def __call__(self, log_snr: Levels, y: Labels) -> Float[Tensor, " batch"]:
+        """The factor of the gradient, the same for every series."""
+        # Levels reach a denoiser in the precision of the series: the nearest is the step's own.
+        step = (self.levels - float(log_snr[0])).abs().argmin()
+        return self.gains[step].to(log_snr).expand(len(y))
+
+
+def algorithm1(direction: Direction, w: float, levels: Float[Tensor, " step"]) -> Guidance:
+    """The guidance of the paper's algorithm; `levels` and `w` as in `Algorithm1`."""
+    return Guidance(direction=direction, gain=Algorithm1(w, levels), at="xt")
 
 
 def paper_levels(
-    diffusion: DiffusionConfig, trained: Sequence[float] | None
+    trained: Sequence[float] | None, configured: Float[Tensor, " beta"]
 ) -> Float[Tensor, " step"]:
     """The discrete schedule, noisy to clean: the one trained on, else the configured betas.
 
     A model trained on the cosine schedule knows every level, so it can walk this grid too.
+
+    Args:
+        configured: log-SNR of the configured betas, least noisy first (`linear_log_snr`).
     """
-    if trained is not None:
-        return torch.tensor(trained, dtype=torch.float64).flip(0)
-    table = linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
+    table = configured if trained is None else torch.tensor(trained, dtype=torch.float64)
     return table.flip(0)
-
-
-class PaperShift:
-    """w J(x_t, y), the shift of the posterior mean."""
-
-    def __init__(self, direction: Direction, w: float) -> None:
-        self.direction = direction
-        self.w = w
-        self.stats = GuidanceStats()
-
-    def __call__(self, x_t: Tensor, y: Tensor) -> Tensor:
-        """The shift at one step; statistics relate it to the trajectory's own move."""
-        shift = self.w * self.direction(x_t, y)[1].to(x_t)
-        self.stats.add_estimate(x_t)
-        self.stats.add_shift(shift, torch.zeros(len(x_t), dtype=torch.bool))
-        return shift

@@ -1,13 +1,16 @@
-"""GuidedDenoiser: the one owner of strength, interval and trust region.
+"""GuidedDenoiser: THE SHIFT of a reverse step, x0_hat + gain * grad score.
 
-Target: the density tilted by exp(U), U = m * score / s with s the natural standard deviation of
-the score and m dimensionless. The denoised estimate then moves by
-x0_hat' = x0_hat + kappa^2 grad U(x0_hat), kappa^2 = sigma^2 the posterior variance of a
-unit-variance series (docs/method.md). kappa -> 0 at the clean end, so nothing is left
-unscheduled in the result. Any solver that consumes x0_hat takes the shifted one.
+Two gains. Tilt, the default, targets the density tilted by exp(U), U = m * score / s with s the
+unguided standard deviation of the score and m dimensionless: the denoised estimate moves by
+kappa^2 grad U(x0_hat), kappa^2 = sigma^2 the posterior variance of a unit-variance series
+(docs/method.md); kappa -> 0 at the clean end, so nothing is left unscheduled in the result.
+Algorithm1 is the paper's algorithm as printed (tardiff/guidance/algorithm1.py). Any solver that
+consumes x0_hat takes the shifted one.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,13 +23,67 @@ from tardiff.guidance.directions import Direction
 EVALUATION_POINTS = ("x0hat", "xt")
 
 
-@dataclass
-class GuidanceStats:
-    """What guidance did, accumulated over all guided steps of a run.
+@runtime_checkable
+class Gain(Protocol):
+    """How far a series moves along its gradient at a noise level."""
+
+    def __call__(self, log_snr: Levels, y: Labels) -> Float[Tensor, " batch"]:
+        """The factor of the gradient, one per series."""
+        ...
+
+
+class Tilt:
+    """m / s * sigma^2: the gain of the tilted density.
+
+    Args:
+        multiplier: m per class; negative values lower the score.
+        scale: s per class, the unguided standard deviation of the score.
+
+    Raises:
+        ValueError: a scale that is not positive.
+    """
+
+    def __init__(self, multiplier: Float[Tensor, " k"], scale: Float[Tensor, " k"]) -> None:
+        if not (scale > 0).all():
+            raise ValueError(f"scale must be positive for every class, got {scale.tolist()}")
+        self.strength = multiplier.double() / scale.double()
+
+    def __call__(self, log_snr: Levels, y: Labels) -> Float[Tensor, " batch"]:
+        """The factor of the gradient, one per series."""
+        _, kappa = alpha_sigma(log_snr)
+        return self.strength.to(log_snr)[y] * kappa**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guidance:
+    """What moves the estimate, how far and when.
 
     Attributes:
-        shift_square, calls: sum over series and steps of the mean squared shift; its count.
-        step_square: likewise for the change of x0_hat between steps, without guidance.
+        direction: score and gradient.
+        active: (lowest, highest) log-SNR at which guidance acts.
+        trust: rms(shift) <= trust * sigma for every series; longer shifts are shortened.
+        at: evaluate the direction at "x0hat" or, as Algorithm 1 prints it, at "xt".
+    """
+
+    direction: Direction
+    gain: Gain
+    active: tuple[float, float] = (-math.inf, math.inf)
+    trust: float = math.inf
+    at: str = "x0hat"
+
+    def __post_init__(self) -> None:
+        if self.at not in EVALUATION_POINTS:
+            raise ValueError(f"at={self.at!r}, expected one of {EVALUATION_POINTS}")
+
+
+@dataclass(frozen=True)
+class GuidanceStats:
+    """What guidance did, summed over series and guided steps; stats of two batches add up.
+
+    Attributes:
+        shift_square, calls: sum of the mean squared shift of a series; number of summands.
+        step_square, step_calls: likewise of the change of x0_hat since the step before, without
+            guidance.
         clipped: how often the trust region shortened a shift.
     """
 
@@ -35,25 +92,15 @@ class GuidanceStats:
     calls: int = 0
     step_calls: int = 0
     clipped: int = 0
-    _previous: Tensor | None = field(default=None, repr=False)
 
-    def add_shift(self, shift: Series, clipped: Tensor) -> None:
-        """Counts one guided denoiser call."""
-        self.shift_square += float(shift.square().mean(dim=(1, 2)).sum())
-        self.clipped += int(clipped.sum())
-        self.calls += len(shift)
-
-    def add_estimate(self, x0_hat: Series) -> None:
-        """Counts the move of the unguided estimate since the previous step of this batch."""
-        if self._previous is not None and self._previous.shape == x0_hat.shape:
-            change = x0_hat - self._previous
-            self.step_square += float(change.square().mean(dim=(1, 2)).sum())
-            self.step_calls += len(change)
-        self._previous = x0_hat
-
-    def new_batch(self) -> None:
-        """Forgets the previous estimate: the next call starts another trajectory."""
-        self._previous = None
+    def __add__(self, other: "GuidanceStats") -> "GuidanceStats":
+        return GuidanceStats(
+            self.shift_square + other.shift_square,
+            self.step_square + other.step_square,
+            self.calls + other.calls,
+            self.step_calls + other.step_calls,
+            self.clipped + other.clipped,
+        )
 
     @property
     def shift_rms(self) -> float:
@@ -69,55 +116,50 @@ class GuidanceStats:
 
 
 class GuidedDenoiser:
-    """A Denoiser whose estimate is moved along a Direction.
+    """The Denoiser of one batch on its way from noise to series, moved by `guidance`.
 
     Args:
         denoiser: the unguided one (classifier-free guidance, if any, is inside it).
-        direction: score and gradient.
-        multiplier: m per class; negative values lower the score.
-        scale: s per class, the natural standard deviation of the score.
-        active: (lowest, highest) log-SNR at which guidance acts.
-        trust: rms(shift) <= trust * kappa for every series; longer shifts are shortened.
-        at: evaluate the direction at "x0hat" or, as Algorithm 1 prints it, at "xt".
+        guidance: None: the estimate is left as it is.
+
+    Attributes:
+        stats: of the calls so far.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        direction: Direction,
-        *,
-        multiplier: Float[Tensor, " k"],
-        scale: Float[Tensor, " k"],
-        active: tuple[float, float],
-        trust: float,
-        at: str = "x0hat",
-    ) -> None:
-        if at not in EVALUATION_POINTS:
-            raise ValueError(f"at={at!r}, expected one of {EVALUATION_POINTS}")
-        if not (scale > 0).all():
-            raise ValueError(f"scale must be positive for every class, got {scale.tolist()}")
+    def __init__(self, denoiser: Denoiser, guidance: Guidance | None) -> None:
         self.denoiser = denoiser
-        self.direction = direction
-        self.strength = multiplier.double() / scale.double()
-        self.active = active
-        self.trust = trust
-        self.at = at
+        self.guidance = guidance
         self.stats = GuidanceStats()
+        self._previous: Tensor | None = None
 
     def __call__(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
-        """x0_hat + shift; exactly x0_hat outside the interval or at strength 0."""
-        x0_hat = self.denoiser(x_t, log_snr, y)
-        if not self.active[0] <= float(log_snr[0]) <= self.active[1]:
+        """x0_hat + shift; exactly x0_hat outside the interval or where every gain is 0."""
+        x0_hat, guidance = self.denoiser(x_t, log_snr, y), self.guidance
+        if guidance is None or not guidance.active[0] <= float(log_snr[0]) <= guidance.active[1]:
             return x0_hat
-        self.stats.add_estimate(x0_hat)
-        if not self.strength.any():
-            return x0_hat
-        _, gradient = self.direction(x0_hat if self.at == "x0hat" else x_t, y)
-        _, kappa = alpha_sigma(log_snr[:, None, None])
-        strength = self.strength.to(x0_hat)[y][:, None, None]
-        shift, clipped = limit(strength * kappa**2 * gradient.to(x0_hat), self.trust * kappa)
-        self.stats.add_shift(shift, clipped)
+        gain = guidance.gain(log_snr, y)[:, None, None]
+        shift, clipped = torch.zeros_like(x0_hat), gain.new_zeros(len(y), dtype=torch.bool)
+        if gain.any():
+            _, gradient = guidance.direction(x0_hat if guidance.at == "x0hat" else x_t, y)
+            _, kappa = alpha_sigma(log_snr[:, None, None])
+            shift, clipped = limit(gain * gradient.to(x0_hat), guidance.trust * kappa)
+        self._count(x0_hat, shift, clipped)
         return x0_hat + shift
+
+    def _count(self, x0_hat: Series, shift: Series, clipped: Tensor) -> None:
+        step = 0.0 if self._previous is None else _energy(x0_hat - self._previous)
+        self.stats += GuidanceStats(
+            shift_square=_energy(shift),
+            step_square=step,
+            calls=len(shift),
+            step_calls=0 if self._previous is None else len(shift),
+            clipped=int(clipped.sum()),
+        )
+        self._previous = x0_hat
+
+
+def _energy(series: Series) -> float:
+    return float(series.square().mean(dim=(1, 2)).sum())
 
 
 def limit(shift: Series, bound: Float[Tensor, "batch 1 1"]) -> tuple[Series, Tensor]:

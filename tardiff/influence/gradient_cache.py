@@ -1,11 +1,9 @@
 """build_influence: from a classifier, the guidance rows and the settings to a Direction.
 
-The (preconditioned) guidance gradient is computed once and cached on disk under a hash of all
-that it depends on: the classifier's weights, the data and the influence settings.
+The (preconditioned) guidance gradient is computed once and kept on disk under all that decides it:
+the classifier's weights, the data, the influence settings and the code.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,15 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from classifier.checkpoint_validation import require_weights
-from configs.runtime.errors import DataError, MismatchError
-from configs.runtime.torch_files import load_plain, save_plain
+from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import resolve_kind
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.parameter_space import ParamGrads, norm, trainable, weights_sha256
 from tardiff.influence.preconditioner import precondition
-from tardiff.influence.process_group import current_ranks
+
+CODE = ("tardiff.influence", "classifier")  # what its result depends on
 
 log = logging.getLogger(__name__)
 
@@ -63,40 +61,30 @@ def guide_vector(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """G (preconditioned if asked for) and the facts of its computation, from `cache` if there.
 
-    The ranks of a process group compute it together.
-
     Args:
         train: rows of the classifier's training loss; they define the Gauss-Newton matrix.
         cache: folder of cached vectors; None computes anew.
+
+    Raises:
+        DataError: the cached vector does not fit the classifier.
     """
     if cache is None:
         return _compute(model, guide, train, settings, num_classes, seed)
-    key = _key(model, guide, train, settings, seed)
-    path = cache / f"{key}.pt"
-    if current_ranks().agree(path.is_file()):
-        log.info("guidance gradient: cached in %s", path)
-        return _read_cached(path, key, model)
+    kept = ContentCache(cache, CODE)
+    key = {
+        "classifier": weights_sha256(model),
+        "rows": array_fingerprint(*(a.numpy() for s in (guide, train) for a in (s.x, s.y))),
+        "settings": asdict(settings),
+        "seed": seed,
+    }
+    if entry := kept.read(key):
+        log.info("guidance gradient: cached in %s", kept.path(key))
+        vector = {name: torch.from_numpy(part) for name, part in entry.arrays.items()}
+        require_weights(kept.path(key), vector, trainable(model))
+        return vector, dict(entry.facts)
     vector, facts = _compute(model, guide, train, settings, num_classes, seed)
-    if current_ranks().rank == 0:
-        save_plain(path, {"key": key, "vector": vector, "facts": facts})
+    kept.write(key, Entry({name: part.numpy() for name, part in vector.items()}, facts))
     return vector, facts
-
-
-def _read_cached(
-    path: Path, key: str, model: nn.Module
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The vector and facts of `path`, proven to be those of `key`."""
-    content = load_plain(path, "cached guidance gradient")
-    remedy = f"Remove {path}: it is computed again."
-    if not isinstance(content, dict) or not isinstance(content.get("facts"), dict):
-        raise DataError(f"{path}: not a cached guidance gradient of this project. {remedy}")
-    if content.get("key") != key:
-        raise MismatchError(
-            f"{path}: the guidance gradient of another classifier, other guidance rows or other "
-            f"influence settings (key {content.get('key')}, expected {key}). {remedy}"
-        )
-    require_weights(path, content.get("vector"), trainable(model))
-    return content["vector"], content["facts"]
 
 
 def _compute(
@@ -116,7 +104,6 @@ def _compute(
         kind=kind,
         num_classes=num_classes,
         classes=settings.classes,
-        ranks=current_ranks(),
     )
     _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
     facts: dict[str, Any] = {
@@ -147,7 +134,6 @@ def preconditioned(
         train.x[rows],
         damping=settings.damping,
         iterations=settings.cg_iterations,
-        ranks=current_ranks(),
     )
     _require_finite(solved, "preconditioned guidance gradient", "influence.damping (too small)")
     return solved, facts
@@ -174,18 +160,3 @@ def build_influence(
 def _subset(available: int, wanted: int, seed: int) -> Tensor:
     order = np.random.default_rng(seed).permutation(available)
     return torch.from_numpy(np.sort(order[:wanted]))
-
-
-def _key(
-    model: nn.Module,
-    guide: LabelledSeries,
-    train: LabelledSeries,
-    settings: InfluenceSettings,
-    seed: int,
-) -> str:
-    digest = hashlib.sha256(json.dumps([asdict(settings), seed], sort_keys=True).encode())
-    digest.update(weights_sha256(model).encode())
-    for rows in (guide, train):
-        digest.update(rows.x.numpy().tobytes())
-        digest.update(rows.y.numpy().tobytes())
-    return digest.hexdigest()[:24]

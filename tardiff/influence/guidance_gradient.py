@@ -6,7 +6,7 @@ higher score lowers the guidance loss more; the sampler climbs I, along J = +gra
 eq. 23 with G as in Algorithm 1). docs/method.md says where the paper's signs disagree.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_losses import logit_gradient
 from tardiff.influence.parameter_space import trainable
-from tardiff.influence.process_group import ALONE, Ranks
 
 
 def guidance_gradient(
@@ -26,7 +25,6 @@ def guidance_gradient(
     num_classes: int,
     classes: Sequence[int] | None = None,
     batch_size: int = 512,
-    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
     """G: gradient of the guidance loss with respect to each trainable parameter.
 
@@ -36,7 +34,6 @@ def guidance_gradient(
 
     Args:
         kind: see `tardiff.influence.guidance_losses.logit_gradient`.
-        ranks: share the batches; each holds all rows and gets the same G, to the last bit.
 
     Raises:
         ValueError: model in training mode, no rows, or a class without rows.
@@ -46,49 +43,36 @@ def guidance_gradient(
     if len(y) == 0:
         raise ValueError("the guidance set is empty")
     weights = logit_gradient(
-        all_logits(model, x, batch_size, ranks),
+        all_logits(model, x, batch_size),
         y,
         kind=kind,
         num_classes=num_classes,
         classes=classes,
     )
-    return jacobian_transpose(model, x, weights, batch_size, ranks)
+    return jacobian_transpose(model, x, weights, batch_size)
 
 
 @torch.no_grad()
-def all_logits(model: nn.Module, x: Series, batch_size: int, ranks: Ranks = ALONE) -> Tensor:
+def all_logits(model: nn.Module, x: Series, batch_size: int) -> Tensor:
     """Logits of every row, without a graph."""
-    outputs = model(x[:1]).shape[1]
-    parts = ranks.spread(x.split(batch_size), model, lambda rows: (len(rows), outputs))
-    return torch.cat(list(parts))
+    return torch.cat([model(rows) for rows in x.split(batch_size)])
 
 
 def jacobian_transpose(
-    model: nn.Module, x: Series, weights: Tensor, batch_size: int, ranks: Ranks = ALONE
+    model: nn.Module, x: Series, weights: Tensor, batch_size: int
 ) -> dict[str, Tensor]:
     """sum_i J_i^T weights_i over all rows, by parameter name."""
     parameters = trainable(model)
-    sizes = [parameter.numel() for parameter in parameters.values()]
-
-    def part(batch: tuple[Tensor, Tensor]) -> Tensor:
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for rows, part in zip(x.split(batch_size), weights.split(batch_size), strict=True):
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            scalar = (model(batch[0]) * batch[1]).sum()
+            scalar = (model(rows) * part).sum()
             found = torch.autograd.grad(scalar, list(parameters.values()), allow_unused=True)
-        return _flat(dict(zip(parameters, found, strict=True)))
-
-    batches = list(zip(x.split(batch_size), weights.split(batch_size), strict=True))
-    total = torch.zeros(sum(sizes), dtype=x.dtype, device=x.device)
-    for flat in ranks.spread(batches, part, lambda _: (sum(sizes),)):
-        total += flat
-    pieces = zip(parameters.items(), total.split(sizes), strict=True)
-    return {name: piece.view_as(parameter).clone() for (name, parameter), piece in pieces}
-
-
-def _flat(parts: Mapping[str, Tensor | None]) -> Tensor:
-    for name, found in parts.items():
-        if found is None:
-            raise ValueError(
-                f"parameter {name} gets no gradient from the loss; freeze it "
-                "(requires_grad=False) or remove it from the model"
-            )
-    return torch.cat([found.flatten() for found in parts.values() if found is not None])
+        for name, gradient in zip(parameters, found, strict=True):
+            if gradient is None:
+                raise ValueError(
+                    f"parameter {name} gets no gradient from the loss; freeze it "
+                    "(requires_grad=False) or remove it from the model"
+                )
+            total[name] += gradient
+    return total

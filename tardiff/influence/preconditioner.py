@@ -22,7 +22,6 @@ from tardiff.influence.parameter_space import (
     moved_copy,
     norm,
 )
-from tardiff.influence.process_group import ALONE, Ranks
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +38,13 @@ class GaussNewton:
         model: classifier in eval mode.
         x: training series, (n, channel, time).
         batch_size: rows per pass; changes memory only.
-        ranks: share the passes; each holds all rows.
     """
 
-    def __init__(
-        self, model: nn.Module, x: Series, *, batch_size: int = 512, ranks: Ranks = ALONE
-    ) -> None:
+    def __init__(self, model: nn.Module, x: Series, *, batch_size: int = 512) -> None:
         self.model = model
         self.x = x
         self.batch_size = batch_size
-        self.ranks = ranks
-        self.logits = all_logits(model, x, batch_size, ranks)
+        self.logits = all_logits(model, x, batch_size)
         self.fd_step = FD_STEP[x.dtype]
 
     def __call__(self, vector: ParamGrads) -> dict[str, Tensor]:
@@ -57,11 +52,11 @@ class GaussNewton:
         step = finite_step(self.model, vector, self.fd_step)
         change = (self._logits_at(vector, step) - self._logits_at(vector, -step)) / (2 * step)
         curved = curvature(self.logits, change) / len(self.x)
-        return jacobian_transpose(self.model, self.x, curved, self.batch_size, self.ranks)
+        return jacobian_transpose(self.model, self.x, curved, self.batch_size)
 
     def _logits_at(self, vector: ParamGrads, step: float) -> Tensor:
         moved = moved_copy(self.model, vector, step)
-        return all_logits(moved, self.x, self.batch_size, self.ranks)
+        return all_logits(moved, self.x, self.batch_size)
 
 
 def curvature(logits: Tensor, change: Tensor) -> Tensor:
@@ -121,13 +116,11 @@ def precondition(
     damping: float,
     iterations: int,
     batch_size: int = 512,
-    ranks: Ranks = ALONE,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """(H + lambda I)^-1 G with lambda = damping * largest eigenvalue of H.
 
     Args:
         x: training series that define H.
-        ranks: share the passes over `x`; all get the same solution.
 
     Returns:
         The preconditioned G, and facts for the run record: largest eigenvalue and residual.
@@ -135,7 +128,7 @@ def precondition(
     Raises:
         ValueError: H is zero (the classifier is saturated on every row).
     """
-    product = GaussNewton(model, x, batch_size=batch_size, ranks=ranks)
+    product = GaussNewton(model, x, batch_size=batch_size)
     largest = largest_eigenvalue(product, guide_gradient)
     if largest == 0.0:
         raise ValueError(

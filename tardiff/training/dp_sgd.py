@@ -1,6 +1,5 @@
 """DP-SGD training of the denoiser with opacus."""
 
-import logging
 import secrets
 from typing import Any
 
@@ -10,14 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from configs.runtime.errors import DataError, UserError
-from configs.schema.experiment import ExperimentConfig
-from data_preprocess.splits import Splits
 from tardiff.diffusion.noise_schedule import Levels, draw_levels
-from tardiff.privacy.accountant import Privacy, after, opacus_part, planned, promise_line
+from tardiff.privacy.accountant import Privacy, after, opacus_part
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
-
-log = logging.getLogger(__name__)
-
 
 CHUNK = 64  # stays whose gradients are held at once: 64 x parameters x 4 bytes
 
@@ -158,30 +152,3 @@ def patient_codes(*subject_ids: np.ndarray) -> Int[np.ndarray, " n"]:
 def secret_generator(device: torch.device) -> torch.Generator:
     """A generator whose seed comes from the operating system and is not kept."""
     return torch.Generator(device).manual_seed(secrets.randbits(63))
-
-
-def private_module(
-    parts: tuple[nn.Module, SeriesBatch, SeriesBatch, Objective],
-    config: ExperimentConfig,
-    splits: Splits,
-) -> PrivateDiffusionModule:
-    """The module that keeps diffusion.private for the patients it trains on.
-
-    Raises:
-        DataError: training rows of unknown patients.
-        UserError: opacus is not installed, or the budget cannot be kept.
-    """
-    diffusion, private = config.diffusion, config.diffusion.private
-    assert private.epsilon is not None
-    sets = [splits.train, splits.val_guide] if diffusion.include_guide else [splits.train]
-    patients = patient_codes(*(each.subject_ids for each in sets))
-    plan = planned(
-        epsilon=private.epsilon,
-        delta=private.delta,
-        max_grad_norm=private.max_grad_norm,
-        batch_size=diffusion.batch_size,
-        steps=diffusion.max_steps,
-        patients=int(patients.max()) + 1,
-    )
-    log.info("%s", promise_line(plan))
-    return PrivateDiffusionModule(*parts, seed=config.seed, patients=patients, plan=plan)

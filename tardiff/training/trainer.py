@@ -1,5 +1,6 @@
-"""Lightning's Trainer of stage 1, as a configuration asks for it."""
+"""Lightning's Trainer of stage 1."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -9,15 +10,35 @@ from pytorch_lightning.callbacks import EarlyStopping
 from configs.runtime.device import pick_device
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import WholeFiles
-from configs.schema.experiment import ExperimentConfig
 from tardiff.training.callbacks import BestCheckpoint, CSVLog, StepBar
 
 
-def training_precision(config: ExperimentConfig) -> str:
-    """diffusion.precision; "auto" is bf16-mixed on a GPU that computes in it, else 32-true."""
-    if config.diffusion.precision != "auto":
-        return config.diffusion.precision
-    on_gpu = pick_device(config.accelerator).type == "cuda"
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """Where and how long is trained.
+
+    Attributes:
+        accelerator, devices, num_nodes, strategy, precision: as Lightning's Trainer takes them;
+            devices as text.
+        patience: held-out evaluations without improvement before stopping; 0: never.
+        gradient_clip: bound of the gradient's norm; 0: none.
+    """
+
+    accelerator: str
+    devices: str
+    num_nodes: int
+    strategy: str
+    precision: str
+    max_steps: int
+    patience: int
+    gradient_clip: float
+
+
+def training_precision(asked: str, accelerator: str) -> str:
+    """`asked`; for "auto" bf16-mixed on a GPU that computes in it, else 32-true."""
+    if asked != "auto":
+        return asked
+    on_gpu = pick_device(accelerator).type == "cuda"
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
@@ -35,35 +56,31 @@ def best_checkpoint(folder: Path) -> BestCheckpoint:
     )
 
 
-def build_trainer(config: ExperimentConfig, folder: Path, best: BestCheckpoint) -> pl.Trainer:
-    """The trainer of `config`, which logs to `folder`.
+def build_trainer(settings: TrainerSettings, folder: Path, best: BestCheckpoint) -> pl.Trainer:
+    """The trainer, which logs to `folder`.
 
     Raises:
         UserError: accelerator, devices and strategy do not go together on this machine.
     """
-    diffusion = config.diffusion
     callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
-    if diffusion.patience:
+    if settings.patience:
         callbacks.append(
-            EarlyStopping("val_loss", patience=diffusion.patience, check_on_train_epoch_end=False)
+            EarlyStopping("val_loss", patience=settings.patience, check_on_train_epoch_end=False)
         )
     try:
         return pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices if config.devices == "auto" else _devices(config.devices),
-            num_nodes=config.num_nodes,
-            strategy=config.strategy,
-            precision=training_precision(config),  # type: ignore[arg-type]
-            max_steps=diffusion.max_steps,
+            accelerator=settings.accelerator,
+            devices="auto" if settings.devices == "auto" else _devices(settings.devices),
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,  # type: ignore[arg-type]
+            max_steps=settings.max_steps,
             max_epochs=-1,
             check_val_every_n_epoch=1,
             num_sanity_val_steps=0,
             # The loaders only count steps: every rank takes all of them, with rows of its own.
             use_distributed_sampler=False,
-            # The private optimiser bounds gradients itself, stay by stay.
-            gradient_clip_val=None
-            if diffusion.private.epsilon is not None
-            else diffusion.gradient_clip or None,
+            gradient_clip_val=settings.gradient_clip or None,
             callbacks=[*callbacks, best],
             plugins=WholeFiles(),
             logger=False,
@@ -72,8 +89,8 @@ def build_trainer(config: ExperimentConfig, folder: Path, best: BestCheckpoint) 
         )
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"accelerator={config.accelerator} devices={config.devices} "
-            f"strategy={config.strategy}: {error}"
+            f"accelerator={settings.accelerator} devices={settings.devices} "
+            f"strategy={settings.strategy}: {error}"
         ) from error
 
 

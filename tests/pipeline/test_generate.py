@@ -15,7 +15,8 @@ from configs.runtime.errors import ConfigError, DataError, MismatchError, Missin
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.generate import main as generate
-from tardiff.generation.artefacts import pilot_numbers, requested_labels, strengths
+from tardiff.generation.artefacts import requested_labels, strengths
+from tardiff.generation.pilot import pilot_numbers
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
@@ -97,19 +98,34 @@ def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch,
     caplog.clear()
     folder = run(trained, FEW)
     assert "guided: 18 of 18 series were sampled before" in caplog.text
-    assert "calibrating" not in caplog.text
+    assert "pilot of" not in caplog.text
     assert (folder / "guided.npz").read_bytes() == whole
 
 
-def test_shares_of_a_run_are_put_together_to_the_same_set(trained):
-    whole = load_dataset(run(trained, FEW, "sampler.batch_size=5") / "guided.npz").values
-    parts = [*trained[1], f"runs_dir={trained[0]}/runs", FEW, "sampler.batch_size=5"]
-    (trained[0] / "runs/tiny/synthetic/guided.npz").unlink()
-    for share in ("1/2", "0/2"):
-        generate(load_config([*parts, f"generation.shard={share}"]))
-        assert not (trained[0] / "runs/tiny/synthetic/guided.npz").exists()
-    merged = load_dataset(run(trained, FEW, "sampler.batch_size=5") / "guided.npz").values
-    np.testing.assert_array_equal(merged, whole)
+def files(folder):
+    return [(folder / f"{name}.npz").read_bytes() for name in ("guided", "unguided")]
+
+
+def test_worker_processes_make_the_set_of_one_process(trained):
+    batches = (FEW, "sampler.batch_size=5")
+    alone = files(run(trained, *batches, "generation.workers=1"))
+    assert files(run(trained, *batches, "generation.workers=2")) == alone
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_makes_the_set_of_one_process(trained):
+    distributed = pytest.importorskip("distributed")
+    batches = (FEW, "sampler.batch_size=5")
+    alone = files(run(trained, *batches, "generation.workers=1"))
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    )
+    with cluster:
+        place = (f"processes.scheduler={cluster.scheduler_address}", "processes.backend=dask")
+        assert files(run(trained, *batches, *place)) == alone
+        with distributed.Client(cluster) as client:
+            worked = client.run(lambda dask_worker: dask_worker.state.executed_count)
+    assert len(worked) == 2 and all(count > 0 for count in worked.values())
 
 
 def test_strength_zero_equals_unguided(trained):

@@ -15,8 +15,8 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts import matrix, tune
 from scripts.utility.protocols import EvaluationData
+from tardiff.generate import load, tuning_path, with_tuned_strength
 from tardiff.generate import main as generate
-from tardiff.generation.artefacts import load_parts, tuning_path, with_tuned_strength
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -124,7 +124,7 @@ def test_auto_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
     resolved = with_tuned_strength(automatic, fingerprint)
     assert resolved.guidance.w == record["chosen"]["w"] and resolved.sampler.cfg_scale == 1.0
     assert with_tuned_strength(config, "whatever") is config
-    loaded = load_parts(automatic).config
+    loaded = load(automatic).config
     sampler = dataclasses.replace(loaded.sampler, batch_size="auto")  # a number by now
     assert dataclasses.replace(loaded, sampler=sampler) == resolved
     with pytest.raises(MismatchError, match="tuned on other data"):
@@ -190,12 +190,6 @@ def test_unknown_arms_are_refused_before_anything_is_trained():
     config = load_config(["configs/base/tiny.yaml", "matrix.arms=[paper,gan]"])
     with pytest.raises(ConfigError, match="gan"):
         matrix.main(config)
-
-
-def test_tuning_needs_whole_sets():
-    config = load_config(["configs/base/tiny.yaml", "generation.shard=0/2"])
-    with pytest.raises(ConfigError, match="whole sets"):
-        tune.main(config)
 
 
 def test_generation_takes_an_automatic_strength(tuned):

@@ -1,6 +1,7 @@
 """T4-T6 of docs/method.md: guided sampling against exact denoisers and closed forms."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from classifier.losses import per_sample_loss
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.calibration import calibrate, natural_scale
-from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels, limit
+from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels, limit
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.preconditioner import precondition
@@ -43,12 +44,10 @@ def process(steps, n_channels, length, sampler="dpmpp_2m", dtype=None, seed=0):
     )
 
 
-def guided(denoiser, direction, w, scale, levels, interval=(0.0, 1.0), trust=100.0):
-    return GuidedDenoiser(
-        denoiser,
-        direction,
-        multiplier=torch.tensor([w, w]),
-        scale=torch.tensor([scale, scale]),
+def guided(direction, w, scale, levels, interval=(0.0, 1.0), trust=100.0):
+    return Guidance(
+        direction=direction,
+        gain=Tilt(torch.tensor([w, w]), torch.tensor([scale, scale])),
         active=active_levels(levels, interval),
         trust=trust,
     )
@@ -61,11 +60,11 @@ def test_t5_linear_score_moves_by_exactly_w_natural_standard_deviations(steps):
     run = process(steps, 2, 3)
     y, numbers = torch.zeros(4000, dtype=torch.long), range(4000)
     denoise = gaussian_denoiser(0.0, 1.0)
-    plain = run.run(denoise, y, numbers)
+    plain = run.run(denoise, y, numbers).x
     before, _ = direction(plain, y)
     scale = float(v.norm())  # exact for unit-variance data
     for w in (-1.0, 0.5, 1.0):
-        moved = run.run(guided(denoise, direction, w, scale, run.levels), y, numbers)
+        moved = run.run(denoise, y, numbers, guided(direction, w, scale, run.levels)).x
         after, _ = direction(moved, y)
         assert abs(float(after.mean() - before.mean()) / scale - w) < 0.02 * abs(w)
         assert abs(float(after.std() / before.std()) - 1) < 0.01
@@ -76,12 +75,13 @@ def test_t5_units_of_the_score_cancel():
     run = process(25, 2, 3)
     y, numbers = torch.zeros(200, dtype=torch.long), range(200)
     denoise = gaussian_denoiser(0.0, 1.0)
-    plain = run.run(denoise, y, numbers)
+    plain = run.run(denoise, y, numbers).x
     results = []
     for factor in (1.0, 100.0):
         direction = LinearDirection(v, factor)
         scale = natural_scale(direction(plain, y)[0])
-        results.append(run.run(guided(denoise, direction, 1.0, scale, run.levels), y, numbers))
+        guidance = guided(direction, 1.0, scale, run.levels)
+        results.append(run.run(denoise, y, numbers, guidance).x)
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
 
 
@@ -91,13 +91,13 @@ def test_t6_strength_zero_is_bitwise_unguided(sampler):
     run = process(20, 2, 3, sampler)
     y, numbers = torch.zeros(50, dtype=torch.long), range(50)
     denoise = gaussian_denoiser(0.0, 1.0)
-    plain = run.run(denoise, y, numbers)
-    zero = run.run(guided(denoise, direction, 0.0, 1.0, run.levels), y, numbers)
+    plain = run.run(denoise, y, numbers).x
+    zero = run.run(denoise, y, numbers, guided(direction, 0.0, 1.0, run.levels)).x
     assert torch.equal(plain, zero)
     assert direction.calls == 0
     # The stochastic sampler must also draw the same noise when guidance does act.
-    late = guided(denoise, direction, 1e-12, 1.0, run.levels)
-    torch.testing.assert_close(run.run(late, y, numbers), plain)
+    late = guided(direction, 1e-12, 1.0, run.levels)
+    torch.testing.assert_close(run.run(denoise, y, numbers, late).x, plain)
 
 
 def test_t6_shift_changes_sign_with_w():
@@ -105,9 +105,9 @@ def test_t6_shift_changes_sign_with_w():
     run = process(25, 2, 3)
     y, numbers = torch.zeros(500, dtype=torch.long), range(500)
     denoise = gaussian_denoiser(0.0, 1.0)
-    plain = run.run(denoise, y, numbers)
-    up = run.run(guided(denoise, direction, 0.7, 2.0, run.levels), y, numbers) - plain
-    down = run.run(guided(denoise, direction, -0.7, 2.0, run.levels), y, numbers) - plain
+    plain = run.run(denoise, y, numbers).x
+    up = run.run(denoise, y, numbers, guided(direction, 0.7, 2.0, run.levels)).x - plain
+    down = run.run(denoise, y, numbers, guided(direction, -0.7, 2.0, run.levels)).x - plain
     torch.testing.assert_close(up, -down, rtol=1e-4, atol=1e-5)
     assert (up > 0).all()
 
@@ -117,15 +117,11 @@ def test_strength_is_per_class():
     run = process(25, 1, 2)
     denoise = gaussian_denoiser(0.0, 1.0)
     y, numbers = torch.arange(40) % 2, range(40)
-    guide = GuidedDenoiser(
-        denoise,
-        direction,
-        multiplier=torch.tensor([0.0, 1.0]),
-        scale=torch.tensor([1.0, 2.0]),
-        active=(-20.0, 20.0),
-        trust=100.0,
+    gain = Tilt(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0]))
+    guide = Guidance(direction=direction, gain=gain, active=(-20.0, 20.0), trust=100.0)
+    change = (
+        (run.run(denoise, y, numbers, guide).x - run.run(denoise, y, numbers).x).abs().amax((1, 2))
     )
-    change = (run.run(guide, y, numbers) - run.run(denoise, y, numbers)).abs().amax((1, 2))
     assert (change[y == 0] == 0).all()
     assert (change[y == 1] > 0.1).all()
 
@@ -135,10 +131,8 @@ def test_interval_limits_where_guidance_acts():
     assert active_levels(levels, (0.2, 0.8)) == pytest.approx((-3.0, 3.0), abs=1e-3)
     direction = LinearDirection(torch.ones(1, 2))
     run = process(11, 1, 2)
-    guide = guided(
-        gaussian_denoiser(0.0, 1.0), direction, 1.0, 1.0, run.levels, interval=(0.2, 0.8)
-    )
-    run.run(guide, torch.zeros(4, dtype=torch.long), range(4))
+    guide = guided(direction, 1.0, 1.0, run.levels, interval=(0.2, 0.8))
+    run.run(gaussian_denoiser(0.0, 1.0), torch.zeros(4, dtype=torch.long), range(4), guide)
     assert direction.calls == 7  # steps 2..8 of 0..10
     with pytest.raises(ValueError, match="holds none"):
         active_levels(levels, (0.42, 0.44))
@@ -155,16 +149,31 @@ def test_trust_region_bounds_the_rms_of_each_series_alone():
 def test_stats_show_a_dead_guidance():
     run = process(15, 2, 3)
     y, numbers = torch.zeros(20, dtype=torch.long), range(20)
-    alive = guided(
-        gaussian_denoiser(0.0, 1.0), LinearDirection(torch.ones(2, 3)), 1.0, 2.0, run.levels
-    )
-    dead = guided(
-        gaussian_denoiser(0.0, 1.0), LinearDirection(torch.ones(2, 3), 1e-10), 1.0, 1.0, run.levels
-    )
-    for guide in (alive, dead):
-        run.run(guide, y, numbers)
-    assert alive.stats.relative_to_step > 0.05
-    assert dead.stats.relative_to_step < 1e-6
+    stats = [
+        run.run(
+            gaussian_denoiser(0.0, 1.0),
+            y,
+            numbers,
+            guided(LinearDirection(torch.ones(2, 3), factor), 1.0, scale, run.levels),
+        ).stats
+        for factor, scale in ((1.0, 2.0), (1e-10, 1.0))
+    ]
+    assert stats[0].relative_to_step > 0.05
+    assert stats[1].relative_to_step < 1e-6
+    assert stats[0].calls == 15 * 20 and stats[0].step_calls == 14 * 20
+    assert (stats[0] + stats[1]).calls == 30 * 20
+    assert (stats[0] + stats[0]).shift_rms == pytest.approx(stats[0].shift_rms)
+
+
+def test_stats_are_those_of_the_batches_together():
+    """The step of a batch starts at its own first estimate, not at the batch before."""
+    direction = LinearDirection(torch.ones(2, 3))
+    whole, halves = process(15, 2, 3), dataclasses.replace(process(15, 2, 3), batch_size=10)
+    y, guide = torch.zeros(20, dtype=torch.long), guided(direction, 1.0, 2.0, whole.levels)
+    found = [run.run(gaussian_denoiser(0.0, 1.0), y, range(20), guide) for run in (whole, halves)]
+    assert torch.equal(found[0].x, found[1].x)
+    for name, value in dataclasses.asdict(found[0].stats).items():
+        assert getattr(found[1].stats, name) == pytest.approx(value, rel=1e-5), name
 
 
 def toy(seed=0):
@@ -213,21 +222,19 @@ def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
     denoise = KernelDenoiser(x[train].float(), y[train], 0.3)
     run = process(25, 3, 8)
     labels = (torch.arange(400) < 48).long()
-    plain = run.run(denoise, labels, range(400))
+    plain = run.run(denoise, labels, range(400)).x
     scale = torch.tensor(
         [natural_scale(direction.score(plain[labels == k], labels[labels == k])) for k in (0, 1)]
     )
 
     def changes(w):
-        guide_w = GuidedDenoiser(
-            denoise,
-            direction,
-            multiplier=torch.tensor([w, w]),
-            scale=scale,
+        guide_w = Guidance(
+            direction=direction,
+            gain=Tilt(torch.tensor([w, w]), scale),
             active=active_levels(run.levels, (0.2, 0.8)),
             trust=1.0,
         )
-        sample = run.run(guide_w, labels, range(400)).double()
+        sample = run.run(denoise, labels, range(400), guide_w).x.double()
         parts = [
             one_step_change(judge, sample[i::8], labels[i::8], guide_x, guide_y) for i in range(8)
         ]
@@ -249,13 +256,11 @@ def test_preconditioned_guidance_calibrates_to_what_was_asked():
     denoise = KernelDenoiser(x[train], y[train], 0.3)
     run = process(15, 3, 8)
     labels = torch.ones(96, dtype=torch.long)
-    natural = direction.score(run.run(denoise, labels, range(96)), labels)
+    natural = direction.score(run.run(denoise, labels, range(96)).x, labels)
 
     def pilot(label, multiplier):
-        guide_m = guided(
-            denoise, direction, multiplier, natural_scale(natural), run.levels, (0.2, 0.8), 1.0
-        )
-        return direction.score(run.run(guide_m, labels, range(96)), labels)
+        guide_m = guided(direction, multiplier, natural_scale(natural), run.levels, (0.2, 0.8), 1.0)
+        return direction.score(run.run(denoise, labels, range(96), guide_m).x, labels)
 
     for w in (0.5, -0.5):
         found = calibrate(pilot, 1, natural, w)
@@ -282,6 +287,8 @@ def test_calibration_solves_steep_and_flat_responses(caplog):
 def test_wrong_settings_are_refused():
     direction = LinearDirection(torch.ones(1, 2))
     with pytest.raises(ValueError, match="positive"):
-        guided(gaussian_denoiser(0, 1), direction, 1.0, 0.0, log_snr_grid(5, -1.0, 1.0))
+        guided(direction, 1.0, 0.0, log_snr_grid(5, -1.0, 1.0))
     with pytest.raises(ValueError, match="does not vary"):
         natural_scale(torch.ones(10))
+    with pytest.raises(ValueError, match="expected one of"):
+        Guidance(direction=direction, gain=Tilt(torch.ones(1), torch.ones(1)), at="x0")

@@ -14,7 +14,7 @@ from classifier.losses import per_sample_loss
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.calibration import natural_scale
-from tardiff.guidance.guided_denoiser import GuidedDenoiser, active_levels
+from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.preconditioner import precondition
@@ -35,7 +35,7 @@ def direction_of(task):
     return InfluenceDirection(model, per_sample_loss, solved)
 
 
-def sample(denoiser, seed):
+def sample(denoiser, seed, guidance=None):
     run = ReverseProcess(
         sampler="dpmpp_2m",
         levels=log_snr_grid(25, -10.0, 9.0),
@@ -44,7 +44,7 @@ def sample(denoiser, seed):
         batch_size=200,
         device=torch.device("cpu"),
     )
-    return run.run(denoiser, LABELS, range(len(LABELS)))
+    return run.run(denoiser, LABELS, range(len(LABELS)), guidance).x
 
 
 def tsrtr(task, synthetic):
@@ -62,15 +62,13 @@ def scores_of(seed):
     levels = log_snr_grid(25, -10.0, 9.0)
 
     def at(w):
-        guided = GuidedDenoiser(
-            plain,
-            direction,
-            multiplier=torch.tensor([w, w]),
-            scale=scale,
+        guided = Guidance(
+            direction=direction,
+            gain=Tilt(torch.tensor([w, w]), scale),
             active=active_levels(levels, (0.2, 0.8)),
             trust=1.0,
         )
-        return np.mean([tsrtr(task, sample(guided, seed)) for seed in range(GENERATIONS)])
+        return np.mean([tsrtr(task, sample(plain, seed, guided)) for seed in range(GENERATIONS)])
 
     return [at(w) for w in STRENGTHS]
 

@@ -1,4 +1,4 @@
-"""What each of the two processes of test_process_group.py does; the argument is a folder."""
+"""What each of the two processes of test_distributed_training.py does; the argument is a folder."""
 
 import dataclasses
 import os
@@ -7,35 +7,11 @@ from pathlib import Path
 
 import torch
 
-from classifier.models.networks import RNNClassifier
 from configs import load_config
 from data_preprocess.build import load_splits
-from tardiff.influence.guidance_gradient import guidance_gradient
-from tardiff.influence.preconditioner import precondition
-from tardiff.influence.process_group import ALONE, Ranks, current_ranks
 from tardiff.train import train
 from tardiff.training.module import DiffusionModule
 from tests.support.tiny_runs import tiny_arguments
-
-ROWS, BATCH = 53, 8  # seven batches, the last one short: an odd number for two ranks
-
-
-def influence(ranks: Ranks) -> dict[str, torch.Tensor]:
-    """G of every kind and a preconditioned one, flat."""
-    torch.manual_seed(0)
-    model = RNNClassifier(3, 6, 1, hidden=4, layers=1).eval()
-    x, y = torch.randn(ROWS, 3, 6), (torch.arange(ROWS) % 5 == 0).long()
-    found = {
-        kind: guidance_gradient(
-            model, x, y, kind=kind, num_classes=2, batch_size=BATCH, ranks=ranks
-        )
-        for kind in ("rank", "balanced", "nll")
-    }
-    solved = precondition(
-        model, found["rank"], x, damping=0.1, iterations=5, batch_size=BATCH, ranks=ranks
-    )
-    found["preconditioned"] = solved[0]
-    return {name: torch.cat([p.flatten() for p in g.values()]) for name, g in found.items()}
 
 
 def diffusion(root: Path) -> dict[str, torch.Tensor]:
@@ -60,14 +36,8 @@ def diffusion(root: Path) -> dict[str, torch.Tensor]:
 
 def main(root: Path) -> None:
     """Writes rank<r>.pt."""
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    assert current_ranks() == ALONE
     found = diffusion(root)
-    # Lightning's process group stays until the end.
-    assert current_ranks() == Ranks(rank, world)
-    agreed = current_ranks().agree(rank == 0)
-    found |= influence(current_ranks()) | {"agreed": torch.tensor(agreed)}
-    torch.save(found, root / f"rank{rank}.pt")
+    torch.save(found, root / f"rank{os.environ['RANK']}.pt")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,19 @@ def test_the_method_is_free_of_the_pipeline(place):
         assert set(wrong) <= {"configs.runtime.errors"}, f"{path} imports {wrong}"
 
 
+@pytest.mark.parametrize("layer", ["tardiff"])
+def test_the_config_stops_at_the_door(layer):
+    """Only entries know the schema; all else takes plain values."""
+    inside = [
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if path.relative_to(ROOT).parts[0] == layer
+        and any(name.startswith("configs.schema") for name in imports(path))
+        and "run_stage(" not in path.read_text(encoding="utf-8")
+    ]
+    assert not inside, f"these import the schema and are no entries: {inside}"
+
+
 def test_no_folder_has_too_many_rooms():
     folders = {path.parent for path in modules()}
     rooms = {

@@ -1,19 +1,17 @@
-"""Finished batches survive, are shared and never mixed up: the set is that of one clean run."""
+"""Finished batches survive and are never mixed up: the set is that of one clean run."""
 
 import dataclasses
 import logging
 
-import numpy as np
 import pytest
 import torch
 
-from configs import load_config
-from configs.runtime.errors import ConfigError, UserError
-from configs.runtime.shards import share
-from tardiff.generation.batches import Job, parts_folder, remembered, sample_parts
+from configs.runtime.errors import UserError
+from configs.runtime.processes import Processes
+from data_preprocess.storage.content_cache import ContentCache
+from tardiff.generation.batches import Job, sample_batches
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.guidance.calibration import Calibration
-from tardiff.guidance.guided_denoiser import GuidanceStats, GuidedDenoiser
+from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
 
 SHAPE = (2, 4)
 Y = torch.arange(10) % 2
@@ -54,154 +52,102 @@ class Up:
         return x.mean(dim=(1, 2)), torch.ones_like(x)
 
 
-def guided(inner):
-    ones = torch.ones(2)
-    return GuidedDenoiser(inner, Up(), multiplier=ones, scale=ones, active=(-9.0, 9.0), trust=0.1)
+GUIDANCE = Guidance(direction=Up(), gain=Tilt(torch.ones(2), torch.ones(2)), trust=0.1)
 
 
-def job(inner=None, **changes):
-    fields = {"process": process(), "denoiser": guided(inner or Shrink()), "y": Y}
-    return Job(**(fields | changes))
+def job(denoiser=None, **changes):
+    fields = {"process": process(), "denoiser": denoiser or Shrink(), "guidance": GUIDANCE, "y": Y}
+    return Job(**(fields | {"key": {"seed": 3}} | changes))
+
+
+def sample(folder, denoiser=None, workers=1, **changes):
+    cache = ContentCache(folder, ("tardiff.generation",))
+    return sample_batches(job(denoiser, **changes), cache, Processes(workers), title="test")
 
 
 @pytest.fixture
 def clean(tmp_path):
-    whole = job()
-    return sample_parts(whole, tmp_path / "clean", title="clean"), whole.denoiser.stats
+    return sample(tmp_path / "clean")
+
+
+def same(found, expected):
+    return found.x.numpy().tobytes() == expected.x.numpy().tobytes()
 
 
 def test_it_is_the_set_of_the_sampler_alone(clean):
-    denoiser = guided(Shrink())
-    alone = process().run(denoiser, Y, range(10))
-    assert torch.equal(clean[0], alone)
-    assert clean[1].calls == denoiser.stats.calls > 0
-    assert clean[1].shift_rms == pytest.approx(denoiser.stats.shift_rms)
+    alone = process().run(Shrink(), Y, range(10), GUIDANCE)
+    assert same(clean, alone)
+    assert clean.stats == alone.stats and clean.stats.calls == 50
+    plain = process().run(Shrink(), Y, range(10))
+    assert not torch.equal(plain.x, clean.x) and plain.stats == GuidanceStats()
 
 
 @pytest.mark.parametrize("fail_at", [1, 5, 6, 13])
 def test_a_run_that_was_cut_off_goes_on_and_ends_in_the_same_bytes(clean, tmp_path, fail_at):
     with pytest.raises(KeyboardInterrupt):
-        sample_parts(job(Shrink(fail_at)), tmp_path / "p", title="cut")
+        sample(tmp_path / "p", Shrink(fail_at))
     again = Shrink()
-    rest = job(again)
-    x = sample_parts(rest, tmp_path / "p", title="again")
-    assert x.numpy().tobytes() == clean[0].numpy().tobytes()
+    rest = sample(tmp_path / "p", again)
     assert again.calls == 15 - 5 * ((fail_at - 1) // 5)  # five levels a batch, three batches
-    assert rest.denoiser.stats == clean[1]
-
-
-def test_shares_made_elsewhere_are_put_together(clean, tmp_path):
-    for i in (1, 0):
-        assert sample_parts(job(share=(i, 2)), tmp_path / "p", title=f"share {i}") is None
-    inner = Shrink()
-    merged = job(inner)
-    x = sample_parts(merged, tmp_path / "p", title="merge")
-    assert inner.calls == 0
-    assert x.numpy().tobytes() == clean[0].numpy().tobytes()
-    assert merged.denoiser.stats == clean[1]
+    assert same(rest, clean) and rest.stats == clean.stats
 
 
 def test_worker_processes_make_the_same_set(clean, tmp_path):
-    x = sample_parts(job(workers=2), tmp_path / "p", title="workers")
-    assert x.numpy().tobytes() == clean[0].numpy().tobytes()
-    # The same workers, which keep the job that they were handed, and another job.
-    other = dataclasses.replace(process(), seed=1)
-    alone = sample_parts(job(process=other), tmp_path / "q", title="one")
-    x = sample_parts(job(process=other, workers=2), tmp_path / "r", title="workers")
-    assert x.numpy().tobytes() == alone.numpy().tobytes() != clean[0].numpy().tobytes()
-    assert not list(tmp_path.glob("*/.job-*"))
+    found = sample(tmp_path / "p", workers=2)
+    assert same(found, clean) and found.stats == clean.stats
+    # The same workers and another job.
+    other = {"process": dataclasses.replace(process(), seed=1), "key": {"seed": 1}}
+    alone, found = (sample(tmp_path / name, workers=n, **other) for name, n in (("q", 1), ("r", 2)))
+    assert same(found, alone) and not same(found, clean)
 
 
-def _cut(path):
-    path.write_bytes(path.read_bytes()[:200])
-
-
-def _other_shape(path):
-    np.savez(path, x=np.zeros((3, *SHAPE), np.float32), sums=np.zeros(5))
-
-
-def _not_finite(path):
-    np.savez(path, x=np.full((4, *SHAPE), np.nan, np.float32), sums=np.zeros(5))
-
-
-@pytest.mark.parametrize("damage", [_cut, _other_shape, _not_finite])
-def test_a_damaged_batch_is_made_again_which_is_said(clean, tmp_path, caplog, damage):
-    sample_parts(job(), tmp_path / "p", title="first")
-    damage(sorted((tmp_path / "p").iterdir())[0])
+def test_another_key_is_another_set(clean, tmp_path):
     inner = Shrink()
-    x = sample_parts(job(inner), tmp_path / "p", title="second")
-    assert inner.calls == 5 and torch.equal(x, clean[0])
-    assert "made again" in caplog.text
+    other = process(seed=1)
+    sample(tmp_path / "clean", inner, process=other, key={"seed": 1})
+    assert inner.calls == 15
+    again = sample(tmp_path / "clean", inner)
+    assert inner.calls == 15 and same(again, clean)
+
+
+def test_a_damaged_batch_is_made_again_which_is_said(clean, tmp_path, caplog):
+    path = sorted((tmp_path / "clean").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:200])
+    inner = Shrink()
+    found = sample(tmp_path / "clean", inner)
+    assert inner.calls == 5 and same(found, clean)
+    assert "computed again" in caplog.text
+
+
+class Removing(Shrink):
+    """Removes finished batches, as a run beside this one does at its end."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, x_t, log_snr, y):
+        if self.calls == 14:
+            for path in self.folder.iterdir():
+                path.unlink()
+        return super().__call__(x_t, log_snr, y)
+
+
+def test_batches_that_another_run_removed_are_made_again(clean, tmp_path):
+    assert same(sample(tmp_path / "p", Removing(tmp_path / "p")), clean)
 
 
 def test_batches_are_halved_until_they_fit(clean, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
-    x = sample_parts(job(Shrink(largest=1)), tmp_path / "p", title="small")
-    torch.testing.assert_close(x, clean[0], rtol=0, atol=1e-6)
+    found = sample(tmp_path / "p", Shrink(largest=1))
+    torch.testing.assert_close(found.x, clean.x, rtol=0, atol=1e-6)
+    assert found.stats.calls == clean.stats.calls
     assert "going on with 2 series" in caplog.text and "going on with 1 series" in caplog.text
     with pytest.raises(UserError, match="one series at a time"):
-        sample_parts(job(Shrink(largest=0)), tmp_path / "q", title="none")
+        sample(tmp_path / "q", Shrink(largest=0))
     with pytest.raises(RuntimeError, match="other"):
-        sample_parts(job(Shrink(1, RuntimeError("other"))), tmp_path / "r", title="defect")
-
-
-def test_all_that_decides_a_set_is_in_its_folders_name(tmp_path):
-    network = torch.nn.Linear(2, 2)
-    base = {"network": network, "y": Y, "guidance": {"w": 0.5}, "levels": process().levels}
-    first = parts_folder(tmp_path, base)
-    assert parts_folder(tmp_path, dict(base)) == first
-    with torch.no_grad():
-        other = torch.nn.Linear(2, 2)
-    for change in (
-        {"network": other},
-        {"y": 1 - Y},
-        {"guidance": {"w": 0.6}},
-        {"guidance": None},
-        {"levels": process().levels.float()},
-    ):
-        assert parts_folder(tmp_path, base | change) != first
-
-
-def test_a_calibration_is_found_once(tmp_path):
-    outcome = [Calibration(multiplier=0.1 + 0.2, scale=1e-9, requested=None, realised=0.3)]
-    path = tmp_path / "calibration.json"
-    assert remembered(path, Calibration, lambda: outcome) == outcome
-    assert remembered(path, Calibration, lambda: pytest.fail("found twice")) == outcome
-    path.write_text("[{")
-    assert remembered(path, Calibration, lambda: outcome) == outcome
-
-
-def test_a_share_makes_every_nth_batch_and_no_other(tmp_path):
-    for mine, made in (((1, 2), ["000000004"]), ((0, 2), ["000000000", "000000004", "000000008"])):
-        assert sample_parts(job(share=mine), tmp_path, title="share") is None
-        assert sorted(path.name[:9] for path in tmp_path.glob("*.npz")) == made
-
-
-@pytest.mark.parametrize("key", ["generation.shard", "evaluation.shard"])
-def test_the_share_is_checked(key):
-    tiny = "configs/base/tiny.yaml"
-    load_config([tiny, f"{key}=3/4"])
-    assert share(key, None) == (0, 1)
-    assert share(key, "3/4") == (3, 4)
-    for wrong in ("4/4", "1", "-1/2", "a/b", "0/0"):
-        with pytest.raises(ConfigError, match=key):
-            load_config([tiny, f"{key}={wrong}"])
-
-
-def test_a_launcher_numbers_the_shares(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigError, match="no launcher"):
-        load_config(["configs/base/tiny.yaml", "generation.shard=auto"])
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    with pytest.raises(ConfigError, match="no launcher"):
-        share("generation.shard", "auto")
-    monkeypatch.setenv("SLURM_NTASKS", "3")
-    assert share("generation.shard", "auto") == (1, 3)
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert share("generation.shard", "auto") == (0, 2)  # torchrun inside a SLURM job
+        sample(tmp_path / "r", Shrink(1, RuntimeError("other")))
 
 
 def test_stats_of_nothing_are_zero():
-    assert GuidanceStats().relative_to_step == 0.0
+    assert GuidanceStats().relative_to_step == GuidanceStats().shift_rms == 0.0

@@ -40,10 +40,10 @@ def test_an_output_survives_the_next_call(monkeypatch):
     assert wrapped.null_label == 2
 
 
-def test_compiled_workers_are_refused(tmp_path):
-    asked = ("sampler.compile=true", "generation.workers=2")
-    with pytest.raises(ConfigError, match=r"sampler.compile with generation.workers=2"):
-        load_config(tiny_arguments(tmp_path, *asked))
+@pytest.mark.parametrize("elsewhere", ["generation.workers=2", "processes.backend=dask"])
+def test_compiled_workers_are_refused(tmp_path, elsewhere):
+    with pytest.raises(ConfigError, match=rf"sampler.compile with .*{elsewhere}"):
+        load_config(tiny_arguments(tmp_path, "sampler.compile=true", elsewhere))
 
 
 def stage(module: str, *arguments: str) -> str:

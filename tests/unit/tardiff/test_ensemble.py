@@ -12,13 +12,9 @@ from configs.run_record import sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import load_splits
+from tardiff.generate import configured_settings, guidance_files, influence_inputs
 from tardiff.guidance.directions import EnsembleDirection
-from tardiff.guidance.from_config import (
-    InfluenceInputs,
-    configured_settings,
-    guidance_files,
-    influence_checkpoints,
-)
+from tardiff.guidance.influence_inputs import influence_checkpoints
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
 from tests.support.oracles import Recurrent
@@ -60,16 +56,20 @@ def test_kept_checkpoints_are_averaged_each_with_its_own_vector(tmp_path):
         "influence.checkpoints=[kept]",
     )
     config = load_config(arguments)
+    train_classifier(load_config([*arguments, "classifier.keep_checkpoints=0"]))
+    splits = load_splits(config.data)
     with pytest.raises(MissingInputError, match="keep_checkpoints"):
-        train_classifier(load_config([*arguments, "classifier.keep_checkpoints=0"]))
-        influence_checkpoints(config)
+        influence_inputs(config, splits, pick_device("cpu"))
     train_classifier(config)
-    inputs = InfluenceInputs(config, load_splits(config.data), pick_device("cpu"))
-    paths, settings = influence_checkpoints(config), configured_settings(config)
+    inputs, settings = (
+        influence_inputs(config, splits, pick_device("cpu")),
+        configured_settings(config),
+    )
+    paths = inputs.checkpoints
     best = load_facts(tmp_path / "classifier" / "best.ckpt")
     last = load_classifier(paths[-1], inputs.splits)
     assert last.scores["auroc"] == pytest.approx(best.scores["auroc"], abs=1e-6)
-    direction, facts = inputs.direction(settings)
+    direction, _, facts, key = inputs.direction(settings)
     series = inputs.series(inputs.splits.val_select)
     scores = []
     for path in paths:
@@ -79,6 +79,7 @@ def test_kept_checkpoints_are_averaged_each_with_its_own_vector(tmp_path):
     assert len(facts["members"]) == len(paths) == 2
     assert not torch.allclose(scores[0], scores[-1])
     assert guidance_files(config) == [sha256_file(path) for path in paths]
-    both = load_config([*arguments, "influence.checkpoints=[best,best]", "influence.vector=g.pt"])
+    assert [file for file, _ in key["influence"]] == guidance_files(config)
+    assert len({vector for _, vector in key["influence"]}) == 2
     with pytest.raises(ConfigError, match="exactly one"):
-        influence_checkpoints(both)
+        influence_checkpoints(["best", "best"], inputs.trained, exported=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.runtime.errors import UserError
-from tardiff.generation.artefacts import pilot_numbers
+from tardiff.generation.pilot import pilot_numbers
 from tardiff.privacy.memorisation import TRIES, closeness, fresh_numbers, replace_copies
 
 

@@ -225,7 +225,7 @@ def test_a_moved_training_remembers_its_best(tiny):
 
 def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):
     config, _, _ = tiny
-    assert training_precision(config) == "32-true"
+    assert training_precision("auto", config.accelerator) == "32-true"
     explicit = dataclasses.replace(config.diffusion, precision="32-true")
     assert _deciding(config) == _deciding(dataclasses.replace(config, diffusion=explicit))
     assert "compile" not in _deciding(config)
@@ -234,8 +234,8 @@ def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, 
     monkeypatch.setattr("tardiff.training.trainer.pick_device", lambda _: torch.device("cuda", 0))
     for supported, chosen in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda known=supported: known)
-        assert training_precision(config) == chosen
-    assert training_precision(dataclasses.replace(config, diffusion=explicit)) == "32-true"
+        assert training_precision("auto", config.accelerator) == chosen
+    assert training_precision("32-true", config.accelerator) == "32-true"
 
 
 def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):

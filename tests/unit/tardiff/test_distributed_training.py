@@ -1,4 +1,4 @@
-"""Two processes over gloo: the same G, one training, one set put together."""
+"""Distributed training: two processes over gloo train one model."""
 
 import csv
 import os
@@ -11,17 +11,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from classifier.train import main as train_classifier
 from configs import load_config
 from data_preprocess.build import ensure_built, load_splits
-from data_preprocess.storage.dataset_files import load_dataset
-from tardiff.generate import main as generate
-from tardiff.influence.process_group import ALONE
 from tardiff.train import build_module
-from tardiff.train import main as train_diffusion
 from tardiff.training.callbacks import quiet
 from tests.support.tiny_runs import tiny_arguments
-from tests.support.two_ranks import influence
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,27 +35,12 @@ def two_processes(*command: str) -> str:
     return done.stdout + done.stderr
 
 
-def series(path: Path) -> bytes:
-    """The values of a set; its facts tell the seconds G took, which differ."""
-    return load_dataset(path).values.tobytes()
-
-
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     root = tmp_path_factory.mktemp("ranks")
     ensure_built(load_config(tiny_arguments(root)).data)
     two_processes("tests/support/two_ranks.py", str(root))
     return root, [torch.load(root / f"rank{r}.pt", weights_only=True) for r in range(2)]
-
-
-@pytest.mark.slow
-def test_ranks_form_the_guidance_gradient_of_one_process_to_the_last_bit(ranks):
-    expected = influence(ALONE)
-    for found in ranks[1]:
-        assert bool(found["agreed"])
-        for name, vector in expected.items():
-            assert vector.abs().sum() > 0
-            assert torch.equal(found[name], vector), name
 
 
 def held_out_loss(root: Path, weights: torch.Tensor) -> float:
@@ -91,31 +70,3 @@ def test_ranks_train_one_model_on_rows_of_their_own(ranks):
         log = [(float(row["step"]), float(row["val_loss"])) for row in csv.DictReader(handle)]
     assert [step for step, _ in log] == [20, 40, 60]  # each rank takes every step
     assert log[-1][1] < log[1][1] < log[0][1] < 0.9  # about 1 before training
-
-
-@pytest.mark.slow
-def test_ranks_make_the_set_of_one_process_to_the_last_byte(tmp_path):
-    arguments = tiny_arguments(tmp_path, "generation.counts=[12,6]", "sampler.batch_size=5")
-    config = load_config(arguments)
-    train_diffusion(config)
-    train_classifier(config)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the ranks have
-    try:
-        generate(config)
-        files = [
-            tmp_path / "runs/tiny/synthetic" / f"{name}.npz" for name in ("guided", "unguided")
-        ]
-        whole = [series(path) for path in files]
-        for path in files:
-            path.unlink()
-        for vector in (tmp_path / "runs/tiny/influence").glob("*.pt"):
-            vector.unlink()  # the ranks compute G together
-        said = two_processes("-m", "tardiff.generate", *arguments, "generation.shard=auto")
-        assert "share 0/2 is made" in said and "share 1/2 is made" in said
-        assert not files[0].exists()
-        generate(config)
-    finally:
-        torch.set_num_threads(threads)
-    assert [series(path) for path in files] == whole
-    assert len(load_dataset(files[0])) == 18 and whole[0] != whole[1]

@@ -1,0 +1,60 @@
+"""Progress: one bar with the time left on a terminal; a log line now and then elsewhere."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Context that reports how much of a piece of work is done.
+
+    Args:
+        title: of the work.
+        total: units of work.
+        unit: their name, plural.
+        done: units that were done before; they do not count for the speed.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
+        self._bar = tqdm(
+            total=total,
+            initial=done,
+            desc=title,
+            unit=f" {unit}",
+            disable=not sys.stderr.isatty(),
+        )
+        self._title, self._total, self._unit = title, total, unit
+        self._before, self._done = done, done
+        self._start = self._said = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, units: int) -> None:
+        """`units` more are done."""
+        self._bar.update(units)
+        self._done += units
+        now = time.monotonic()
+        if self._bar.disable and now - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = now
+            left = (self._total - self._done) * (now - self._start) / (self._done - self._before)
+            log.info(
+                "%s: %d of %d %s, about %.0f s left",
+                self._title,
+                self._done,
+                self._total,
+                self._unit,
+                left,
+            )
