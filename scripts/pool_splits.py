@@ -4,7 +4,7 @@
 
 Each folder is an experiment that scripts/matrix.sh ran with its own data.seed. One experiment is
 one observation: its scores are averaged over training seeds first, and intervals are Student's t
-over experiments. They cover the draw of training, guidance and selection stays, of the generator
+over experiments. They cover the draw of training, guidance and selection series, of the generator
 and of the judge; a test set that all experiments share is held fixed. `chosen` is, in every
 experiment, the set that its own val_select chose.
 """

@@ -22,13 +22,13 @@ from configs.runtime.atomic_files import write_text
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from scripts.evaluate import cell_cache, downstream, evaluation_data
+from scripts.evaluate import downstream, evaluation_data, fit_cache, fit_processes
 from scripts.report.figures import save
 from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
-from scripts.utility.fits import run_cells
+from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
-from scripts.utility.protocols import Cell, plan_cells
+from scripts.utility.protocols import Fit, plan_fits
 from tardiff.generate import Loaded, is_current, load, session_of, tuning_path, write_generated
 from tardiff.generation.session import GenerationSession
 
@@ -123,30 +123,30 @@ def score_arms(
     tuning, step = config.tuning, config.data.step_minutes
     sets = {arm.name: load_set(arm.path, splits, step_minutes=step) for arm in arms}
     data = evaluation_data(splits, sets)
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=tuning.protocols,
         generators=list(sets),
         ratios=[1.0],
         models=[tuning.model],
         seeds=tuning.seeds,
     )
-    results = run_cells(
-        cells,
+    results = run_fits(
+        fits,
         data,
         fitter=downstream(config, data.num_classes, splits.normaliser),
-        cache=cell_cache(config),
-        workers=config.evaluation.workers,
+        cache=fit_cache(config),
+        processes=fit_processes(config),
         on_select=True,
     )
     grouped: dict[tuple[str, str], list[list[float]]] = {}
-    for cell, predictions in results.items():
+    for fit, predictions in results.items():
         values = point_scores(predictions)
-        grouped.setdefault(_key(cell), []).append([values[metric] for metric in METRICS])
+        grouped.setdefault(_key(fit), []).append([values[metric] for metric in METRICS])
     return {key: np.array(rows) for key, rows in grouped.items()}
 
 
-def _key(cell: Cell) -> tuple[str, str]:
-    return cell.generator, cell.protocol
+def _key(fit: Fit) -> tuple[str, str]:
+    return fit.generator, fit.protocol
 
 
 def summarise_arms(

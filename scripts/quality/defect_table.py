@@ -2,7 +2,7 @@
 
     python -m scripts.quality.defect_table
 
-tests/unit/scripts/test_known_defects.py judges the same sets by the same rules, so the page cannot
+tests/unit/scripts/test_known_defects.py tests the same sets by the same rules, so the page cannot
 promise a catch that the code does not make.
 """
 
@@ -18,34 +18,33 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.simulated.cohort import simulate_cohort
-from scripts.quality.common.metric_report import MetricReport, merge
-from scripts.quality.fidelity.suite import fidelity_scores
-from scripts.quality.known_defects import SABOTAGES
-from scripts.quality.privacy.suite import privacy_scores
-from scripts.quality.thresholds import ALARMS, raised
+from scripts.quality.common.metric_report import MetricReport, merge, number
+from scripts.quality.common.registry import KINDS, quality_flags, raised
+from scripts.quality.known_defects import NEGATIVE_CONTROLS
+from scripts.quality.suite import quality_report
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
-BEGIN, END = "<!-- sabotage table: begin -->", "<!-- sabotage table: end -->"
-NUM_STAYS = 500
-PREVALENCE = 0.3  # enough stays of each class to judge labels by
+BEGIN, END = "<!-- negative controls: begin -->", "<!-- negative controls: end -->"
+NUM_SERIES = 500
+PREVALENCE = 0.3  # enough series of each class to judge labels by
 SEED = 0
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One sabotaged set: its metrics and the rules that fired."""
+class Evaluated:
+    """One negative control: its metrics, and whether each quality flag is raised."""
 
     report: MetricReport
-    alarms: dict[str, bool]
+    raised: dict[str, bool]
 
 
-def three_sets(num_stays: int, seed: int) -> tuple[EHRDataset, EHRDataset, EHRDataset]:
-    """Train, held-out and fresh stays of the embedded cohort; one stay per patient."""
-    cohort = simulate_cohort(num_subjects=3 * num_stays, prevalence=PREVALENCE, seed=seed)
+def three_sets(num_series: int, seed: int) -> tuple[EHRDataset, EHRDataset, EHRDataset]:
+    """Train, held-out and fresh series of the embedded cohort; one series per patient."""
+    cohort = simulate_cohort(num_subjects=3 * num_series, prevalence=PREVALENCE, seed=seed)
     values, observed = impute(cohort.values, train_medians(cohort.values, cohort.feature_names))
-    stays = EHRDataset(
+    series = EHRDataset(
         values=values,
         observed=observed,
         labels=cohort.labels,
@@ -55,41 +54,40 @@ def three_sets(num_stays: int, seed: int) -> tuple[EHRDataset, EHRDataset, EHRDa
         static=cohort.static,
         static_names=cohort.static_names,
     )
-    _, first_stay = np.unique(stays.subject_ids, return_index=True)
-    parts = np.split(np.random.default_rng(seed).permutation(first_stay), 3)
-    train, holdout, fresh = (stays.take(rows) for rows in parts)
+    _, first_series = np.unique(series.subject_ids, return_index=True)
+    parts = np.split(np.random.default_rng(seed).permutation(first_series), 3)
+    train, holdout, fresh = (series.take(rows) for rows in parts)
     return train, holdout, fresh
 
 
-def judge_all(*, num_stays: int = NUM_STAYS, seed: int = SEED) -> dict[str, Judged]:
-    """Every sabotage of one cohort, judged by both suites and all alarms."""
-    train, holdout, fresh = three_sets(num_stays, seed)
+def evaluate_all(*, num_series: int = NUM_SERIES, seed: int = SEED) -> dict[str, Evaluated]:
+    """Every negative control of one cohort with all metrics and quality flags."""
+    train, holdout, fresh = three_sets(num_series, seed)
     normaliser = Normaliser.fit(train)
-    judged = {}
-    for name, sabotage in SABOTAGES.items():
-        synthetic = sabotage(train, fresh, seed)
-        suites = (fidelity_scores, privacy_scores)
+    found = {}
+    for name, defect in NEGATIVE_CONTROLS.items():
+        sets = (train, holdout, defect(train, fresh, seed))
         report = merge(
-            [suite(train, holdout, synthetic, normaliser=normaliser, seed=seed) for suite in suites]
+            [quality_report(kind, *sets, normaliser=normaliser, seed=seed) for kind in KINDS]
         )
-        judged[name] = Judged(report, raised(report.values))
-    return judged
+        found[name] = Evaluated(report, raised(report.values))
+    return found
 
 
-def markdown(judged: dict[str, Judged]) -> str:
-    """The table: a row per alarm, a column per sabotage, bold where the alarm fires."""
+def markdown(controls: dict[str, Evaluated]) -> str:
+    """The table: a row per quality flag, a column per control, bold where the flag is raised."""
     lines = [
-        "| metric | real | " + " | ".join(judged) + " |",
-        "|---" * (len(judged) + 2) + "|",
+        "| metric | flag | real | " + " | ".join(controls) + " |",
+        "|---" * (len(controls) + 3) + "|",
     ]
-    control = judged["honest"].report.values
-    for alarm in ALARMS:
-        reference = control.get(f"{alarm.metric}_reference")
-        cells = [alarm.metric, "" if reference is None else f"{reference:.3f}"]
-        for result in judged.values():
-            text = f"{result.report.values[alarm.metric]:.3f}"
-            cells.append(f"**{text}**" if result.alarms[alarm.metric] else text)
-        lines.append("| " + " | ".join(cells) + " |")
+    honest = controls["honest"].report.values
+    for flag in (flag for kind in KINDS for flag in quality_flags(kind)):
+        reference = honest.get(f"{flag.metric}_reference")
+        row = [flag.metric, flag.threshold, "" if reference is None else number(reference)]
+        for control in controls.values():
+            text = number(control.report.values[flag.metric])
+            row.append(f"**{text}**" if control.raised[flag.metric] else text)
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
 
@@ -108,7 +106,7 @@ def insert(page: str, table: str) -> str:
 def main() -> None:
     """Regenerates the table in docs/metrics.md."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    table = markdown(judge_all())
+    table = markdown(evaluate_all())
     write_text(PAGE, insert(PAGE.read_text(encoding="utf-8"), table))
     logger.info("wrote the table into %s", PAGE)
 

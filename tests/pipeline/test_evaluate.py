@@ -122,7 +122,7 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     (auc,) = [r for r in of_sets if (r["generator"], r["metric"]) == ("influence", MEMBERSHIP)]
     stored = summary["privacy"]["influence"]
     assert float(auc["value"]) == pytest.approx(stored["values"][MEMBERSHIP], abs=1e-5)
-    # The sets are train stays with noise: an attacker finds them.
+    # The sets are training series with noise: an attacker finds them.
     assert MEMBERSHIP in stored["alarms"]
     assert "membership AUC" in caplog.text
 
@@ -209,7 +209,7 @@ def test_sets_that_do_not_fit_are_refused(experiment):
     refused(labels, MismatchError, "label_names differ")
     refused(fake, MismatchError, "model of other data", {"data_fingerprint": "0" * 64})
     one_class = fake.take(np.flatnonzero(fake.labels == 0))
-    refused(one_class, DataError, "no stay of class")
+    refused(one_class, DataError, "no series of class")
     with pytest.raises(MissingInputError, match="absent.npz does not exist"):
         find_sets([str(folder / "absent.npz")], own, splits, step_minutes=60.0)
 

@@ -132,7 +132,7 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
     verdicts = json.loads((folder / "summary.json").read_text())["verdicts"]
     asked = {(v["name"], v["question"]) for v in verdicts}
     assert asked == {(n, q) for n in SETS for q in ("useful", "faithful", "private")}
-    # Train stays with noise give their patients away, whoever made the set.
+    # Training series with noise give their patients away, whoever made the set.
     private = {v["name"]: v["outcome"] for v in verdicts if v["question"] == "private"}
     assert private == dict.fromkeys(SETS, "no")
     markdown = (folder / "report.md").read_text()
@@ -158,7 +158,7 @@ def test_markdown_and_html_say_the_same(folder, page):
 
 
 def test_patients_are_not_shown_unless_asked_for(page):
-    assert "No single real stay is shown" in html.unescape(page)
+    assert "No single real series is shown" in html.unescape(page)
     assert "do not pass this page on" not in page
 
 

@@ -9,11 +9,11 @@ from scripts.quality.fidelity.discriminative import (
     discriminate,
     discriminative_report,
 )
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import dataset, gaussian, comparison
 
 
 def test_one_distribution_scores_a_half_and_noise_is_found():
-    report = discriminative_report(trio(*(gaussian(300, seed) for seed in range(3))), seed=0)
+    report = discriminative_report(comparison(*(gaussian(300, seed) for seed in range(3))), seed=0)
     assert report.values["discriminative_auc"] == pytest.approx(0.5, abs=0.06)
     assert report.values["discriminative_collapsed"] == 0 and report.flags == []
 
@@ -44,6 +44,6 @@ def test_the_control_sees_a_classifier_too_weak_to_judge():
 def test_a_wrong_set_is_found():
     train, holdout, fresh = (gaussian(200, seed) for seed in range(3))
     smooth = dataset(np.repeat(fresh.values[:, :, ::2], 2, axis=2))
-    report = discriminative_report(trio(train, holdout, smooth), seed=0).values
+    report = discriminative_report(comparison(train, holdout, smooth), seed=0).values
     assert report["discriminative_auc_low"] > 0.9
     assert report["discriminative_auc_low"] <= report["discriminative_auc"]

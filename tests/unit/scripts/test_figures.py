@@ -15,7 +15,7 @@ from scripts.report.curves import (
 )
 from scripts.report.figures import Styles, difference_figure, file_name, tsrtr_figure, tstr_figure
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Cell
+from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise
 from tests.unit.scripts.test_summary import make_results
 
@@ -98,13 +98,13 @@ def test_reliability_of_honest_probabilities_is_the_diagonal():
     predicted, observed = reliability([one, one])
     assert len(predicted) == 10 and (np.diff(predicted) > 0).all()
     assert np.abs(predicted - observed).max() < 0.04
-    figure = reliability_figure({Cell("TRTR", "real", 0.0, "rnn", 0): one}, "rnn", STYLES)
+    figure = reliability_figure({Fit("TRTR", "real", 0.0, "rnn", 0): one}, "rnn", STYLES)
     assert legend_of(figure) == ["real only", "perfectly calibrated"]
 
 
 def test_same_steps_control_is_drawn_where_it_was_run(results):
     control = {
-        Cell("TRTR-steps", "real", 0.5, "rnn", c.seed): p
+        Fit("TRTR-steps", "real", 0.5, "rnn", c.seed): p
         for c, p in results.items()
         if c.protocol == "TRTR"
     }

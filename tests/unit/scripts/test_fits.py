@@ -1,4 +1,4 @@
-"""run_cells: what reaches a fit, what is kept on disk, what happens when something breaks."""
+"""run_fits: what reaches a fit, what is kept on disk, what happens when something breaks."""
 
 import dataclasses
 
@@ -8,8 +8,8 @@ import pytest
 from classifier.fit import FitRecipe
 from configs.runtime.errors import DataError
 from scripts.utility.downstream import Downstream
-from scripts.utility.fits import run_cells
-from scripts.utility.protocols import REAL, Cell, plan_cells
+from scripts.utility.fits import run_fits
+from scripts.utility.protocols import REAL, Fit, plan_fits
 from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_series
 
 
@@ -21,12 +21,12 @@ def plan(**changes):
         "models": ["rnn"],
         "seeds": [0, 1],
     }
-    return plan_cells(**(chosen | changes))
+    return plan_fits(**(chosen | changes))
 
 
-def run(tmp_path, fitter, data=None, cells=None, workers=1, share=(0, 1)):
-    data, cells = data or make_data(), cells or plan()
-    return run_cells(cells, data, fitter=fitter, cache=tmp_path, workers=workers, share=share)
+def run(tmp_path, fitter, data=None, fits=None, workers=1, share=(0, 1)):
+    data, fits = data or make_data(), fits or plan()
+    return run_fits(fits, data, fitter=fitter, cache=tmp_path, workers=workers, share=share)
 
 
 def test_every_fit_sees_its_training_rows_and_val_select_and_nothing_else(tmp_path):
@@ -49,15 +49,15 @@ def test_test_labels_do_not_influence_predictions_or_thresholds(tmp_path):
     flipped = dataclasses.replace(data.test, y=1 - data.test.y)
     honest = run(tmp_path / "a", MeanFitter(), data)
     other = run(tmp_path / "b", MeanFitter(), dataclasses.replace(data, test=flipped))
-    for cell, predictions in honest.items():
-        assert np.array_equal(predictions.probabilities, other[cell].probabilities)
-        assert predictions.threshold == other[cell].threshold
+    for fit, predictions in honest.items():
+        assert np.array_equal(predictions.probabilities, other[fit].probabilities)
+        assert predictions.threshold == other[fit].threshold
 
 
 def test_threshold_has_the_best_f1_on_val_select(tmp_path):
     data = make_data()
-    cell = Cell("TRTR", REAL, 0.0, "rnn", 0)
-    threshold = run(tmp_path, MeanFitter(), data)[cell].threshold
+    fit = Fit("TRTR", REAL, 0.0, "rnn", 0)
+    threshold = run(tmp_path, MeanFitter(), data)[fit].threshold
     fitter = MeanFitter()
     predict = fitter.fit("rnn", (data.train.x, data.train.y), None, seed=0)
     scores, y = predict(data.select.x)[:, 1], data.select.y == 1
@@ -71,18 +71,18 @@ def test_threshold_has_the_best_f1_on_val_select(tmp_path):
 
 
 def test_ratio_zero_gives_the_predictions_of_the_baseline_bitwise(tmp_path):
-    baseline = Cell("TRTR", REAL, 0.0, "rnn", 1)
-    zero = Cell("TSRTR", "unguided", 0.0, "rnn", 1)
-    results = run(tmp_path, MeanFitter(), cells=[baseline, zero])
+    baseline = Fit("TRTR", REAL, 0.0, "rnn", 1)
+    zero = Fit("TSRTR", "unguided", 0.0, "rnn", 1)
+    results = run(tmp_path, MeanFitter(), fits=[baseline, zero])
     left, right = results[baseline], results[zero]
     assert left.probabilities.tobytes() == right.probabilities.tobytes()
 
 
 def test_same_steps_control_is_fitted_on_its_own_with_more_effort(tmp_path):
     fitter = MeanFitter()
-    cells = plan(protocols=["TRTR", "TRTR-steps"], seeds=[0])
-    results = run(tmp_path, fitter, cells=cells)
-    assert [call["effort"] for call in fitter.calls] == [1.0, 1.5, 2.0]
+    fits = plan(protocols=["TRTR", "TRTR-steps"], seeds=[0])
+    results = run(tmp_path, fitter, fits=fits)
+    assert [call["epoch_multiplier"] for call in fitter.calls] == [1.0, 1.5, 2.0]
     assert len(results) == 3
 
 
@@ -91,9 +91,9 @@ def test_second_run_fits_nothing_and_gives_the_same(tmp_path):
     again = MeanFitter()
     second = run(tmp_path, again)
     assert again.calls == []
-    for cell, predictions in first.items():
-        assert np.array_equal(predictions.probabilities, second[cell].probabilities)
-        assert predictions.threshold == second[cell].threshold
+    for fit, predictions in first.items():
+        assert np.array_equal(predictions.probabilities, second[fit].probabilities)
+        assert predictions.threshold == second[fit].threshold
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_machines_that_share_the_fits_do_each_once_and_a_last_run_none(tmp_path)
     last = MeanFitter()
     results = run(tmp_path / "parts", last)
     assert last.calls == [] and results.keys() == expected.keys()
-    for cell, predictions in expected.items():
-        assert np.array_equal(predictions.probabilities, results[cell].probabilities)
+    for fit, predictions in expected.items():
+        assert np.array_equal(predictions.probabilities, results[fit].probabilities)
 
 
 def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
@@ -145,8 +145,8 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
     results = run(tmp_path, rest)
     assert len(rest.calls) == 14 - 5
     fresh = run(tmp_path / "fresh", MeanFitter())
-    for cell, predictions in results.items():
-        assert np.array_equal(predictions.probabilities, fresh[cell].probabilities)
+    for fit, predictions in results.items():
+        assert np.array_equal(predictions.probabilities, fresh[fit].probabilities)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
 )
 def test_a_failed_fit_names_its_cell(tmp_path, error, raised):
     fitter = MeanFitter(fail_after=2, error=error)
-    with pytest.raises(raised, match=r"evaluation cell TSTR unguided rnn seed 0.*(no rows|oops)"):
+    with pytest.raises(raised, match=r"evaluation fit TSTR unguided rnn seed 0.*(no rows|oops)"):
         run(tmp_path, fitter)
 
 
 def test_two_processes_give_what_one_gives(tmp_path):
     downstream = Downstream(model="conv", recipe=FitRecipe(max_epochs=2), num_classes=2)
-    cells = plan(protocols=["TSTR"], seeds=[0])
-    alone = run(tmp_path / "one", downstream, cells=cells, workers=1)
-    shared = run(tmp_path / "two", downstream, cells=cells, workers=2)
-    for cell, predictions in alone.items():
-        assert predictions.probabilities.tobytes() == shared[cell].probabilities.tobytes()
+    fits = plan(protocols=["TSTR"], seeds=[0])
+    alone = run(tmp_path / "one", downstream, fits=fits, workers=1)
+    shared = run(tmp_path / "two", downstream, fits=fits, workers=2)
+    for fit, predictions in alone.items():
+        assert predictions.probabilities.tobytes() == shared[fit].probabilities.tobytes()

@@ -1,4 +1,4 @@
-"""Every known-bad generator is caught by the metric meant for it; honest stays raise nothing.
+"""Every known-bad generator is caught by the metric meant for it; honest series raise nothing.
 
 `python -m scripts.quality.defect_table` writes the same verdicts into docs/metrics.md.
 """
@@ -7,7 +7,7 @@ import pytest
 
 from scripts.quality import defect_table as sabotage_table
 from scripts.quality.known_defects import SABOTAGES
-from scripts.quality.thresholds import ALARMS
+from scripts.quality.thresholds import QUALITY_FLAGS
 
 MEANT_FOR = {
     "copied": {
@@ -82,7 +82,7 @@ def test_the_metric_meant_for_it_catches_it(judged, name):
 
 def test_every_sabotage_has_its_metric_and_every_metric_its_sabotage(judged):
     assert MEANT_FOR.keys() == SABOTAGES.keys() - {"honest"}
-    assert set().union(*MEANT_FOR.values()) == {alarm.metric for alarm in ALARMS}
+    assert set().union(*MEANT_FOR.values()) == {alarm.metric for alarm in QUALITY_FLAGS}
 
 
 def test_right_series_under_wrong_labels_pass_every_unconditional_metric(judged):
@@ -92,7 +92,7 @@ def test_right_series_under_wrong_labels_pass_every_unconditional_metric(judged)
 
 @pytest.mark.parametrize("name", ["relabelled", "noise", "marginals_only", "half_spread"])
 def test_sets_that_know_no_train_stay_raise_no_privacy_alarm(judged, name):
-    private = {alarm.metric for alarm in ALARMS if alarm.kind == "privacy"}
+    private = {alarm.metric for alarm in QUALITY_FLAGS if alarm.kind == "privacy"}
     assert {metric for metric in private if judged[name].alarms[metric]} == set()
 
 

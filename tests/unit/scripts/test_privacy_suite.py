@@ -8,7 +8,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.fidelity.suite import fidelity_scores
 from scripts.quality.privacy.suite import privacy_scores
-from scripts.quality.thresholds import ALARMS
+from scripts.quality.thresholds import QUALITY_FLAGS
 from tests.support.metric_sets import dataset, gaussian
 
 SUITES = (fidelity_scores, privacy_scores)
@@ -46,7 +46,7 @@ def test_the_inputs_are_left_alone():
     [
         (gaussian(80, 2, (3, 6)), DataError, "feature_names differ"),
         (gaussian(80, 2, (2, 7)), DataError, "length differ"),
-        (gaussian(19, 2), DataError, "synthetic set has 19 stays, at least 20"),
+        (gaussian(19, 2), DataError, "synthetic set has 19 series, at least 20"),
         (gaussian(80, 2, label_names=("a", "b")), DataError, "label_names differ"),
     ],
 )
@@ -90,9 +90,9 @@ def test_alarms_name_metrics_that_exist():
             for suite in SUITES
         ]
     ).values
-    known = {alarm.metric for alarm in ALARMS}
+    known = {alarm.metric for alarm in QUALITY_FLAGS}
     assert known - values.keys() == {"pressure_order_violations"}  # no pressures in these sets
-    assert len(known) == len(ALARMS)
+    assert len(known) == len(QUALITY_FLAGS)
 
 
 def test_reports_refuse_nan_and_repeated_names():

@@ -118,7 +118,7 @@ def test_tables_show_intervals_references_and_alarms():
     (table,) = set_score_tables({"privacy": reports})
     rows = {row[0]: row for row in table.rows}
     assert rows["leaky"][1] == "0.700 [0.680, 0.720]" and rows["leaky"][-1] == "1 of 1"
-    assert rows["kept"][-1] == "0 of 1" and rows["real stays"][1] == "0.500"
+    assert rows["kept"][-1] == "0 of 1" and rows["real series"][1] == "0.500"
     ((metric, leaky, kept, real, meaning),) = alarm_table("privacy", reports).rows
     assert metric == "membership_auc" and leaky.endswith("*") and not kept.endswith("*")
     assert real == "0.500" and "attacker" in meaning

@@ -20,7 +20,7 @@ from scripts.utility.summary import Summary
 def difference(low, high, p=0.01, p_holm=None):
     mean = (low + high) / 2
     return Difference(
-        mean=mean, low=low, high=high, p=p, stays_low=low, stays_high=high, p_holm=p_holm
+        mean=mean, low=low, high=high, p=p, test_low=low, test_high=high, p_holm=p_holm
     )
 
 
@@ -87,7 +87,7 @@ def fidelity(auc=0.5, half=0.02, **more):
 
 
 @pytest.mark.parametrize(
-    ("report", "stays", "outcome"),
+    ("report", "series", "outcome"),
     [
         (fidelity(), 500, YES),
         (fidelity(), 100, CANNOT_TELL),
@@ -98,8 +98,8 @@ def fidelity(auc=0.5, half=0.02, **more):
         (fidelity(flat_share=0.3), 100, NO),
     ],
 )
-def test_faithful_needs_silence_that_means_something(report, stays, outcome):
-    assert judge_fidelity(report, stays)[0] == outcome
+def test_faithful_needs_silence_that_means_something(report, series, outcome):
+    assert judge_fidelity(report, series)[0] == outcome
 
 
 def privacy(flags=(), **more):
@@ -134,7 +134,7 @@ def test_private_needs_an_attack_that_surely_fails(report, outcome):
 
 
 def test_the_alarm_is_named():
-    assert "it holds train stays" in judge_privacy(privacy(exact_copy_share=0.001))[1]
+    assert "it holds training series" in judge_privacy(privacy(exact_copy_share=0.001))[1]
     many = judge_fidelity(
         fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0), 500
     )[1]
