@@ -1,6 +1,7 @@
 """Figures of the ROC, precision-recall and reliability curves."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -42,7 +43,7 @@ def reliability_figure(curves: Mapping[str, Curves], model: str, styles: Styles)
     for generator, found in curves.items():
         colour = styles.colour(generator)
         axes.plot(found.predicted, found.observed, "o", markersize=4, color=colour)
-        line = {"color": colour, "linestyle": styles.dash(generator)}
+        line: dict[str, Any] = {"color": colour, "linestyle": styles.dash(generator)}
         axes.plot(found.predicted, found.observed, label=source_name(generator), **line)
         top = max(top, found.predicted.max(), found.observed.max())
     limits = (0, min(1.0, 1.05 * top))

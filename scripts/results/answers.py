@@ -232,5 +232,4 @@ def _clear(flags: Sequence[QualityFlag], values: dict[str, float]) -> str:
     count = "1 flag must clear:" if len(flags) == 1 else f"{len(flags)} flags must clear, e.g."
     real = values.get(f"{first.metric}_reference")
     reference = "" if real is None else f"; real {number(real)}"
-    rule = f"flag if {first.threshold}{reference}"
-    return f"{count} {first.metric} {number(values[first.metric])} ({rule})"
+    return f"{count} {first.metric} {number(values[first.metric])} ({first.threshold}{reference})"

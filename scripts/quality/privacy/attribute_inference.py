@@ -2,10 +2,11 @@
 
 An attacker knows all of a series but one attribute - a channel, its label, or a static covariate -
 and reads that attribute off the nearest synthetic series. Being right is no leak in itself:
-physiology is predictable. So the same attack is made on held-out series, about which the synthetic set cannot
-know anything in particular; only being better on training series counts (as in Anonymeter, Giomi et
-al. 2023). Attacking training series with held-out ones instead would not do: the averages of a set
-that is merely too smooth predict better than real neighbours, without knowing anybody.
+physiology is predictable. So the same attack is made on held-out series, about which the synthetic
+set cannot know anything in particular; only being better on training series counts (as in
+Anonymeter, Giomi et al. 2023). Attacking training series with held-out ones instead would not do:
+the averages of a set that is merely too smooth predict better than real neighbours, without any
+knowledge of one record.
 """
 
 from dataclasses import dataclass

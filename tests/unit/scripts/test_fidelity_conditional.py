@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from scripts.quality.fidelity.conditional import conditional_report, probe_auc
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def labelled(n, seed, gap=0.35):
@@ -42,4 +42,4 @@ def test_shuffled_labels_lose_both_probes():
 def test_a_single_class_is_named():
     one = gaussian(60, 2, labels=np.zeros(60, int))
     report = conditional_report(comparison(gaussian(60, 0), gaussian(60, 1), one), seed=0)
-    assert report.values == {} and "synthetic" in report.flags[0]
+    assert report.values == {} and "synthetic" in report.remarks[0]

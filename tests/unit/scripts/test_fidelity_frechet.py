@@ -3,7 +3,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from scripts.quality.fidelity.frechet import frechet_distance, frechet_report
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def exact_gaussian(rng, n, mean, covariance):
@@ -71,4 +71,4 @@ def test_a_class_too_small_is_named_and_left_out():
     report = frechet_report(comparison(*sets), seed=0)
     assert "frechet_within_class/died" not in report.values
     assert "frechet_within_class" in report.values
-    assert any("class died left out" in flag and "5 series" in flag for flag in report.flags)
+    assert any("class died left out" in flag and "5 series" in flag for flag in report.remarks)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from scripts.quality.fidelity.mmd import median_distance, mmd_report, mmd_squared
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def brute_force(first, second, width):

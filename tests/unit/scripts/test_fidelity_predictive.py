@@ -7,7 +7,7 @@ from scripts.quality.fidelity.predictive import (
     channel_errors,
     predictive_report,
 )
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def autoregressive(n, seed, rho=0.9, length=10):
@@ -75,4 +75,4 @@ def test_a_channel_without_measured_targets_is_named():
     holdout = gaussian(60, 1, observed=observed)
     report = predictive_report(comparison(gaussian(60, 0), holdout, gaussian(60, 2)), seed=0)
     assert "predictive_ratio/channel_1" not in report.values
-    assert "channel_1" in report.flags[0]
+    assert "channel_1" in report.remarks[0]

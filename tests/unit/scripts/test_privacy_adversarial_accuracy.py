@@ -7,7 +7,7 @@ from scripts.quality.privacy.adversarial_accuracy import (
     adversarial_accuracy,
     adversarial_report,
 )
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def brute_force(real, synthetic):
@@ -62,4 +62,4 @@ def test_real_sets_of_different_populations_are_flagged():
     train, fresh = gaussian(100, 0), gaussian(100, 2)
     holdout = dataset(gaussian(100, 1).values + 1.5)
     report = adversarial_report(comparison(train, holdout, fresh), seed=0)
-    assert report.values["nnaa_real"] > 0.6 and "differ in distribution" in report.flags[0]
+    assert report.values["nnaa_real"] > 0.6 and "differ in distribution" in report.remarks[0]

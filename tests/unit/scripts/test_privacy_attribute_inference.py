@@ -8,7 +8,7 @@ from scripts.quality.privacy.attribute_inference import (
     channel_errors,
     label_errors,
 )
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_advantage_by_hand_and_its_interval_by_simulation():
@@ -44,9 +44,11 @@ def test_copies_expose_every_secret():
 
 @pytest.mark.parametrize("scale", [1.0, 0.4])
 def test_fresh_and_over_smooth_sets_expose_nobody(scale):
-    """A shrunken set predicts well, training series and strangers alike."""
+    """A shrunken set predicts well, training series and non-members alike."""
     train, holdout, fresh = (gaussian(400, seed, (3, 8)) for seed in range(3))
-    found = attribute_report(comparison(train, holdout, dataset(scale * fresh.values)), seed=0).values
+    found = attribute_report(
+        comparison(train, holdout, dataset(scale * fresh.values)), seed=0
+    ).values
     assert found["attribute_advantage_low"] < 0 < found["attribute_advantage_high"]
 
 

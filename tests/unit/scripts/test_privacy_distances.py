@@ -7,7 +7,7 @@ from scripts.quality.privacy.distances import (
     effective_trials,
     share_closer,
 )
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_share_counts_ties_as_halves():
@@ -79,4 +79,4 @@ def test_the_interval_keeps_its_level_where_the_plain_binomial_one_does_not():
 def test_copies_of_held_out_stays_are_flagged():
     train, holdout = gaussian(40, 0), gaussian(40, 1)
     report = distances_report(comparison(train, holdout, dataset(holdout.values)), seed=0)
-    assert "40 synthetic series are copies of held-out series" in report.flags[0]
+    assert "40 synthetic series are exact matches of held-out series" in report.remarks[0]

@@ -9,7 +9,7 @@ from scripts.quality.privacy.membership import (
     membership_report,
     rate_at_false_positives,
 )
-from tests.support.metric_sets import dataset, gaussian, comparison
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_log_density_equals_scikit_learn(monkeypatch):
