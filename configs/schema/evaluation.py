@@ -39,8 +39,7 @@ class EvaluationConfig:
     show_real_series: bool = False  # draw single real stays, which are patient records, as examples
     bootstrap: int = number(1000, low=100)  # resamples of the test stays
     confidence: float = number(0.95, low=0.5, high=0.999)
-    workers: int = number(0, low=0)  # processes; 0: one per core
-    shard: str | None = None  # "i/n" or auto: fit every n-th model only; see docs/scaling.md
+    workers: int = number(0, low=0)  # processes of this machine; 0: one per core
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def overspread(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
 
 
 def frozen(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Fresh stays whose channels all stay at their mean."""
+    """Fresh series whose channels all stay at their mean."""
     del train, seed
     level = np.broadcast_to(fresh.values.mean(2, keepdims=True), fresh.values.shape)
     return _anonymous(replace(fresh, values=level.astype(np.float32)))

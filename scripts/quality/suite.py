@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from configs.runtime.errors import DataError
+from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
-from scripts.progress import progress
 from scripts.quality.common.comparison import make_comparison
 from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.common.registry import FIDELITY, metrics
@@ -69,15 +69,17 @@ def score_sets(
     store = ContentCache(cache, CODE)
     found: SetScores = {kind: {} for kind in kinds}
     pairs = [(kind, name) for kind in kinds for name in sets]
-    for kind, name in progress(pairs, "fidelity, privacy", "report", len(pairs)):
-        key = {
-            "kind": kind,
-            "data": splits.fingerprint,
-            "set": fingerprint(sets[name]),
-            "seed": seed,
-        }
-        entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed))
-        found[kind][name] = MetricReport(arrays=dict(entry.arrays), **entry.facts)
+    with Progress("fidelity and privacy", len(pairs), "reports") as bar:
+        for kind, name in pairs:
+            key = {
+                "kind": kind,
+                "data": splits.fingerprint,
+                "set": fingerprint(sets[name]),
+                "seed": seed,
+            }
+            entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed))
+            found[kind][name] = MetricReport(arrays=dict(entry.arrays), **entry.facts)
+            bar.update(1)
     return found
 
 

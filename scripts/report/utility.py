@@ -12,8 +12,13 @@ from scripts.report.figures import (
 )
 from scripts.report.page import Picture, Section
 from scripts.results.results import Results
-from scripts.results.tables import TITLES, difference_tables, score_tables, subgroup_table
-from scripts.results.verdicts import compared
+from scripts.results.tables import (
+    TITLES,
+    compared,
+    difference_tables,
+    score_tables,
+    subgroup_table,
+)
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER
 from scripts.utility.protocols import REAL
@@ -105,7 +110,7 @@ def _levels(rows: Sequence[Summary], metrics: Sequence[str]) -> str:
 
 
 def _clear(rows: Sequence[Summary]) -> str:
-    """How many of the drawn differences are told from 0."""
+    """How many of the drawn differences differ from 0."""
     drawn = [s for s in rows if s.protocol in ("TSTR", "TSRTR") and s.metric in ("auroc", "auprc")]
     reference = "vs_unguided" if any(s.vs_unguided for s in drawn) else "vs_real"
     found = [d for s in drawn if (d := getattr(s, reference)) is not None]

@@ -211,7 +211,7 @@ def _needed(count: int, half_width: float, distance: float) -> str:
     """
     needed = count * (half_width / max(distance, SMALLEST_STEP)) ** 2
     digits = max(0, math.floor(math.log10(max(needed, 1))) - 1)
-    return f"about {math.ceil(needed / 10**digits) * 10**digits:,}"
+    return f"about {math.ceil(needed / 10**digits - 1e-6) * 10**digits:,}"
 
 
 def _raised(report: MetricReport) -> list[QualityFlag]:

@@ -176,10 +176,13 @@ def _difference_text(difference: Difference | None) -> str:
 
 
 def _interval_text(difference: Difference | None) -> str:
-    if difference is None:
-        return "-"
-    d = difference
-    return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+    return "-" if difference is None else compared(difference)
+
+
+def compared(difference: Difference) -> str:
+    """ "+0.010 [-0.005, +0.024]"."""
+    mean, low, high = (number(v, "+") for v in (difference.mean, difference.low, difference.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:

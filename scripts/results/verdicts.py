@@ -19,8 +19,7 @@ from scripts.results.answers import (
     answer_useful,
 )
 from scripts.results.results import Results
-from scripts.results.tables import TITLES
-from scripts.utility.bootstrap import Difference
+from scripts.results.tables import TITLES, compared
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import Summary
 
@@ -60,11 +59,6 @@ def verdicts(results: Results) -> list[Verdict]:
             if name in results.quality.get(kind, {}):
                 found.append(answer(results, name, results.quality[kind][name]))
     return [verdict for verdict in found if verdict is not None]
-
-
-def compared(difference: Difference) -> str:
-    """ "+0.010 [-0.005, +0.024]"."""
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
 def _useful(results: Results, name: str) -> Verdict | None:

@@ -17,8 +17,8 @@ import numpy as np
 from classifier.metrics import best_f1_threshold
 from configs.runtime.errors import UserError
 from configs.runtime.processes import Processes
+from configs.runtime.progress import Progress
 from data_preprocess.storage.content_cache import ContentCache, Entry
-from scripts.progress import progress
 from scripts.utility.downstream import LabelledArrays, Predictor
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import (
@@ -91,9 +91,9 @@ def run_fits(
     done = len(fits) - sum(map(len, missing))
     if done:
         logger.info("%d of %d fits were done before", done, len(fits))
-    trainings = (processes or Processes()).run(work, missing)
-    for _ in progress(trainings, "downstream models", "training", len(missing)):
-        pass
+    with Progress("downstream models", len(missing), "trainings") as bar:
+        for _ in (processes or Processes()).run(work, missing):
+            bar.update(1)
     return {fit: work.require(fit, on_select) for fit in fits}
 
 

@@ -209,7 +209,7 @@ def test_sets_that_do_not_fit_are_refused(experiment):
     refused(labels, MismatchError, "label_names differ")
     refused(fake, MismatchError, "model of other data", {"data_fingerprint": "0" * 64})
     one_class = fake.take(np.flatnonzero(fake.labels == 0))
-    refused(one_class, DataError, "no series of class")
+    refused(one_class, DataError, "no stay of class")
     with pytest.raises(MissingInputError, match="absent.npz does not exist"):
         find_sets([str(folder / "absent.npz")], own, splits, step_minutes=60.0)
 

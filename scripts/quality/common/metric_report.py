@@ -56,10 +56,9 @@ def merge(reports: list[MetricReport]) -> MetricReport:
 Z95 = 1.959963984540054
 
 
-def number(value: float) -> str:
-    """Three decimals; what rounds to zero has no sign."""
-    text = f"{value:.3f}"
-    return "0.000" if text == "-0.000" else text
+def number(value: float, sign: str = "") -> str:
+    """Three decimals, with a plus if `sign` is "+"; what rounds to zero is never negative."""
+    return f"{0.0 if abs(value) < 0.0005 else value:{sign}.3f}"
 
 
 def with_interval(report: MetricReport, metric: str) -> str:

@@ -122,6 +122,7 @@ def privacy(remarks=(), **more):
         "closer_to_train_share_reference": 0.5,
         "exact_copy_share": 0.0,
         "exact_copy_share_reference": 0.0,
+        "exact_copies": 0.0,
     }
     return MetricReport(values=values | more, remarks=list(remarks))
 
@@ -205,11 +206,13 @@ def test_every_answer_but_the_best_says_with_a_number_what_would_change_it():
 
 def test_the_terminal_shows_one_line_a_verdict():
     name = "a_set_with_quite_a_long_name_as_files_have"
+    shares = {"near_copy_share", "near_copy_share_low", "near_copy_share_reference_high"}
+    report = privacy(**dict.fromkeys(shares, 0.0))
     quality = {
         "fidelity": {
             name: fidelity(auc=0.9, marginal_sd_ratio_worst=3.0, frechet=9.0, frechet_reference=1.0)
         },
-        "privacy": {name: privacy(exact_copies=0.0, near_copy_share=0.0)},
+        "privacy": {name: report},
     }
     counts = {"train": [900, 100], "test": [360, 40]}
     results = Results(
