@@ -29,7 +29,6 @@ from data_preprocess.splits import Splits
 from scripts.quality.common.registry import KINDS
 from scripts.quality.suite import fingerprint, score_sets
 from scripts.report.build import build_page
-from scripts.report.provenance import SETTINGS
 from scripts.report.write import write_page
 from scripts.results.answers import ENOUGH_SEEDS
 from scripts.results.curves import training_curves
@@ -45,7 +44,7 @@ from scripts.results.files import (
     write_summary,
 )
 from scripts.results.influence import Influence, influence_of_sets
-from scripts.results.results import Results
+from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import Table, difference_tables, quality_tables, score_tables
 from scripts.synthetic_sets import find_sets
 from scripts.utility.downstream import Downstream

@@ -5,17 +5,19 @@ from typing import Any
 
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY
-from scripts.report.distributions import distance_picture, distribution_picture
-from scripts.report.embedding import embedding_picture
+from scripts.report.distributions import (
+    distance_picture,
+    distribution_picture,
+    embedding_picture,
+)
 from scripts.report.examples import example_picture
 from scripts.report.figures import Styles
 from scripts.report.influence import influence_section
 from scripts.report.page import Page, Picture, Section
-from scripts.report.provenance import provenance_sections
 from scripts.report.strength_curve import scale_figure, scale_points
 from scripts.report.utility import utility_sections
 from scripts.results.files import LEGEND, heading
-from scripts.results.results import Results
+from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import Table, flag_table, quality_tables
 from scripts.results.verdicts import verdicts
 
@@ -51,13 +53,15 @@ def build_page(results: Results) -> Page:
         sections.append(_privacy(results, styles))
         sections.append(influence_section(results.influence, styles))
     sections.append(scale_section(results.tuning))
-    sections += provenance_sections(results)
-    sections.append(Section("How to read this", [*GLOSSARY, *LEGEND]))
+    sections += _provenance(results)
+    found = verdicts(results)
+    rules = dict.fromkeys(f"{v.question}: {v.decided_by}." for v in found)
+    sections.append(Section("How to read this", [*GLOSSARY, *LEGEND, *rules]))
     return Page(
         title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
         lead=heading(results.provenance),
         notes=list(results.provenance["notes"]),
-        verdicts=verdicts(results),
+        verdicts=found,
         sections=sections,
     )
 
@@ -114,3 +118,33 @@ def scale_section(content: Mapping[str, Any] | None) -> Section:
     caption += " The highest of several noisy means is biased upwards: use the test rows above."
     alt = "Realised influence, AUROC and AUPRC against the guidance strength w"
     return Section(title, [], [Picture("scale", scale_figure(content), alt, caption)])
+
+
+def _provenance(results: Results) -> list[Section]:
+    """The data card and those of the sets, and the record of how this page came about."""
+    cards = {title: text for title, text in results.documents.items() if title != SETTINGS}
+    text = "Who is in the data, how it was split, and how each set was made."
+    if results.absent:
+        text += f" Without a card: {', '.join(results.absent)}."
+    facts = results.provenance
+    counts = [
+        [name, f"{sum(per_class):,}", *(f"{count:,}" for count in per_class)]
+        for kind in ("real_series_per_class", "synthetic_series_per_class")
+        for name, per_class in facts[kind].items()
+    ]
+    record = [["experiment", facts["experiment"]]]
+    record += [[what, value] for what, value in results.made_with.items()]
+    return [
+        Section(
+            "Data",
+            [text],
+            tables=[Table("Series", ["set", "series", *facts["label_names"]], counts)],
+            details=cards,
+        ),
+        Section(
+            "Provenance",
+            ["Equal fingerprints mean equal content. These and the settings make the page again."],
+            tables=[Table("How this page was made", ["what", "value"], record)],
+            details={k: v for k, v in results.documents.items() if k == SETTINGS},
+        ),
+    ]

@@ -1,4 +1,4 @@
-"""Pictures of distributions: channel values, and distances to the closest real series."""
+"""Pictures of whole sets: channel values, distances to the closest real series, and maps."""
 
 from collections.abc import Mapping
 
@@ -10,6 +10,8 @@ from scripts.quality.common.metric_report import MetricReport, with_interval
 from scripts.report.figures import Styles, shared_legend, tidy
 from scripts.report.page import Picture
 from scripts.results.distributions import TAIL, ChannelHistogram, Distributions
+from scripts.results.embedding import Maps
+from scripts.utility.protocols import REAL
 
 BINS = 40  # of the distances
 TOP = 0.995  # quantile of all distances at which the axis ends
@@ -97,4 +99,35 @@ def _nearness(name: str, report: MetricReport) -> str:
     return (
         f"{name}: share nearer to train {with_interval(report, metric)}, {reading}; "
         f"{values['exact_copies']:.0f} exact copies."
+    )
+
+
+def embedding_picture(maps: Maps, styles: Styles) -> Picture:
+    """One row per map, one column per set."""
+    sets = list(maps.spreads)
+    figure = Figure(figsize=(1.0 + 3.1 * max(len(sets), 2), 6.2), layout="constrained")
+    panels = figure.subplots(len(maps.points), len(sets), squeeze=False)
+    for row, (title, points) in enumerate(maps.points.items()):
+        for column, name in enumerate(sets):
+            axes = panels[row, column]
+            axes.scatter(*points[REAL].T, s=7, color="0.6", label="held-out real")
+            style = {"color": styles.colour(name), "alpha": 0.6, "marker": "x"}
+            axes.scatter(*points[name].T, s=7, label=name, **style)
+            axes.set(xticks=[], yticks=[], title=f"{name}: {title}")
+            axes.title.set_fontsize(9)
+            tidy(axes)
+    caption = " ".join(
+        f"{name}: spread along the first two real components {first:.2f} and {second:.2f} times "
+        f"the real one, total variance {maps.variances[name]:.2f} times."
+        for name, (first, second) in maps.spreads.items()
+    )
+    size = len(maps.points["t-SNE"][REAL])
+    return Picture(
+        "embedding",
+        figure,
+        f"Maps by principal components and t-SNE: held-out series in grey, {', '.join(sets)} as "
+        "coloured crosses",
+        f"{caption} The two components, fitted on {size} held-out series, hold "
+        f"{100 * maps.explained:.0f} % of their variance. A good set covers the grey points and "
+        "nothing else. Distances between t-SNE clusters have no meaning.",
     )

@@ -79,7 +79,7 @@ def _verdict_line(verdict: Verdict) -> str:
     answer = f"{verdict.name}, {verdict.question}? {verdict.outcome.capitalize()}."
     change = f" What would change it: {verdict.change}." if verdict.change else ""
     why = _escaped(f"{verdict.reason}{change} {verdict.numbers}")
-    return f"- **{answer}** {why} (Decided by: {verdict.decided_by}.)"
+    return f"- **{answer}** {why}"
 
 
 def _escaped(text: str) -> str:

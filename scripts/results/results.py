@@ -15,6 +15,8 @@ from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
 
+SETTINGS = "All settings"  # title of the document that holds the config
+
 
 @dataclass(frozen=True, kw_only=True)
 class Results:

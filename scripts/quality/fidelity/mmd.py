@@ -88,4 +88,4 @@ def mmd_report(
         "mmd2_permuted_q95": float(np.quantile(permuted, 0.95)),
         "mmd_p": float((1 + (permuted >= found).sum()) / (1 + permutations)),
     }
-    return MetricReport(values=values, arrays={"mmd2_permuted": permuted})
+    return MetricReport(values=values)

@@ -85,10 +85,7 @@ def temporal_report(
         gaps = structure_difference(tables["holdout"], tables[name])
         gaps["mean_curve"] = mean_curve_difference(sets["holdout"], sets[name])
         values |= {f"{metric}_difference{suffix}": value for metric, value in gaps.items()}
-    same = np.arange(comparison.x_train.shape[1])
-    arrays = {f"autocorrelation_{name}": table[:, same, same] for name, table in tables.items()}
-    arrays |= {f"cross_correlation_{name}": table[0] for name, table in tables.items()}
-    return MetricReport(values=values, arrays=arrays)
+    return MetricReport(values=values)
 
 
 def _standardise(x: Tensor) -> Tensor:

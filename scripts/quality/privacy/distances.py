@@ -79,7 +79,6 @@ def distances_report(
         values |= _quantiles("dcr", closest[name], suffix)
         values |= _quantiles("nndr", ratios[name], suffix)
     arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
-    arrays |= {f"nndr_{name}": ratio for name, ratio in ratios.items()}
     return MetricReport(values=values, arrays=arrays, remarks=_leak_remarks(closest["holdout"]))
 
 
@@ -137,6 +136,5 @@ def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
         "near_copy_share_reference": reference,
         "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
     }
-    arrays = {"closest_train_synthetic": found.distance, "closest_train_holdout": fresh.distance}
     remarks = [f"{exact} synthetic series are exact matches of training series"] if exact else []
-    return MetricReport(values=values, arrays=arrays, remarks=remarks)
+    return MetricReport(values=values, remarks=remarks)

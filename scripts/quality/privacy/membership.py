@@ -133,15 +133,12 @@ def membership_report(
     scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
     is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
     values: dict[str, float] = {}
-    arrays = {}
     for name, score in scores.items():
         values[f"membership_auc/{name}"] = float(roc_auc_score(is_member, score))
         rate = rate_at_false_positives(score[:size], score[size:])
         values[f"membership_tpr/{name}"] = rate
         values[f"membership_tpr_p/{name}"] = chance_of_rate(rate, size)
-        arrays[f"membership_{name}_members"] = score[:size]
-        arrays[f"membership_{name}_others"] = score[size:]
-    return MetricReport(values=_strongest(values, list(scores), size) | values, arrays=arrays)
+    return MetricReport(values=_strongest(values, list(scores), size) | values)
 
 
 def _strongest(values: dict[str, float], attacks: list[str], size: int) -> dict[str, float]:

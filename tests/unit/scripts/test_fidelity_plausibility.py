@@ -52,7 +52,7 @@ def test_range_flatness_and_change_by_hand():
     assert change_quantiles(values[:1], spread)[0, 0] == pytest.approx(1.0)  # median of 1, 10, 5
 
 
-def test_report_compares_with_held_out_stays():
+def test_report_compares_with_held_out_series():
     train, holdout, fresh = (gaussian(200, seed) for seed in range(3))
     rough = dataset(3 * fresh.values)
     three = comparison(train, holdout, rough)

@@ -1,13 +1,13 @@
 """Every negative control is caught by the metric meant for it; honest series raise no flag.
 
-`python -m scripts.quality.defect_table` writes the same results into docs/metrics.md.
+`python -m tests.support.defect_table` writes the same results into docs/metrics.md.
 """
 
 import pytest
 
-from scripts.quality import defect_table
 from scripts.quality.common.registry import KINDS, quality_flags
-from scripts.quality.known_defects import NEGATIVE_CONTROLS
+from tests.support import defect_table
+from tests.support.known_defects import NEGATIVE_CONTROLS
 
 MEANT_FOR = {
     "copied": {
@@ -70,7 +70,7 @@ def controls():
     return defect_table.evaluate_all()
 
 
-def test_honest_stays_raise_no_flag(controls):
+def test_honest_series_raise_no_flag(controls):
     assert [metric for metric, fires in controls["honest"].raised.items() if fires] == []
 
 
@@ -93,7 +93,7 @@ def test_right_series_under_wrong_labels_pass_every_unconditional_metric(control
 
 
 @pytest.mark.parametrize("name", ["relabelled", "noise", "marginals_only", "half_spread"])
-def test_sets_that_know_no_train_stay_raise_no_privacy_flag(controls, name):
+def test_sets_that_know_no_train_series_raise_no_privacy_flag(controls, name):
     private = {flag.metric for flag in quality_flags("privacy")}
     assert {metric for metric in private if controls[name].raised[metric]} == set()
 

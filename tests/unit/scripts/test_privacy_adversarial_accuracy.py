@@ -50,7 +50,7 @@ def test_overlap_bounds_the_variance_of_the_loss(dim, n):
     assert 0.5 < np.var(losses) / np.mean(variances) < 1.3 * OVERLAP
 
 
-def test_copies_have_a_loss_and_fresh_stays_do_not():
+def test_copies_have_a_loss_and_fresh_series_do_not():
     train, holdout, fresh = (gaussian(150, seed) for seed in range(3))
     bad = adversarial_report(comparison(train, holdout, dataset(train.values)), seed=0).values
     assert bad["nnaa_train"] == 0 and bad["nnaa_loss_low"] > 0.3

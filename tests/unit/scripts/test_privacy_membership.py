@@ -56,7 +56,7 @@ def test_a_few_copies_show_at_low_false_positive_rate():
     assert found["membership_tpr"] > 0.05 and found["membership_tpr_p"] < 0.01
 
 
-def test_fresh_stays_keep_the_nominal_level():
+def test_fresh_series_keep_the_nominal_level():
     auc, rate = 0, 0
     for run in range(40):
         sets = [gaussian(120, 3 * run + k) for k in range(3)]

@@ -57,7 +57,7 @@ def test_groups_are_ages_and_codes(test_split):
     assert np.array_equal(np.sum(bands, axis=0), np.isfinite(age))  # unknown: in none
 
 
-def test_groups_with_few_stays_of_a_class_are_left_out(test_split):
+def test_groups_with_few_series_of_a_class_are_left_out(test_split):
     rare = dataclasses.replace(test_split, labels=(np.arange(400) % 40 == 0).astype(np.int64))
     assert find_subgroups(rare) == []
 

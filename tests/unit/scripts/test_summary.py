@@ -91,7 +91,7 @@ def test_without_test_variation_the_interval_is_that_of_the_t_test():
     assert difference.p == pytest.approx(stats.ttest_1samp(points, 0).pvalue, rel=0.05)
 
 
-def test_one_seed_leaves_the_interval_over_stays():
+def test_one_seed_leaves_the_interval_over_series():
     rng = np.random.default_rng(0)
     table = rng.normal(0.02, 0.01, size=(1, 500))
     difference = compare(table, 0 * table, np.array([0.02]), np.array([0.0]), confidence=0.9)
@@ -110,7 +110,7 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_stays_of_one_patient_are_drawn_together():
+def test_series_of_one_patient_are_drawn_together():
     subjects = np.repeat(np.arange(50), 3)
     counts = resample_counts(subjects, np.arange(150) % 2, resamples=20, seed=0)
     assert np.array_equal(counts[:, 0::3], counts[:, 1::3])

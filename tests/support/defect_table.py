@@ -1,6 +1,6 @@
 """Writes the table "known defect x metric" into docs/metrics.md.
 
-    python -m scripts.quality.defect_table
+    python -m tests.support.defect_table
 
 tests/unit/scripts/test_known_defects.py tests the same sets by the same rules, so the page cannot
 promise a catch that the code does not make.
@@ -20,8 +20,8 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.simulated.cohort import simulate_cohort
 from scripts.quality.common.metric_report import MetricReport, merge, number
 from scripts.quality.common.registry import KINDS, quality_flags, raised
-from scripts.quality.known_defects import NEGATIVE_CONTROLS
 from scripts.quality.suite import quality_report
+from tests.support.known_defects import NEGATIVE_CONTROLS
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 BEGIN, END = "<!-- negative controls: begin -->", "<!-- negative controls: end -->"
