@@ -66,7 +66,7 @@ def missingness_report(
             values={},
             remarks=[
                 f"missingness: {share:.0%} of the real entries were not measured, the synthetic "
-                "set marks all of its entries as measured; its pattern of measurement is not compared"
+                "set marks all entries as measured; its pattern of measurement is not compared"
             ],
         )
     size = min(max_rows, comparison.matched_size)
