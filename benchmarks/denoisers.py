@@ -23,13 +23,13 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.splits import Splits
-from scripts.evaluate import cell_cache, downstream, evaluation_data
-from scripts.quality.common.comparison import make_trio
+from scripts.evaluate import downstream, evaluation_data, fit_cache
+from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.marginals import marginals_report
 from scripts.quality.privacy.distances import distances_report
-from scripts.utility.fits import run_cells
+from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
-from scripts.utility.protocols import REAL, Series, plan_cells
+from scripts.utility.protocols import REAL, Series, plan_fits
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
@@ -95,14 +95,14 @@ class Study:
         return to_dataset(SyntheticSet(name=name, x=x, y=y, outcome=None, facts={}), self.splits)
 
     def utility(self, sets: dict[str, EHRDataset]) -> dict[str, tuple[str, str]]:
-        """AUROC and AUPRC of TSTR per set, and of real-only training, over the judge's seeds."""
+        """AUROC and AUPRC of TSTR per set, and of real-only training, over training seeds."""
         splits, evaluation = self.splits, self.config.evaluation
         held_out = self.held_out
         x = splits.normaliser.to_model(held_out.values).numpy()
         data = dataclasses.replace(
             evaluation_data(splits, sets), test=Series(x=x, y=held_out.labels)
         )
-        cells = plan_cells(
+        fits = plan_fits(
             protocols=["TSTR"],
             generators=list(sets),
             ratios=[],
@@ -110,11 +110,11 @@ class Study:
             seeds=evaluation.seeds,
         )
         fitter = downstream(self.config, data.num_classes, splits.normaliser)
-        results = run_cells(cells, data, fitter=fitter, cache=cell_cache(self.config), workers=1)
+        results = run_fits(fits, data, fitter=fitter, cache=fit_cache(self.config))
         found: dict[str, list[tuple[float, float]]] = {}
-        for cell, predictions in results.items():
+        for fit, predictions in results.items():
             scores = point_scores(predictions)
-            found.setdefault(cell.generator, []).append((scores["auroc"], scores["auprc"]))
+            found.setdefault(fit.generator, []).append((scores["auroc"], scores["auprc"]))
         return {
             name: (_spread([a for a, _ in pairs]), _spread([p for _, p in pairs]))
             for name, pairs in found.items()
@@ -123,10 +123,10 @@ class Study:
     def closeness(self, synthetic: EHRDataset) -> tuple[str, str]:
         """Range over channels of the s.d. ratio, and the share closer to train than held out."""
         splits = self.splits
-        trio = make_trio(splits.train, self.held_out, synthetic, splits.normaliser)
-        marginals = marginals_report(trio, seed=0).values
+        comparison = make_comparison(splits.train, self.held_out, synthetic, splits.normaliser)
+        marginals = marginals_report(comparison, seed=0).values
         ratios = [marginals[f"marginal_sd_ratio/{name}"] for name in splits.train.feature_names]
-        share = distances_report(trio, seed=0).values
+        share = distances_report(comparison, seed=0).values
         low, high = (share[f"closer_to_train_share_{end}"] for end in ("low", "high"))
         return (
             f"{min(ratios):.2f} to {max(ratios):.2f}",

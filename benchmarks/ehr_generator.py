@@ -30,7 +30,7 @@ from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_dataset
-from scripts.quality.common.comparison import make_trio
+from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.discriminative import discriminative_report
 from scripts.utility.downstream import Downstream
 from tardiff.generate import main as generate
@@ -126,7 +126,7 @@ def _score(
 def fidelity(splits: Splits, made: EHRDataset) -> dict[str, Any]:
     """Margins, autocorrelation and masks per channel against the test stays, and two-sample AUC."""
     report = discriminative_report(
-        make_trio(splits.train, splits.test, made, splits.normaliser), seed=0
+        make_comparison(splits.train, splits.test, made, splits.normaliser), seed=0
     )
     return {
         "channels": {

@@ -1,6 +1,6 @@
 """Time and memory of the fidelity and privacy suites.
 
-`python benchmarks/metrics.py [STAYS] [CHANNELS] [STEPS]`, default 20000 x 7 x 24 in each of the
+`python benchmarks/metrics.py [SERIES] [CHANNELS] [STEPS]`, default 20000 x 7 x 24 in each of the
 three sets. The target on two cores: under three minutes and 4 GB together. Processor seconds are
 shown beside the elapsed ones, since other work on the machine stretches the latter.
 """
@@ -14,22 +14,22 @@ import numpy as np
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.fidelity.suite import fidelity_scores
-from scripts.quality.privacy.suite import privacy_scores
+from scripts.quality.common.registry import KINDS
+from scripts.quality.suite import quality_report
 
 CLASS_SHIFT = 0.3  # standard deviations between the two classes
 PREVALENCE = 0.09
 
 
-def random_walks(num_stays: int, num_channels: int, num_steps: int, *, seed: int) -> EHRDataset:
-    """Correlated mean-reverting walks around a level per stay, with two classes."""
+def random_walks(num_series: int, num_channels: int, num_steps: int, *, seed: int) -> EHRDataset:
+    """Correlated mean-reverting walks around a level per series, with two classes."""
     rng = np.random.default_rng(seed)
-    labels = (rng.random(num_stays) < PREVALENCE).astype(np.int64)
+    labels = (rng.random(num_series) < PREVALENCE).astype(np.int64)
     mixing = np.random.default_rng(0).normal(size=(num_channels, num_channels))
     mixing = mixing / num_channels**0.5 + np.eye(num_channels)
-    walk = np.zeros((num_stays, num_channels, num_steps))
-    level = rng.normal(size=(num_stays, num_channels)) + CLASS_SHIFT * labels[:, None]
-    state = rng.normal(size=(num_stays, num_channels))
+    walk = np.zeros((num_series, num_channels, num_steps))
+    level = rng.normal(size=(num_series, num_channels)) + CLASS_SHIFT * labels[:, None]
+    state = rng.normal(size=(num_series, num_channels))
     for step in range(num_steps):
         state = 0.9 * state + 0.44 * rng.normal(size=state.shape)
         walk[:, :, step] = (level + state) @ mixing.T
@@ -37,10 +37,10 @@ def random_walks(num_stays: int, num_channels: int, num_steps: int, *, seed: int
         values=walk.astype(np.float32),
         observed=rng.random(walk.shape) < 0.7,
         labels=labels,
-        subject_ids=np.arange(num_stays),
+        subject_ids=np.arange(num_series),
         feature_names=tuple(f"channel_{index}" for index in range(num_channels)),
         label_names=("survived", "died"),
-        static=np.zeros((num_stays, 0), np.float32),
+        static=np.zeros((num_series, 0), np.float32),
         static_names=(),
     )
 
@@ -52,13 +52,13 @@ def main() -> None:
     train, holdout, synthetic = (random_walks(*shape, seed=seed) for seed in (1, 2, 3))
     normaliser = Normaliser.fit(train)
     total = 0.0
-    for name, suite in (("fidelity", fidelity_scores), ("privacy", privacy_scores)):
+    for kind in KINDS:
         start, processor = time.perf_counter(), time.process_time()
-        suite(train, holdout, synthetic, normaliser=normaliser, seed=0)
+        quality_report(kind, train, holdout, synthetic, normaliser=normaliser, seed=0)
         seconds = time.perf_counter() - start
         total += seconds
         busy = time.process_time() - processor
-        logging.info("%-9s %6.1f s elapsed, %6.1f processor seconds", name, seconds, busy)
+        logging.info("%-9s %6.1f s elapsed, %6.1f processor seconds", kind, seconds, busy)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     size = " x ".join(str(number) for number in shape)
     logging.info("%s in each of three sets: %.1f s, peak memory %.2f GB", size, total, peak)

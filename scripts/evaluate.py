@@ -1,15 +1,24 @@
-"""Stage 4 entry: judges synthetic sets by the models they train, writes tables and figures."""
+"""Stage 4 entry: utility, fidelity and privacy of synthetic sets as tables, files and a report.
+
+The config is read here and nowhere below. Everything is computed into one Results object, which is
+written and printed before the first figure is drawn.
+"""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier.train import recipe_of
-from configs import to_plain
+import numpy as np
+import torch
+
+from classifier.train import checkpoint_path, recipe_of
+from configs import to_plain, to_yaml
 from configs.cli import run_stage
-from configs.run_record import record_stage, run_dir
-from configs.runtime.shards import share
+from configs.run_record import provenance, read_mapping, record_stage, run_dir
+from configs.runtime.device import pick_device
+from configs.runtime.errors import UserError
+from configs.runtime.processes import Processes
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
@@ -17,76 +26,104 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from scripts.quality.suite import KINDS, score_sets
+from scripts.quality.common.registry import KINDS
+from scripts.quality.suite import fingerprint, score_sets
 from scripts.report.build import build_page
-from scripts.report.page import Page
 from scripts.report.write import write_page
-from scripts.results.files import as_text, write_results, write_summary
-from scripts.results.results import Findings
+from scripts.results.answers import ENOUGH_SEEDS
+from scripts.results.curves import training_curves
+from scripts.results.distributions import distributions
+from scripts.results.embedding import embed
+from scripts.results.examples import class_examples
+from scripts.results.files import (
+    LEGEND,
+    heading,
+    verdict_lines,
+    wrapped,
+    write_results,
+    write_summary,
+)
+from scripts.results.influence import Influence, influence_of_sets
+from scripts.results.results import SETTINGS, Results
+from scripts.results.tables import Table, difference_tables, quality_tables, score_tables
 from scripts.synthetic_sets import find_sets
 from scripts.utility.downstream import Downstream
 from scripts.utility.feature_models import FITS
-from scripts.utility.fits import run_cells
+from scripts.utility.fits import run_fits
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Cell, EvaluationData, Series, plan_cells, require_enough
+from scripts.utility.protocols import EvaluationData, Fit, Series, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
+from tardiff.generate import configured_settings, influence_inputs, tuning_path
+from tardiff.guidance.diagnostics import score_all
 
-ENOUGH_SEEDS = 5
+HASH_SHOWN = 16
 
 logger = logging.getLogger(__name__)
 
 
 def main(config: ExperimentConfig) -> None:
-    """Fits every cell that is not done yet and writes runs/<experiment>/<evaluation.dir>/.
+    """Makes every fit that is not done yet and writes runs/<experiment>/<evaluation.dir>/.
 
     Raises:
         UserError: data or sets are missing or do not fit each other, or a set is too small.
     """
+    chosen, folder = config.evaluation, run_dir(config)
     splits = load_splits(config.data)
-    folder = run_dir(config)
     sets = {}
-    if _needs_sets(config.evaluation, folder / "synthetic"):
-        sets = find_sets(
-            config.evaluation.synthetic,
-            folder / "synthetic",
-            splits,
-            step_minutes=config.data.step_minutes,
-        )
+    if _needs_sets(chosen, folder / "synthetic"):
+        step = config.data.step_minutes
+        sets = find_sets(chosen.synthetic, folder / "synthetic", splits, step_minutes=step)
+    results = _results(config, splits, sets)
+    out = folder / chosen.dir
+    write_results(out / "results.csv", results)
+    write_summary(out / "summary.json", results)
+    logger.info("\n%s\n\n%s", wrapped([*LEGEND, *_notes(chosen, sets)]), verdict_lines(results))
+    logger.info("\nnumbers  %s, %s", out / "results.csv", out / "summary.json")
+    figures = write_page(out, build_page(results), confidence=chosen.confidence)
+    logger.info("report   %s (the same as report.md)", out / "report.html")
+    logger.info("figures  %d PNG files in %s", len(figures), out)
+    record_stage(config, chosen.dir, dict(results.provenance))
+
+
+def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDataset]) -> Results:
+    """Everything that is computed; prints the tables as they come."""
+    chosen, folder = config.evaluation, run_dir(config)
+    seed = chosen.seeds[0]
+    facts = _provenance(config, splits, sets)
     data = evaluation_data(splits, sets)
-    results = _fit_all(config, data, splits.normaliser)
-    if config.evaluation.shard is not None:
-        i, n = share("evaluation.shard", config.evaluation.shard)
-        if n > 1:
-            logger.info(
-                "share %d/%d is fitted; when all are, run the same command without "
-                "evaluation.shard",
-                i,
-                n,
-            )
-            return
-    summaries = summarise(
-        results,
-        splits.test.subject_ids,
-        resamples=config.evaluation.bootstrap,
-        confidence=config.evaluation.confidence,
+    predictions = _fit_all(config, data, splits.normaliser)
+    bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
+    summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
+    logger.info("\n%s", wrapped([heading(facts)]))
+    _print(score_tables(summaries) + difference_tables(summaries))
+    kinds = [kind for kind in KINDS if getattr(chosen, kind)]
+    cache = folder / "evaluation" / "sets"
+    quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
+    _print(quality_tables(quality))
+    documents, absent = _documents(config, list(sets))
+    return Results(
+        provenance=facts,
+        predictions=predictions,
+        summaries=summaries,
+        subgroups=subgroup_scores(predictions, splits.test, **bootstrap),
+        quality=quality,
+        curves=training_curves(predictions),
+        distributions=distributions(splits.test, sets, seed=seed),
+        examples=class_examples(
+            splits.train,
+            sets,
+            seed=seed,
+            show_real_series=chosen.show_real_series,
+            hours_per_step=config.data.step_minutes / 60,
+        ),
+        maps=embed(data.test, data.synthetic, seed=seed),
+        influence=_influence(config, splits, data.synthetic) if sets else "there is no set",
+        tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
+        made_with=_made_with(chosen.seeds, splits, sets),
+        documents=documents,
+        absent=absent,
     )
-    subgroups = subgroup_scores(
-        results,
-        splits.test,
-        resamples=config.evaluation.bootstrap,
-        confidence=config.evaluation.confidence,
-    )
-    kinds = [kind for kind in KINDS if getattr(config.evaluation, kind)]
-    seed = config.evaluation.seeds[0]
-    scores = score_sets(splits, sets, kinds, seed=seed, cache=folder / "evaluation" / "sets")
-    facts = _facts(config, splits, sets)
-    findings = Findings(
-        results=results, summaries=summaries, subgroups=subgroups, scores=scores, facts=facts
-    )
-    page = build_page(config, splits, sets, data, findings)
-    _show(folder / config.evaluation.dir, findings, page)
-    record_stage(config, config.evaluation.dir, facts)
 
 
 def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
@@ -98,7 +135,7 @@ def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
 
 
 def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:
-    """The rows of all cells in model space."""
+    """The rows of all fits in model space."""
 
     def series(dataset: EHRDataset) -> Series:
         return Series(x=encode(splits.normaliser, dataset).numpy(), y=dataset.labels)
@@ -114,33 +151,11 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
     )
 
 
-def notes_on(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str]:
-    """Sentences a reader must not miss."""
-    notes = []
-    if sets and UNGUIDED not in sets:
-        notes.append(
-            f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
-            "Make one with `bash generation.sh <config.yaml> guidance=none`."
-        )
-    seeds = len(config.evaluation.seeds)
-    if seeds == 1:
-        notes.append(
-            "One seed: intervals and p-values cover the test stays only, not how much a model "
-            "depends on its initial weights. Give several evaluation.seeds before claiming more."
-        )
-    elif seeds < ENOUGH_SEEDS:
-        notes.append(
-            f"{seeds} seeds: how much fits vary is hardly known, so intervals of differences are "
-            f"wide. Give at least {ENOUGH_SEEDS} evaluation.seeds before claiming a gain or none."
-        )
-    return notes
-
-
 def _fit_all(
     config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser
-) -> dict[Cell, Predictions]:
+) -> dict[Fit, Predictions]:
     chosen = config.evaluation
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=chosen.protocols,
         generators=list(data.synthetic),
         ratios=chosen.ratios,
@@ -149,18 +164,23 @@ def _fit_all(
         without_steps=FITS,
         baselines=chosen.baselines,
     )
-    require_enough(cells, data)
+    require_enough(fits, data)
     fitter = downstream(config, data.num_classes, normaliser)
     _, in_channels, length = data.train.x.shape
     fitter.check(chosen.models, in_channels=in_channels, length=length)
-    cache = cell_cache(config)
-    mine = share("evaluation.shard", chosen.shard)
-    return run_cells(cells, data, fitter=fitter, cache=cache, workers=chosen.workers, share=mine)
+    places = fit_processes(config)
+    return run_fits(fits, data, fitter=fitter, cache=fit_cache(config), processes=places)
 
 
-def cell_cache(config: ExperimentConfig) -> Path:
+def fit_cache(config: ExperimentConfig) -> Path:
     """Where an experiment keeps its fits, whatever table they are for."""
-    return run_dir(config) / "evaluation" / "cells"
+    return run_dir(config) / "evaluation" / "fits"
+
+
+def fit_processes(config: ExperimentConfig) -> Processes:
+    """Where the downstream models are trained."""
+    places = config.processes
+    return Processes(config.evaluation.workers, places.backend, places.scheduler)
 
 
 def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:
@@ -177,33 +197,97 @@ def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normalise
     )
 
 
-def _facts(
-    config: ExperimentConfig,
-    splits: Splits,
-    sets: Mapping[str, EHRDataset],
+def _influence(
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
+) -> Influence | str:
+    """Read from what the stages before left; where that is absent, how to get it."""
+    classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
+    absent = [] if classifier.is_file() else [str(classifier)]
+    absent += [] if cached.is_dir() and any(cached.iterdir()) else [str(cached)]
+    if absent:
+        how = "bash classifier/train.sh and bash generation.sh make them"
+        return f"{' and '.join(absent)} not found; {how}."
+    device = pick_device(config.accelerator)
+    try:
+        inputs = influence_inputs(config, splits, device)
+        direction = inputs.direction(configured_settings(config)).direction
+    except UserError as error:
+        return str(error)
+
+    def score(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return score_all(direction, torch.from_numpy(x), torch.from_numpy(y), device).numpy()
+
+    seed = config.evaluation.seeds[0]
+    return influence_of_sets(score, sets, splits.train.label_names, seed=seed)
+
+
+def _provenance(
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDataset]
 ) -> dict[str, Any]:
+    """What the numbers rest on, JSON-able."""
     counted = {"train": splits.train, "val_select": splits.val_select, "test": splits.test}
     return {
         "experiment": config.experiment,
         "data_fingerprint": splits.fingerprint,
         "label_names": list(splits.train.label_names),
-        "real_stays_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
-        "synthetic_stays_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
+        "real_series_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
+        "synthetic_series_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
         "settings": to_plain(config)["evaluation"],
-        "notes": notes_on(config, sets),
+        "notes": _notes(config.evaluation, sets),
     }
 
 
-def _show(folder: Path, findings: Findings, page: Page) -> None:
-    """Writes every file of `folder`, then prints the tables and where the files are."""
-    write_results(folder / "results.csv", findings)
-    write_summary(folder / "summary.json", findings, page.verdicts)
-    confidence = findings.facts["settings"]["confidence"]
-    figures = write_page(folder, page, confidence=confidence)
-    logger.info("\n%s", as_text(findings, page.verdicts))
-    logger.info("\nreport   %s (the same as report.md)", folder / "report.html")
-    logger.info("numbers  %s, %s", folder / "results.csv", folder / "summary.json")
-    logger.info("figures  %d PNG files in %s", len(figures), folder)
+def _notes(evaluation: EvaluationConfig, sets: Mapping[str, EHRDataset]) -> list[str]:
+    """Sentences a reader must not miss."""
+    notes = []
+    if sets and UNGUIDED not in sets:
+        notes.append(
+            f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
+            "Make one with `bash generation.sh <config.yaml> guidance=none`."
+        )
+    seeds = len(evaluation.seeds)
+    if seeds == 1:
+        notes.append(
+            "One seed: intervals and p-values cover the test series only, not how much a model "
+            "depends on its initial weights. Give several evaluation.seeds before claiming more."
+        )
+    elif seeds < ENOUGH_SEEDS:
+        notes.append(
+            f"{seeds} seeds: how much fits vary is hardly known, so intervals of differences are "
+            f"wide. Give at least {ENOUGH_SEEDS} evaluation.seeds before claiming a gain or none."
+        )
+    return notes
+
+
+def _documents(config: ExperimentConfig, sets: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Title -> text of the cards and the settings, and the titles of cards that do not exist."""
+    folder = run_dir(config) / "synthetic"
+    cards = {"Data card": Path(config.data.dir) / "card.md"}
+    cards |= {f"Card of set {name}": folder / f"{name}.card.md" for name in sets}
+    found = {k: path.read_text(encoding="utf-8") for k, path in cards.items() if path.is_file()}
+    return found | {SETTINGS: to_yaml(config)}, [k for k in cards if k not in found]
+
+
+def _made_with(
+    seeds: Sequence[int], splits: Splits, sets: Mapping[str, EHRDataset]
+) -> dict[str, str]:
+    """Code, packages, seeds and fingerprints, by what they are."""
+    made = provenance()
+    code = made["git"].get("commit", "no git checkout")
+    return {
+        "finished (UTC)": made["finished"],
+        "code": code + (" with uncommitted changes" if made["git"].get("dirty") else ""),
+        "Python": made["python"],
+        "packages": ", ".join(f"{k} {v}" for k, v in made["packages"].items()),
+        "seeds": ", ".join(map(str, seeds)),
+        "real data, SHA-256": splits.fingerprint[:HASH_SHOWN],
+        **{f"set {k}, SHA-256": fingerprint(v)[:HASH_SHOWN] for k, v in sets.items()},
+    }
+
+
+def _print(tables: Sequence[Table]) -> None:
+    for table in tables:
+        logger.info("\n%s", table.as_text())
 
 
 if __name__ == "__main__":

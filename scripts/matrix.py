@@ -3,8 +3,8 @@
 Stages 1 and 2 run first if they have not. Sets: the whole tuning grid (unguided, every strength,
 negative controls), classifier guidance, the paper's Algorithm 1, and unguided sampling of a
 generator that was trained on the guidance rows too. Real-only baselines: guidance rows,
-oversampling, class weights, SMOTE, jitter, scaling, time warp. All are judged as evaluate.sh
-judges, into runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
+oversampling, class weights, SMOTE, jitter, scaling, time warp. All are evaluated as evaluate.sh
+does, into runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
 """
 
 import dataclasses
@@ -33,16 +33,16 @@ def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/matrix/, and what it is made of where that is not there yet.
 
     Raises:
-        ConfigError: matrix.arms names an unknown arm.
+        ConfigError: matrix.configurations names an unknown configuration.
     """
-    others = other_arms(config)
+    others = other_configurations(config)
     train_diffusion(config)
     train_classifier(config)
     tune(config)
     tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
     folder = tuning_path(config).parent / "sets"
     sets = [folder / f"{point['set']}.npz" for point in tuned["points"]]
-    sets += [_generated(arm) for arm in others]
+    sets += [_generated(configuration) for configuration in others]
     evaluation = dataclasses.replace(
         config.evaluation,
         dir="matrix",
@@ -53,7 +53,7 @@ def main(config: ExperimentConfig) -> None:
     log.info("chosen on val_select: %s", tuned["chosen"]["set"])
 
 
-def other_arms(config: ExperimentConfig) -> list[ExperimentConfig]:
+def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     """The configs of the sets beside the tuning grid, each with its own generation.name; errors as
     in `main`."""
     fair = dataclasses.replace(
@@ -61,15 +61,17 @@ def other_arms(config: ExperimentConfig) -> list[ExperimentConfig]:
         experiment=f"{config.experiment}_with_guide",
         diffusion=dataclasses.replace(config.diffusion, include_guide=True),
     )
-    arms = {
+    configurations = {
         "classifier_guided": _named(config, "classifier_guided", kind="classifier"),
         "paper": dataclasses.replace(_named(config, "paper"), compat="paper"),
         WITH_GUIDE: fair,
     }
-    unknown = [name for name in config.matrix.arms if name not in arms]
+    unknown = [name for name in config.matrix.configurations if name not in configurations]
     if unknown:
-        raise ConfigError(f"matrix.arms: unknown {unknown}; expected some of {list(arms)}")
-    return [arms[name] for name in config.matrix.arms]
+        raise ConfigError(
+            f"matrix.configurations: unknown {unknown}; expected some of {list(configurations)}"
+        )
+    return [configurations[name] for name in config.matrix.configurations]
 
 
 def _named(config: ExperimentConfig, name: str, **guidance: str) -> ExperimentConfig:
@@ -79,7 +81,7 @@ def _named(config: ExperimentConfig, name: str, **guidance: str) -> ExperimentCo
 
 
 def _generated(config: ExperimentConfig) -> Path:
-    """The set of one arm, made now unless it is there."""
+    """The set of one configuration, made now unless it is there."""
     if config.diffusion.include_guide:
         train_diffusion(config)
     path = run_dir(config) / "synthetic" / f"{config.generation.name}.npz"

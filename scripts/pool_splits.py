@@ -4,8 +4,8 @@
 
 Each folder is an experiment that scripts/matrix.sh ran with its own data.seed. One experiment is
 one observation: its scores are averaged over training seeds first, and intervals are Student's t
-over experiments. They cover the draw of training, guidance and selection stays, of the generator
-and of the judge; a test set that all experiments share is held fixed. `chosen` is, in every
+over experiments. They cover the draw of training, guidance and selection series, of the generator
+and of the downstream model; a test set that all experiments share is fixed. `chosen` is, in every
 experiment, the set that its own val_select chose.
 """
 
@@ -29,7 +29,7 @@ from scripts.utility.summary import UNGUIDED
 CHOSEN = "chosen"
 ROW = ["protocol", "generator", "ratio", "model"]
 
-log = logging.getLogger("tardiff.across")
+log = logging.getLogger("tardiff.pool_splits")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def across_table(scores: pd.DataFrame) -> Table:
     """One row per protocol, set and metric, with differences to unguided and to real-only.
 
     Raises:
-        MismatchError: the experiments did not judge the same rows.
+        MismatchError: the experiments do not hold the same rows.
     """
     runs = list(dict.fromkeys(scores["run"]))
     wide = scores.pivot_table(

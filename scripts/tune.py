@@ -1,9 +1,9 @@
 """Tuning: chooses guidance.w and sampler.cfg_scale on val_select and records the whole curve.
 
 Every strength of the grid makes a set from the same noise; a model trained on it (TSTR, and TSRTR
-with as many synthetic rows as real ones) is judged on val_select, never on test. The candidate of
+with as many synthetic rows as real ones) is scored on val_select, never on test. The candidate of
 the best mean is chosen among the non-negative strengths, 0 included; negative ones are controls.
-The fits are kept as the evaluation keeps its own, so judging the same sets later costs nothing.
+The fits are kept with those of the evaluation, which need not be made again for the same sets.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ from configs.runtime.atomic_files import write_text
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from scripts.evaluate import cell_cache, downstream, evaluation_data
+from scripts.evaluate import downstream, evaluation_data, fit_cache, fit_processes
 from scripts.report.figures import save
 from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
-from scripts.utility.fits import run_cells
+from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
-from scripts.utility.protocols import Cell, plan_cells
+from scripts.utility.protocols import Fit, plan_fits
 from tardiff.generate import Loaded, is_current, load, session_of, tuning_path, write_generated
 from tardiff.generation.session import GenerationSession
 
@@ -38,11 +38,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Arm:
+class Candidate:
     """One candidate of the grid: a set on disk and what was asked of it and came out.
 
     Attributes:
-        realised: shift of the mean score per class, natural standard deviations.
+        realised: shift of the mean score per class, unguided standard deviations.
     """
 
     w: float
@@ -58,9 +58,11 @@ class Arm:
 
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/tuning/scale.json and its figure; prints the choice."""
-    arms, splits = generate_grid(config)
-    scores = score_arms(config, arms, splits)
-    content = summarise_arms(config, arms, scores) | {"data_fingerprint": splits.fingerprint}
+    candidates, splits = generate_grid(config)
+    scores = score_candidates(config, candidates, splits)
+    content = summarise_candidates(config, candidates, scores) | {
+        "data_fingerprint": splits.fingerprint
+    }
     path = tuning_path(config)
     write_text(path, json.dumps(content, indent=1))
     save(scale_figure(content), path.with_suffix(".png"))
@@ -69,9 +71,9 @@ def main(config: ExperimentConfig) -> None:
     log.info("curve    %s\nfigure   %s", path, path.with_suffix(".png"))
 
 
-def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
+def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
     """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided."""
-    folder, arms = tuning_path(config).parent / "sets", []
+    folder, candidates = tuning_path(config).parent / "sets", []
     loaded = load(with_strength(config, 1.0, config.tuning.cfg_scale[0]))
     # Lazy: what the set of no strength needs is never computed if all sets are there.
     session = session_of(loaded)
@@ -80,15 +82,15 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Arm], Splits]:
         for w in sorted(config.tuning.w):
             asked = with_strength(loaded.config, w, cfg_scale)
             wanted = dataclasses.replace(loaded, config=asked)
-            path = folder / f"{arm_name(w, cfg_scale)}.npz"
+            path = folder / f"{candidate_name(w, cfg_scale)}.npz"
             if not is_current(path, wanted):
-                _write_arm(session, wanted, path)
-            arms.append(Arm(w, cfg_scale, path, realised_by(path, wanted)))
+                _write_candidate(session, wanted, path)
+            candidates.append(Candidate(w, cfg_scale, path, realised_by(path, wanted)))
     session.forget()
-    return arms, loaded.splits
+    return candidates, loaded.splits
 
 
-def _write_arm(session: GenerationSession, wanted: Loaded, path: Path) -> None:
+def _write_candidate(session: GenerationSession, wanted: Loaded, path: Path) -> None:
     w, k = wanted.config.guidance.w, wanted.splits.train.num_classes
     made, outcome = session.guided([w] * k, path.stem) if w else (session.unguided, None)
     write_generated(wanted, path.stem, made, outcome, path.parent)
@@ -110,56 +112,66 @@ def with_strength(config: ExperimentConfig, w: float, cfg_scale: float) -> Exper
     )
 
 
-def arm_name(w: float, cfg_scale: float) -> str:
+def candidate_name(w: float, cfg_scale: float) -> str:
     """File and table name of a candidate, such as guided_w0.5_cfg2."""
     kind = f"guided_w{w:g}" if w else "unguided"
     return kind if cfg_scale == 1 else f"{kind}_cfg{cfg_scale:g}"
 
 
-def score_arms(
-    config: ExperimentConfig, arms: Sequence[Arm], splits: Splits
+def score_candidates(
+    config: ExperimentConfig, candidates: Sequence[Candidate], splits: Splits
 ) -> dict[tuple[str, str], np.ndarray]:
     """(set, protocol) -> (seeds, metrics) scores on val_select."""
     tuning, step = config.tuning, config.data.step_minutes
-    sets = {arm.name: load_set(arm.path, splits, step_minutes=step) for arm in arms}
+    sets = {
+        candidate.name: load_set(candidate.path, splits, step_minutes=step)
+        for candidate in candidates
+    }
     data = evaluation_data(splits, sets)
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=tuning.protocols,
         generators=list(sets),
         ratios=[1.0],
         models=[tuning.model],
         seeds=tuning.seeds,
     )
-    results = run_cells(
-        cells,
+    results = run_fits(
+        fits,
         data,
         fitter=downstream(config, data.num_classes, splits.normaliser),
-        cache=cell_cache(config),
-        workers=config.evaluation.workers,
+        cache=fit_cache(config),
+        processes=fit_processes(config),
         on_select=True,
     )
     grouped: dict[tuple[str, str], list[list[float]]] = {}
-    for cell, predictions in results.items():
+    for fit, predictions in results.items():
         values = point_scores(predictions)
-        grouped.setdefault(_key(cell), []).append([values[metric] for metric in METRICS])
+        grouped.setdefault(_key(fit), []).append([values[metric] for metric in METRICS])
     return {key: np.array(rows) for key, rows in grouped.items()}
 
 
-def _key(cell: Cell) -> tuple[str, str]:
-    return cell.generator, cell.protocol
+def _key(fit: Fit) -> tuple[str, str]:
+    return fit.generator, fit.protocol
 
 
-def summarise_arms(
-    config: ExperimentConfig, arms: Sequence[Arm], scores: dict[tuple[str, str], np.ndarray]
+def summarise_candidates(
+    config: ExperimentConfig,
+    candidates: Sequence[Candidate],
+    scores: dict[tuple[str, str], np.ndarray],
 ) -> dict[str, Any]:
     """The curve and the choice, JSON-able."""
     protocols = config.tuning.protocols
     points = []
-    for arm in arms:
-        per_protocol = {protocol: scores[arm.name, protocol] for protocol in protocols}
+    for candidate in candidates:
+        per_protocol = {protocol: scores[candidate.name, protocol] for protocol in protocols}
         mean = np.mean(list(per_protocol.values()), axis=0)
         points.append(
-            {"set": arm.name, "w": arm.w, "cfg_scale": arm.cfg_scale, "realised": arm.realised}
+            {
+                "set": candidate.name,
+                "w": candidate.w,
+                "cfg_scale": candidate.cfg_scale,
+                "realised": candidate.realised,
+            }
             | _stats(mean)
             | {"protocols": {name: _stats(rows) for name, rows in per_protocol.items()}}
         )

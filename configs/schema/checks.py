@@ -3,7 +3,6 @@
 import re
 
 from configs.runtime.errors import ConfigError
-from configs.runtime.shards import share
 from configs.schema.evaluation import TuningConfig
 from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import check_fields
@@ -36,7 +35,6 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_lists(config)
     _check_private(config)
     _check_compile(config)
-    share("evaluation.shard", config.evaluation.shard)
     return config
 
 

@@ -1,4 +1,4 @@
-"""The sections of a config about judging: stage 4, tuning, the matrix, the influence report."""
+"""The sections of a config about evaluation: stage 4, tuning, the matrix, the influence report."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,10 @@ class InfluenceReportConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Stage 4: which protocols judge which sets (scripts/evaluate.py)."""
+    """Stage 4: which protocols measure which sets (scripts/evaluate.py)."""
 
     dir: str = "evaluation"  # folder of the results, below runs/<experiment>
-    # Files to judge, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
+    # Files, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
     synthetic: list[str] | None = None
     protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
@@ -34,13 +34,14 @@ class EvaluationConfig:
     # guide_rows, oversampling, class_weights, smote, jitter, scaling, time_warp.
     baselines: list[str] = many()
     seeds: list[int] = many(0, 1, 2, 3, 4)
-    fidelity: bool = True  # judge how close each set is to real stays that no model saw
-    privacy: bool = True  # judge what each set gives away about the training stays
-    show_real_series: bool = False  # draw single real stays, which are patient records, as examples
-    bootstrap: int = number(1000, low=100)  # resamples of the test stays
+    fidelity: bool = True  # measure how close each set is to real series that no model saw
+    privacy: bool = True  # measure what each set gives away about the training series
+    show_real_series: bool = (
+        False  # draw single real series, which are patient records, as examples
+    )
+    bootstrap: int = number(1000, low=100)  # resamples of the test series
     confidence: float = number(0.95, low=0.5, high=0.999)
-    workers: int = number(0, low=0)  # processes; 0: one per core
-    shard: str | None = None  # "i/n" or auto: fit every n-th model only; see docs/scaling.md
+    workers: int = number(0, low=0)  # processes of this machine; 0: one per core
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,6 @@ class TuningConfig:
 
 @dataclass(frozen=True)
 class MatrixConfig:
-    """Sets that scripts/matrix.py judges beside the tuning grid."""
+    """Sets that scripts/matrix.py evaluates beside the tuning grid."""
 
-    arms: list[str] = many("classifier_guided", "paper", "unguided_with_guide_rows")
+    configurations: list[str] = many("classifier_guided", "paper", "unguided_with_guide_rows")

@@ -60,7 +60,12 @@ def main(config: ExperimentConfig) -> None:
         )
     settings = configured_settings(config)
     inputs = influence_inputs(config, load_splits(config.data), pick_device(config.accelerator))
-    named = named_sets(given, inputs.splits, step_minutes=config.data.step_minutes)
+    named = named_sets(
+        given.sets,
+        inputs.splits,
+        allow_test=given.allow_test,
+        step_minutes=config.data.step_minutes,
+    )
     direction, _, facts, _ = inputs.direction(settings)
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
     for ranked in sets:
@@ -72,7 +77,8 @@ def main(config: ExperimentConfig) -> None:
     proof = {"spearman": step.spearman, "slope": step.slope, "sign_agreement": step.sign_agreement}
     numbers = {"guidance": facts, "one_step": proof, "overhead": cost, **tables}
     write_text(folder / "report.json", json.dumps(numbers, indent=1) + "\n")
-    _draw(given, folder, sets, step, tables["guidance_size"])
+    hours = config.data.step_minutes / 60
+    _draw(given, folder, sets, step, tables["guidance_size"], hours_per_step=hours)
     record_stage(config, FOLDER, {"sets": list(named), "one_step": proof})
     log.info("%s", page)
     log.info("written to %s", folder)
@@ -133,6 +139,8 @@ def _draw(
     sets: Sequence[RankedSet],
     step: StepTest,
     curve: list[Row],
+    *,
+    hours_per_step: float,
 ) -> None:
     save(distribution_figure(sets), folder / "distribution.png")
     save(step_figure(step, given.step_norm), folder / "one_step.png")
@@ -140,7 +148,9 @@ def _draw(
         save(curve_figure(curve), folder / "guidance_size.png")
     for ranked in sets:
         if given.show_real_series or not ranked.real:
-            save(ends_figure(ranked, given.top), folder / f"series_{ranked.name}.png")
+            save(
+                ends_figure(ranked, given.top, hours_per_step), folder / f"series_{ranked.name}.png"
+            )
         else:
             log.info("%s holds patients: not drawn (show_real_series=true)", ranked.name)
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.influence_report.named_sets import RankedSet
-from scripts.report.figures import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy
+from scripts.report.figures import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy, time_axis
 from tardiff.influence.one_step_check import StepTest
 
 TAIL = 0.01  # share of each end that the histogram gathers in its outermost bins
@@ -98,7 +98,7 @@ def curve_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def ends_figure(ranked: RankedSet, top: int) -> Figure:
+def ends_figure(ranked: RankedSet, top: int, hours_per_step: float) -> Figure:
     """The series of highest and of lowest influence, channel by channel."""
     channels = min(ranked.data.num_channels, MOST_CHANNELS)
     columns = min(channels, 4)
@@ -106,11 +106,13 @@ def ends_figure(ranked: RankedSet, top: int) -> Figure:
     figure = Figure(figsize=(3 * columns, 0.8 + 2.1 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
     best, worst = ranked.ends(top)
+    times, unit = time_axis(ranked.data.length, hours_per_step)
     for channel, axes in enumerate(panels[:channels]):
-        _draw(axes, ranked.data.values[best, channel], 1, f"{len(best)} highest influence")
-        _draw(axes, ranked.data.values[worst, channel], 5, f"{len(worst)} lowest influence")
+        values = ranked.data.values[:, channel]
+        _draw(axes, times, values[best], 1, f"{len(best)} highest influence")
+        _draw(axes, times, values[worst], 5, f"{len(worst)} lowest influence")
         axes.set_title(ranked.data.feature_names[channel], fontsize=9)
-        axes.set_xlabel("time step" if channel >= channels - columns else "", fontsize=9)
+        axes.set_xlabel(unit if channel >= channels - columns else "", fontsize=9)
         tidy(axes)
     for axes in panels[channels:]:
         axes.set_visible(False)
@@ -119,9 +121,10 @@ def ends_figure(ranked: RankedSet, top: int) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, series: np.ndarray, colour: int, label: str) -> None:
+def _draw(axes: Axes, times: np.ndarray, series: np.ndarray, colour: int, label: str) -> None:
     for row, values in enumerate(series):
         axes.plot(
+            times,
             values,
             color=OKABE_ITO[colour],
             linestyle="-" if colour == 1 else "--",

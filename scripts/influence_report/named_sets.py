@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import torch
 
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError
-from configs.schema.evaluation import InfluenceReportConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from scripts.external_sets import set_name
@@ -49,20 +49,20 @@ class RankedSet:
 
 
 def named_sets(
-    given: InfluenceReportConfig, splits: Splits, *, step_minutes: float
+    items: Sequence[str], splits: Splits, *, allow_test: bool, step_minutes: float
 ) -> dict[str, tuple[bool, EHRDataset]]:
-    """(real, series) of every set of `influence_report.sets`.
+    """(real, series) of every set of `items`, names of splits or paths of files.
 
     Raises:
         ConfigError: the test split is named without `allow_test`, two sets have one name, or
             none is named.
         UserError: a file is missing or does not fit; see `scripts.synthetic_sets.load_set`.
     """
-    if not given.sets:
+    if not items:
         raise ConfigError("influence_report.sets=[]: name a split or a file, set=train for example")
     found: dict[str, tuple[bool, EHRDataset]] = {}
-    for item in given.sets:
-        if item == "test" and not given.allow_test:
+    for item in items:
+        if item == "test" and not allow_test:
             raise ConfigError(
                 "influence_report.sets names the test split: looking at which test patients help "
                 "is the first step of choosing on them. If you mean it, "

@@ -1,36 +1,53 @@
-"""score_sets: the fidelity and privacy of every synthetic set, each computed once and kept on disk.
+"""score_sets: fidelity and privacy of every synthetic set, each computed once and kept on disk."""
 
-Like a cell of the utility protocols, a report is kept in a file named by a hash of everything that
-decides it: an interrupted evaluation goes on where it stopped, and a changed set is judged anew.
-"""
-
-import hashlib
-import json
-import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from configs.runtime.atomic_files import atomic_path
 from configs.runtime.errors import DataError
+from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset, concatenate
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from data_preprocess.storage.safe_npy import UNREADABLE, read_npz
-from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.fidelity.suite import fidelity_scores
-from scripts.quality.privacy.suite import privacy_scores
+from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
+from scripts.quality.common.comparison import make_comparison
+from scripts.quality.common.metric_report import MetricReport, merge
+from scripts.quality.common.registry import FIDELITY, metrics
 
-FIDELITY, PRIVACY = "fidelity", "privacy"
-KINDS = (FIDELITY, PRIVACY)
-
-# Raise it when a change of the suites changes what a report holds: older files are then not read.
-CACHE_VERSION = 1
+# Whose source decides a report.
+CODE = ("scripts.quality", "tardiff.privacy", "data_preprocess.model_space")
 
 SetScores = dict[str, dict[str, MetricReport]]  # kind -> set -> report
 
-logger = logging.getLogger(__name__)
+
+def quality_report(
+    kind: str,
+    train: EHRDataset,
+    holdout: EHRDataset,
+    synthetic: EHRDataset,
+    *,
+    normaliser: Normaliser,
+    seed: int,
+) -> MetricReport:
+    """All metrics of `kind`; docs/metrics.md explains each name.
+
+    Fidelity is the distance of `synthetic` to `holdout`, and the `_reference` beside it that of
+    `train`, with equal sizes. Privacy is what `synthetic` gives away about `train`, measured
+    against `holdout`.
+
+    Args:
+        train: real series that reached the generator; for privacy, all of them.
+        holdout: real series of other patients from the same population.
+        seed: of the subsamples and models of the metrics.
+
+    Raises:
+        DataError: the sets differ in channels, classes or length, or one is too small.
+        MismatchError: the normaliser was fitted on other channels.
+    """
+    comparison = make_comparison(train, holdout, synthetic, normaliser)
+    return merge([compute(comparison, seed=seed) for compute in metrics(kind)])
 
 
 def score_sets(
@@ -43,84 +60,46 @@ def score_sets(
 ) -> SetScores:
     """The report of every set for every kind of `kinds`, computed now or read from `cache`.
 
-    Fidelity compares with train and test. For privacy, all stays that the generator could learn
+    Fidelity compares with train and test. For privacy, all series that the generator could learn
     from (train, and val_guide, which guides) stand against those of test.
 
-    Args:
-        seed: of the subsamples and models of the metrics.
-
     Raises:
-        DataError: a set cannot be judged; the message names it.
+        DataError: a set cannot be compared; the message names it.
     """
-    paths = {
-        (kind, name): cache / f"{_key(kind, splits, dataset, seed)}.npz"
-        for kind in kinds
-        for name, dataset in sets.items()
-    }
-    missing = {pair: path for pair, path in paths.items() if read_report(path) is None}
-    if len(missing) < len(paths):
-        done = len(paths) - len(missing)
-        logger.info("%d of %d fidelity and privacy reports were done before", done, len(paths))
-    if missing:
-        with tqdm(missing.items(), desc="fidelity, privacy", unit="report", disable=None) as bar:
-            for (kind, name), path in bar:
-                bar.set_postfix_str(f"{kind} of {name}")
-                write_report(path, _score(kind, name, splits, sets[name], seed))
+    store = ContentCache(cache, CODE)
     found: SetScores = {kind: {} for kind in kinds}
-    for (kind, name), path in paths.items():
-        report = read_report(path)
-        assert report is not None, f"{path} was written but is gone"
-        found[kind][name] = report
+    pairs = [(kind, name) for kind in kinds for name in sets]
+    with Progress("fidelity and privacy", len(pairs), "reports") as bar:
+        for kind, name in pairs:
+            key = {
+                "kind": kind,
+                "data": splits.fingerprint,
+                "set": fingerprint(sets[name]),
+                "seed": seed,
+            }
+            entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed))
+            found[kind][name] = MetricReport(arrays=dict(entry.arrays), **entry.facts)
+            bar.update(1)
     return found
-
-
-def write_report(path: Path, report: MetricReport) -> None:
-    """Writes values, arrays and flags as one .npz without pickles."""
-    text = json.dumps({"values": report.values, "flags": report.flags})
-    arrays = {f"array/{name}": array for name, array in report.arrays.items()}
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, content=np.array(text), **arrays)  # pyright: ignore[reportArgumentType]
-
-
-def read_report(path: Path) -> MetricReport | None:
-    """What `write_report` wrote; None if there is nothing, or a damaged file, which is said."""
-    if not path.is_file():
-        return None
-    try:
-        found = read_npz(path)
-        content = json.loads(str(found.pop("content")))
-        arrays = {name.removeprefix("array/"): array for name, array in found.items()}
-        return MetricReport(values=content["values"], arrays=arrays, flags=content["flags"])
-    except UNREADABLE as error:
-        logger.warning("%s is damaged (%s); it is computed again", path, error)
-        return None
 
 
 def fingerprint(dataset: EHRDataset) -> str:
     """SHA-256 of all that the metrics read of a set."""
     names = [dataset.feature_names, dataset.label_names, dataset.static_names]
-    digest = hashlib.sha256(json.dumps([names, dataset.values.shape]).encode())
-    for array in (dataset.values, dataset.observed, dataset.labels, dataset.static):
-        digest.update(str(array.dtype).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    arrays = (dataset.values, dataset.observed, dataset.labels, dataset.static)
+    return array_fingerprint(*map(np.array, names), *arrays)
 
 
-def _key(kind: str, splits: Splits, dataset: EHRDataset, seed: int) -> str:
-    parts = [CACHE_VERSION, kind, splits.fingerprint, fingerprint(dataset), seed]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-
-
-def _score(kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int) -> MetricReport:
-    normaliser = splits.normaliser
+def _score(kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int) -> Entry:
+    train = splits.train
+    if kind != FIDELITY:
+        train = concatenate(train, splits.val_guide)
     try:
-        if kind == FIDELITY:
-            return fidelity_scores(
-                splits.train, splits.test, dataset, normaliser=normaliser, seed=seed
-            )
-        known = concatenate(splits.train, splits.val_guide)
-        return privacy_scores(known, splits.test, dataset, normaliser=normaliser, seed=seed)
+        report = quality_report(
+            kind, train, splits.test, dataset, normaliser=splits.normaliser, seed=seed
+        )
     except DataError as error:
         raise DataError(
             f"{kind} of set {name!r}: {error}; evaluation.{kind}=false leaves it out"
         ) from error
+    return Entry(report.arrays, {"values": report.values, "remarks": report.remarks})

@@ -1,127 +1,108 @@
-"""build_page: findings and sets -> the content of the report, in reading order."""
+"""build_page: results -> the content of the report, in reading order. Nothing is computed here."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
-from configs.run_record import read_mapping
-from configs.schema.experiment import ExperimentConfig
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.splits import Splits
 from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.suite import FIDELITY, PRIVACY
-from scripts.report.distributions import distribution_picture
-from scripts.report.distributions_panel import privacy_picture
-from scripts.report.embedding import embedding_picture
-from scripts.report.examples import example_pictures
+from scripts.quality.common.registry import FIDELITY, PRIVACY
+from scripts.report.distributions import (
+    distance_picture,
+    distribution_picture,
+    embedding_picture,
+)
+from scripts.report.examples import example_picture
 from scripts.report.figures import Styles
 from scripts.report.influence import influence_section
 from scripts.report.page import Page, Picture, Section
-from scripts.report.provenance import provenance_sections
 from scripts.report.strength_curve import scale_figure, scale_points
 from scripts.report.utility import utility_sections
-from scripts.results.files import heading
-from scripts.results.results import Findings
-from scripts.results.tables import Table, alarm_table, set_score_tables
+from scripts.results.files import LEGEND, heading
+from scripts.results.results import SETTINGS, Results
+from scripts.results.tables import Table, flag_table, quality_tables
 from scripts.results.verdicts import verdicts
-from scripts.utility.protocols import EvaluationData
-from tardiff.generate import tuning_path
 
-NOT_JUDGED = "Not judged: evaluation.{kind} was false."
+MEASURED_AGAINST = {
+    FIDELITY: "Measured against held-out series. The row of real series is what a perfect "
+    "generator would score. docs/metrics.md explains every metric.",
+    PRIVACY: "Measured as the difference between series that the generator could learn from and "
+    "held-out series. No quality flag is no guarantee.",
+}
+GLOSSARY = [
+    "guided, unguided: two sets from the same noise and the same generator. Sampling of the guided "
+    "set is pulled towards series that are estimated to help the task classifier.",
+    "seed: the random start of a downstream model. Several seeds show how much a score depends on "
+    "it.",
+    "val_select: the real series on which every downstream model chooses its best epoch and its "
+    "F1 threshold. They take no part in training, guidance or testing.",
+    "Holm: a correction of p-values for the number of comparisons. It keeps the chance of any "
+    "false claim among them below 5 %.",
+    "quality flag: a fixed rule on one metric, with its threshold in the table of quality flags.",
+]
 
 
-def build_page(
-    config: ExperimentConfig,
-    splits: Splits,
-    sets: Mapping[str, EHRDataset],
-    data: EvaluationData,
-    findings: Findings,
-) -> Page:
+def build_page(results: Results) -> Page:
     """The whole report.
 
     Raises:
         DataError: tuning/scale.json is there but not what tune.sh writes.
     """
-    styles, facts = Styles(findings.sets), findings.facts
-    sections = utility_sections(findings, styles)
-    if sets:
-        sections.append(_fidelity(config, splits, sets, data, findings, styles))
-        sections.append(_privacy(findings, styles))
-        sections.append(influence_section(config, splits, data.synthetic, styles))
-    sections.append(scale_section(tuning_path(config)))
-    sections += provenance_sections(config, sets, facts)
+    styles = Styles(results.sets)
+    sections = utility_sections(results, styles)
+    if results.sets:
+        sections.append(_fidelity(results, styles))
+        sections.append(_privacy(results, styles))
+        sections.append(influence_section(results.influence, styles))
+    sections.append(scale_section(results.tuning))
+    sections += _provenance(results)
+    found = verdicts(results)
+    rules = dict.fromkeys(f"{v.question}: {v.decided_by}." for v in found)
+    sections.append(Section("How to read this", [*GLOSSARY, *LEGEND, *rules]))
     return Page(
-        title=f"{config.experiment}: what the synthetic sets are worth",
-        lead=heading(facts),
-        notes=list(facts["notes"]),
-        verdicts=verdicts(findings),
+        title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
+        lead=heading(results.provenance),
+        notes=list(results.provenance["notes"]),
+        verdicts=found,
         sections=sections,
     )
 
 
-def _fidelity(
-    config: ExperimentConfig,
-    splits: Splits,
-    sets: Mapping[str, EHRDataset],
-    data: EvaluationData,
-    findings: Findings,
-    styles: Styles,
-) -> Section:
-    seed = config.evaluation.seeds[0]
+def _fidelity(results: Results, styles: Styles) -> Section:
+    assert results.distributions is not None and results.maps is not None
     pictures = [
-        distribution_picture(splits.test, sets, styles, seed=seed),
-        *example_pictures(
-            splits.train,
-            sets,
-            styles,
-            seed=seed,
-            show_real_series=config.evaluation.show_real_series,
-        ),
-        embedding_picture(data.test, data.synthetic, styles, seed=seed),
+        distribution_picture(results.distributions, styles),
+        *(example_picture(found, k, styles) for k, found in enumerate(results.examples)),
+        embedding_picture(results.maps, styles),
     ]
-    title = "Faithfulness: is it like real stays"
-    return Section(title, _remarks(FIDELITY, findings), pictures, _tables(FIDELITY, findings))
+    return _quality_section("Fidelity: is it like real series", FIDELITY, results, pictures)
 
 
-def _privacy(findings: Findings, styles: Styles) -> Section:
-    reports = findings.scores.get(PRIVACY)
-    pictures = [privacy_picture(reports, styles)] if reports else []
-    title = "Privacy: what it gives away about training stays"
-    return Section(title, _remarks(PRIVACY, findings), pictures, _tables(PRIVACY, findings))
+def _privacy(results: Results, styles: Styles) -> Section:
+    reports = results.quality.get(PRIVACY)
+    pictures = [distance_picture(reports, styles)] if reports else []
+    title = "Privacy: what it gives away about training series"
+    return _quality_section(title, PRIVACY, results, pictures)
 
 
-def _tables(kind: str, findings: Findings) -> list[Table]:
-    reports = findings.scores.get(kind)
+def _quality_section(title: str, kind: str, results: Results, pictures: list[Picture]) -> Section:
+    """What every metric is measured against, then the remarks, each once with its sets."""
+    reports: Mapping[str, MetricReport] = results.quality.get(kind, {})
     if not reports:
-        return []
-    return [*set_score_tables({kind: reports}), alarm_table(kind, reports)]
-
-
-def _remarks(kind: str, findings: Findings) -> list[str]:
-    """What every metric is measured against, then the flags, each once with its sets."""
-    reports: Mapping[str, MetricReport] = findings.scores.get(kind, {})
-    if not reports:
-        return [NOT_JUDGED.format(kind=kind)]
-    against = {
-        FIDELITY: "Measured against held-out stays; the row of real stays is what a perfect "
-        "generator would score. docs/metrics.md explains every metric.",
-        PRIVACY: "Measured as the difference between stays that the generator could learn from "
-        "and held-out stays. No alarm is no guarantee.",
-    }
-    flagged: dict[str, list[str]] = {}
+        return Section(title, [f"Not measured: evaluation.{kind} was false."], pictures)
+    remarks: dict[str, list[str]] = {}
     for name, report in reports.items():
-        for flag in report.flags:
-            flagged.setdefault(flag, []).append(name)
-    return [against[kind], *(f"{', '.join(names)}: {flag}." for flag, names in flagged.items())]
+        for remark in report.remarks:
+            remarks.setdefault(remark, []).append(name)
+    texts = [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
+    tables: list[Table] = [*quality_tables({kind: reports}), flag_table(kind, reports)]
+    return Section(title, [MEASURED_AGAINST[kind], *texts], pictures, tables)
 
 
-def scale_section(path: Path) -> Section:
+def scale_section(content: Mapping[str, Any] | None) -> Section:
     """The guidance-scale curve, or how to get it."""
     title = "Guidance strength"
-    if not path.is_file():
-        return Section(
-            title, ["Not tuned here: bash scripts/tune.sh <config.yaml> makes the curve."]
-        )
-    content = read_mapping(path)
+    if content is None:
+        text = "Not tuned here: bash scripts/tune.sh <config.yaml> makes the curve."
+        return Section(title, [text])
     points = scale_points(content)
     best = max(points, key=lambda point: point.means["auroc"])
     chosen = content.get("chosen") or {}
@@ -134,6 +115,36 @@ def scale_section(path: Path) -> Section:
         level = max(point.means["auroc"] for point in off)
         caption += f"; without guidance {level:.3f}"
     caption += f". Chosen: w = {chosen['w']:g}." if "w" in chosen else "."
-    caption += " The highest of several noisy means is flattering: judge by the test rows above."
+    caption += " The highest of several noisy means is biased upwards: use the test rows above."
     alt = "Realised influence, AUROC and AUPRC against the guidance strength w"
     return Section(title, [], [Picture("scale", scale_figure(content), alt, caption)])
+
+
+def _provenance(results: Results) -> list[Section]:
+    """The data card and those of the sets, and the record of how this page came about."""
+    cards = {title: text for title, text in results.documents.items() if title != SETTINGS}
+    text = "Who is in the data, how it was split, and how each set was made."
+    if results.absent:
+        text += f" Without a card: {', '.join(results.absent)}."
+    facts = results.provenance
+    counts = [
+        [name, f"{sum(per_class):,}", *(f"{count:,}" for count in per_class)]
+        for kind in ("real_series_per_class", "synthetic_series_per_class")
+        for name, per_class in facts[kind].items()
+    ]
+    record = [["experiment", facts["experiment"]]]
+    record += [[what, value] for what, value in results.made_with.items()]
+    return [
+        Section(
+            "Data",
+            [text],
+            tables=[Table("Series", ["set", "series", *facts["label_names"]], counts)],
+            details=cards,
+        ),
+        Section(
+            "Provenance",
+            ["Equal fingerprints mean equal content. These and the settings make the page again."],
+            tables=[Table("How this page was made", ["what", "value"], record)],
+            details={k: v for k, v in results.documents.items() if k == SETTINGS},
+        ),
+    ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -83,11 +84,11 @@ def tsrtr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Fi
             axes.plot(ratios, [row.mean for row in rows], label=generator, **style)
             low, high = [row.low for row in rows], [row.high for row in rows]
             axes.fill_between(ratios, low, high, color=style["color"], alpha=0.15, linewidth=0)
-        axes.set_xlabel("synthetic : real training stays")
-        axes.set_ylabel(f"{TITLES[metric]} on real test stays")
+        axes.set_xlabel("synthetic : real training series")
+        axes.set_ylabel(f"{TITLES[metric]} on real test series")
 
     title = f"Real plus synthetic training data (TSRTR), downstream model {model}"
-    note = "line: mean over seeds; band: interval over test stays. Compare sets by their paired "
+    note = "line: mean over seeds; band: interval over test series. Compare sets by their paired "
     return _panels(title, note + "differences, not by overlapping bands.", draw)
 
 
@@ -105,11 +106,11 @@ def tstr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Fig
         axes.set_yticks(range(len(rows)), [_trained_on(row.generator) for row in rows])
         axes.invert_yaxis()
         axes.set_xlim(left=floor)
-        axes.set_xlabel(f"{TITLES[metric]} on real test stays (axis starts at {floor:g})")
+        axes.set_xlabel(f"{TITLES[metric]} on real test series (axis starts at {floor:g})")
 
     title = f"Trained on one source only (TRTR and TSTR), downstream model {model}"
     count = len(_pick(summaries, "TSTR", model, "auroc")) + 1
-    note = "bar: mean over seeds; line: interval over test stays"
+    note = "bar: mean over seeds; line: interval over test series"
     return _panels(title, note, draw, height=1.9 + 0.45 * count, legend=False)
 
 
@@ -139,7 +140,7 @@ def difference_figure(summaries: Sequence[Summary], model: str, styles: Styles) 
 
     count = sum(1 for s in chosen if s.metric == "auroc" and difference(s))
     title = f"Paired difference to {reference}, downstream model {model}"
-    note = "interval over test stays and seeds; filled: the interval excludes 0"
+    note = "interval over test series and seeds; filled: the interval excludes 0"
     return _panels(title, note, draw, height=2.2 + 0.28 * count)
 
 
@@ -168,6 +169,12 @@ def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     """The legend of `axes` below all panels."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
+
+
+def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:
+    """Times of the grid points in a readable unit, and its name."""
+    unit, per_hour = ("hours", 1.0) if length * hours_per_step >= 1 else ("seconds", 3600.0)
+    return np.arange(length) * hours_per_step * per_hour, unit
 
 
 def tidy(axes: Axes) -> None:

@@ -24,7 +24,7 @@ class ScalePoint:
     """One strength that was tried.
 
     Attributes:
-        w: requested shift of the mean influence, natural standard deviations.
+        w: requested shift of the mean influence, unguided standard deviations.
         cfg_scale: classifier-free guidance scale; 1 is off.
         realised: shift per class that was reached, the unit of `w`.
         means, sds: over seeds, per metric of WITH_INTERVAL; an sd is None for a single seed.
@@ -121,7 +121,7 @@ def _draw_scores(
 def _label(axes: Sequence[Axes], points: Sequence[ScalePoint], selection: str) -> None:
     ends = sorted({point.w for point in points})
     axes[0].plot(ends, ends, color="0.6", linewidth=0.8)
-    axes[0].set_ylabel("realised shift of the mean influence,\nnatural s.d. (band: classes)")
+    axes[0].set_ylabel("realised shift of the mean influence,\nunguided s.d. (band: classes)")
     for panel, metric in zip(axes[1:], WITH_INTERVAL, strict=True):
         panel.set_ylabel(f"{TITLES[metric]} on {selection or 'the selection rows'}")
     for panel in axes:

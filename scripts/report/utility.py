@@ -1,4 +1,4 @@
-"""The utility section: what models trained with each set are worth, and what the figures say."""
+"""The utility section: how well models trained with each set do, and what the figures say."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,10 +11,14 @@ from scripts.report.figures import (
     tstr_figure,
 )
 from scripts.report.page import Picture, Section
-from scripts.results.files import LEGEND
-from scripts.results.results import Findings
-from scripts.results.tables import TITLES, difference_tables, score_tables, subgroup_table
-from scripts.results.verdicts import compared
+from scripts.results.results import Results
+from scripts.results.tables import (
+    TITLES,
+    compared,
+    difference_tables,
+    score_tables,
+    subgroup_table,
+)
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER
 from scripts.utility.protocols import REAL
@@ -22,25 +26,25 @@ from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
 
 
-def utility_sections(findings: Findings, styles: Styles) -> list[Section]:
+def utility_sections(results: Results, styles: Styles) -> list[Section]:
     """Pictures and tables of every downstream model; groups of patients where they are known."""
-    summaries = findings.summaries
+    summaries = results.summaries
     pictures = [
-        picture for model in findings.models for picture in _pictures(findings, model, styles)
+        picture for model in results.models for picture in _pictures(results, model, styles)
     ]
     tables = score_tables(summaries) + difference_tables(summaries)
-    sections = [Section("Usefulness: models trained with it", [LEGEND], pictures, tables)]
-    if findings.subgroups:
-        text = f"Many groups are looked at and some are small. {_groups(findings.subgroups)}"
-        table = subgroup_table(findings.subgroups)
+    sections = [Section("Utility: models trained with it", [], pictures, tables)]
+    if results.subgroups:
+        text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
+        table = subgroup_table(results.subgroups)
         sections.append(Section(table.heading, [text], tables=[table]))
     return sections
 
 
-def _pictures(findings: Findings, model: str, styles: Styles) -> list[Picture]:
-    rows = [s for s in findings.summaries if s.model == model]
+def _pictures(results: Results, model: str, styles: Styles) -> list[Picture]:
+    rows = [s for s in results.summaries if s.model == model]
     protocols = {row.protocol for row in rows}
-    sets = ", ".join(findings.sets) or "no set"
+    sets = ", ".join(results.sets) or "no set"
     found: list[Picture] = []
 
     def add(name: str, draw: Callable, source: object, alt: str, caption: str) -> None:
@@ -50,19 +54,19 @@ def _pictures(findings: Findings, model: str, styles: Styles) -> list[Picture]:
     if "TSRTR" in protocols:
         caption = _versus_real(_largest_ratio(rows), "auroc")
         alt = f"AUROC and AUPRC against the amount of synthetic data added: {sets}"
-        add("tsrtr", tsrtr_figure, findings.summaries, alt, caption)
+        add("tsrtr", tsrtr_figure, results.summaries, alt, caption)
     if "TSTR" in protocols:
         alt = f"Bars of AUROC and AUPRC: real-only training and synthetic-only training on {sets}"
         caption = _versus_real([s for s in rows if s.protocol == "TSTR"], "auprc")
-        add("tstr", tstr_figure, findings.summaries, alt, caption)
+        add("tstr", tstr_figure, results.summaries, alt, caption)
     if protocols & {"TSTR", "TSRTR"}:
         alt = f"Paired differences with intervals, per protocol: {sets}"
-        add("differences", difference_figure, findings.summaries, alt, _clear(rows))
+        add("differences", difference_figure, results.summaries, alt, _clear(rows))
     alt = f"ROC and precision-recall curves of real-only and synthetic-only training: {sets}"
-    add("roc_pr", curve_figure, findings.results, alt, _levels(rows, ("auroc", "auprc")))
+    add("roc_pr", curve_figure, results.curves[model], alt, _levels(rows, ("auroc", "auprc")))
     alt = f"Observed share against predicted probability: real-only training and {sets}"
     caption = f"{_levels(rows, ('ece', 'brier'))} {_versus_real(_trained_alone(rows), 'brier')}"
-    add("calibration", reliability_figure, findings.results, alt, caption.strip())
+    add("calibration", reliability_figure, results.curves[model], alt, caption.strip())
     return found
 
 
@@ -106,7 +110,7 @@ def _levels(rows: Sequence[Summary], metrics: Sequence[str]) -> str:
 
 
 def _clear(rows: Sequence[Summary]) -> str:
-    """How many of the drawn differences are told from 0."""
+    """How many of the drawn differences differ from 0."""
     drawn = [s for s in rows if s.protocol in ("TSTR", "TSRTR") and s.metric in ("auroc", "auprc")]
     reference = "vs_unguided" if any(s.vs_unguided for s in drawn) else "vs_real"
     found = [d for s in drawn if (d := getattr(s, reference)) is not None]

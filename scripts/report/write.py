@@ -77,8 +77,9 @@ def as_markdown(page: Page) -> str:
 
 def _verdict_line(verdict: Verdict) -> str:
     answer = f"{verdict.name}, {verdict.question}? {verdict.outcome.capitalize()}."
-    why = _escaped(f"{verdict.reason} {verdict.numbers}")
-    return f"- **{answer}** {why} (Decided by: {verdict.decided_by}.)"
+    change = f" What would change it: {verdict.change}." if verdict.change else ""
+    why = _escaped(f"{verdict.reason}{change} {verdict.numbers}")
+    return f"- **{answer}** {why}"
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Writes what an evaluation found: results.csv per seed, summary.json over seeds."""
+"""Writes the results: results.csv per seed, summary.json over seeds, and text for a terminal."""
 
 import csv
 import dataclasses
@@ -11,32 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from configs.runtime.atomic_files import write_text
-from scripts.results.results import Findings
-from scripts.results.tables import (
-    Table,
-    alarms_of,
-    difference_tables,
-    score_tables,
-    set_score_tables,
-)
-from scripts.results.verdicts import Verdict
+from scripts.results.influence import Influence
+from scripts.results.results import Results
+from scripts.results.tables import raised_flags
+from scripts.results.verdicts import verdicts
 from scripts.utility.metrics import point_scores
 
 TEXT_WIDTH = 100
 
 LEGEND = (
-    "[low, high]: bootstrap interval; of a score over test stays, of a difference over test stays "
-    "and seeds. *: best set of its block, and its paired difference excludes 0. F1: of the rarer "
-    "class (macro average for more than two), threshold chosen on val_select. Brier: lower is "
-    "better. ECE: expected calibration error, ten bins of equally many stays. p: uncorrected; "
-    "p=...+: below 0.05 also after Holm's correction for all differences of its metric, model and "
-    "reference."
+    "[low, high]: bootstrap interval; of a score over test series, of a difference over test "
+    "series and seeds.",
+    "*: best set of its block, and its paired difference excludes 0.",
+    "F1: of the rarer class (macro average for more than two), threshold chosen on val_select. "
+    "Brier: lower is better. ECE: expected calibration error, ten bins of equally many series.",
+    "p: uncorrected; p=...+: below 0.05 also after Holm's correction for all differences of its "
+    "metric, model and reference.",
 )
 COLUMNS = ("protocol", "generator", "ratio", "model", "seed", "metric", "value")
 
 
-def write_results(path: Path, findings: Findings) -> None:
-    """One row per cell and metric, then one per set and fidelity or privacy metric.
+def write_results(path: Path, results: Results) -> None:
+    """One row per fit and metric, then one per set and fidelity or privacy metric.
 
     `ratio` is empty where the training set is not a mixture; `ratio` and `model` are empty where
     no downstream model is involved.
@@ -44,78 +40,80 @@ def write_results(path: Path, findings: Findings) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for cell, predictions in findings.results.items():
-        ratio = "" if cell.ratio is None else f"{cell.ratio:g}"
-        key = (cell.protocol, cell.generator, ratio, cell.model, cell.seed)
+    for fit, predictions in results.predictions.items():
+        ratio = "" if fit.ratio is None else f"{fit.ratio:g}"
+        key = (fit.protocol, fit.generator, ratio, fit.model, fit.seed)
         for metric, value in point_scores(predictions).items():
             writer.writerow((*key, metric, f"{value:.6f}"))
-    seed = findings.facts["settings"]["seeds"][0]
-    for kind, reports in findings.scores.items():
+    seed = results.provenance["settings"]["seeds"][0]
+    for kind, reports in results.quality.items():
         for name, report in reports.items():
             for metric, value in report.values.items():
                 writer.writerow((kind, name, "", "", seed, metric, f"{value:.6g}"))
     write_text(path, text.getvalue())
 
 
-def write_summary(path: Path, findings: Findings, found: Sequence[Verdict] = ()) -> None:
-    """The facts, the verdicts `found`, every `Summary` under "rows", every score of a group under
-    "subgroups", and per kind and set the values, flags and fired alarms of fidelity and privacy,
-    as plain types; numbers that are not defined become null."""
+def write_summary(path: Path, results: Results) -> None:
+    """All but the predictions and pictures, as plain types; undefined numbers become null.
+
+    Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; per kind and set
+    the values, remarks and raised quality flags; influence (shift of its mean per class and set).
+    """
+    influence = results.influence
     content = {
-        **findings.facts,
-        "verdicts": [dataclasses.asdict(verdict) for verdict in found],
-        "rows": [dataclasses.asdict(summary) for summary in findings.summaries],
-        "subgroups": [dataclasses.asdict(score) for score in findings.subgroups],
+        **results.provenance,
+        "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts(results)],
+        "rows": [dataclasses.asdict(summary) for summary in results.summaries],
+        "subgroups": [dataclasses.asdict(score) for score in results.subgroups],
         **{
             kind: {
-                name: {"values": r.values, "flags": r.flags, "alarms": alarms_of(r)}
-                for name, r in reports.items()
+                name: {
+                    "values": report.values,
+                    "remarks": report.remarks,
+                    "quality_flags": raised_flags(report),
+                }
+                for name, report in reports.items()
             }
-            for kind, reports in findings.scores.items()
+            for kind, reports in results.quality.items()
         },
+        "influence": influence.shifts if isinstance(influence, Influence) else influence,
     }
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
 
 
-def as_text(findings: Findings, found: Sequence[Verdict] = ()) -> str:
-    """All tables, aligned for a terminal, with what they rest on, how to read them, and the
-    verdicts `found`."""
-    facts = findings.facts
-    first, *last = (
-        textwrap.fill(text, TEXT_WIDTH) for text in (heading(facts), LEGEND, *facts["notes"])
-    )
-    answers = [
-        textwrap.fill(
-            f"{v.name}, {v.question}? {v.outcome.upper()}. {v.reason} {v.numbers}", TEXT_WIDTH
+def wrapped(texts: Sequence[str]) -> str:
+    """The texts as paragraphs for a terminal."""
+    return "\n".join(textwrap.fill(text, TEXT_WIDTH) for text in texts)
+
+
+def verdict_lines(results: Results) -> str:
+    """One line per set and question, at most TEXT_WIDTH wide; the report gives the reasons."""
+    lines = []
+    for v in verdicts(results):
+        line = f"{v.name}: {v.question}? {v.outcome.upper()}" + (
+            f"; {v.change}" if v.change else ""
         )
-        for v in found
-    ]
-    tables = [table.as_text() for table in _tables(findings)]
-    return "\n\n".join([first, *tables, *last, *answers])
+        lines.append(textwrap.shorten(line, TEXT_WIDTH, placeholder=" ..."))
+    return "\n".join(lines)
 
 
-def heading(facts: Mapping[str, Any]) -> str:
-    """What was compared: how many stays, sets, seeds and resamples."""
-    real = facts["real_stays_per_class"]
-    labels = facts["label_names"]
+def heading(provenance: Mapping[str, Any]) -> str:
+    """What was compared: how many series, sets, seeds and resamples."""
+    real = provenance["real_series_per_class"]
+    labels = provenance["label_names"]
     test = real["test"]
-    settings = facts["settings"]
-    made = facts["synthetic_stays_per_class"].items()
+    settings = provenance["settings"]
+    made = provenance["synthetic_series_per_class"].items()
     sets = ", ".join(f"{name} ({sum(counts):,})" for name, counts in made) or "none"
     shares = ", ".join(
         f"{100 * n / sum(test):.1f} % {k}" for n, k in zip(test, labels, strict=True)
     )
     return (
-        f"{sum(real['train']):,} real training stays, {sum(test):,} test stays ({shares}); "
+        f"{sum(real['train']):,} real training series, {sum(test):,} test series ({shares}); "
         f"synthetic sets: {sets}; seeds {', '.join(map(str, settings['seeds']))}; "
         f"{settings['bootstrap']:,} bootstrap resamples, "
         f"{100 * settings['confidence']:g} % intervals"
     )
-
-
-def _tables(findings: Findings) -> list[Table]:
-    utility = score_tables(findings.summaries) + difference_tables(findings.summaries)
-    return utility + set_score_tables(findings.scores)
 
 
 def _finite(node: Any) -> Any:

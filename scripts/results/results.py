@@ -1,38 +1,63 @@
-"""Findings: all that an evaluation found, as every file, table and page is written from it."""
+"""Results: all that an evaluation found; every file, table and page is written from it alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scripts.quality.suite import SetScores
+from scripts.results.curves import Curves
+from scripts.results.distributions import Distributions
+from scripts.results.embedding import Maps
+from scripts.results.examples import ClassExamples
+from scripts.results.influence import Influence
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Cell
+from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
 
+SETTINGS = "All settings"  # title of the document that holds the config
+
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class Results:
     """What an evaluation found.
 
     Attributes:
-        results: predictions of every cell of the utility protocols.
+        provenance: what the numbers rest on: experiment, counts, settings, fingerprint, notes;
+            JSON-able.
+        predictions: of every fit of the utility protocols.
         summaries: their scores over seeds, with paired differences.
         subgroups: AUROC within groups of patients; empty where no group is known.
-        scores: fidelity and privacy per kind and set; a kind that was left out is absent.
-        facts: what the numbers rest on: counts, settings, fingerprint, notes; JSON-able.
+        quality: fidelity and privacy per kind and set; a kind that was left out is absent.
+        curves: model -> set (or REAL) -> ROC, precision-recall and reliability curves.
+        distributions, maps: of all sets; None where there is no set.
+        examples: one per class; empty where there is no set.
+        influence: of every set, or why it is not known.
+        tuning: the record of scripts/tune.py; None where it did not run.
+        made_with: what -> value: code, packages, fingerprints.
+        documents: title -> text: data card, cards of the sets, all settings.
+        absent: documents that do not exist.
     """
 
-    results: Mapping[Cell, Predictions]
+    provenance: Mapping[str, Any]
+    predictions: Mapping[Fit, Predictions]
     summaries: Sequence[Summary]
-    subgroups: Sequence[SubgroupScore]
-    scores: SetScores
-    facts: Mapping[str, Any]
+    subgroups: Sequence[SubgroupScore] = ()
+    quality: SetScores = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Curves]] = field(default_factory=dict)
+    distributions: Distributions | None = None
+    examples: Sequence[ClassExamples] = ()
+    maps: Maps | None = None
+    influence: Influence | str = "not asked for"
+    tuning: Mapping[str, Any] | None = None
+    made_with: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[str, str] = field(default_factory=dict)
+    absent: Sequence[str] = ()
 
     @property
     def sets(self) -> list[str]:
-        """The synthetic sets under judgement, in the order of the tables."""
-        return list(self.facts["synthetic_stays_per_class"])
+        """The synthetic sets that are compared, in the order of the tables."""
+        return list(self.provenance["synthetic_series_per_class"])
 
     @property
     def models(self) -> list[str]:

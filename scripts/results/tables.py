@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.suite import FIDELITY, PRIVACY, SetScores
-from scripts.quality.thresholds import ALARMS, raised
+from scripts.quality.common.metric_report import MetricReport, number, with_interval
+from scripts.quality.common.registry import FIDELITY, PRIVACY, quality_flags, raised
+from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS
 from scripts.utility.protocols import BASELINE, STEPS
@@ -24,7 +24,7 @@ TRAINED_ON = {
     "TRTR": "real (TRTR)",
     STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
     "TSTR": "synthetic (TSTR)",
-    "TRTS": "real, judged on synthetic (TRTS)",
+    "TRTS": "real, scored on synthetic (TRTS)",
     "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
     BASELINE: "real, no generator (TRTR+)",
 }
@@ -76,7 +76,7 @@ def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
     """AUROC per group, and its paired difference to the unguided set."""
     rows = [
         [
-            f"{score.subgroup} ({score.num_stays:,})",
+            f"{score.subgroup} ({score.num_series:,})",
             TRAINED_ON[s.protocol].format(ratio=s.ratio or 0.0),
             s.generator,
             s.model,
@@ -86,7 +86,7 @@ def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
         for score in scores
         for s in [score.summary]
     ]
-    columns = ["group (test stays)", "trained on", "set", "model", "AUROC", f"minus {UNGUIDED}"]
+    columns = ["group (test series)", "trained on", "set", "model", "AUROC", f"minus {UNGUIDED}"]
     return Table("Subgroups (exploratory)", columns, rows)
 
 
@@ -176,10 +176,13 @@ def _difference_text(difference: Difference | None) -> str:
 
 
 def _interval_text(difference: Difference | None) -> str:
-    if difference is None:
-        return "-"
-    d = difference
-    return f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+    return "-" if difference is None else compared(difference)
+
+
+def compared(difference: Difference) -> str:
+    """ "+0.010 [-0.005, +0.024]"."""
+    mean, low, high = (number(v, "+") for v in (difference.mean, difference.low, difference.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:
@@ -188,7 +191,7 @@ def _models(summaries: Sequence[Summary]) -> list[str]:
 
 SHOWN = {
     FIDELITY: {
-        "discriminative_auc": "told from real, AUC",
+        "discriminative_auc": "discriminator AUC",
         "frechet": "Frechet distance",
         "marginal_sd_ratio_worst": "s.d. ratio, worst channel",
         "predictive_ratio": "forecast error ratio",
@@ -205,68 +208,53 @@ SHOWN = {
 HEADINGS = {FIDELITY: "Fidelity", PRIVACY: "Privacy"}
 
 
-def set_score_tables(scores: SetScores) -> list[Table]:
-    """One table per kind that was computed: a row per set, and the alarms that fire on it."""
-    return [_table(kind, reports) for kind, reports in scores.items() if reports]
+def quality_tables(scores: SetScores) -> list[Table]:
+    """One table per kind that was computed: a row per set, and how many quality flags it has."""
+    return [_quality_table(kind, reports) for kind, reports in scores.items() if reports]
 
 
-def alarm_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
-    """Every metric that an alarm watches: its value per set and that of real stays; * = fires."""
-    fired = {name: raised(report.values) for name, report in reports.items()}
+def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
+    """Every metric with a quality flag: value per set (* = raised), that of real series, rule."""
+    flagged = {name: raised_flags(report) for name, report in reports.items()}
     rows = []
-    for alarm in (alarm for alarm in ALARMS if alarm.kind == kind):
-        values = [_marked(alarm.metric, reports[name], fired[name]) for name in reports]
+    for flag in quality_flags(kind):
+        metric = flag.metric
+        values = [
+            with_interval(report, metric) + ("*" if metric in flagged[name] else "")
+            for name, report in reports.items()
+        ]
         if any(values):
-            rows.append([alarm.metric, *values, _reference(alarm.metric, reports), alarm.meaning])
-    columns = ["metric", *reports, "real stays", "an alarm (*) would mean"]
-    return Table(f"{HEADINGS[kind]}: all alarms", columns, rows)
+            real = _reference(metric, reports)
+            rows.append([metric, *values, real, flag.threshold, flag.meaning])
+    columns = ["metric", *reports, "real series", "quality flag (*) if", "it means"]
+    return Table(f"{HEADINGS[kind]}: all quality flags", columns, rows)
 
 
-def alarms_of(report: MetricReport) -> list[str]:
-    """The metrics whose alarm fires."""
-    return [metric for metric, fires in raised(report.values).items() if fires]
+def raised_flags(report: MetricReport) -> list[str]:
+    """The metrics whose quality flag is raised."""
+    return [metric for metric, found in raised(report.values).items() if found]
 
 
-def with_interval(report: MetricReport, metric: str) -> str:
-    """The value and, where there is one, its 95 % interval; "" where the metric is absent."""
-    values = report.values
-    if metric not in values:
-        return ""
-    text = f"{values[metric]:.3f}"
-    if f"{metric}_low" in values and f"{metric}_high" in values:
-        text += f" [{values[f'{metric}_low']:.3f}, {values[f'{metric}_high']:.3f}]"
-    return text
-
-
-def _table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
+def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
     shown = SHOWN[kind]
     rows = [
         [name, *(with_interval(report, metric) or "-" for metric in shown), _count(report)]
         for name, report in reports.items()
     ]
     references = [_reference(metric, reports) or "-" for metric in shown]
-    rows.append(["real stays", *references, "-"])
-    return Table(HEADINGS[kind], ["set", *shown.values(), "alarms"], rows)
+    rows.append(["real series", *references, "-"])
+    return Table(HEADINGS[kind], ["set", *shown.values(), "quality flags"], rows)
 
 
 def _count(report: MetricReport) -> str:
-    checked = raised(report.values)
-    return f"{sum(checked.values())} of {len(checked)}"
-
-
-def _marked(metric: str, report: MetricReport, fired: Mapping[str, bool]) -> str:
-    text = with_interval(report, metric)
-    return text + ("*" if fired.get(metric) else "")
+    return f"{len(raised_flags(report))} of {len(raised(report.values))}"
 
 
 def _reference(metric: str, reports: Mapping[str, MetricReport]) -> str:
-    """The score of real stays; sets of different sizes have references that differ slightly."""
-    found = [
-        report.values[f"{metric}_reference"]
-        for report in reports.values()
-        if f"{metric}_reference" in report.values
-    ]
+    """The score of real series; sets of different sizes have references that differ slightly."""
+    name = f"{metric}_reference"
+    found = [report.values[name] for report in reports.values() if name in report.values]
     if not found:
         return ""
-    low, high = min(found), max(found)
-    return f"{low:.3f}" if f"{low:.3f}" == f"{high:.3f}" else f"{low:.3f} to {high:.3f}"
+    low, high = number(min(found)), number(max(found))
+    return low if low == high else f"{low} to {high}"

@@ -1,38 +1,30 @@
-"""Is a set useful, faithful, private? Yes, no, or cannot tell, each from numbers with intervals.
+"""Is a set useful, faithful, private? One verdict per set and question, with its numbers."""
 
-Of privacy the best answer is "no leak found". All thresholds of the verdicts are here, those of the
-alarms in scripts/quality/thresholds.py; docs/metrics.md argues them. "No" needs evidence as "yes"
-does: what the data cannot decide is said to be open.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.suite import FIDELITY, PRIVACY
-from scripts.quality.thresholds import ALARMS
-from scripts.results.results import Findings
-from scripts.results.tables import TITLES, alarms_of, with_interval
-from scripts.utility.bootstrap import Difference
+from scripts.quality.common.metric_report import MetricReport, with_interval
+from scripts.quality.common.registry import FIDELITY, PRIVACY
+from scripts.results.answers import (
+    CLOSER_LIMIT,
+    COLLAPSED,
+    DISCRIMINATE,
+    DISCRIMINATIVE_MARGIN,
+    FEWEST_SERIES,
+    LARGEST_LOSS,
+    MEMBERSHIP_LIMIT,
+    NO_LEAK_FOUND,
+    SMALLEST_GAIN,
+    answer_fidelity,
+    answer_privacy,
+    answer_useful,
+)
+from scripts.results.results import Results
+from scripts.results.tables import TITLES, compared
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import Summary
 
-YES, NO, CANNOT_TELL = "yes", "no", "cannot tell"
-NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not proven by trying
 QUESTIONS = ("useful", "faithful", "private")
-
 DECIDING_METRIC = "auroc"
-SMALLEST_GAIN = 0.01  # of AUROC: an addition whose gain is surely smaller is not useful
-LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no more
-LEVEL = 0.05  # of the corrected p-value that a gain needs
-FEWEST_STAYS = 200  # in each set, for the silence of the fidelity alarms to mean something
-DISCRIMINATIVE_MARGIN = 0.1  # AUC above that of real stays, as in the alarm
-MEMBERSHIP_LIMIT = 0.6  # AUC of an attack that the interval must exclude
-CLOSER_LIMIT = 0.6  # share nearer to train than to held-out stays, likewise
-MOST_NAMED = 3  # alarms in a sentence
-
-DISCRIMINATE = "discriminative_auc"
-MEANINGS = {alarm.metric: alarm.meaning for alarm in ALARMS}
 
 
 @dataclass(frozen=True)
@@ -44,6 +36,7 @@ class Verdict:
         question: one of QUESTIONS.
         outcome: YES, NO or CANNOT_TELL; of privacy NO_LEAK_FOUND in place of YES.
         reason: one plain sentence.
+        change: what would change the outcome, with a number; "" where it is the best.
         numbers: what it rests on, with intervals.
         decided_by: the rule that decided, and its thresholds.
     """
@@ -52,172 +45,96 @@ class Verdict:
     question: str
     outcome: str
     reason: str
+    change: str
     numbers: str
     decided_by: str
 
 
-def verdicts(findings: Findings) -> list[Verdict]:
+def verdicts(results: Results) -> list[Verdict]:
     """For every set, the questions that the evaluation has numbers for."""
     found = []
-    for name in findings.sets:
-        found.append(_useful(findings, name))
-        for kind, judge in ((FIDELITY, _faithful), (PRIVACY, _private)):
-            if name in findings.scores.get(kind, {}):
-                found.append(judge(findings, name, findings.scores[kind][name]))
+    for name in results.sets:
+        found.append(_useful(results, name))
+        for kind, answer in ((FIDELITY, _faithful), (PRIVACY, _private)):
+            if name in results.quality.get(kind, {}):
+                found.append(answer(results, name, results.quality[kind][name]))
     return [verdict for verdict in found if verdict is not None]
 
 
-def _useful(findings: Findings, name: str) -> Verdict | None:
+def _useful(results: Results, name: str) -> Verdict | None:
     rows = [
         s
-        for s in findings.summaries
-        if (s.generator, s.metric, s.model) == (name, DECIDING_METRIC, findings.models[0])
+        for s in results.summaries
+        if (s.generator, s.metric, s.model) == (name, DECIDING_METRIC, results.models[0])
+        and s.vs_real
     ]
-    mixed = [row for row in rows if row.protocol == "TSRTR" and row.vs_real]
-    alone = [row for row in rows if row.protocol == "TSTR" and row.vs_real]
-    largest = sorted(mixed, key=lambda s: s.ratio or 0.0)[-1:]
-    if largest:
-        outcome, reason = judge_addition(largest[0])
-        rule = (
-            f"yes: the gain's interval excludes 0, also after Holm's correction, over several "
-            f"seeds; no: the interval excludes a gain of {SMALLEST_GAIN:g}"
-        )
-    elif alone:
-        outcome, reason = judge_substitute(alone[0])
-        rule = f"the interval of the loss lies on one side of {LARGEST_LOSS:g}"
-    else:
+    mixed = [row for row in rows if row.protocol == "TSRTR"]
+    alone = next((row for row in rows if row.protocol == "TSTR"), None)
+    addition = max(mixed, key=lambda s: s.ratio or 0.0, default=None)
+    if addition is None and alone is None:
         return None
-    numbers = " ".join(map(_compared, largest + alone))
-    return Verdict(name, "useful", outcome, reason, numbers, rule)
+    report = results.quality.get(FIDELITY, {}).get(name)
+    spread = None if report is None else report.values.get("marginal_sd_ratio_worst")
+    num_test = sum(results.provenance["real_series_per_class"]["test"])
+    answer = answer_useful(addition, alone, spread, num_test)
+    rule = (
+        "yes: the gain's interval excludes 0, also after Holm's correction, over several seeds; "
+        f"no: the interval excludes a gain of {SMALLEST_GAIN:g}, or models trained on the set "
+        f"alone surely lose more than {LARGEST_LOSS:g}, or its spread ratio is below {COLLAPSED:g}"
+        if addition
+        else f"the interval of the loss lies on one side of {LARGEST_LOSS:g}; no also if the "
+        f"spread ratio is below {COLLAPSED:g}"
+    )
+    numbers = " ".join(_sentence(row) for row in (addition, alone) if row)
+    return Verdict(name, "useful", *answer, numbers, rule)
 
 
-def judge_addition(row: Summary) -> tuple[str, str]:
-    """Outcome and reason for a set that is added to real data (a TSRTR row)."""
-    gain = row.vs_real
-    assert gain is not None
-    if row.num_seeds == 1:
-        return CANNOT_TELL, "One seed does not show how much fits vary."
-    if gain.high < 0:
-        return NO, "Adding it to the real data makes models worse."
-    if gain.high < SMALLEST_GAIN:
-        return NO, f"Adding it to the real data gains less than {SMALLEST_GAIN:g} of AUROC."
-    corrected = gain.p if gain.p_holm is None else gain.p_holm
-    if gain.low > 0 and corrected < LEVEL:
-        if row.vs_steps is not None and row.vs_steps.low <= 0:
-            return CANNOT_TELL, "The gain over real data may be owed to the longer training alone."
-        return YES, "Adding it to the real data makes models better."
-    if gain.low > 0:
-        return CANNOT_TELL, "The gain does not survive the correction for many comparisons."
-    return CANNOT_TELL, "The interval of the gain holds both none and one worth having."
-
-
-def judge_substitute(row: Summary) -> tuple[str, str]:
-    """Outcome and reason for a set that stands in for real data (a TSTR row)."""
-    loss = row.vs_real
-    assert loss is not None
-    if row.num_seeds == 1:
-        return CANNOT_TELL, "One seed does not show how much fits vary."
-    if loss.high < -LARGEST_LOSS:
-        return NO, "Models that see it alone are clearly worse than models trained on real data."
-    if loss.low > -LARGEST_LOSS:
-        return YES, "Models that see it alone are as good as models trained on real data."
-    return CANNOT_TELL, "How much models lose that see it alone is not known well enough."
-
-
-def judge_fidelity(report: MetricReport, stays: int) -> tuple[str, str]:
-    """Outcome and reason.
-
-    Args:
-        stays: in the smallest of the sets compared.
-    """
-    values, fired = report.values, alarms_of(report)
-    limit = values.get(f"{DISCRIMINATE}_reference", 0.5) + DISCRIMINATIVE_MARGIN
-    firm = [m for m in fired if m != DISCRIMINATE or values[f"{DISCRIMINATE}_low"] > limit]
-    if firm:
-        return NO, f"It differs from real stays: {_alarms(fired)}."
-    if stays < FEWEST_STAYS:
-        return CANNOT_TELL, f"{stays} stays are too few for silent alarms to mean much."
-    if values.get("discriminative_collapsed"):
-        return CANNOT_TELL, "The classifier that should tell it from real stays does not work here."
-    if values.get(f"{DISCRIMINATE}_high", 1.0) > limit:
-        return CANNOT_TELL, "No alarm fires firmly, but a classifier may tell it from real stays."
-    return YES, "None of the defects looked for was found."
-
-
-def judge_privacy(report: MetricReport) -> tuple[str, str]:
-    """Outcome and reason."""
-    values, fired = report.values, alarms_of(report)
-    if fired:
-        return NO, f"It leaks: {_alarms(fired)}."
-    if report.flags:
-        return CANNOT_TELL, "The comparison itself is in doubt (see the remarks below)."
-    if values["membership_auc_high"] >= MEMBERSHIP_LIMIT:
-        return CANNOT_TELL, (
-            f"No leak was found, but too few held-out stays to exclude an attack of AUC "
-            f"{MEMBERSHIP_LIMIT:g}."
-        )
-    if values["closer_to_train_share_high"] >= CLOSER_LIMIT:
-        return CANNOT_TELL, "No leak was found, but series may yet be nearer to train than chance."
-    return NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee."
-
-
-def compared(difference: Difference) -> str:
-    """ "+0.010 [-0.005, +0.024]"."""
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
-
-
-def _faithful(findings: Findings, name: str, report: MetricReport) -> Verdict:
-    facts = findings.facts
+def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
+    facts = results.provenance
     counts = [
-        facts["synthetic_stays_per_class"][name],
-        *(facts["real_stays_per_class"][split] for split in ("train", "test")),
+        facts["synthetic_series_per_class"][name],
+        *(facts["real_series_per_class"][split] for split in ("train", "test")),
     ]
-    outcome, lead = judge_fidelity(report, min(map(sum, counts)))
+    answer = answer_fidelity(report, min(map(sum, counts)))
     values = report.values
-    told = (
-        f"A classifier tells it from held-out stays with AUC {with_interval(report, DISCRIMINATE)} "
-        f"(real stays: {values[f'{DISCRIMINATE}_reference']:.3f}). The spread of the worst channel "
-        f"is {values['marginal_sd_ratio_worst']:.2f} times the real one."
+    numbers = (
+        f"Discriminator AUC {with_interval(report, DISCRIMINATE)} (real series: "
+        f"{values[f'{DISCRIMINATE}_reference']:.3f}). The spread of the worst channel is "
+        f"{values['marginal_sd_ratio_worst']:.2f} times the real one."
     )
     rule = (
-        f"no: an alarm of fidelity fires; yes: none does, with {FEWEST_STAYS} stays or more, and "
-        f"the AUC's interval ends below real stays + {DISCRIMINATIVE_MARGIN:g}"
+        f"no: a quality flag of fidelity is raised; yes: none is, with {FEWEST_SERIES} series or "
+        f"more, and the AUC's interval ends below that of real series + {DISCRIMINATIVE_MARGIN:g}"
     )
-    return Verdict(name, "faithful", outcome, lead, told, rule)
+    return Verdict(name, "faithful", *answer, numbers, rule)
 
 
-def _private(findings: Findings, name: str, report: MetricReport) -> Verdict:
-    outcome, lead = judge_privacy(report)
+def _private(results: Results, name: str, report: MetricReport) -> Verdict:
+    answer = answer_privacy(report, sum(results.provenance["real_series_per_class"]["test"]))
     values = report.values
-    told = (
+    numbers = (
         f"The strongest membership attack has AUC {with_interval(report, 'membership_auc')} "
-        f"(blind: 0.500); {values['exact_copies']:.0f} exact copies; "
+        f"(guessing: 0.500); {values['exact_copies']:.0f} exact copies; "
         f"{100 * values['near_copy_share']:.1f} % near copies; share nearer to train than to "
-        f"held-out stays {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
+        f"held-out series {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
     )
     rule = (
-        f"no: an alarm of privacy fires; {NO_LEAK_FOUND}: none does, and the intervals exclude a "
-        f"membership AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of {CLOSER_LIMIT:g}"
+        f"no: a quality flag of privacy is raised; {NO_LEAK_FOUND}: none is, and the intervals "
+        f"exclude a membership AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of "
+        f"{CLOSER_LIMIT:g}"
     )
-    return Verdict(name, "private", outcome, lead, told, rule)
+    return Verdict(name, "private", *answer, numbers, rule)
 
 
-def _compared(row: Summary) -> str:
-    """A sentence per row: the difference to real-only training and to the unguided set."""
+def _sentence(row: Summary) -> str:
+    """The difference of a row to real-only training and to the unguided set."""
     assert row.vs_real is not None
     metric = TITLES[row.metric]
     if row.protocol == "TSRTR":
-        how = f"Real data plus {row.ratio:g} synthetic per real stay (TSRTR)"
+        how = f"Real data plus {row.ratio:g} synthetic per real series (TSRTR)"
     else:
-        how = "Synthetic stays alone (TSTR)"
+        how = "Synthetic series alone (TSTR)"
     text = f"{how}: {metric} {compared(row.vs_real)} against {REAL} data alone"
     if row.vs_unguided is not None:
         text += f", {compared(row.vs_unguided)} against the unguided set"
     return text + "."
-
-
-def _alarms(fired: Sequence[str]) -> str:
-    """What the first alarms mean, and how many more there are."""
-    text = "; ".join(MEANINGS[metric] for metric in fired[:MOST_NAMED])
-    more = len(fired) - MOST_NAMED
-    return text if more <= 0 else f"{text}; and {more} more (all in the table of alarms)"

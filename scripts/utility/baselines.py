@@ -35,7 +35,7 @@ def baseline_rows(
         train, guide: real rows of the train and val_guide splits.
         seed: of every draw.
         num_values: jitter, scaling and time warp change only that many channels; masks and static
-            facts behind them stay as they are. None: all are values.
+            covariates behind them stay as they are. None: all are values.
 
     Raises:
         DataError: a class has too few rows to interpolate between.

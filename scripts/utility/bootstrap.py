@@ -1,17 +1,17 @@
-"""Intervals and paired differences of scores: what the test stays and the seeds can tell apart.
+"""Intervals and paired differences of scores: what the test series and the seeds can tell apart.
 
-Resampling. Patients of the test split are drawn with replacement, all stays of a patient
+Resampling. Patients of the test split are drawn with replacement, all series of a patient
 together, without stratification: the prevalence varies as it would in another cohort of this
 size, which AUPRC depends on. A resample that misses a class is drawn again. All models share the
 same resamples, so differences are paired.
 
-Two sources of chance. The interval of a score covers the test stays only, for these fitted
+Two sources of chance. The interval of a score covers the test series only, for these fitted
 models: scores are averaged over seeds inside every resample, and `sd` tells how much seeds vary.
 A difference must not come out "significant" because one set met the luckier initial weights, so
 its interval and p-value cover both: to every resampled difference is added a draw of the error of
 a mean over seeds, s/sqrt(S) times Student's t with S - 1 degrees of freedom, s being the standard
 deviation of the difference over the S paired seeds. (Resampling three seeds would understate it.)
-As s also holds how the fits of different seeds disagree about single stays, that part is taken
+As s also holds how the fits of different seeds disagree about single series, that part is taken
 out of the resampled differences first: they are shrunk to the variance that all seeds share.
 The expected calibration error is a mean of absolute values, which resampling raises: its draws
 are moved to have the score on the test set as their mean (scripts/utility/summary.py).
@@ -33,22 +33,22 @@ MAX_REDRAWS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Mean paired difference to a reference, over the same stays and seeds.
+    """Mean paired difference to a reference, over the same series and seeds.
 
     Attributes:
         mean: of the seed-averaged scores.
-        low, high, p: interval and two-sided p-value over test stays and seeds; over test stays
+        low, high, p: interval and two-sided p-value over test series and seeds; over test series
             alone if there is one seed.
         p_holm: p-value corrected for the family of comparisons it belongs to, None outside one.
-        stays_low, stays_high: interval over test stays alone, for these fitted models.
+        test_low, test_high: interval over test series alone, for these fitted models.
     """
 
     mean: float
     low: float
     high: float
     p: float
-    stays_low: float
-    stays_high: float
+    test_low: float
+    test_high: float
     p_holm: float | None = None
 
     @property
@@ -79,7 +79,7 @@ def resample_counts(
             redraws += 1
             if redraws > MAX_REDRAWS + resamples:
                 raise DataError(
-                    f"bootstrap: resamples of the test split keep missing a class (stays per "
+                    f"bootstrap: resamples of the test split keep missing a class (series per "
                     f"class: {np.bincount(labels).tolist()}); use a larger test split"
                 )
     return counts
@@ -103,17 +103,17 @@ def compare(
     """
     per_seed = points - reference_points
     difference = scores - reference
-    stays = difference.mean(axis=0)
-    both = _shared_by_seeds(difference) + _seed_errors(per_seed, len(stays), seed)
+    over_test = difference.mean(axis=0)
+    both = _shared_by_seeds(difference) + _seed_errors(per_seed, len(over_test), seed)
     low, high = interval(both, confidence)
-    stays_low, stays_high = interval(stays, confidence)
+    test_low, test_high = interval(over_test, confidence)
     return Difference(
         mean=float(per_seed.mean()),
         low=low,
         high=high,
         p=two_sided_p(both),
-        stays_low=stays_low,
-        stays_high=stays_high,
+        test_low=test_low,
+        test_high=test_high,
     )
 
 

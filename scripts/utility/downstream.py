@@ -1,4 +1,4 @@
-"""The downstream models that judge a synthetic set: how each is fitted and asked for probabilities.
+"""The downstream models trained on a synthetic set: how each is fitted and asked for probabilities.
 
 A name in `evaluation.models` is
 - "rnn": the task classifier of the experiment's own config, whatever its class;
@@ -29,9 +29,10 @@ from classifier.input_adapter import (
     wrap,
 )
 from classifier.losses import class_probabilities, num_outputs
-from classifier.models.registry import build_model
+from classifier.models.registry import build_model, resolve
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.storage.content_cache import source_version
 from scripts.utility.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
 
 MASK_AWARE = "+mask"
@@ -65,7 +66,7 @@ class Downstream:
     clinical: bool = False
 
     def describe(self, name: str) -> dict[str, Any]:
-        """All that decides how `name` is fitted, as JSON-able types; part of a cell's cache key."""
+        """All that decides how `name` is fitted, as JSON-able types; part of a fit's cache key."""
         seen = {"parts": list(self._parts(name))} if self._parts(name) != VALUES_ONLY else {}
         if _bare(name) in FITS:
             return seen | {
@@ -78,6 +79,7 @@ class Downstream:
         clinical = self.normaliser is not None and self._is_clinical(name)
         return seen | {
             "model": path,
+            "source": _own_source(path),
             "args": model_args,
             "recipe": dataclasses.asdict(self.recipe),
             "clinical_input": self.normaliser.fingerprint() if clinical else None,  # type: ignore[union-attr]
@@ -100,18 +102,18 @@ class Downstream:
         select: LabelledArrays,
         *,
         seed: int,
-        effort: float = 1.0,
+        epoch_multiplier: float = 1.0,
         class_weight: str | None = None,
     ) -> Predictor:
         """A model fitted on `train`, selected on `select`, as series -> class probabilities.
 
         Args:
             seed: of the fit.
-            effort: factor of the largest number of epochs and of the patience, rounded up; for
-                models that are trained by steps.
+            epoch_multiplier: factor of the largest number of epochs and of the patience, rounded
+                up; for models that are trained by steps.
             class_weight: in place of the recipe's, if given.
         """
-        recipe = self._recipe(effort, class_weight)
+        recipe = self._recipe(epoch_multiplier, class_weight)
         if _bare(name) in FITS:
             return self._fit_features(name, train, select, seed, recipe)
         _, in_channels, length = train[0].shape
@@ -148,8 +150,11 @@ class Downstream:
         predict = FITS[_bare(name)](*rows, seed=seed, **choices)
         return lambda x: predict(seen(x))
 
-    def _recipe(self, effort: float, class_weight: str | None) -> FitRecipe:
-        epochs, patience = self.recipe.max_epochs * effort, self.recipe.patience * effort
+    def _recipe(self, epoch_multiplier: float, class_weight: str | None) -> FitRecipe:
+        epochs, patience = (
+            self.recipe.max_epochs * epoch_multiplier,
+            self.recipe.patience * epoch_multiplier,
+        )
         return dataclasses.replace(
             self.recipe,
             max_epochs=math.ceil(epochs),
@@ -190,6 +195,14 @@ class Downstream:
 
 def _bare(name: str) -> str:
     return name.removesuffix(MASK_AWARE)
+
+
+def _own_source(path: str) -> str | None:
+    """Hash of the modules that define a user's own class and its bases: the import path alone
+    does not say what the class does. None for the classes of this project."""
+    modules = {cls.__module__ for cls in resolve(path).__mro__}
+    own = sorted(m for m in modules if m.split(".")[0] not in ("builtins", "torch", "classifier"))
+    return source_version(tuple(own)) if own else None
 
 
 def _tensors(arrays: LabelledArrays) -> tuple[Tensor, Tensor]:

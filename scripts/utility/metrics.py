@@ -25,12 +25,12 @@ BLOCK = 128
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a fitted model says about one set of stays, and the truth.
+    """What a fitted model says about one set of series, and the truth.
 
     Attributes:
         probabilities: one column per class; rows sum to 1.
         labels: the true class per row.
-        minority: the class with the fewest real training stays; `f1` is about it if binary.
+        minority: the class with the fewest real training series; `f1` is about it if binary.
         threshold: a row is called `minority` from this probability on; chosen on val_select and
             used by binary tasks only.
     """

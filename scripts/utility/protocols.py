@@ -1,4 +1,4 @@
-"""The protocols of the evaluation: which rows a model is trained on and which rows judge it.
+"""The protocols of the evaluation: which rows a model is trained on and which rows score it.
 
 | protocol | trained on                              | scored on |
 |----------|-----------------------------------------|-----------|
@@ -17,7 +17,6 @@ which is real and took no part in guidance; the test labels are read when probab
 scored and never before. Nothing here knows which generator made a set.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from configs.runtime.errors import DataError
+from data_preprocess.storage.content_cache import array_fingerprint
 from scripts.utility.baselines import CLASS_WEIGHTS, GUIDE_ROWS, baseline_rows
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
@@ -48,10 +48,8 @@ class Series:
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:
-        digest = hashlib.sha256(repr((self.x.shape, str(self.x.dtype))).encode())
-        digest.update(np.ascontiguousarray(self.x).data)
-        digest.update(np.ascontiguousarray(self.y, np.int64).data)
-        object.__setattr__(self, "fingerprint", digest.hexdigest())
+        fingerprint = array_fingerprint(self.x, self.y.astype(np.int64))
+        object.__setattr__(self, "fingerprint", fingerprint)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -59,14 +57,14 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationData:
-    """All that the cells of one evaluation read.
+    """All that the fits of one evaluation read.
 
     Attributes:
         train, select, test: the real splits train, val_select and test.
         guide: val_guide; trained on by the baseline "guide_rows" only.
-        synthetic: the sets under judgement by name.
+        synthetic: the sets that are compared, by name.
         num_classes: classes of the task.
-        num_values: channels that are values; masks and static facts follow. None: all are.
+        num_values: channels that are values; masks and static covariates follow. None: all are.
     """
 
     train: Series
@@ -85,8 +83,8 @@ class EvaluationData:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One fitted model in the table of results.
+class Fit:
+    """One trained downstream model and the rows that score it: one number of the tables and seed.
 
     Attributes:
         protocol: one of PROTOCOLS, or BASELINE.
@@ -104,13 +102,13 @@ class Cell:
     seed: int
 
     @property
-    def effort(self) -> float:
+    def epoch_multiplier(self) -> float:
         """Factor of the number of epochs, with which TRTR-steps makes up for its fewer rows."""
         return 1.0 + (self.ratio or 0.0) if self.protocol == STEPS else 1.0
 
     @property
     def class_weight(self) -> str | None:
-        """The weighting of classes that this cell asks for; None: that of the recipe."""
+        """The weighting of classes that this fit asks for; None: that of the recipe."""
         return "balanced" if (self.protocol, self.generator) == (BASELINE, CLASS_WEIGHTS) else None
 
     def __str__(self) -> str:
@@ -118,7 +116,7 @@ class Cell:
         return f"{self.protocol} {self.generator}{ratio} {self.model} seed {self.seed}"
 
 
-def plan_cells(
+def plan_fits(
     *,
     protocols: Sequence[str],
     generators: Sequence[str],
@@ -127,8 +125,8 @@ def plan_cells(
     seeds: Sequence[int],
     without_steps: Collection[str] = (),
     baselines: Sequence[str] = (),
-) -> list[Cell]:
-    """Every cell to fit, real-only first; the real-only baseline is in it whatever was asked for.
+) -> list[Fit]:
+    """Every fit, real-only first; the real-only baseline is in it whatever was asked for.
 
     The baseline is TSRTR at ratio 0: the same rows through the same code path. Models in
     `without_steps` are not trained by steps and get no TRTR-steps.
@@ -141,7 +139,7 @@ def plan_cells(
         names = [REAL] if protocol == STEPS else generators
         rows += [(protocol, name, ratio) for ratio in steps for name in names]
     return [
-        Cell(*row, model, seed)
+        Fit(*row, model, seed)
         for model in models
         for row in rows
         if not (row[0] == STEPS and model in without_steps)
@@ -150,43 +148,43 @@ def plan_cells(
 
 
 def training_rows(
-    cell: Cell, data: EvaluationData
+    fit: Fit, data: EvaluationData
 ) -> tuple[Float[np.ndarray, "n channel time"], Int[np.ndarray, " n"]]:
-    """The series and labels that the model of `cell` is trained on.
+    """The series and labels that the model of `fit` is trained on.
 
     Raises:
         DataError: the synthetic set is too small for the ratio.
     """
-    if cell.protocol == "TSTR":
-        synthetic = data.synthetic[cell.generator]
+    if fit.protocol == "TSTR":
+        synthetic = data.synthetic[fit.generator]
         return synthetic.x, synthetic.y
-    if cell.protocol == BASELINE:
+    if fit.protocol == BASELINE:
         train, guide = data.train, data.guide
         rows = (train.x, train.y), (guide.x, guide.y)
-        return baseline_rows(cell.generator, *rows, seed=cell.seed, num_values=data.num_values)
-    return _augmented(cell, data)
+        return baseline_rows(fit.generator, *rows, seed=fit.seed, num_values=data.num_values)
+    return _augmented(fit, data)
 
 
-def scored_rows(cell: Cell, data: EvaluationData) -> Series:
-    """The rows that judge the model of `cell`."""
-    return data.synthetic[cell.generator] if cell.protocol == "TRTS" else data.test
+def scored_rows(fit: Fit, data: EvaluationData) -> Series:
+    """The rows that score the model of `fit`."""
+    return data.synthetic[fit.generator] if fit.protocol == "TRTS" else data.test
 
 
-def other_rows(cell: Cell, data: EvaluationData) -> Series | None:
-    """The real rows besides train that `cell` trains on; None if there are none."""
-    return data.guide if (cell.protocol, cell.generator) == (BASELINE, GUIDE_ROWS) else None
+def other_rows(fit: Fit, data: EvaluationData) -> Series | None:
+    """The real rows besides train that `fit` trains on; None if there are none."""
+    return data.guide if (fit.protocol, fit.generator) == (BASELINE, GUIDE_ROWS) else None
 
 
-def synthetic_source(cell: Cell, data: EvaluationData) -> Series | None:
-    """The synthetic set that contributes training rows to `cell`; None if it has none."""
-    if cell.protocol == "TSTR" or (cell.protocol == "TSRTR" and cell.ratio):
-        return data.synthetic[cell.generator]
+def synthetic_source(fit: Fit, data: EvaluationData) -> Series | None:
+    """The synthetic set that contributes training rows to `fit`; None if it has none."""
+    if fit.protocol == "TSTR" or (fit.protocol == "TSRTR" and fit.ratio):
+        return data.synthetic[fit.generator]
     return None
 
 
-def require_enough(cells: Sequence[Cell], data: EvaluationData) -> None:
+def require_enough(fits: Sequence[Fit], data: EvaluationData) -> None:
     """Raises DataError if a set is too small for a ratio, before anything is fitted."""
-    mixed = {(c.generator, c.ratio) for c in cells if c.protocol == "TSRTR" and c.ratio}
+    mixed = {(c.generator, c.ratio) for c in fits if c.protocol == "TSRTR" and c.ratio}
     for generator, ratio in sorted(mixed):
         draw_stratified(
             data.synthetic[generator].y,
@@ -224,13 +222,13 @@ def draw_stratified(
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
 
 
-def _augmented(cell: Cell, data: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
-    source = synthetic_source(cell, data)
+def _augmented(fit: Fit, data: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
+    source = synthetic_source(fit, data)
     pool_x, pool_y = (
         (data.train.x[:0], data.train.y[:0]) if source is None else (source.x, source.y)
     )
-    count = 0 if source is None else round((cell.ratio or 0.0) * len(data.train))
-    rows = draw_stratified(pool_y, count, seed=cell.seed, where=str(cell))
+    count = 0 if source is None else round((fit.ratio or 0.0) * len(data.train))
+    rows = draw_stratified(pool_y, count, seed=fit.seed, where=str(fit))
     return np.concatenate([data.train.x, pool_x[rows]]), np.concatenate(
         [data.train.y, pool_y[rows]]
     )

@@ -1,4 +1,4 @@
-"""Scores within groups of patients, where the data set knows age, sex or another coded fact.
+"""Scores within groups of patients, where the data set knows age, sex or another coded covariate.
 
 Exploratory: intervals of small groups are wide and many groups are looked at, so no p-value is
 given. A gain overall that is a loss in one group is what this table is for.
@@ -13,20 +13,20 @@ from jaxtyping import Bool
 
 from data_preprocess.dataset import EHRDataset
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Cell
+from scripts.utility.protocols import Fit
 from scripts.utility.summary import Summary, summarise
 
 AGE_BANDS = (50, 65, 80)  # years; groups: below 50, 50-64, 65-79, 80 and older
-MIN_PER_CLASS = 10  # test stays of every class that a group needs
+MIN_PER_CLASS = 10  # test series of every class that a group needs
 
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Test stays that share a fact.
+    """Test series that share a covariate value.
 
     Attributes:
-        name: fact and value, e.g. "age 65-79" or "sex male".
-        rows: True for its stays.
+        name: covariate and value, e.g. "age 65-79" or "sex male".
+        rows: True for its series.
     """
 
     name: str
@@ -38,16 +38,16 @@ class SubgroupScore:
     """AUROC of one row of the table within one group."""
 
     subgroup: str
-    num_stays: int
+    num_series: int
     summary: Summary
 
 
 def find_subgroups(test: EHRDataset) -> list[Subgroup]:
-    """Groups by every static fact that is an age or a code, if large enough.
+    """Groups by every static covariate that is an age or a code, if large enough.
 
     A code says so in its unit: "sex[1=male]", "unit_type[code]".
 
-    Stays whose fact is unknown are in no group of it.
+    Series whose covariate is unknown are in no group of it.
     """
     groups: list[Subgroup] = []
     for column, title in enumerate(test.static_names):
@@ -62,7 +62,7 @@ def find_subgroups(test: EHRDataset) -> list[Subgroup]:
 
 
 def subgroup_scores(
-    results: Mapping[Cell, Predictions],
+    results: Mapping[Fit, Predictions],
     test: EHRDataset,
     *,
     resamples: int,
@@ -71,13 +71,13 @@ def subgroup_scores(
     """AUROC per group of real-only and synthetic-only training and the largest TSRTR ratio."""
     largest = max((c.ratio or 0.0 for c in results if c.protocol == "TSRTR"), default=None)
     chosen = [
-        cell
-        for cell in results
-        if cell.protocol in ("TRTR", "TSTR") or (cell.protocol, cell.ratio) == ("TSRTR", largest)
+        fit
+        for fit in results
+        if fit.protocol in ("TRTR", "TSTR") or (fit.protocol, fit.ratio) == ("TSRTR", largest)
     ]
     scores = []
     for group in find_subgroups(test):
-        within = {cell: _only(results[cell], group.rows) for cell in chosen}
+        within = {fit: _only(results[fit], group.rows) for fit in chosen}
         subjects = test.subject_ids[group.rows]
         summaries = summarise(within, subjects, resamples=resamples, confidence=confidence)
         size = int(group.rows.sum())

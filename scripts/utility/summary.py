@@ -1,6 +1,6 @@
-"""summarise: cells -> one `Summary` per row of the table and metric, with paired differences.
+"""summarise: fits -> one `Summary` per row of the table and metric, with paired differences.
 
-How stays and seeds are resampled, and what the intervals cover, is said in utility/bootstrap.py.
+How series and seeds are resampled, and what the intervals cover, is said in utility/bootstrap.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from scripts.utility.bootstrap import Difference, compare, holm, interval, resample_counts
 from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, point_scores, score
-from scripts.utility.protocols import REAL, STEPS, Cell
+from scripts.utility.protocols import REAL, STEPS, Fit
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
 REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
@@ -23,10 +23,10 @@ class Summary:
     """One metric of one row of the table: seeds averaged.
 
     Attributes:
-        protocol, generator, ratio, model: as in `Cell`.
+        protocol, generator, ratio, model: as in `Fit`.
         metric: one of METRICS.
         mean, sd: over seeds; sd is None for a single seed.
-        low, high: bootstrap percentile interval of the mean over test stays; of ECE, which
+        low, high: bootstrap percentile interval of the mean over test series; of ECE, which
             resampling raises, with the draws moved to have the mean as theirs.
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
@@ -60,7 +60,7 @@ Row = tuple[str, str, float | None, str]  # protocol, generator, ratio, model
 
 
 def summarise(
-    results: Mapping[Cell, Predictions],
+    results: Mapping[Fit, Predictions],
     test_subjects: Int[np.ndarray, " n"],
     *,
     resamples: int,
@@ -73,7 +73,7 @@ def summarise(
     of one downstream model, over all protocols, ratios and sets.
 
     Args:
-        test_subjects: patient of each real test stay.
+        test_subjects: patient of each real test series.
         resamples: bootstrap resamples.
         confidence: of the intervals, e.g. 0.95.
         seed: of the resampling.
@@ -106,11 +106,11 @@ def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
 
 
 def _score_rows(
-    results: Mapping[Cell, Predictions], test_subjects: np.ndarray, *, resamples: int, seed: int
+    results: Mapping[Fit, Predictions], test_subjects: np.ndarray, *, resamples: int, seed: int
 ) -> dict[Row, dict[str, _Scores]]:
     grouped: dict[Row, list[Predictions]] = {}
-    for cell, predictions in results.items():
-        row = (cell.protocol, cell.generator, cell.ratio, cell.model)
+    for fit, predictions in results.items():
+        row = (fit.protocol, fit.generator, fit.ratio, fit.model)
         grouped.setdefault(row, []).append(predictions)
     counts: dict[str, np.ndarray] = {}
     scored = {}

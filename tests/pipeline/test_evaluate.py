@@ -81,13 +81,13 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
         evaluate.main(config)
     out = folder / "runs/tiny/evaluation"
     rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
-    cells = 1 + 2 + 2 + 2 * 2
+    fits = 1 + 2 + 2 + 2 * 2
     of_sets = [r for r in rows if r["protocol"] in ("fidelity", "privacy")]
-    assert len(rows) - len(of_sets) == cells * 2 * 5
+    assert len(rows) - len(of_sets) == fits * 2 * 5
     assert list(rows[0]) == ["protocol", "generator", "ratio", "model", "seed", "metric", "value"]
     assert {r["ratio"] for r in rows if r["protocol"] in ("TSTR", "TRTS")} == {""}
     summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["rows"]) == cells * 5
+    assert len(summary["rows"]) == fits * 5
     (note,) = summary["notes"]
     assert note.startswith("2 seeds:") and "at least 5" in note
     mean = np.mean(
@@ -116,18 +116,18 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     assert "unguided" in caplog.text and str(out / "results.csv") in caplog.text
     assert "evaluation" in json.loads((folder / "runs/tiny/record.json").read_text())
 
-    judged = {(r["protocol"], r["generator"]) for r in of_sets}
+    measured = {(r["protocol"], r["generator"]) for r in of_sets}
     names = ("unguided", "influence")
-    assert judged == {(k, n) for k in ("fidelity", "privacy") for n in names}
+    assert measured == {(k, n) for k in ("fidelity", "privacy") for n in names}
     (auc,) = [r for r in of_sets if (r["generator"], r["metric"]) == ("influence", MEMBERSHIP)]
     stored = summary["privacy"]["influence"]
     assert float(auc["value"]) == pytest.approx(stored["values"][MEMBERSHIP], abs=1e-5)
-    # The sets are train stays with noise: an attacker finds them.
-    assert MEMBERSHIP in stored["alarms"]
+    # The sets are training series with noise: an attacker finds them.
+    assert MEMBERSHIP in stored["quality_flags"]
     assert "membership AUC" in caplog.text
 
     before = (out / "results.csv").read_text()
-    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("judged again"))
+    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed again"))
     monkeypatch.setattr(Downstream, "fit", lambda *_, **__: pytest.fail("fitted again"))
     evaluate.main(config)
     assert (out / "results.csv").read_text() == before
@@ -135,7 +135,7 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
 
 def test_fidelity_and_privacy_can_be_left_out(experiment, monkeypatch):
     folder, _ = experiment
-    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("judged"))
+    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed"))
     more = ("evaluation.fidelity=false", "evaluation.privacy=false", "evaluation.protocols=[TSTR]")
     evaluate.main(load_config(arguments(folder, *more)))
     summary = json.loads((folder / "runs/tiny/evaluation/summary.json").read_text())
@@ -171,7 +171,7 @@ def test_a_set_too_small_is_refused_before_any_fit(experiment, monkeypatch):
         evaluate.main(load_config(arguments(folder)))
 
 
-def test_unguided_is_judged_whatever_was_asked_for(experiment):
+def test_unguided_is_compared_whatever_was_asked_for(experiment):
     folder, splits = experiment
     own = folder / "runs/tiny/synthetic"
     outside = folder / "timegan.npz"

@@ -1,5 +1,6 @@
 """The report of three sets of different origin: whole, readable, discreet, offline."""
 
+import ast
 import csv
 import html
 import json
@@ -7,7 +8,9 @@ import pickle
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from configs import load_config
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
+from scripts.report import build
+from scripts.utility.downstream import Downstream
 from tests.pipeline.test_evaluate import arguments, as_synthetic
 
 SETS = ("unguided", "export", "timegan")
@@ -23,18 +28,22 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 PHONE = 390  # CSS pixels
 
 
+def report_arguments(home):
+    return arguments(
+        home,
+        "evaluation.protocols=[TSTR,TSRTR]",
+        "evaluation.models=[gbdt]",
+        "evaluation.seeds=[0,1]",
+        f"synthetic=[{home}/timegan.npy,{home}/export.pkl]",
+    )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """runs/tiny/evaluation with a set of our own, a TimeGAN-like .npy pair and a pickle."""
     home = tmp_path_factory.mktemp("report")
     files = {name: home / name for name in ("timegan.npy", "timegan_labels.npy", "export.pkl")}
-    more = (
-        "evaluation.protocols=[TSTR,TSRTR]",
-        "evaluation.models=[gbdt]",
-        "evaluation.seeds=[0,1]",
-        f"synthetic=[{files['timegan.npy']},{files['export.pkl']}]",
-    )
-    config = load_config(arguments(home, *more))
+    config = load_config(report_arguments(home))
     ensure_built(config.data)
     splits = load_splits(config.data)
     made = [as_synthetic(splits.train, seed) for seed in range(3)]
@@ -132,7 +141,7 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
     verdicts = json.loads((folder / "summary.json").read_text())["verdicts"]
     asked = {(v["name"], v["question"]) for v in verdicts}
     assert asked == {(n, q) for n in SETS for q in ("useful", "faithful", "private")}
-    # Train stays with noise give their patients away, whoever made the set.
+    # Training series with noise give their patients away, whoever made the set.
     private = {v["name"]: v["outcome"] for v in verdicts if v["question"] == "private"}
     assert private == dict.fromkeys(SETS, "no")
     markdown = (folder / "report.md").read_text()
@@ -141,6 +150,44 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
         assert f'<th scope="row">{name}</th>' in page
         assert f"**{name}, private? No.**" in markdown
     assert {r["generator"] for r in rows} == {"real", *SETS}
+
+
+def test_results_are_written_before_the_first_figure(folder, monkeypatch):
+    """A page that cannot be drawn loses no number."""
+    home = folder.parents[2]
+    before = (folder / "results.csv").read_text()
+    for name in ("results.csv", "summary.json"):
+        (folder / name).unlink()
+
+    def fails(results):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "build_page", fails)
+    monkeypatch.setattr(Downstream, "fit", lambda *_, **__: pytest.fail("fitted again"))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.main(load_config(report_arguments(home)))
+    assert (folder / "results.csv").read_text() == before
+    assert "verdicts" in json.loads((folder / "summary.json").read_text())
+
+
+def test_the_report_only_renders():
+    """It imports no model, no config and no generator, and nothing that computes."""
+    allowed = ("scripts.", "configs.runtime.", "matplotlib", "numpy", "jinja2")
+    for path in Path(build.__file__).parent.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        modules |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+        assert {m for m in modules if m.split(".")[0] not in sys.stdlib_module_names} <= {
+            m for m in modules if m.startswith(allowed)
+        }, path
+
+
+def test_words_are_explained_and_thresholds_shown(page):
+    text = html.unescape(re.sub(r"<pre.*?</pre>", "", page, flags=re.S))  # cards, settings
+    assert "How to read this" in text
+    assert all(f"{word}:" in text for word in ("seed", "val_select", "Holm", "quality flag"))
+    assert '<th scope="col">quality flag (*) if</th>' in page and "> 2 x real and > 0.05" in text
+    assert "-0.000" not in text and not re.search(r"\b(stays?|alarm|told from)\b", text)
 
 
 def test_markdown_and_html_say_the_same(folder, page):
@@ -158,7 +205,7 @@ def test_markdown_and_html_say_the_same(folder, page):
 
 
 def test_patients_are_not_shown_unless_asked_for(page):
-    assert "No single real stay is shown" in html.unescape(page)
+    assert "No single real series is shown" in html.unescape(page)
     assert "do not pass this page on" not in page
 
 

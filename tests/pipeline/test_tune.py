@@ -36,9 +36,12 @@ def test_the_best_non_negative_strength_is_chosen_and_the_weaker_of_equals():
 
 
 def test_names_tell_strength_and_scale():
-    assert tune.arm_name(0.0, 1.0) == "unguided" and tune.arm_name(0.0, 2.0) == "unguided_cfg2"
-    assert tune.arm_name(-0.5, 1.0) == "guided_w-0.5"
-    assert tune.arm_name(0.25, 1.5) == "guided_w0.25_cfg1.5"
+    assert (
+        tune.candidate_name(0.0, 1.0) == "unguided"
+        and tune.candidate_name(0.0, 2.0) == "unguided_cfg2"
+    )
+    assert tune.candidate_name(-0.5, 1.0) == "guided_w-0.5"
+    assert tune.candidate_name(0.25, 1.5) == "guided_w0.25_cfg1.5"
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +95,8 @@ def test_sets_of_the_grid_share_their_noise_and_record_their_own_strength(tuned)
 def test_tuning_is_blind_to_the_test_split(tuned, monkeypatch):
     """Other test rows, other labels: the same scores."""
     config, record = tuned
-    arms, splits = tune.generate_grid(config)
-    honest = tune.score_arms(config, arms, splits)
+    candidates, splits = tune.generate_grid(config)
+    honest = tune.score_candidates(config, candidates, splits)
     evaluation_data = tune.evaluation_data
 
     def other_test(*args) -> EvaluationData:
@@ -104,7 +107,7 @@ def test_tuning_is_blind_to_the_test_split(tuned, monkeypatch):
         )
 
     monkeypatch.setattr(tune, "evaluation_data", other_test)
-    blind = tune.score_arms(config, arms, splits)
+    blind = tune.score_candidates(config, candidates, splits)
     assert {key: rows.tolist() for key, rows in honest.items()} == {
         key: rows.tolist() for key, rows in blind.items()
     }
@@ -154,8 +157,10 @@ def test_matrix_judges_every_arm_and_makes_none_twice(tuned, monkeypatch):
     config, _ = tuned
     matrix.main(config)
     results = pd.read_csv(tuning_path(config).parents[1] / "matrix" / "results.csv")
-    arms = {"unguided", "guided_w0.5", "guided_w-0.5", "classifier_guided", "paper"}
-    assert set(results[results["protocol"] == "TSTR"]["generator"]) == arms | {matrix.WITH_GUIDE}
+    candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "classifier_guided", "paper"}
+    assert set(results[results["protocol"] == "TSTR"]["generator"]) == candidates | {
+        matrix.WITH_GUIDE
+    }
     assert set(results[results["protocol"] == "TRTR+"]["generator"]) == set(BASELINES)
     fair = load_extra(
         tuning_path(config).parents[2] / "tiny_with_guide/synthetic" / f"{matrix.WITH_GUIDE}.npz"
@@ -169,7 +174,7 @@ def test_matrix_judges_every_arm_and_makes_none_twice(tuned, monkeypatch):
         raise AssertionError("generated again")
 
     monkeypatch.setattr(matrix, "generate", refuse)
-    monkeypatch.setattr(tune, "_write_arm", refuse)
+    monkeypatch.setattr(tune, "_write_candidate", refuse)
     matrix.main(config)
     stronger = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, trust=0.5))
     with pytest.raises(AssertionError, match="generated again"):
@@ -187,7 +192,7 @@ def test_a_generator_may_train_on_guidance_rows_when_asked(tuned):
 
 
 def test_unknown_arms_are_refused_before_anything_is_trained():
-    config = load_config(["configs/base/tiny.yaml", "matrix.arms=[paper,gan]"])
+    config = load_config(["configs/base/tiny.yaml", "matrix.configurations=[paper,gan]"])
     with pytest.raises(ConfigError, match="gan"):
         matrix.main(config)
 

@@ -44,7 +44,7 @@ class MeanFitter:
     def describe(self, name: str) -> dict[str, Any]:
         return {"name": name, "version": self.version}
 
-    def fit(self, name, train, select, *, seed, effort=1.0, class_weight=None):
+    def fit(self, name, train, select, *, seed, epoch_multiplier=1.0, class_weight=None):
         if self.fail_after is not None and len(self.calls) >= self.fail_after:
             raise self.error
         self.calls.append(
@@ -53,7 +53,7 @@ class MeanFitter:
                 "train": train,
                 "select": select,
                 "seed": seed,
-                "effort": effort,
+                "epoch_multiplier": epoch_multiplier,
                 "class_weight": class_weight,
             }
         )

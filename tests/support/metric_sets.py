@@ -4,7 +4,7 @@ import numpy as np
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.common.comparison import Trio, make_trio
+from scripts.quality.common.comparison import Comparison, make_comparison
 
 
 def dataset(values: np.ndarray, labels=None, observed=None, **changes) -> EHRDataset:
@@ -26,5 +26,5 @@ def gaussian(n: int, seed: int, shape=(2, 6), **changes) -> EHRDataset:
     return dataset(np.random.default_rng(seed).normal(size=(n, *shape)), **changes)
 
 
-def trio(train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset) -> Trio:
-    return make_trio(train, holdout, synthetic, Normaliser.fit(train))
+def comparison(train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset) -> Comparison:
+    return make_comparison(train, holdout, synthetic, Normaliser.fit(train))

@@ -1,7 +1,7 @@
-"""Trio: a synthetic set beside the real stays it was learned from and real stays it never saw.
+"""Comparison: a synthetic set beside real series it was learned from and others it never saw.
 
-Every fidelity and privacy metric is a function of one Trio. The two real sets make each metric its
-own yardstick: what held-out real stays score is what a perfect generator would score.
+Every fidelity and privacy metric is a function of one Comparison. Held-out real series give each
+metric its reference: what they score is what a perfect generator would score.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,20 @@ from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.model_space.normaliser import Normaliser
 
-MIN_STAYS = 20  # fewer leave nearest neighbours, covariances and folds without meaning
+MIN_SERIES = 20  # fewer leave nearest neighbours, covariances and folds without meaning
 MIN_LENGTH = 4  # next-step and lag metrics need a few grid points
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trio:
+class Comparison:
     """Three sets of one task, in clinical units and in model space.
 
     Attributes:
-        train: real stays the generator was fitted on.
-        holdout: real stays, of other patients, that it never saw.
-        synthetic: the set to judge.
+        train: real series the generator was fitted on.
+        holdout: real series, of other patients, that it never saw.
+        synthetic: the set that is compared.
         x_train, x_holdout, x_synthetic: their values in model space.
+        normaliser: of the training data; made the values in model space.
     """
 
     train: EHRDataset
@@ -35,38 +36,41 @@ class Trio:
     x_train: Float[Tensor, "n1 channel time"]
     x_holdout: Float[Tensor, "n2 channel time"]
     x_synthetic: Float[Tensor, "n3 channel time"]
+    normaliser: Normaliser
 
     @property
     def matched_size(self) -> int:
-        """Stays in the smallest of the three sets: the fair size for metrics biased by size."""
+        """Series in the smallest of the three sets: the fair size for metrics biased by size."""
         return min(len(self.train), len(self.holdout), len(self.synthetic))
 
 
-def make_trio(
+def make_comparison(
     train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset, normaliser: Normaliser
-) -> Trio:
+) -> Comparison:
     """The three sets, checked to belong together.
 
     Raises:
-        DataError: channels, classes or lengths differ, or a set is too small to be judged.
+        DataError: channels, classes or lengths differ, or a set is too small to be compared.
         MismatchError: the normaliser was fitted on other channels.
     """
     for name, dataset in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
         require_same_task(train, dataset, f"metrics, train against {name}")
         normaliser.require_channels(dataset, f"metrics, {name} set")
-        if len(dataset) < MIN_STAYS:
+        if len(dataset) < MIN_SERIES:
             raise DataError(
-                f"metrics: the {name} set has {len(dataset)} stays, at least {MIN_STAYS} are needed"
+                f"metrics: the {name} set has {len(dataset)} series, at least {MIN_SERIES} are "
+                "needed"
             )
     if train.length < MIN_LENGTH:
         raise DataError(f"metrics: series of {train.length} steps, at least {MIN_LENGTH} needed")
-    return Trio(
+    return Comparison(
         train=train,
         holdout=holdout,
         synthetic=synthetic,
         x_train=normaliser.to_model(train.values),
         x_holdout=normaliser.to_model(holdout.values),
         x_synthetic=normaliser.to_model(synthetic.values),
+        normaliser=normaliser,
     )
 
 

@@ -12,13 +12,13 @@ class MetricReport:
     """Named numbers, the arrays behind the figures, and remarks a reader must not miss.
 
     A metric `m` that has a real-data counterpart comes with `m_reference`: the same formula, sample
-    size and seed with held-out real stays against train stays. `m/channel` is per channel,
+    size and seed with held-out real series against training series. `m/channel` is per channel,
     `m_low` and `m_high` bound a 95 % interval.
 
     Attributes:
         values: metric name -> finite number; a metric that is undefined here is absent.
         arrays: name -> array for a histogram or curve.
-        flags: sentences about degenerate input or results, empty if there is nothing to say.
+        remarks: sentences about degenerate input or results, empty if there is nothing to say.
 
     Raises:
         DataError: a value is NaN or infinite.
@@ -26,7 +26,7 @@ class MetricReport:
 
     values: dict[str, float]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    flags: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         bad = [name for name, value in self.values.items() if not np.isfinite(value)]
@@ -35,25 +35,41 @@ class MetricReport:
 
 
 def merge(reports: list[MetricReport]) -> MetricReport:
-    """All values, arrays and flags of `reports`, in order.
+    """All values, arrays and remarks of `reports`, in order.
 
     Raises:
         DataError: two reports use one name.
     """
     values: dict[str, float] = {}
     arrays: dict[str, np.ndarray] = {}
-    flags: list[str] = []
+    remarks: list[str] = []
     for report in reports:
         repeated = (values.keys() & report.values.keys()) | (arrays.keys() & report.arrays.keys())
         if repeated:
             raise DataError(f"metric names repeat: {sorted(repeated)}")
         values |= report.values
         arrays |= report.arrays
-        flags += report.flags
-    return MetricReport(values=values, arrays=arrays, flags=flags)
+        remarks += report.remarks
+    return MetricReport(values=values, arrays=arrays, remarks=remarks)
 
 
 Z95 = 1.959963984540054
+
+
+def number(value: float, sign: str = "") -> str:
+    """Three decimals, with a plus if `sign` is "+"; what rounds to zero is never negative."""
+    return f"{0.0 if abs(value) < 0.0005 else value:{sign}.3f}"
+
+
+def with_interval(report: MetricReport, metric: str) -> str:
+    """The value and, where there is one, its 95 % interval; "" where the metric is absent."""
+    values = report.values
+    if metric not in values:
+        return ""
+    text = number(values[metric])
+    if f"{metric}_low" in values and f"{metric}_high" in values:
+        text += f" [{number(values[f'{metric}_low'])}, {number(values[f'{metric}_high'])}]"
+    return text
 
 
 def wilson(share: float, trials: int | float, z: float = Z95) -> tuple[float, float]:

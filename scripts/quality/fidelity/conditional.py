@@ -7,9 +7,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.features import RandomConvolutions, summary_features
 from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.registry import FIDELITY, metric, surely_below
 
 MAX_ROWS = 5000
 NUM_KERNELS = 64
@@ -41,25 +42,40 @@ def probe_auc(
     return auc, low, high
 
 
-def conditional_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Two probes of the label; in the references, train stays stand for the synthetic ones.
+@metric(
+    FIDELITY,
+    surely_below("label_auc_of_real_probe", 0.05, "series do not carry their label"),
+    surely_below("label_auc_of_synthetic_probe", 0.05, "labels mean something else"),
+)
+def conditional_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Two probes of the label; in the references, training series stand for the synthetic ones.
 
-    `label_auc_of_real_probe`: fitted on held-out stays, scored on the synthetic labels (do
+    `label_auc_of_real_probe`: fitted on held-out series, scored on the synthetic labels (do
     synthetic series carry their label?). `label_auc_of_synthetic_probe`: fitted on synthetic,
-    scored on held-out stays (is it the real label?). Shuffled labels bring both to 0.5.
+    scored on held-out series (is it the real label?). Shuffled labels bring both to 0.5.
     """
-    size = min(max_rows, trio.matched_size)
-    sets = {"train": trio.train, "holdout": trio.holdout, "synthetic": trio.synthetic}
-    series = {"train": trio.x_train, "holdout": trio.x_holdout, "synthetic": trio.x_synthetic}
+    size = min(max_rows, comparison.matched_size)
+    sets = {
+        "train": comparison.train,
+        "holdout": comparison.holdout,
+        "synthetic": comparison.synthetic,
+    }
+    series = {
+        "train": comparison.x_train,
+        "holdout": comparison.x_holdout,
+        "synthetic": comparison.x_synthetic,
+    }
     rows = {name: draw(len(dataset), size, seed) for name, dataset in sets.items()}
     labels = {name: dataset.labels[rows[name]] for name, dataset in sets.items()}
     lacking = [name for name, values in labels.items() if len(np.unique(values)) < 2]
     if lacking:
         return MetricReport(
-            values={}, flags=[f"label probes: one class only in the {', '.join(lacking)} set"]
+            values={}, remarks=[f"label probes: one class only in the {', '.join(lacking)} set"]
         )
     encoder = RandomConvolutions(
-        trio.x_train.shape[1], trio.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
+        comparison.x_train.shape[1], comparison.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
     )
     inputs = {}
     for name, x in series.items():

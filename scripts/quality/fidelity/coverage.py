@@ -5,9 +5,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.features import PrincipalAxes, RandomConvolutions
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, below, metric
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 4000
@@ -55,14 +56,24 @@ def unique_share(values: Float[np.ndarray, "n channel time"]) -> float:
     return len(np.unique(keys)) / len(rows)
 
 
-def coverage_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Overlap with held-out stays on random-convolution features; the reference is train.
+@metric(
+    FIDELITY,
+    below("precision", 0.15, "series lie where no real one does"),
+    below("recall", 0.15, "kinds of real series are never generated"),
+    below("coverage", 0.15, "real series without a synthetic one nearby"),
+    below("unique_share", 0.02, "the same series again and again"),
+)
+def coverage_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Overlap with held-out series on random-convolution features; the reference is train.
 
     The features are projected on their leading principal axes in train: nearest neighbours mean
     little in hundreds of dimensions.
     """
-    size = min(max_rows, trio.matched_size)
-    sets = [x[draw(len(x), size, seed)] for x in (trio.x_train, trio.x_holdout, trio.x_synthetic)]
+    size = min(max_rows, comparison.matched_size)
+    sets = [
+        x[draw(len(x), size, seed)]
+        for x in (comparison.x_train, comparison.x_holdout, comparison.x_synthetic)
+    ]
     encoder = RandomConvolutions(
         sets[0].shape[1], sets[0].shape[2], num_kernels=NUM_KERNELS, seed=seed
     )
@@ -72,6 +83,6 @@ def coverage_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Metri
     values = support_scores(holdout, synthetic)
     reference = support_scores(holdout, train)
     values |= {f"{name}_reference": value for name, value in reference.items()}
-    values["unique_share"] = unique_share(trio.synthetic.values)
-    values["unique_share_reference"] = unique_share(trio.train.values)
+    values["unique_share"] = unique_share(comparison.synthetic.values)
+    values["unique_share_reference"] = unique_share(comparison.train.values)
     return MetricReport(values=values)

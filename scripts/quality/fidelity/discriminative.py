@@ -2,7 +2,7 @@
 
 Reported as the cross-validated AUC: 0.5 = cannot. The usual |accuracy - 0.5| scores a classifier
 that has learned nothing as a perfect generator; here a classifier that cannot even find noise
-added to real series, or gives every series one probability, is flagged as powerless.
+added to real series, or gives every series one probability, gets a remark as powerless.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,15 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.features import RandomConvolutions, summary_features
 from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.registry import FIDELITY, above, metric
 
 MAX_ROWS = 3000
 FOLDS = 3
 NUM_KERNELS = 128
+DISCRIMINATIVE_MARGIN = 0.1  # AUC above that of real series that raises the flag
 CONTROL_NOISE = 1.0  # model-space sd of the noise that the control must find
 CONTROL_AUC = 0.75
 MIN_SPREAD = 1e-3  # of the out-of-fold probabilities; below, all rows got one answer
@@ -78,16 +80,22 @@ def discriminate(
     return Discrimination(max(linear_auc, trees_auc), linear_auc, trees_auc, spread)
 
 
-def discriminative_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """AUC against held-out real stays; the reference is the AUC of train stays against them.
+@metric(
+    FIDELITY,
+    above("discriminative_auc", DISCRIMINATIVE_MARGIN, "a classifier distinguishes it from real"),
+)
+def discriminative_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """AUC against held-out real series; the reference is the AUC of training series against them.
 
     Args:
-        max_rows: stays per set; equal sizes are used.
+        max_rows: series per set; equal sizes are used.
     """
-    size = min(max_rows, trio.matched_size)
-    holdout = trio.x_holdout[draw(len(trio.x_holdout), size, seed)]
-    train = trio.x_train[draw(len(trio.x_train), size, seed)]
-    synthetic = trio.x_synthetic[draw(len(trio.x_synthetic), size, seed)]
+    size = min(max_rows, comparison.matched_size)
+    holdout = comparison.x_holdout[draw(len(comparison.x_holdout), size, seed)]
+    train = comparison.x_train[draw(len(comparison.x_train), size, seed)]
+    synthetic = comparison.x_synthetic[draw(len(comparison.x_synthetic), size, seed)]
     found = discriminate(holdout, synthetic, seed=seed)
     reference = discriminate(holdout, train, seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -103,26 +111,26 @@ def discriminative_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) ->
         "discriminative_auc_trees": found.trees_auc,
         "discriminative_control_auc": control.auc,
     }
-    flags = collapse_flags(found, control)
+    remarks = collapse_remarks(found, control)
     return MetricReport(
-        values=values | {"discriminative_collapsed": float(bool(flags))}, flags=flags
+        values=values | {"discriminative_collapsed": float(bool(remarks))}, remarks=remarks
     )
 
 
-def collapse_flags(found: Discrimination, control: Discrimination) -> list[str]:
+def collapse_remarks(found: Discrimination, control: Discrimination) -> list[str]:
     """Why a discriminative AUC must not be read as fidelity; empty if it may."""
-    flags = []
+    remarks = []
     if found.spread < MIN_SPREAD:
-        flags.append(
+        remarks.append(
             f"discriminative score: the classifier collapsed (probabilities vary by "
             f"{found.spread:.1e} only); its AUC says nothing about fidelity"
         )
     if control.auc < CONTROL_AUC:
-        flags.append(
+        remarks.append(
             f"discriminative score: the classifier finds added noise with AUC {control.auc:.2f} "
             "only; the sets are too small for this score"
         )
-    return flags
+    return remarks
 
 
 def _out_of_fold(

@@ -3,13 +3,14 @@
 import numpy as np
 from jaxtyping import Float
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.features import PrincipalAxes, RandomConvolutions, Standardiser
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, QualityFlag, metric, times
 
 MAX_ROWS = 10_000
 NUM_KERNELS = 64
-CLASS_AXES = 16  # a rare class has too few stays for a covariance of all features
+CLASS_AXES = 16  # a rare class has too few series for a covariance of all features
 MIN_CLASS_ROWS = 2 * CLASS_AXES
 MAX_CLASS_ROWS = 5000
 PERMUTATIONS = 200
@@ -32,30 +33,47 @@ def frechet_distance(
     return max(0.0, float(shift + spread - 2 * np.sqrt(np.clip(cross, 0, None)).sum()))
 
 
-def frechet_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Distance to held-out stays per feature; the reference is train against held-out.
+@metric(
+    FIDELITY,
+    times("frechet", 2.0, 0.05, "shapes are distributed differently"),
+    QualityFlag(
+        "frechet_within_class",
+        "series do not fit their label",
+        "> 1.3 x real and p < 0.01",
+        lambda v: (
+            v["frechet_within_class_p"] < 0.01
+            and v["frechet_within_class"] > 1.3 * v["frechet_within_class_reference"]
+        ),
+    ),
+)
+def frechet_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+    """Distance to held-out series per feature; the reference is train against held-out.
 
     Features are scaled by their standard deviation in train, and the distance is divided by their
     total variance there, so 1 means "one standard deviation apart in every feature".
     `frechet_within_class` averages over classes with equal weight: right series under wrong
     labels score well overall and badly here. `frechet_within_class_p` is the chance of a value
-    this high if synthetic and held-out stays of a class were interchangeable.
+    this high if synthetic and held-out series of a class were interchangeable.
     """
     encoder = RandomConvolutions(
-        trio.x_train.shape[1], trio.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
+        comparison.x_train.shape[1], comparison.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
     )
-    sets = {"train": trio.x_train, "holdout": trio.x_holdout, "synthetic": trio.x_synthetic}
+    sets = {
+        "train": comparison.x_train,
+        "holdout": comparison.x_holdout,
+        "synthetic": comparison.x_synthetic,
+    }
     features = {name: encoder(x) for name, x in sets.items()}
-    labels = {name: getattr(trio, name).labels for name in sets}
-    size = min(max_rows, trio.matched_size)
+    labels = {name: getattr(comparison, name).labels for name in sets}
+    size = min(max_rows, comparison.matched_size)
     standardise = Standardiser(features["train"])
     chosen = {name: standardise(f[draw(len(f), size, seed)]) for name, f in features.items()}
     overall = _against_holdout(chosen)
     values = {"frechet": overall[0], "frechet_reference": overall[1]}
     axes = PrincipalAxes(features["train"], CLASS_AXES)
     projected = {name: axes(f) for name, f in features.items()}
-    within = within_class(projected, labels, trio.train.label_names, seed=seed)
-    return MetricReport(values=values | within.values, flags=within.flags)
+    within = within_class(projected, labels, comparison.train.label_names, seed=seed)
+    return MetricReport(values=values | within.values, remarks=within.remarks)
 
 
 def within_class(
@@ -66,16 +84,16 @@ def within_class(
     seed: int,
     permutations: int = PERMUTATIONS,
 ) -> MetricReport:
-    """Frechet distance class by class, equal sizes; a class too small to compare is flagged."""
+    """Frechet distance class by class, equal sizes; a class too small to compare gets a remark."""
     values: dict[str, float] = {}
-    rows, flags = [], []
+    rows, remarks = [], []
     for number, label in enumerate(label_names):
         members = {name: f[labels[name] == number] for name, f in features.items()}
         size = min(MAX_CLASS_ROWS, *(len(f) for f in members.values()))
         if size < MIN_CLASS_ROWS:
-            flags.append(
+            remarks.append(
                 f"within-class Frechet distance: class {label} left out, its smallest set has "
-                f"{size} stays and {MIN_CLASS_ROWS} are needed"
+                f"{size} series and {MIN_CLASS_ROWS} are needed"
             )
             continue
         chosen = {name: f[draw(len(f), size, seed)] for name, f in members.items()}
@@ -88,11 +106,11 @@ def within_class(
         values["frechet_within_class_reference"] = float(reference)
         at_least = int((np.array(chance) >= found).sum())
         values["frechet_within_class_p"] = (1 + at_least) / (1 + permutations)
-    return MetricReport(values=values, flags=flags)
+    return MetricReport(values=values, remarks=remarks)
 
 
 def _permuted(features: dict[str, np.ndarray], permutations: int, seed: int) -> list[float]:
-    """The class' distance after swapping held-out and synthetic stays at random."""
+    """The class' distance after swapping held-out and synthetic series at random."""
     rng = np.random.default_rng(seed)
     pooled = np.concatenate([features["holdout"], features["synthetic"]])
     size, scale = len(features["holdout"]), features["train"].var(0).sum()

@@ -4,8 +4,9 @@ import numpy as np
 from scipy.stats import wasserstein_distance
 
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, metric, outside, times
 
 MAX_ROWS = 10_000
 ZERO = 1e-6  # train standard deviations from zero that count as zero
@@ -46,33 +47,42 @@ def channel_marginals(real: np.ndarray, other: np.ndarray, sd: float) -> dict[st
     }
 
 
-def marginals_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Per channel and on average, held-out against synthetic; the reference is train stays.
+@metric(
+    FIDELITY,
+    times("marginal_ks", 2.0, 0.05, "values are distributed differently"),
+    times("marginal_wasserstein", 2.0, 0.1, "values are shifted or spread differently"),
+    outside("marginal_sd_ratio_worst", 1.33, "a channel is too narrow or too wide"),
+)
+def marginals_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Per channel and on average, held-out against synthetic; the reference is training series.
 
     `marginal_sd_ratio_worst` is the ratio farthest from 1 on a log scale.
     """
-    size = min(max_rows, trio.matched_size)
+    size = min(max_rows, comparison.matched_size)
     holdout, train, synthetic = (
-        d.values[draw(len(d), size, seed)] for d in (trio.holdout, trio.train, trio.synthetic)
+        d.values[draw(len(d), size, seed)]
+        for d in (comparison.holdout, comparison.train, comparison.synthetic)
     )
     values: dict[str, float] = {}
     table: dict[str, list[float]] = {}
-    for channel, sd in enumerate(train_spread(trio.train)):
+    for channel, sd in enumerate(train_spread(comparison.train)):
         real = holdout[:, channel].ravel()
         found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd))
         reference = channel_marginals(real, train[:, channel].ravel(), float(sd))
-        for metric, value in found.items():
-            name = f"marginal_{metric}"
-            values[f"{name}/{trio.train.feature_names[channel]}"] = value
+        for measure, value in found.items():
+            name = f"marginal_{measure}"
+            values[f"{name}/{comparison.train.feature_names[channel]}"] = value
             table.setdefault(name, []).append(value)
-            table.setdefault(f"{name}_reference", []).append(reference[metric])
+            table.setdefault(f"{name}_reference", []).append(reference[measure])
     return MetricReport(values=_averages(table) | values)
 
 
 def _averages(table: dict[str, list[float]]) -> dict[str, float]:
     values = {}
-    for metric in ("marginal_ks", "marginal_wasserstein"):
-        for name in (metric, f"{metric}_reference"):
+    for measure in ("marginal_ks", "marginal_wasserstein"):
+        for name in (measure, f"{measure}_reference"):
             values[name] = float(np.mean(table[name]))
     for name in ("marginal_zero_share", "marginal_zero_share_reference"):
         values[f"{name}_difference".replace("_reference_difference", "_difference_reference")] = (

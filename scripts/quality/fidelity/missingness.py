@@ -3,8 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, metric
 
 MAX_ROWS = 20_000
 
@@ -48,26 +49,30 @@ def mask_difference(
     }
 
 
-def missingness_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Mask differences to held-out stays; the reference is train against held-out.
+@metric(FIDELITY)
+def missingness_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Mask differences to held-out series; the reference is train against held-out.
 
-    Empty where the real stays are complete, or, with a flag, where the synthetic set has no
+    Empty where the real series are complete, or, with a remark, where the synthetic set has no
     missing entry: its generator made no mask, so there is nothing to compare.
     """
-    if trio.holdout.observed.all():
+    if comparison.holdout.observed.all():
         return MetricReport(values={})
-    share = float(1 - trio.holdout.observed.mean())
-    if trio.synthetic.observed.all():
+    share = float(1 - comparison.holdout.observed.mean())
+    if comparison.synthetic.observed.all():
         return MetricReport(
             values={},
-            flags=[
+            remarks=[
                 f"missingness: {share:.0%} of the real entries were not measured, the synthetic "
-                "set marks all of its entries as measured; its pattern of measurement is not judged"
+                "set marks all entries as measured; its pattern of measurement is not compared"
             ],
         )
-    size = min(max_rows, trio.matched_size)
+    size = min(max_rows, comparison.matched_size)
     holdout, train, synthetic = (
-        d.observed[draw(len(d), size, seed)] for d in (trio.holdout, trio.train, trio.synthetic)
+        d.observed[draw(len(d), size, seed)]
+        for d in (comparison.holdout, comparison.train, comparison.synthetic)
     )
     values = {
         f"missing_{name}_difference": value

@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, QualityFlag, metric
 
 MAX_ROWS = 2000  # the kernel matrix holds (2 max_rows)^2 entries
 PERMUTATIONS = 200
@@ -48,24 +49,35 @@ def mmd_squared(
     return float(values[0]), values[1:].numpy()
 
 
+@metric(
+    FIDELITY,
+    QualityFlag(
+        "mmd2",
+        "the two samples are not of one distribution",
+        "p < 0.01",
+        lambda v: v["mmd_p"] < 0.01,
+    ),
+)
 def mmd_report(
-    trio: Trio, *, seed: int, max_rows: int = MAX_ROWS, permutations: int = PERMUTATIONS
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS, permutations: int = PERMUTATIONS
 ) -> MetricReport:
-    """MMD^2 of held-out and synthetic stays in model space, every entry one dimension.
+    """MMD^2 of held-out and synthetic series in model space, every entry one dimension.
 
     `mmd_p` is the permutation p-value; `mmd_permuted_q95` the size that chance alone reaches
     in one of twenty; the reference is train against held-out.
     """
-    size = min(max_rows, trio.matched_size)
+    size = min(max_rows, comparison.matched_size)
     holdout, train, synthetic = (
         x[draw(len(x), size, seed)].flatten(1)
-        for x in (trio.x_holdout, trio.x_train, trio.x_synthetic)
+        for x in (comparison.x_holdout, comparison.x_train, comparison.x_synthetic)
     )
     # The width comes from train alone, so that every synthetic set is judged by one kernel. A set
-    # that is mostly one repeated stay has median distance 0 and no kernel.
+    # that is mostly one repeated series has median distance 0 and no kernel.
     width = median_distance(train)
     if width == 0:
-        return MetricReport(values={}, flags=["MMD: most train stays are equal, no kernel width"])
+        return MetricReport(
+            values={}, remarks=["MMD: most training series are equal, no kernel width"]
+        )
     found, permuted = mmd_squared(
         holdout, synthetic, width=width, permutations=permutations, seed=seed
     )
@@ -76,4 +88,4 @@ def mmd_report(
         "mmd2_permuted_q95": float(np.quantile(permuted, 0.95)),
         "mmd_p": float((1 + (permuted >= found).sum()) / (1 + permutations)),
     }
-    return MetricReport(values=values, arrays={"mmd2_permuted": permuted})
+    return MetricReport(values=values)

@@ -1,12 +1,13 @@
-"""Clinical plausibility: facts about a bedside chart that a clinician would check first."""
+"""Clinical plausibility: properties of a bedside chart that a clinician would check first."""
 
 import numpy as np
 from jaxtyping import Float
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from scripts.quality.common.comparison import Trio
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, above, metric, outside
 from scripts.quality.fidelity.marginals import train_spread
 
 # Channel names without unit, as the sources of this project and common exports spell them.
@@ -57,7 +58,7 @@ def range_shares(
 
 
 def flat_share(values: Float[np.ndarray, "n channel time"], spread: np.ndarray) -> float:
-    """Share of (stay, channel) series that do not move at all."""
+    """Share of (series, channel) pairs that do not move at all."""
     return float((np.ptp(values, axis=2) <= FLAT * spread).mean())
 
 
@@ -69,25 +70,33 @@ def change_quantiles(
     return np.quantile(steps, CHANGE_QUANTILES, axis=1).T / spread[:, None]
 
 
-def plausibility_report(trio: Trio, *, normaliser: Normaliser) -> MetricReport:
-    """Each fact for the synthetic set, with the held-out stays as the reference.
+@metric(
+    FIDELITY,
+    outside("change_ratio_worst", 1.5, "a channel jumps too much or too little"),
+    above("pressure_order_violations", 0.02, "systolic >= mean >= diastolic is broken"),
+    above("out_of_range_share", 0.02, "values beyond any seen in train"),
+    above("flat_share", 0.05, "series do not move"),
+)
+def plausibility_report(comparison: Comparison, *, seed: int) -> MetricReport:
+    """Each property for the synthetic set, with the held-out series as the reference.
 
     `change_qNN` is the quantile averaged over channels; `change_ratio_worst` the 95 % quantile's
     synthetic : held-out ratio farthest from 1 on a log scale.
     """
-    spread = train_spread(trio.train)
+    del seed  # nothing is drawn
+    spread = train_spread(comparison.train)
     values: dict[str, float] = {}
     quantiles = {}
-    for suffix, dataset in (("", trio.synthetic), ("_reference", trio.holdout)):
-        facts = range_shares(dataset.values, normaliser, spread)
-        facts["flat_share"] = flat_share(dataset.values, spread)
+    for suffix, dataset in (("", comparison.synthetic), ("_reference", comparison.holdout)):
+        found = range_shares(dataset.values, comparison.normaliser, spread)
+        found["flat_share"] = flat_share(dataset.values, spread)
         violations = pressure_order_violations(dataset)
         if violations is not None:
-            facts["pressure_order_violations"] = violations
+            found["pressure_order_violations"] = violations
         quantiles[suffix] = change_quantiles(dataset.values, spread)
         for number, level in enumerate(CHANGE_QUANTILES):
-            facts[f"change_q{round(100 * level)}"] = float(quantiles[suffix][:, number].mean())
-        values |= {f"{name}{suffix}": value for name, value in facts.items()}
+            found[f"change_q{round(100 * level)}"] = float(quantiles[suffix][:, number].mean())
+        values |= {f"{name}{suffix}": value for name, value in found.items()}
     column = CHANGE_QUANTILES.index(0.95)
     ratios = (quantiles[""][:, column] + FLAT) / (quantiles["_reference"][:, column] + FLAT)
     values["change_ratio_worst"] = float(ratios[np.abs(np.log(ratios)).argmax()])

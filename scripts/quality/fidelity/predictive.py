@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, metric, outside
 
 MAX_ROWS = 3000
 LAGS = 4
@@ -69,32 +70,38 @@ def channel_errors(
     return (total / weights.sum((0, 2))).numpy()
 
 
-def predictive_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Next-step error on held-out real stays, trained on synthetic and on train stays.
+@metric(
+    FIDELITY,
+    outside("predictive_ratio", 1.1, "forecasters trained on it forecast worse"),
+)
+def predictive_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Next-step error on held-out real series, trained on synthetic and on training series.
 
     `predictive_ratio` is the mean over channels of the two errors' ratio (1 = as good as real).
 
     Args:
-        max_rows: stays per set; both forecasters get the same number.
+        max_rows: series per set; both forecasters get the same number.
     """
-    size = min(max_rows, trio.matched_size)
-    rows = draw(len(trio.x_holdout), size, seed)
-    x, measured = trio.x_holdout[rows], trio.holdout.observed[rows]
+    size = min(max_rows, comparison.matched_size)
+    rows = draw(len(comparison.x_holdout), size, seed)
+    x, measured = comparison.x_holdout[rows], comparison.holdout.observed[rows]
     errors: dict[str, np.ndarray] = {}
     lags = min(LAGS, x.shape[2] - 1)
-    for name, source in (("synthetic", trio.x_synthetic), ("real", trio.x_train)):
+    for name, source in (("synthetic", comparison.x_synthetic), ("real", comparison.x_train)):
         forecaster = NextStepForecaster(source[draw(len(source), size, seed)], seed=seed)
         errors[name] = channel_errors(forecaster(x), x[:, :, lags:], measured[:, :, lags:])
     carried = x[:, :, lags - 1 : -1].double()
     errors["carried"] = channel_errors(carried, x[:, :, lags:], measured[:, :, lags:])
-    return _report(errors, trio.holdout.feature_names)
+    return _report(errors, comparison.holdout.feature_names)
 
 
 def _report(errors: dict[str, np.ndarray], names: tuple[str, ...]) -> MetricReport:
     known = np.isfinite(errors["real"])
     if not known.any():
         return MetricReport(
-            values={}, flags=["predictive score: no measured target in the held-out stays"]
+            values={}, remarks=["predictive score: no measured target in the held-out series"]
         )
     ratios = (errors["synthetic"] + EPSILON) / (errors["real"] + EPSILON)
     values = {
@@ -110,5 +117,5 @@ def _report(errors: dict[str, np.ndarray], names: tuple[str, ...]) -> MetricRepo
         if ok
     }
     unknown = [name for name, ok in zip(names, known, strict=True) if not ok]
-    flags = [f"predictive score: no measured target for {', '.join(unknown)}"] if unknown else []
-    return MetricReport(values=values, flags=flags)
+    remarks = [f"predictive score: no measured target for {', '.join(unknown)}"] if unknown else []
+    return MetricReport(values=values, remarks=remarks)

@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.registry import FIDELITY, metric, times
 
 MAX_ROWS = 10_000
 MAX_LAG = 8
@@ -15,10 +16,10 @@ MAX_LAG = 8
 def lagged_correlations(
     x: Float[Tensor, "n channel time"], max_lag: int
 ) -> Float[np.ndarray, "lag channel channel"]:
-    """Correlation of channel i at t with channel j at t + lag, pooled over stays and t.
+    """Correlation of channel i at t with channel j at t + lag, pooled over series and t.
 
-    Lag 0 first, up to `max_lag`. Between-stay differences count (a stay with a high mean pressure
-    keeps it), so shuffling values between stays shows. 0 where a channel is constant.
+    Lag 0 first, up to `max_lag`. Differences between series count (one with a high mean
+    pressure keeps it), so shuffling values between series shows. 0 where a channel is constant.
     """
     x = x.double()
     length = x.shape[2]
@@ -59,34 +60,36 @@ def mean_curve_difference(
     return float((first.double().mean(0) - second.double().mean(0)).abs().mean())
 
 
+@metric(
+    FIDELITY,
+    times("autocorrelation_difference", 2.0, 0.05, "values do not follow from earlier ones"),
+    times("cross_correlation_difference", 2.0, 0.1, "channels do not move together"),
+)
 def temporal_report(
-    trio: Trio, *, seed: int, max_rows: int = MAX_ROWS, max_lag: int = MAX_LAG
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS, max_lag: int = MAX_LAG
 ) -> MetricReport:
-    """Differences to held-out stays; the reference is train against held-out."""
-    size = min(max_rows, trio.matched_size)
+    """Differences to held-out series; the reference is train against held-out."""
+    size = min(max_rows, comparison.matched_size)
     sets = {
         name: x[draw(len(x), size, seed)]
         for name, x in (
-            ("holdout", trio.x_holdout),
-            ("synthetic", trio.x_synthetic),
-            ("train", trio.x_train),
+            ("holdout", comparison.x_holdout),
+            ("synthetic", comparison.x_synthetic),
+            ("train", comparison.x_train),
         )
     }
-    max_lag = min(max_lag, trio.x_train.shape[2] - 2)
+    max_lag = min(max_lag, comparison.x_train.shape[2] - 2)
     tables = {name: lagged_correlations(x, max_lag) for name, x in sets.items()}
     values: dict[str, float] = {}
     for name, suffix in (("synthetic", ""), ("train", "_reference")):
         gaps = structure_difference(tables["holdout"], tables[name])
         gaps["mean_curve"] = mean_curve_difference(sets["holdout"], sets[name])
         values |= {f"{metric}_difference{suffix}": value for metric, value in gaps.items()}
-    same = np.arange(trio.x_train.shape[1])
-    arrays = {f"autocorrelation_{name}": table[:, same, same] for name, table in tables.items()}
-    arrays |= {f"cross_correlation_{name}": table[0] for name, table in tables.items()}
-    return MetricReport(values=values, arrays=arrays)
+    return MetricReport(values=values)
 
 
 def _standardise(x: Tensor) -> Tensor:
-    """Zero mean and unit variance per channel over stays and time; a constant channel becomes 0."""
+    """Zero mean and unit variance per channel over series and time; 0 for a constant channel."""
     centred = x - x.mean((0, 2), keepdim=True)
     spread = centred.square().mean((0, 2), keepdim=True).sqrt()
     return torch.where(spread > 1e-6, centred / spread.clamp(min=1e-6), torch.zeros_like(centred))

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import Z95, MetricReport
+from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 10_000
@@ -43,27 +44,33 @@ def adversarial_accuracy(
     return Accuracy(sum(shares) / 2, variance)
 
 
-def adversarial_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Accuracy against train and against held-out stays, and their difference.
+@metric(
+    PRIVACY,
+    surely_above("nnaa_loss", "training records are nearer than non-members"),
+)
+def adversarial_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Accuracy against train and against held-out series, and their difference.
 
-    `nnaa_loss` = held-out minus train, above 0 when synthetic series hug their train stays.
+    `nnaa_loss` = held-out minus train, above 0 when synthetic series hug their training series.
     `nnaa_real` compares the two real sets; far from 0.5 they differ in distribution, and every
-    comparison of train with held-out stays on this page is then off.
+    comparison of train with held-out series on this page is then off.
     """
-    size = min(max_rows, trio.matched_size)
+    size = min(max_rows, comparison.matched_size)
     train, holdout, synthetic = (
         x[draw(len(x), size, seed)].flatten(1)
-        for x in (trio.x_train, trio.x_holdout, trio.x_synthetic)
+        for x in (comparison.x_train, comparison.x_holdout, comparison.x_synthetic)
     )
     on_train = adversarial_accuracy(train, synthetic)
     on_holdout = adversarial_accuracy(holdout, synthetic)
     real = adversarial_accuracy(train, holdout).value
     loss = on_holdout.value - on_train.value
     half = Z95 * (OVERLAP * (on_holdout.variance + on_train.variance)) ** 0.5
-    flags = []
+    remarks = []
     if real > SHIFTED:
-        flags.append(
-            f"train and held-out stays differ in distribution (adversarial accuracy {real:.2f}, "
+        remarks.append(
+            f"train and held-out series differ in distribution (adversarial accuracy {real:.2f}, "
             "0.5 expected): read privacy comparisons between them with care"
         )
     values = {
@@ -75,4 +82,4 @@ def adversarial_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Me
         "nnaa_loss_reference": 0.0,
         "nnaa_real": real,
     }
-    return MetricReport(values=values, flags=flags)
+    return MetricReport(values=values, remarks=remarks)

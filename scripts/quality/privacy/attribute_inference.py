@@ -1,11 +1,12 @@
-"""Attribute inference: what does the synthetic set tell about a secret of a train stay?
+"""Attribute inference: what does the synthetic set reveal of a training record?
 
-An attacker knows all of a stay but one thing - a channel, its label, or a static fact - and reads
-that thing off the nearest synthetic series. Being right is no leak in itself: physiology is
-predictable. So the same attack is made on held-out stays, about which the synthetic set cannot
-know anything in particular; only being better on train stays counts (as in Anonymeter, Giomi et
-al. 2023). Attacking train stays with held-out ones instead would not do: the averages of a set
-that is merely too smooth predict better than real neighbours, without knowing anybody.
+An attacker knows all of a series but one attribute - a channel, its label, or a static covariate -
+and reads that attribute off the nearest synthetic series. Being right is no leak in itself:
+physiology is predictable. So the same attack is made on held-out series, about which the synthetic
+set cannot know anything in particular; only being better on training series counts (as in
+Anonymeter, Giomi et al. 2023). Attacking training series with held-out ones instead would not do:
+the averages of a set that is merely too smooth predict better than real neighbours, without any
+knowledge of one record.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import Z95, MetricReport
+from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_TARGETS = 2000
@@ -24,8 +26,8 @@ NO_ERROR = 1e-9
 
 
 @dataclass(frozen=True)
-class Stays:
-    """Some stays of one set: series in model space, labels, static facts by name."""
+class Records:
+    """Some series of one set: series in model space, labels, static covariates by name."""
 
     x: Tensor
     labels: np.ndarray
@@ -61,38 +63,42 @@ def advantage(
 ) -> tuple[float, float, float]:
     """1 - mean(members) / mean(others), and its normal 95 % interval (delta method).
 
-    0: train stays are as safe as strangers; 1: the secret is exposed. All 0 where strangers'
-    secrets are read without error: the secret is public knowledge.
+    0: training series are as safe as non-members; 1: the attribute is exposed. All 0 where it is
+    read without error for non-members too: it is public knowledge.
     """
-    stranger = float(others.mean())
-    if stranger < NO_ERROR:
+    others_error = float(others.mean())
+    if others_error < NO_ERROR:
         return 0.0, 0.0, 0.0
-    ratio = float(members.mean()) / stranger
+    ratio = float(members.mean()) / others_error
     variance = members.var() / len(members) + ratio**2 * others.var() / len(others)
-    half = Z95 * float(np.sqrt(variance)) / stranger
+    half = Z95 * float(np.sqrt(variance)) / others_error
     return 1 - ratio, 1 - ratio - half, 1 - ratio + half
 
 
+@metric(
+    PRIVACY,
+    surely_above("attribute_advantage", "attributes of training records can be inferred"),
+)
 def attribute_report(
-    trio: Trio, *, seed: int, max_targets: int = MAX_TARGETS, max_rows: int = MAX_ROWS
+    comparison: Comparison, *, seed: int, max_targets: int = MAX_TARGETS, max_rows: int = MAX_ROWS
 ) -> MetricReport:
-    """Advantage for every channel, the label, and the static facts that all sets share.
+    """Advantage for every channel, the label, and the static covariates that all sets share.
 
     `attribute_advantage` (with interval) is over all channels together: errors are divided by
-    their mean over strangers, then averaged per stay.
+    their mean over non-members, then averaged per series.
 
     Args:
-        max_targets: train and held-out stays attacked, each.
-        max_rows: synthetic stays read from.
+        max_targets: train and held-out series attacked, each.
+        max_rows: synthetic series read from.
     """
-    size = min(max_targets, len(trio.holdout), len(trio.train))
-    members, others = (_stays(trio, name, size, seed) for name in ("train", "holdout"))
-    source = _stays(trio, "synthetic", max_rows, seed)
-    names = trio.train.feature_names
+    size = min(max_targets, len(comparison.holdout), len(comparison.train))
+    members, others = (_records(comparison, name, size, seed) for name in ("train", "holdout"))
+    source = _records(comparison, "synthetic", max_rows, seed)
+    names = comparison.train.feature_names
     values: dict[str, float] = {}
     relative: list[list[np.ndarray]] = [[], []]
     for channel, name in enumerate(names if len(names) > 1 else ()):
-        errors = [channel_errors(stays.x, source.x, channel) for stays in (members, others)]
+        errors = [channel_errors(records.x, source.x, channel) for records in (members, others)]
         values[f"attribute_advantage/{name}"] = advantage(*errors)[0]
         scale = max(float(errors[1].mean()), NO_ERROR)
         for side, error in zip(relative, errors, strict=True):
@@ -102,27 +108,29 @@ def attribute_report(
         found = advantage(*(np.mean(side, axis=0) for side in relative))
         for suffix, value in zip(("", "_low", "_high"), found, strict=True):
             summary[f"attribute_advantage{suffix}"] = value
-    return MetricReport(values=summary | values | _whole_series_secrets(members, others, source))
+    return MetricReport(values=summary | values | _whole_series_attributes(members, others, source))
 
 
-def _whole_series_secrets(members: Stays, others: Stays, source: Stays) -> dict[str, float]:
-    """Label and static facts, read off the nearest whole series."""
+def _whole_series_attributes(
+    members: Records, others: Records, source: Records
+) -> dict[str, float]:
+    """Label and static covariates, read off the nearest whole series."""
     sides = [
-        (stays, nearest(stays.x.flatten(1), source.x.flatten(1))[1][:, 0].numpy())
-        for stays in (members, others)
+        (records, nearest(records.x.flatten(1), source.x.flatten(1))[1][:, 0].numpy())
+        for records in (members, others)
     ]
-    wrong = [label_errors(source.labels[rows], stays.labels) for stays, rows in sides]
+    wrong = [label_errors(source.labels[rows], records.labels) for records, rows in sides]
     values = {"attribute_advantage/label": advantage(*wrong)[0]}
     for name in sorted(source.static.keys() & members.static.keys() & others.static.keys()):
-        gaps = [np.abs(source.static[name][rows] - stays.static[name]) for stays, rows in sides]
+        gaps = [np.abs(source.static[name][rows] - records.static[name]) for records, rows in sides]
         gaps = [gap[np.isfinite(gap)].astype(np.float64) for gap in gaps]
         if all(len(gap) for gap in gaps):
             values[f"attribute_advantage/{name}"] = advantage(*gaps)[0]
     return values
 
 
-def _stays(trio: Trio, name: str, size: int, seed: int) -> Stays:
-    dataset = getattr(trio, name)
+def _records(comparison: Comparison, name: str, size: int, seed: int) -> Records:
+    dataset = getattr(comparison, name)
     rows = draw(len(dataset), size, seed)
     columns = zip(dataset.static_names, dataset.static[rows].T, strict=True)
-    return Stays(getattr(trio, f"x_{name}")[rows], dataset.labels[rows], dict(columns))
+    return Records(getattr(comparison, f"x_{name}")[rows], dataset.labels[rows], dict(columns))

@@ -4,8 +4,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport, wilson
+from scripts.quality.common.registry import PRIVACY, QualityFlag, above, metric, surely_above
 from tardiff.privacy.memorisation import SAME, closeness
 from tardiff.privacy.nearest_neighbours import nearest
 
@@ -18,15 +19,15 @@ def share_closer(to_train: Float[np.ndarray, " n"], to_holdout: Float[np.ndarray
     return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
 
 
-def effective_trials(nearest_stay: Int[np.ndarray, " n"]) -> float:
+def effective_trials(nearest_record: Int[np.ndarray, " n"]) -> float:
     """Independent coin tosses behind a share of synthetic series nearer to train.
 
-    Given the pooled real stays, a synthetic series counts for train if its nearest stay is a train
-    stay; series that share a nearest stay share one toss. Tosses of size c_h have variance
-    sum c_h^2 / 4, that of n^2 / sum c_h^2 fair ones. Without this, a set far from all real stays,
+    Given the pooled real series, a synthetic series counts for train if its nearest one is a
+    training series; those that share a nearest one share one toss. Tosses of size c_h have variance
+    sum c_h^2 / 4, that of n^2 / sum c_h^2 fair ones. Without this, a set far from all real series,
     whose nearest neighbours are a few central hubs, "significantly" prefers train or hold-out.
     """
-    counts = np.unique(nearest_stay, return_counts=True)[1].astype(np.float64)
+    counts = np.unique(nearest_record, return_counts=True)[1].astype(np.float64)
     return float(counts.sum() ** 2 / np.square(counts).sum())
 
 
@@ -36,22 +37,28 @@ def distance_ratio(nearest_two: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "
     return np.where(second > 0, first / np.where(second > 0, second, 1), 1.0)
 
 
-def distances_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
-    """Are synthetic series nearer to train stays than to equally many held-out stays?
+@metric(
+    PRIVACY,
+    surely_above("closer_to_train_share", "closer to training than to held-out series"),
+)
+def distances_report(
+    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
+) -> MetricReport:
+    """Are synthetic series nearer to training series than to equally many held-out series?
 
-    `closer_to_train_share` is 0.5 when the generator knows no more of its train stays than of
+    `closer_to_train_share` is 0.5 when the generator knows no more of its training series than of
     others; its interval is binomial at the `effective_trials`. Distances are per entry: root mean
     square, in model space.
 
     Args:
-        max_rows: stays per set. Train and hold-out are cut to equal sizes, since a larger set is
+        max_rows: series per set. Train and hold-out are cut to equal sizes, since a larger set is
             nearer to everything.
     """
-    size = min(max_rows, len(trio.train), len(trio.holdout))
-    synthetic = _rows(trio.x_synthetic, max_rows, seed)
+    size = min(max_rows, len(comparison.train), len(comparison.holdout))
+    synthetic = _rows(comparison.x_synthetic, max_rows, seed)
     found = {
         name: nearest(synthetic, _rows(x, size, seed), k=2)
-        for name, x in (("train", trio.x_train), ("holdout", trio.x_holdout))
+        for name, x in (("train", comparison.x_train), ("holdout", comparison.x_holdout))
     }
     two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
     closest = {name: distances[:, 0] for name, distances in two.items()}
@@ -72,17 +79,16 @@ def distances_report(trio: Trio, *, seed: int, max_rows: int = MAX_ROWS) -> Metr
         values |= _quantiles("dcr", closest[name], suffix)
         values |= _quantiles("nndr", ratios[name], suffix)
     arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
-    arrays |= {f"nndr_{name}": ratio for name, ratio in ratios.items()}
-    return MetricReport(values=values, arrays=arrays, flags=_leak_flags(closest["holdout"]))
+    return MetricReport(values=values, arrays=arrays, remarks=_leak_remarks(closest["holdout"]))
 
 
-def _leak_flags(to_holdout: Float[np.ndarray, " n"]) -> list[str]:
+def _leak_remarks(to_holdout: Float[np.ndarray, " n"]) -> list[str]:
     leaked = int((to_holdout <= SAME).sum())
     if not leaked:
         return []
     return [
-        f"{leaked} synthetic series are copies of held-out stays: the generator has seen them, so "
-        "nothing on this page that compares with held-out stays holds"
+        f"{leaked} synthetic series are exact matches of held-out series: the generator has seen "
+        "them, so nothing on this page that compares with held-out series holds"
     ]
 
 
@@ -97,14 +103,25 @@ def _rows(x: Tensor, size: int, seed: int) -> Tensor:
     return x[draw(len(x), size, seed)].flatten(1)
 
 
-def copies_report(trio: Trio) -> MetricReport:
-    """Counts of synthetic series that equal, or single out, a train stay.
+@metric(
+    PRIVACY,
+    above("exact_copy_share", 0.0, "it holds training series"),
+    QualityFlag(
+        "near_copy_share",
+        "it holds near copies of training series",
+        "interval > real interval",
+        lambda v: v["near_copy_share_low"] > v["near_copy_share_reference_high"],
+    ),
+)
+def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
+    """Counts of synthetic series that equal, or single out, a training series.
 
-    Every synthetic series is compared with every train stay, since a subsample would miss copies.
-    The references are the same shares among held-out stays.
+    Every synthetic series is compared with every training series; a subsample would miss copies.
+    The references are the same shares among held-out series.
     """
-    found = closeness(trio.x_synthetic, trio.x_train)
-    fresh = closeness(trio.x_holdout, trio.x_train)
+    del seed  # all pairs are compared
+    found = closeness(comparison.x_synthetic, comparison.x_train)
+    fresh = closeness(comparison.x_holdout, comparison.x_train)
     near = float(found.near.mean())
     low, high = wilson(near, len(found.near))
     reference = float(fresh.near.mean())
@@ -119,6 +136,5 @@ def copies_report(trio: Trio) -> MetricReport:
         "near_copy_share_reference": reference,
         "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
     }
-    arrays = {"closest_train_synthetic": found.distance, "closest_train_holdout": fresh.distance}
-    flags = [f"{exact} synthetic series are copies of train stays"] if exact else []
-    return MetricReport(values=values, arrays=arrays, flags=flags)
+    remarks = [f"{exact} synthetic series are exact matches of training series"] if exact else []
+    return MetricReport(values=values, remarks=remarks)

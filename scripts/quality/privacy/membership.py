@@ -1,6 +1,6 @@
 """Membership inference: can an attacker with the synthetic set tell who was in training?
 
-Every attack gives each real stay a score; train stays are members, held-out stays are not.
+Every attack gives each real series a score; training series are members, held-out series are not.
 Reported as AUC and as the true-positive rate at 1 % false positives (Carlini et al. 2022): the F1
 of an attack that calls everybody a member is 2/3, which has been published as privacy.
 """
@@ -12,8 +12,9 @@ from scipy.stats import hypergeom, norm
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from scripts.quality.common.comparison import Trio, draw
+from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.registry import CHANCE, PRIVACY, QualityFlag, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 5000
@@ -48,8 +49,8 @@ def attack_scores(
     """Membership scores of three attacks; higher = more likely a member.
 
     `distance`: nearness to the closest synthetic series (Chen et al. 2020).
-    `distance_ratio`: the same, relative to the closest of `known_real`, which are stays of the
-    population that the attacker has; so a stay in a dense region is no suspect.
+    `distance_ratio`: the same, relative to the closest of `known_real`, which are series of the
+    population that the attacker has; so a series in a dense region is no suspect.
     `density_ratio`: log p_synthetic - log p_known_real (DOMIAS, van Breugel et al. 2023), kernel
     estimates on the leading principal axes: in all dimensions every point is far from every other.
     """
@@ -92,39 +93,52 @@ def chance_of_rate(
     return float(hypergeom.sf(hits - 1, 2 * size, size, hits + allowed))
 
 
+@metric(
+    PRIVACY,
+    surely_above("membership_auc", "an attacker can tell who was in train"),
+    QualityFlag(
+        "membership_tpr",
+        "some training series can be named with certainty",
+        f"p < {CHANCE:g}",
+        lambda v: v["membership_tpr_p"] < CHANCE,
+    ),
+)
 def membership_report(
-    trio: Trio, *, seed: int, max_rows: int = MAX_ROWS, max_synthetic: int = MAX_SYNTHETIC
+    comparison: Comparison,
+    *,
+    seed: int,
+    max_rows: int = MAX_ROWS,
+    max_synthetic: int = MAX_SYNTHETIC,
 ) -> MetricReport:
     """The three attacks; `membership_auc` and `membership_tpr` are those of the strongest.
 
     Picking the strongest of three is allowed for: the interval of the AUC and the p-value
     `membership_tpr_p` are Bonferroni-corrected.
 
-    The held-out stays are split in two: one half is what the attacker knows, the other half are
-    the non-members, against equally many train stays.
+    The held-out series are split in two: one half is what the attacker knows, the other half are
+    the non-members, against equally many training series.
 
     Args:
-        max_rows: members, non-members and known stays at most, each.
+        max_rows: members, non-members and known series at most, each.
         max_synthetic: synthetic series that the attacker has.
     """
-    order = np.random.default_rng(seed).permutation(len(trio.holdout))
-    size = min(max_rows, len(order) // 2, len(trio.train))
-    others = trio.x_holdout[order[:size]].flatten(1)
-    known = trio.x_holdout[order[size : 2 * size]].flatten(1)
-    members = trio.x_train[draw(len(trio.train), size, seed)].flatten(1)
-    synthetic = trio.x_synthetic[draw(len(trio.synthetic), max_synthetic, seed)].flatten(1)
+    order = np.random.default_rng(seed).permutation(len(comparison.holdout))
+    size = min(max_rows, len(order) // 2, len(comparison.train))
+    others = comparison.x_holdout[order[:size]].flatten(1)
+    known = comparison.x_holdout[order[size : 2 * size]].flatten(1)
+    members = comparison.x_train[draw(len(comparison.train), size, seed)].flatten(1)
+    synthetic = comparison.x_synthetic[
+        draw(len(comparison.synthetic), max_synthetic, seed)
+    ].flatten(1)
     scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
     is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
     values: dict[str, float] = {}
-    arrays = {}
     for name, score in scores.items():
         values[f"membership_auc/{name}"] = float(roc_auc_score(is_member, score))
         rate = rate_at_false_positives(score[:size], score[size:])
         values[f"membership_tpr/{name}"] = rate
         values[f"membership_tpr_p/{name}"] = chance_of_rate(rate, size)
-        arrays[f"membership_{name}_members"] = score[:size]
-        arrays[f"membership_{name}_others"] = score[size:]
-    return MetricReport(values=_strongest(values, list(scores), size) | values, arrays=arrays)
+    return MetricReport(values=_strongest(values, list(scores), size) | values)
 
 
 def _strongest(values: dict[str, float], attacks: list[str], size: int) -> dict[str, float]:

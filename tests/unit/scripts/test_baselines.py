@@ -1,4 +1,4 @@
-"""Real-only baselines: which rows each trains on, and that shapes, labels and ends stay legal."""
+"""Real-only baselines: which rows each trains on, and that shapes, labels and ends series legal."""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ from configs.runtime.errors import DataError
 from configs.schema.checks import BASELINES
 from scripts.utility import baselines
 from scripts.utility.baselines import baseline_rows
-from scripts.utility.fits import run_cells
-from scripts.utility.protocols import BASELINE, Cell, plan_cells, training_rows
+from scripts.utility.fits import run_fits
+from scripts.utility.protocols import BASELINE, Fit, plan_fits, training_rows
 from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_series
 
 TRAIN, GUIDE = make_series(0, 60), make_series(5, 20)
@@ -74,7 +74,7 @@ def test_warped_time_runs_forward_between_the_same_ends_for_all_channels():
 
 def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     data, fitter = make_data(), MeanFitter()
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=["TSTR", "TSRTR"],
         generators=["unguided"],
         ratios=[1.0],
@@ -82,17 +82,17 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
         seeds=[0],
         baselines=BASELINES,
     )
-    run_cells(cells, data, fitter=fitter, cache=tmp_path, workers=1)
+    run_fits(fits, data, fitter=fitter, cache=tmp_path, workers=1)
     guide = {row.tobytes() for row in data.guide.x}
     seen = [bool(guide & {row.tobytes() for row in call["train"][0]}) for call in fitter.calls]
     assert sum(seen) == 1
     weights = [call["class_weight"] for call in fitter.calls]
-    assert weights.count("balanced") == 1 and len(fitter.calls) == len(cells)
+    assert weights.count("balanced") == 1 and len(fitter.calls) == len(fits)
     # Other guidance rows: their baseline is fitted anew, the rest is kept.
     other = dataclasses.replace(data, guide=make_series(9, 20))
-    run_cells(cells, other, fitter=fitter, cache=tmp_path, workers=1)
-    assert len(fitter.calls) == len(cells) + 1
-    x, y = training_rows(Cell(BASELINE, "class_weights", None, "rnn", 0), data)
+    run_fits(fits, other, fitter=fitter, cache=tmp_path, workers=1)
+    assert len(fitter.calls) == len(fits) + 1
+    x, y = training_rows(Fit(BASELINE, "class_weights", None, "rnn", 0), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
 
 
@@ -104,7 +104,7 @@ def test_smote_without_enough_neighbours_is_refused():
 
 
 @pytest.mark.parametrize("name", ["jitter", "scaling", "time_warp"])
-def test_masks_behind_the_values_stay_as_they_are(name):
+def test_masks_behind_the_values_series_as_they_are(name):
     rows = baseline_rows(
         name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), seed=0, num_values=1
     )[0]  # fmt: skip

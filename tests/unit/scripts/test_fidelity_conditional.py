@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from scripts.quality.fidelity.conditional import conditional_report, probe_auc
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def labelled(n, seed, gap=0.35):
@@ -31,9 +31,9 @@ def test_three_classes_average_one_against_rest():
 
 def test_shuffled_labels_lose_both_probes():
     train, holdout, fresh = (labelled(800, seed) for seed in range(3))
-    good = conditional_report(trio(train, holdout, fresh), seed=0).values
+    good = conditional_report(comparison(train, holdout, fresh), seed=0).values
     shuffled = dataset(fresh.values, np.random.default_rng(0).permutation(fresh.labels))
-    bad = conditional_report(trio(train, holdout, shuffled), seed=0).values
+    bad = conditional_report(comparison(train, holdout, shuffled), seed=0).values
     for probe in ("label_auc_of_real_probe", "label_auc_of_synthetic_probe"):
         assert good[probe] == pytest.approx(good[f"{probe}_reference"], abs=0.06)
         assert bad[probe] < 0.6 < good[probe]
@@ -41,5 +41,5 @@ def test_shuffled_labels_lose_both_probes():
 
 def test_a_single_class_is_named():
     one = gaussian(60, 2, labels=np.zeros(60, int))
-    report = conditional_report(trio(gaussian(60, 0), gaussian(60, 1), one), seed=0)
-    assert report.values == {} and "synthetic" in report.flags[0]
+    report = conditional_report(comparison(gaussian(60, 0), gaussian(60, 1), one), seed=0)
+    assert report.values == {} and "synthetic" in report.remarks[0]

@@ -5,17 +5,17 @@ from scipy.stats import norm
 
 from scripts.quality.fidelity.discriminative import (
     Discrimination,
-    collapse_flags,
+    collapse_remarks,
     discriminate,
     discriminative_report,
 )
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_one_distribution_scores_a_half_and_noise_is_found():
-    report = discriminative_report(trio(*(gaussian(300, seed) for seed in range(3))), seed=0)
+    report = discriminative_report(comparison(*(gaussian(300, seed) for seed in range(3))), seed=0)
     assert report.values["discriminative_auc"] == pytest.approx(0.5, abs=0.06)
-    assert report.values["discriminative_collapsed"] == 0 and report.flags == []
+    assert report.values["discriminative_collapsed"] == 0 and report.remarks == []
 
 
 def test_a_shift_reaches_the_bayes_auc():
@@ -30,20 +30,20 @@ def test_equal_series_everywhere_are_called_a_collapse_not_a_success():
     x = torch.ones(100, 2, 6)
     found = discriminate(x, x, seed=0)
     assert found.auc == pytest.approx(0.5, abs=0.05)
-    flags = collapse_flags(found, found)
+    flags = collapse_remarks(found, found)
     assert "collapsed" in flags[0] and "too small" in flags[1]
 
 
 def test_the_control_sees_a_classifier_too_weak_to_judge():
     able = Discrimination(0.5, 0.5, 0.5, 0.1)
     unable = Discrimination(0.6, 0.6, 0.55, 0.1)
-    assert collapse_flags(able, Discrimination(0.99, 0.99, 0.9, 0.3)) == []
-    assert len(collapse_flags(able, unable)) == 1
+    assert collapse_remarks(able, Discrimination(0.99, 0.99, 0.9, 0.3)) == []
+    assert len(collapse_remarks(able, unable)) == 1
 
 
 def test_a_wrong_set_is_found():
     train, holdout, fresh = (gaussian(200, seed) for seed in range(3))
     smooth = dataset(np.repeat(fresh.values[:, :, ::2], 2, axis=2))
-    report = discriminative_report(trio(train, holdout, smooth), seed=0).values
+    report = discriminative_report(comparison(train, holdout, smooth), seed=0).values
     assert report["discriminative_auc_low"] > 0.9
     assert report["discriminative_auc_low"] <= report["discriminative_auc"]

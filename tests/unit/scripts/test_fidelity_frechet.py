@@ -3,7 +3,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from scripts.quality.fidelity.frechet import frechet_distance, frechet_report
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def exact_gaussian(rng, n, mean, covariance):
@@ -46,8 +46,8 @@ def labelled(n, seed, gap):
 def test_wrong_labels_show_within_classes_only():
     train, holdout, right = (labelled(300, seed, 1.0) for seed in range(3))
     wrong = dataset(right.values, 1 - right.labels)
-    good = frechet_report(trio(train, holdout, right), seed=0).values
-    bad = frechet_report(trio(train, holdout, wrong), seed=0).values
+    good = frechet_report(comparison(train, holdout, right), seed=0).values
+    bad = frechet_report(comparison(train, holdout, wrong), seed=0).values
     assert bad["frechet"] == good["frechet"]
     assert good["frechet_within_class"] < 2 * good["frechet_within_class_reference"]
     assert good["frechet_within_class_p"] > 0.01
@@ -59,7 +59,7 @@ def test_one_standard_deviation_everywhere_scores_about_one():
     """Scaled by train's total variance, a shift by one feature sd in each feature is 1."""
     train, holdout = gaussian(400, 0), gaussian(400, 1)
     shifted = dataset(gaussian(400, 2).values + 1.0)
-    report = frechet_report(trio(train, holdout, shifted), seed=0).values
+    report = frechet_report(comparison(train, holdout, shifted), seed=0).values
     assert 0.5 < report["frechet"] < 20
     assert report["frechet_reference"] < 0.15
 
@@ -68,7 +68,7 @@ def test_a_class_too_small_is_named_and_left_out():
     labels = np.zeros(100, int)
     labels[:5] = 1
     sets = [gaussian(100, seed, labels=labels) for seed in range(3)]
-    report = frechet_report(trio(*sets), seed=0)
+    report = frechet_report(comparison(*sets), seed=0)
     assert "frechet_within_class/died" not in report.values
     assert "frechet_within_class" in report.values
-    assert any("class died left out" in flag and "5 stays" in flag for flag in report.flags)
+    assert any("class died left out" in flag and "5 series" in flag for flag in report.remarks)

@@ -8,7 +8,7 @@ from scripts.quality.fidelity.marginals import (
     marginals_report,
     train_spread,
 )
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_kolmogorov_smirnov_equals_scipy_with_ties():
@@ -43,7 +43,7 @@ def test_report_names_the_channel_that_is_off():
     train, holdout, fresh = (gaussian(300, seed) for seed in range(3))
     values = fresh.values.copy()
     values[:, 1] *= 0.25
-    report = marginals_report(trio(train, holdout, dataset(values)), seed=0).values
+    report = marginals_report(comparison(train, holdout, dataset(values)), seed=0).values
     assert report["marginal_sd_ratio_worst"] == report["marginal_sd_ratio/channel_1"]
     assert report["marginal_sd_ratio/channel_1"] == pytest.approx(0.25, rel=0.1)
     assert report["marginal_sd_ratio/channel_0"] == pytest.approx(1.0, rel=0.1)
@@ -55,6 +55,8 @@ def test_report_names_the_channel_that_is_off():
 def test_distances_do_not_change_with_the_unit():
     sets = [gaussian(100, seed) for seed in range(3)]
     scaled = [dataset(1000 * s.values + 50) for s in sets]
-    first, second = (marginals_report(trio(*three), seed=0).values for three in (sets, scaled))
+    first, second = (
+        marginals_report(comparison(*three), seed=0).values for three in (sets, scaled)
+    )
     for name in ("marginal_ks", "marginal_wasserstein", "marginal_sd_ratio_worst"):
         assert first[name] == pytest.approx(second[name], rel=1e-3)

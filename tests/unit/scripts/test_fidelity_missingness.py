@@ -7,7 +7,7 @@ from scripts.quality.fidelity.missingness import (
     mask_difference,
     missingness_report,
 )
-from tests.support.metric_sets import gaussian, trio
+from tests.support.metric_sets import comparison, gaussian
 
 
 def mask(n, rate, seed):
@@ -42,10 +42,10 @@ def test_each_difference_answers_to_its_own_defect():
 
 def test_report_says_when_there_is_nothing_to_compare():
     complete = [gaussian(60, seed) for seed in range(3)]
-    assert missingness_report(trio(*complete), seed=0).values == {}
+    assert missingness_report(comparison(*complete), seed=0).values == {}
     real = [gaussian(60, seed, observed=mask(60, 0.5, seed)) for seed in range(2)]
-    report = missingness_report(trio(*real, complete[2]), seed=0)
-    assert report.values == {} and "not measured" in report.flags[0]
+    report = missingness_report(comparison(*real, complete[2]), seed=0)
+    assert report.values == {} and "not measured" in report.remarks[0]
     masked = gaussian(60, 2, observed=mask(60, 0.9, 2))
-    report = missingness_report(trio(*real, masked), seed=0).values
+    report = missingness_report(comparison(*real, masked), seed=0).values
     assert report["missing_rate_difference"] > 3 * report["missing_rate_difference_reference"]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from scripts.quality.fidelity.mmd import median_distance, mmd_report, mmd_squared
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def brute_force(first, second, width):
@@ -53,7 +53,7 @@ def test_median_distance_ignores_the_diagonal():
 def test_report_catches_a_shift_and_passes_an_equal_set():
     train, holdout, same = (gaussian(150, seed) for seed in range(3))
     shifted = dataset(same.values + 0.5)
-    assert mmd_report(trio(train, holdout, same), seed=0).values["mmd_p"] > 0.01
-    found = mmd_report(trio(train, holdout, shifted), seed=0).values
+    assert mmd_report(comparison(train, holdout, same), seed=0).values["mmd_p"] > 0.01
+    found = mmd_report(comparison(train, holdout, shifted), seed=0).values
     assert found["mmd_p"] == pytest.approx(1 / 201)
     assert found["mmd2"] > 5 * abs(found["mmd2_reference"])

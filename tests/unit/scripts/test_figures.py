@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
-from scripts.report.curves import (
-    GRID,
-    average_curves,
-    curve_figure,
-    reliability,
-    reliability_figure,
+from scripts.report.curves import curve_figure, reliability_figure
+from scripts.report.figures import (
+    Styles,
+    difference_figure,
+    file_name,
+    time_axis,
+    tsrtr_figure,
+    tstr_figure,
 )
-from scripts.report.figures import Styles, difference_figure, file_name, tsrtr_figure, tstr_figure
+from scripts.results.curves import GRID, average_curves, reliability, training_curves
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Cell
+from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise
 from tests.unit.scripts.test_summary import make_results
 
@@ -72,7 +74,7 @@ def test_every_set_is_told_apart_without_colour(results):
     styles = Styles(names)
     assert len({styles.line(name)["marker"] for name in names}) == 4
     assert len({styles.colour(name) for name in names}) == 4
-    assert legend_of(curve_figure(results, "rnn", STYLES)) == [
+    assert legend_of(curve_figure(training_curves(results)["rnn"], "rnn", STYLES)) == [
         "real only",
         "unguided",
         "influence",
@@ -98,18 +100,26 @@ def test_reliability_of_honest_probabilities_is_the_diagonal():
     predicted, observed = reliability([one, one])
     assert len(predicted) == 10 and (np.diff(predicted) > 0).all()
     assert np.abs(predicted - observed).max() < 0.04
-    figure = reliability_figure({Cell("TRTR", "real", 0.0, "rnn", 0): one}, "rnn", STYLES)
+    curves = training_curves({Fit("TRTR", "real", 0.0, "rnn", 0): one})["rnn"]
+    figure = reliability_figure(curves, "rnn", STYLES)
     assert legend_of(figure) == ["real only", "perfectly calibrated"]
 
 
 def test_same_steps_control_is_drawn_where_it_was_run(results):
     control = {
-        Cell("TRTR-steps", "real", 0.5, "rnn", c.seed): p
+        Fit("TRTR-steps", "real", 0.5, "rnn", c.seed): p
         for c, p in results.items()
         if c.protocol == "TRTR"
     }
     rows = summarise(results | control, np.arange(200), resamples=100, confidence=0.95)
     assert "real only, same steps" in legend_of(tsrtr_figure(rows, "rnn", STYLES))
+
+
+def test_times_are_hours_or_for_short_series_seconds():
+    times, unit = time_axis(24, 0.5)
+    assert unit == "hours" and times[[0, -1]].tolist() == [0.0, 11.5]
+    times, unit = time_axis(300, 1 / 250 / 3600)  # one heart beat at 250 Hz
+    assert unit == "seconds" and times[250] == pytest.approx(1.0)
 
 
 def test_file_names_are_safe():

@@ -1,15 +1,20 @@
-"""run_cells: what reaches a fit, what is kept on disk, what happens when something breaks."""
+"""run_fits: what reaches a fit, what is kept on disk, what happens when something breaks."""
 
+import ast
 import dataclasses
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from classifier.fit import FitRecipe
 from configs.runtime.errors import DataError
+from configs.runtime.processes import Processes
+from data_preprocess.storage.content_cache import source_version
 from scripts.utility.downstream import Downstream
-from scripts.utility.fits import run_cells
-from scripts.utility.protocols import REAL, Cell, plan_cells
+from scripts.utility.fits import CODE, run_fits
+from scripts.utility.protocols import REAL, Fit, plan_fits
 from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_series
 
 
@@ -21,12 +26,19 @@ def plan(**changes):
         "models": ["rnn"],
         "seeds": [0, 1],
     }
-    return plan_cells(**(chosen | changes))
+    return plan_fits(**(chosen | changes))
 
 
-def run(tmp_path, fitter, data=None, cells=None, workers=1, share=(0, 1)):
-    data, cells = data or make_data(), cells or plan()
-    return run_cells(cells, data, fitter=fitter, cache=tmp_path, workers=workers, share=share)
+def run(tmp_path, fitter, data=None, fits=None, processes=None):
+    data, fits = data or make_data(), fits or plan()
+    return run_fits(fits, data, fitter=fitter, cache=tmp_path, processes=processes)
+
+
+def require_equal(found, expected):
+    assert found.keys() == expected.keys()
+    for fit, predictions in expected.items():
+        assert predictions.probabilities.tobytes() == found[fit].probabilities.tobytes()
+        assert predictions.threshold == found[fit].threshold
 
 
 def test_every_fit_sees_its_training_rows_and_val_select_and_nothing_else(tmp_path):
@@ -49,15 +61,15 @@ def test_test_labels_do_not_influence_predictions_or_thresholds(tmp_path):
     flipped = dataclasses.replace(data.test, y=1 - data.test.y)
     honest = run(tmp_path / "a", MeanFitter(), data)
     other = run(tmp_path / "b", MeanFitter(), dataclasses.replace(data, test=flipped))
-    for cell, predictions in honest.items():
-        assert np.array_equal(predictions.probabilities, other[cell].probabilities)
-        assert predictions.threshold == other[cell].threshold
+    for fit, predictions in honest.items():
+        assert np.array_equal(predictions.probabilities, other[fit].probabilities)
+        assert predictions.threshold == other[fit].threshold
 
 
 def test_threshold_has_the_best_f1_on_val_select(tmp_path):
     data = make_data()
-    cell = Cell("TRTR", REAL, 0.0, "rnn", 0)
-    threshold = run(tmp_path, MeanFitter(), data)[cell].threshold
+    fit = Fit("TRTR", REAL, 0.0, "rnn", 0)
+    threshold = run(tmp_path, MeanFitter(), data)[fit].threshold
     fitter = MeanFitter()
     predict = fitter.fit("rnn", (data.train.x, data.train.y), None, seed=0)
     scores, y = predict(data.select.x)[:, 1], data.select.y == 1
@@ -71,18 +83,18 @@ def test_threshold_has_the_best_f1_on_val_select(tmp_path):
 
 
 def test_ratio_zero_gives_the_predictions_of_the_baseline_bitwise(tmp_path):
-    baseline = Cell("TRTR", REAL, 0.0, "rnn", 1)
-    zero = Cell("TSRTR", "unguided", 0.0, "rnn", 1)
-    results = run(tmp_path, MeanFitter(), cells=[baseline, zero])
+    baseline = Fit("TRTR", REAL, 0.0, "rnn", 1)
+    zero = Fit("TSRTR", "unguided", 0.0, "rnn", 1)
+    results = run(tmp_path, MeanFitter(), fits=[baseline, zero])
     left, right = results[baseline], results[zero]
     assert left.probabilities.tobytes() == right.probabilities.tobytes()
 
 
 def test_same_steps_control_is_fitted_on_its_own_with_more_effort(tmp_path):
     fitter = MeanFitter()
-    cells = plan(protocols=["TRTR", "TRTR-steps"], seeds=[0])
-    results = run(tmp_path, fitter, cells=cells)
-    assert [call["effort"] for call in fitter.calls] == [1.0, 1.5, 2.0]
+    fits = plan(protocols=["TRTR", "TRTR-steps"], seeds=[0])
+    results = run(tmp_path, fitter, fits=fits)
+    assert [call["epoch_multiplier"] for call in fitter.calls] == [1.0, 1.5, 2.0]
     assert len(results) == 3
 
 
@@ -91,16 +103,16 @@ def test_second_run_fits_nothing_and_gives_the_same(tmp_path):
     again = MeanFitter()
     second = run(tmp_path, again)
     assert again.calls == []
-    for cell, predictions in first.items():
-        assert np.array_equal(predictions.probabilities, second[cell].probabilities)
-        assert predictions.threshold == second[cell].threshold
+    for fit, predictions in first.items():
+        assert np.array_equal(predictions.probabilities, second[fit].probabilities)
+        assert predictions.threshold == second[fit].threshold
 
 
 @pytest.mark.parametrize(
     ("part", "refits"),
     [("train", 2 * (1 + 4)), ("select", 14), ("test", 14), ("unguided", 2 * (1 + 1 + 2))],
 )
-def test_a_changed_array_refits_exactly_the_cells_that_use_it(tmp_path, part, refits):
+def test_a_changed_array_refits_exactly_the_fits_that_use_it(tmp_path, part, refits):
     run(tmp_path, MeanFitter())
     data = make_data()
     if part == "unguided":
@@ -123,17 +135,44 @@ def test_a_changed_recipe_refits_everything(tmp_path):
     assert len(fitter.calls) == 14
 
 
-def test_machines_that_share_the_fits_do_each_once_and_a_last_run_none(tmp_path):
-    expected = run(tmp_path / "whole", MeanFitter())
-    fitters = [MeanFitter() for _ in range(3)]
-    for i in (1, 0, 2):  # each finds the files of the others, which must not move its own share
-        assert run(tmp_path / "parts", fitters[i], share=(i, 3)) == {}
-    assert sorted(len(fitter.calls) for fitter in fitters) == [4, 5, 5]
-    last = MeanFitter()
-    results = run(tmp_path / "parts", last)
-    assert last.calls == [] and results.keys() == expected.keys()
-    for cell, predictions in expected.items():
-        assert np.array_equal(predictions.probabilities, results[cell].probabilities)
+OWN_MODEL = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__()
+        self.head = torch.nn.Linear(in_channels * length, num_outputs)
+
+    def forward(self, x):
+        return self.head({}x.flatten(1))
+"""
+
+
+def test_a_users_own_class_is_known_by_its_source(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    own = Downstream(model="conv", recipe=FitRecipe(max_epochs=1), num_classes=2)
+    described = []
+    for factor in ("", "2 * "):
+        (tmp_path / "own_net_of_stage4.py").write_text(OWN_MODEL.format(factor))
+        source_version.cache_clear()
+        described.append(own.describe("own_net_of_stage4:Net"))
+        described.append(own.describe("own_net_of_stage4:Net"))
+    assert described[0] == described[1] and described[2] == described[3]
+    assert described[0] != described[2]
+    assert own.describe("conv")["source"] is None
+
+
+def test_the_key_holds_the_source_of_all_that_a_fit_runs():
+    """What fits.py imports of this project, directly or not, below the entries."""
+    seen, left = set(), ["scripts.utility.fits"]
+    while left:
+        name = left.pop()
+        seen.add(name)
+        tree = ast.parse(Path(find_spec(name).origin).read_text(encoding="utf-8"))
+        imported = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        left += [m for m in imported - seen if m and m.startswith("scripts.")]
+    outside = {m for m in seen if not m.startswith(CODE)}
+    assert not outside
 
 
 def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
@@ -145,23 +184,29 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
     results = run(tmp_path, rest)
     assert len(rest.calls) == 14 - 5
     fresh = run(tmp_path / "fresh", MeanFitter())
-    for cell, predictions in results.items():
-        assert np.array_equal(predictions.probabilities, fresh[cell].probabilities)
+    for fit, predictions in results.items():
+        assert np.array_equal(predictions.probabilities, fresh[fit].probabilities)
 
 
 @pytest.mark.parametrize(
     ("error", "raised"), [(DataError("no rows"), DataError), (IndexError("oops"), RuntimeError)]
 )
-def test_a_failed_fit_names_its_cell(tmp_path, error, raised):
+def test_a_failed_fit_is_named(tmp_path, error, raised):
     fitter = MeanFitter(fail_after=2, error=error)
-    with pytest.raises(raised, match=r"evaluation cell TSTR unguided rnn seed 0.*(no rows|oops)"):
+    with pytest.raises(raised, match=r"fit TSTR unguided rnn seed 0.*(no rows|oops)"):
         run(tmp_path, fitter)
 
 
-def test_two_processes_give_what_one_gives(tmp_path):
+def test_processes_of_one_machine_and_of_a_cluster_give_what_one_gives(tmp_path):
     downstream = Downstream(model="conv", recipe=FitRecipe(max_epochs=2), num_classes=2)
-    cells = plan(protocols=["TSTR"], seeds=[0])
-    alone = run(tmp_path / "one", downstream, cells=cells, workers=1)
-    shared = run(tmp_path / "two", downstream, cells=cells, workers=2)
-    for cell, predictions in alone.items():
-        assert predictions.probabilities.tobytes() == shared[cell].probabilities.tobytes()
+    fits = plan(protocols=["TSTR"], seeds=[0])
+    alone = run(tmp_path / "one", downstream, fits=fits)
+    two = run(tmp_path / "two", downstream, fits=fits, processes=Processes(2))
+    require_equal(two, alone)
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        places = Processes(backend="dask", scheduler=cluster.scheduler_address)
+        spread = run(tmp_path / "cluster", downstream, fits=fits, processes=places)
+    require_equal(spread, alone)

@@ -1,13 +1,13 @@
-"""Every known-bad generator is caught by the metric meant for it; honest stays raise nothing.
+"""Every negative control is caught by the metric meant for it; honest series raise no flag.
 
-`python -m scripts.quality.defect_table` writes the same verdicts into docs/metrics.md.
+`python -m tests.support.defect_table` writes the same results into docs/metrics.md.
 """
 
 import pytest
 
-from scripts.quality import defect_table as sabotage_table
-from scripts.quality.known_defects import SABOTAGES
-from scripts.quality.thresholds import ALARMS
+from scripts.quality.common.registry import KINDS, quality_flags
+from tests.support import defect_table
+from tests.support.known_defects import NEGATIVE_CONTROLS
 
 MEANT_FOR = {
     "copied": {
@@ -66,39 +66,41 @@ MEANT_FOR = {
 
 
 @pytest.fixture(scope="module")
-def judged():
-    return sabotage_table.judge_all()
+def controls():
+    return defect_table.evaluate_all()
 
 
-def test_honest_stays_raise_no_alarm(judged):
-    assert [metric for metric, fires in judged["honest"].alarms.items() if fires] == []
+def test_honest_series_raise_no_flag(controls):
+    assert [metric for metric, fires in controls["honest"].raised.items() if fires] == []
 
 
 @pytest.mark.parametrize("name", MEANT_FOR)
-def test_the_metric_meant_for_it_catches_it(judged, name):
-    missed = {metric for metric in MEANT_FOR[name] if not judged[name].alarms[metric]}
+def test_the_metric_meant_for_it_catches_it(controls, name):
+    missed = {metric for metric in MEANT_FOR[name] if not controls[name].raised[metric]}
     assert missed == set()
 
 
-def test_every_sabotage_has_its_metric_and_every_metric_its_sabotage(judged):
-    assert MEANT_FOR.keys() == SABOTAGES.keys() - {"honest"}
-    assert set().union(*MEANT_FOR.values()) == {alarm.metric for alarm in ALARMS}
+def test_every_control_has_its_metric_and_every_metric_its_control(controls):
+    assert MEANT_FOR.keys() == NEGATIVE_CONTROLS.keys() - {"honest"}
+    assert set().union(*MEANT_FOR.values()) == {
+        f.metric for kind in KINDS for f in quality_flags(kind)
+    }
 
 
-def test_right_series_under_wrong_labels_pass_every_unconditional_metric(judged):
-    fired = {metric for metric, fires in judged["relabelled"].alarms.items() if fires}
+def test_right_series_under_wrong_labels_pass_every_unconditional_metric(controls):
+    fired = {metric for metric, fires in controls["relabelled"].raised.items() if fires}
     assert fired == MEANT_FOR["relabelled"]
 
 
 @pytest.mark.parametrize("name", ["relabelled", "noise", "marginals_only", "half_spread"])
-def test_sets_that_know_no_train_stay_raise_no_privacy_alarm(judged, name):
-    private = {alarm.metric for alarm in ALARMS if alarm.kind == "privacy"}
-    assert {metric for metric in private if judged[name].alarms[metric]} == set()
+def test_sets_that_know_no_train_series_raise_no_privacy_flag(controls, name):
+    private = {flag.metric for flag in quality_flags("privacy")}
+    assert {metric for metric in private if controls[name].raised[metric]} == set()
 
 
-def test_the_table_on_the_page_shows_these_verdicts(judged):
-    table = sabotage_table.markdown(judged)
-    page = sabotage_table.PAGE.read_text(encoding="utf-8")
+def test_the_table_on_the_page_shows_these_flags(controls):
+    table = defect_table.markdown(controls)
+    page = defect_table.PAGE.read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("|")}
     for line in table.splitlines()[2:]:
         shown = rows[line.split("|")[1].strip()]
@@ -108,5 +110,5 @@ def test_the_table_on_the_page_shows_these_verdicts(judged):
 
 
 def test_a_page_without_markers_is_refused():
-    with pytest.raises(sabotage_table.DataError, match="lacks the markers"):
-        sabotage_table.insert("no markers", "table")
+    with pytest.raises(defect_table.DataError, match="lacks the markers"):
+        defect_table.insert("no markers", "table")

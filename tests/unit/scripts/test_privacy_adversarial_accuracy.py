@@ -7,7 +7,7 @@ from scripts.quality.privacy.adversarial_accuracy import (
     adversarial_accuracy,
     adversarial_report,
 )
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def brute_force(real, synthetic):
@@ -50,16 +50,16 @@ def test_overlap_bounds_the_variance_of_the_loss(dim, n):
     assert 0.5 < np.var(losses) / np.mean(variances) < 1.3 * OVERLAP
 
 
-def test_copies_have_a_loss_and_fresh_stays_do_not():
+def test_copies_have_a_loss_and_fresh_series_do_not():
     train, holdout, fresh = (gaussian(150, seed) for seed in range(3))
-    bad = adversarial_report(trio(train, holdout, dataset(train.values)), seed=0).values
+    bad = adversarial_report(comparison(train, holdout, dataset(train.values)), seed=0).values
     assert bad["nnaa_train"] == 0 and bad["nnaa_loss_low"] > 0.3
-    good = adversarial_report(trio(train, holdout, fresh), seed=0).values
+    good = adversarial_report(comparison(train, holdout, fresh), seed=0).values
     assert good["nnaa_loss_low"] < 0 < good["nnaa_loss_high"]
 
 
 def test_real_sets_of_different_populations_are_flagged():
     train, fresh = gaussian(100, 0), gaussian(100, 2)
     holdout = dataset(gaussian(100, 1).values + 1.5)
-    report = adversarial_report(trio(train, holdout, fresh), seed=0)
-    assert report.values["nnaa_real"] > 0.6 and "differ in distribution" in report.flags[0]
+    report = adversarial_report(comparison(train, holdout, fresh), seed=0)
+    assert report.values["nnaa_real"] > 0.6 and "differ in distribution" in report.remarks[0]

@@ -8,7 +8,7 @@ from scripts.quality.privacy.attribute_inference import (
     channel_errors,
     label_errors,
 )
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_advantage_by_hand_and_its_interval_by_simulation():
@@ -36,7 +36,7 @@ def test_label_errors_weigh_classes_equally():
 
 def test_copies_expose_every_secret():
     train, holdout = gaussian(100, 0, (3, 8)), gaussian(100, 1, (3, 8))
-    found = attribute_report(trio(train, holdout, dataset(train.values)), seed=0).values
+    found = attribute_report(comparison(train, holdout, dataset(train.values)), seed=0).values
     assert found["attribute_advantage"] == pytest.approx(1.0)
     assert found["attribute_advantage/channel_2"] == pytest.approx(1.0)
     assert found["attribute_advantage/label"] == pytest.approx(1.0)
@@ -44,9 +44,11 @@ def test_copies_expose_every_secret():
 
 @pytest.mark.parametrize("scale", [1.0, 0.4])
 def test_fresh_and_over_smooth_sets_expose_nobody(scale):
-    """A shrunken set predicts well, train stays and strangers alike."""
+    """A shrunken set predicts well, training series and non-members alike."""
     train, holdout, fresh = (gaussian(400, seed, (3, 8)) for seed in range(3))
-    found = attribute_report(trio(train, holdout, dataset(scale * fresh.values)), seed=0).values
+    found = attribute_report(
+        comparison(train, holdout, dataset(scale * fresh.values)), seed=0
+    ).values
     assert found["attribute_advantage_low"] < 0 < found["attribute_advantage_high"]
 
 
@@ -57,13 +59,13 @@ def test_shared_static_facts_are_attacked_too():
         return gaussian(100, seed, static=age, static_names=("age[years]",))
 
     train, holdout = aged(0), aged(1)
-    found = attribute_report(trio(train, holdout, train), seed=0).values
+    found = attribute_report(comparison(train, holdout, train), seed=0).values
     assert found["attribute_advantage/age[years]"] == pytest.approx(1.0)
-    found = attribute_report(trio(train, holdout, gaussian(100, 2)), seed=0).values
+    found = attribute_report(comparison(train, holdout, gaussian(100, 2)), seed=0).values
     assert "attribute_advantage/age[years]" not in found
 
 
 def test_a_single_channel_leaves_only_whole_series_secrets():
     sets = [gaussian(60, seed, (1, 8)) for seed in range(3)]
-    found = attribute_report(trio(*sets), seed=0).values
+    found = attribute_report(comparison(*sets), seed=0).values
     assert set(found) == {"attribute_advantage_reference", "attribute_advantage/label"}

@@ -3,11 +3,12 @@ import pytest
 
 from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.privacy.distances import copies_report
-from tests.support.metric_sets import dataset, gaussian, trio
+from tardiff.privacy.memorisation import closeness
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def planted(train, fresh, exact, near):
-    """Fresh stays with the first `exact` replaced by copies, the next `near` by noisy copies."""
+    """Fresh series with the first `exact` replaced by copies, the next `near` by noisy copies."""
     values = fresh.values.copy()
     values[:exact] = train.values[:exact]
     noise = np.random.default_rng(9).normal(size=values[exact : exact + near].shape)
@@ -17,31 +18,35 @@ def planted(train, fresh, exact, near):
 
 def test_counts_what_was_planted():
     train, holdout, fresh = (gaussian(200, seed, (3, 8)) for seed in range(3))
-    report = copies_report(trio(train, holdout, planted(train, fresh, 7, 20)))
+    report = copies_report(comparison(train, holdout, planted(train, fresh, 7, 20)), seed=0)
     assert report.values["exact_copies"] == 7
     assert report.values["near_copy_share"] == pytest.approx(27 / 200)
     assert report.values["near_copy_share_reference"] == 0
-    assert report.flags == ["7 synthetic series are copies of train stays"]
+    assert report.remarks == ["7 synthetic series are exact matches of training series"]
 
 
 def test_a_copy_survives_the_way_through_the_normaliser():
     train, holdout = gaussian(50, 0), gaussian(50, 1)
-    three = trio(train, holdout, gaussian(50, 2))
+    three = comparison(train, holdout, gaussian(50, 2))
     back = Normaliser.fit(train).to_clinical(three.x_train)
-    assert copies_report(trio(train, holdout, dataset(back))).values["exact_copies"] == 50
+    assert (
+        copies_report(comparison(train, holdout, dataset(back)), seed=0).values["exact_copies"]
+        == 50
+    )
 
 
-def test_fresh_stays_are_no_copies():
+def test_fresh_series_are_no_copies():
     train, holdout, fresh = (gaussian(200, seed, (3, 8)) for seed in range(3))
-    report = copies_report(trio(train, holdout, fresh))
-    assert report.values["near_copy_share"] == 0 and report.flags == []
+    report = copies_report(comparison(train, holdout, fresh), seed=0)
+    assert report.values["near_copy_share"] == 0 and report.remarks == []
 
 
 def test_series_near_to_everyone_are_no_copies():
     """Half of them are nearer to train than any threshold on distance would allow."""
     train, holdout, fresh = (gaussian(500, seed, (2, 6)) for seed in range(3))
-    report = copies_report(trio(train, holdout, dataset(0.3 * fresh.values)))
-    assert (report.arrays["closest_train_synthetic"] < 0.5).mean() > 0.5
+    three = comparison(train, holdout, dataset(0.3 * fresh.values))
+    report = copies_report(three, seed=0)
+    assert (closeness(three.x_synthetic, three.x_train).distance < 0.5).mean() > 0.5
     assert report.values["near_copy_share"] <= report.values["near_copy_share_reference_high"]
     assert report.values["near_copy_share"] < 0.01
 
@@ -53,4 +58,7 @@ def test_a_twin_in_train_does_not_hide_a_near_copy():
     train = dataset(values)
     copy = fresh.values.copy()
     copy[0] = values[0] + 0.02
-    assert copies_report(trio(train, holdout, dataset(copy))).values["near_copy_share"] == 0.01
+    assert (
+        copies_report(comparison(train, holdout, dataset(copy)), seed=0).values["near_copy_share"]
+        == 0.01
+    )

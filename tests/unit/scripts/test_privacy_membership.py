@@ -9,7 +9,7 @@ from scripts.quality.privacy.membership import (
     membership_report,
     rate_at_false_positives,
 )
-from tests.support.metric_sets import dataset, gaussian, trio
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def test_log_density_equals_scikit_learn(monkeypatch):
@@ -40,7 +40,7 @@ def test_chance_of_rate_equals_simulation():
 
 def test_copies_are_found_by_every_attack():
     train, holdout = gaussian(200, 0), gaussian(200, 1)
-    found = membership_report(trio(train, holdout, dataset(train.values)), seed=0).values
+    found = membership_report(comparison(train, holdout, dataset(train.values)), seed=0).values
     assert found["membership_auc"] == 1.0 and found["membership_tpr"] == 1.0
     assert found["membership_tpr_p"] < 1e-10
     assert found["membership_auc/distance_ratio"] > 0.99
@@ -51,16 +51,16 @@ def test_a_few_copies_show_at_low_false_positive_rate():
     train, holdout, fresh = (gaussian(400, seed, (3, 8)) for seed in range(3))
     values = fresh.values.copy()
     values[:40] = train.values[:40]  # half of the attacked members are among the first 200 rows
-    found = membership_report(trio(train, holdout, dataset(values)), seed=0).values
+    found = membership_report(comparison(train, holdout, dataset(values)), seed=0).values
     assert found["membership_auc"] < 0.65
     assert found["membership_tpr"] > 0.05 and found["membership_tpr_p"] < 0.01
 
 
-def test_fresh_stays_keep_the_nominal_level():
+def test_fresh_series_keep_the_nominal_level():
     auc, rate = 0, 0
     for run in range(40):
         sets = [gaussian(120, 3 * run + k) for k in range(3)]
-        found = membership_report(trio(*sets), seed=0).values
+        found = membership_report(comparison(*sets), seed=0).values
         auc += found["membership_auc_low"] > 0.5
         rate += found["membership_tpr_p"] < 0.05
     assert auc <= 5 and rate <= 6  # binomial(40, 0.025) and (40, 0.05) exceed with < 1 %

@@ -11,10 +11,10 @@ from configs.runtime.errors import DataError
 from scripts.utility.downstream import Downstream
 from scripts.utility.protocols import (
     REAL,
-    Cell,
+    Fit,
     Series,
     draw_stratified,
-    plan_cells,
+    plan_fits,
     require_enough,
     scored_rows,
     training_rows,
@@ -22,29 +22,29 @@ from scripts.utility.protocols import (
 from tests.support.evaluation_stand_ins import NUM_TRAIN, make_data
 
 
-def cell(protocol, generator="unguided", ratio=None, seed=0):
-    return Cell(protocol, generator, ratio, "rnn", seed)
+def fit(protocol, generator="unguided", ratio=None, seed=0):
+    return Fit(protocol, generator, ratio, "rnn", seed)
 
 
 def test_tstr_trains_on_synthetic_rows_only():
     data = make_data()
-    x, y = training_rows(cell("TSTR"), data)
+    x, y = training_rows(fit("TSTR"), data)
     assert np.array_equal(x, data.synthetic["unguided"].x)
     assert np.array_equal(y, data.synthetic["unguided"].y)
-    assert scored_rows(cell("TSTR"), data) is data.test
+    assert scored_rows(fit("TSTR"), data) is data.test
 
 
 def test_trts_trains_on_real_and_is_judged_on_synthetic():
     data = make_data()
-    x, y = training_rows(cell("TRTS"), data)
+    x, y = training_rows(fit("TRTS"), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
-    assert scored_rows(cell("TRTS"), data) is data.synthetic["unguided"]
+    assert scored_rows(fit("TRTS"), data) is data.synthetic["unguided"]
 
 
 def test_ratio_zero_is_the_real_only_baseline_bitwise():
     data = make_data()
-    baseline = training_rows(Cell("TRTR", REAL, 0.0, "rnn", 3), data)
-    zero = training_rows(cell("TSRTR", ratio=0.0, seed=3), data)
+    baseline = training_rows(Fit("TRTR", REAL, 0.0, "rnn", 3), data)
+    zero = training_rows(fit("TSRTR", ratio=0.0, seed=3), data)
     for left, right, real in zip(baseline, zero, (data.train.x, data.train.y), strict=True):
         assert left.tobytes() == right.tobytes() == real.tobytes()
 
@@ -53,7 +53,7 @@ def test_ratio_zero_is_the_real_only_baseline_bitwise():
 def test_tsrtr_adds_the_asked_number_of_rows_with_the_class_shares_of_the_set(ratio):
     data = make_data()
     source = data.synthetic["unguided"]
-    x, y = training_rows(cell("TSRTR", ratio=ratio), data)
+    x, y = training_rows(fit("TSRTR", ratio=ratio), data)
     added_x, added_y = x[NUM_TRAIN:], y[NUM_TRAIN:]
     assert np.array_equal(x[:NUM_TRAIN], data.train.x)
     assert len(added_x) == round(ratio * NUM_TRAIN)
@@ -78,13 +78,13 @@ def test_draws_are_nested_differ_between_seeds_and_depend_on_labels_only():
 
 def test_a_set_too_small_for_the_ratio_is_refused_with_the_number_to_generate():
     data = make_data()
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=["TSRTR"], generators=["influence"], ratios=[3.0], models=["rnn"], seeds=[0]
     )
     with pytest.raises(DataError, match=rf"influence.*generate at least {3 * NUM_TRAIN}"):
-        require_enough(cells, data)
+        require_enough(fits, data)
     with pytest.raises(DataError, match=f"at least {3 * NUM_TRAIN}"):
-        training_rows(cells[-1], data)
+        training_rows(fits[-1], data)
 
 
 def test_a_shortfall_of_class_rounding_is_met_with_the_whole_set():
@@ -95,20 +95,20 @@ def test_a_shortfall_of_class_rounding_is_met_with_the_whole_set():
 
 
 def test_plan_holds_the_baseline_and_every_combination_once():
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=["TSTR", "TSRTR", "TRTS"],
         generators=["unguided", "influence"],
         ratios=[0.5, 1.0],
         models=["rnn", "conv"],
         seeds=[0, 1],
     )
-    assert len(cells) == len(set(cells)) == 2 * 2 * (1 + 2 + 2 + 2 * 2)
-    assert {c.generator for c in cells if c.protocol == "TRTR"} == {REAL}
+    assert len(fits) == len(set(fits)) == 2 * 2 * (1 + 2 + 2 + 2 * 2)
+    assert {c.generator for c in fits if c.protocol == "TRTR"} == {REAL}
 
 
 def test_same_steps_control_is_real_rows_with_more_epochs():
     data = make_data()
-    cells = plan_cells(
+    fits = plan_fits(
         protocols=["TRTR-steps", "TSRTR"],
         generators=["unguided"],
         ratios=[0.5],
@@ -116,16 +116,16 @@ def test_same_steps_control_is_real_rows_with_more_epochs():
         seeds=[0],
         without_steps={"gbdt"},
     )
-    (control,) = [c for c in cells if c.protocol == "TRTR-steps"]
+    (control,) = [c for c in fits if c.protocol == "TRTR-steps"]
     assert (control.generator, control.ratio, control.model) == (REAL, 0.5, "rnn")
     x, y = training_rows(control, data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
-    assert control.effort == 1.5
-    assert {c.effort for c in cells if c is not control} == {1.0}
+    assert control.epoch_multiplier == 1.5
+    assert {c.epoch_multiplier for c in fits if c is not control} == {1.0}
     # Steps: epochs x batches of the augmented run, up to rounding to whole epochs.
     recipe = FitRecipe(batch_size=10, max_epochs=8, patience=3)
     longer = Downstream(model="conv", recipe=recipe, num_classes=2)._recipe(
-        control.effort, control.class_weight
+        control.epoch_multiplier, control.class_weight
     )
     assert longer.max_epochs * NUM_TRAIN == recipe.max_epochs * NUM_TRAIN * 1.5
     assert longer.patience == 5
@@ -140,4 +140,4 @@ def test_minority_is_the_rarer_training_class():
 
 def test_a_fit_has_no_parameter_that_could_carry_test_rows():
     names = set(inspect.signature(Downstream.fit).parameters)
-    assert names == {"self", "name", "train", "select", "seed", "effort", "class_weight"}
+    assert names == {"self", "name", "train", "select", "seed", "epoch_multiplier", "class_weight"}

@@ -9,9 +9,11 @@ from configs.runtime.errors import DataError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.quality import suite as set_scores
+from scripts.quality.common import registry
 from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.suite import KINDS, fingerprint, read_report, score_sets, write_report
-from scripts.results.tables import alarm_table, set_score_tables
+from scripts.quality.common.registry import KINDS
+from scripts.quality.suite import fingerprint, score_sets
+from scripts.results.tables import flag_table, quality_tables
 from tests.support.metric_sets import gaussian
 
 
@@ -31,13 +33,12 @@ def make_splits():
 def calls(monkeypatch):
     made = []
 
-    def suite(train, holdout, synthetic, *, normaliser, seed):
+    def suite(kind, train, holdout, synthetic, *, normaliser, seed):
         made.append((len(train), len(holdout), len(synthetic)))
         value = {"membership_auc": 0.5 + len(made) / 100, "membership_auc_reference": 0.5}
-        return MetricReport(values=value, arrays={"a": np.arange(3)}, flags=["look"])
+        return MetricReport(values=value, arrays={"a": np.arange(3)}, remarks=["look"])
 
-    monkeypatch.setattr(set_scores, "fidelity_scores", suite)
-    monkeypatch.setattr(set_scores, "privacy_scores", suite)
+    monkeypatch.setattr(set_scores, "quality_report", suite)
     return made
 
 
@@ -48,7 +49,7 @@ def test_what_is_kept_is_not_computed_again(calls, tmp_path):
     again = score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
     assert len(calls) == 4
     assert again["privacy"]["two"].values == first["privacy"]["two"].values
-    assert again["privacy"]["two"].flags == ["look"]
+    assert again["privacy"]["two"].remarks == ["look"]
     score_sets(splits, {"one": gaussian(50, 9)}, KINDS, seed=0, cache=tmp_path)
     assert len(calls) == 6
     score_sets(splits, sets, KINDS, seed=1, cache=tmp_path)
@@ -57,10 +58,15 @@ def test_what_is_kept_is_not_computed_again(calls, tmp_path):
 
 def test_an_interrupted_run_keeps_what_was_done(calls, tmp_path, monkeypatch):
     splits, sets = make_splits(), {"one": gaussian(50, 7), "two": gaussian(50, 8)}
+    suite = set_scores.quality_report
+
+    def failing(kind, *args, **kwargs):
+        if kind == "privacy":
+            raise KeyError
+        return suite(kind, *args, **kwargs)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            set_scores, "privacy_scores", lambda *_, **__: (_ for _ in ()).throw(KeyError)
-        )
+        patch.setattr(set_scores, "quality_report", failing)
         with pytest.raises(KeyError):
             score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
     score_sets(splits, sets, KINDS, seed=0, cache=tmp_path)
@@ -81,14 +87,32 @@ def test_the_fingerprint_sees_every_array():
     assert len(prints) == 4 and fingerprint(gaussian(30, 0)) == fingerprint(one)
 
 
-def test_a_report_survives_the_disk(tmp_path):
+def test_a_report_survives_the_disk(tmp_path, monkeypatch):
     report = MetricReport(
-        values={"a/b[mmHg]": 0.1 + 0.2}, arrays={"d c": np.linspace(0, 1, 5)}, flags=["é"]
+        values={"a/b[mmHg]": 0.1 + 0.2}, arrays={"d c": np.linspace(0, 1, 5)}, remarks=["é"]
     )
-    write_report(tmp_path / "r.npz", report)
-    back = read_report(tmp_path / "r.npz")
-    assert back is not None and back.values == report.values and back.flags == report.flags
+    monkeypatch.setattr(set_scores, "quality_report", lambda *_, **__: report)
+    for _ in range(2):
+        found = score_sets(make_splits(), {"one": gaussian(30, 0)}, KINDS, seed=0, cache=tmp_path)
+        monkeypatch.setattr(set_scores, "quality_report", lambda *_, **__: pytest.fail("again"))
+    back = found["privacy"]["one"]
+    assert back.values == report.values and back.remarks == report.remarks
     assert np.array_equal(back.arrays["d c"], report.arrays["d c"])
+
+
+def test_a_new_metric_registers_itself_with_its_flag(monkeypatch):
+    known = {kind: list(entries) for kind, entries in registry._METRICS.items()}
+    monkeypatch.setattr(registry, "_METRICS", known)
+
+    @registry.metric("fidelity", registry.above("novelty", 0.1, "it is new"))
+    def novelty_report(comparison, *, seed):
+        return MetricReport(values={"novelty": 0.5, "novelty_reference": 0.3})
+
+    sets = [gaussian(60, seed) for seed in range(3)]
+    found = set_scores.quality_report("fidelity", *sets, normaliser=Normaliser.fit(sets[0]), seed=0)
+    assert registry.raised(found.values)["novelty"]
+    rows = flag_table("fidelity", {"new": found}).rows
+    assert ["novelty", "0.500*", "0.300", "> real + 0.1", "it is new"] in rows
 
 
 def test_a_damaged_report_is_computed_again(tmp_path, caplog):
@@ -101,12 +125,12 @@ def test_a_damaged_report_is_computed_again(tmp_path, caplog):
     assert after["privacy"]["one"].values == before["privacy"]["one"].values
 
 
-def test_a_set_that_cannot_be_judged_is_named(tmp_path):
+def test_a_set_that_cannot_be_compared_is_named(tmp_path):
     with pytest.raises(DataError, match=r"fidelity of set 'few'.*evaluation\.fidelity=false"):
         score_sets(make_splits(), {"few": gaussian(10, 7)}, KINDS, seed=0, cache=tmp_path)
 
 
-def test_tables_show_intervals_references_and_alarms():
+def test_tables_show_intervals_references_and_flags():
     values = {
         "membership_auc": 0.7,
         "membership_auc_low": 0.68,
@@ -115,10 +139,10 @@ def test_tables_show_intervals_references_and_alarms():
     }
     quiet = values | {"membership_auc": 0.51, "membership_auc_low": 0.45}
     reports = {"leaky": MetricReport(values=values), "kept": MetricReport(values=quiet)}
-    (table,) = set_score_tables({"privacy": reports})
+    (table,) = quality_tables({"privacy": reports})
     rows = {row[0]: row for row in table.rows}
     assert rows["leaky"][1] == "0.700 [0.680, 0.720]" and rows["leaky"][-1] == "1 of 1"
-    assert rows["kept"][-1] == "0 of 1" and rows["real stays"][1] == "0.500"
-    ((metric, leaky, kept, real, meaning),) = alarm_table("privacy", reports).rows
+    assert rows["kept"][-1] == "0 of 1" and rows["real series"][1] == "0.500"
+    ((metric, leaky, kept, real, threshold, meaning),) = flag_table("privacy", reports).rows
     assert metric == "membership_auc" and leaky.endswith("*") and not kept.endswith("*")
-    assert real == "0.500" and "attacker" in meaning
+    assert (real, threshold) == ("0.500", "> real, p < 0.001") and "attacker" in meaning

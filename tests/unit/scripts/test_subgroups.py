@@ -1,4 +1,4 @@
-"""Which stays a group holds, and that its scores are theirs alone."""
+"""Which series a group holds, and that its scores are theirs alone."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from scripts.results.tables import subgroup_table
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import REAL, Cell
+from scripts.utility.protocols import REAL, Fit
 from scripts.utility.subgroups import find_subgroups, subgroup_scores
 
 NAMES = ("age[years]", "sex[1=male]", "height[cm]", "icu_type[1=coronary,2=surgical]", "ward[code]")
@@ -57,7 +57,7 @@ def test_groups_are_ages_and_codes(test_split):
     assert np.array_equal(np.sum(bands, axis=0), np.isfinite(age))  # unknown: in none
 
 
-def test_groups_with_few_stays_of_a_class_are_left_out(test_split):
+def test_groups_with_few_series_of_a_class_are_left_out(test_split):
     rare = dataclasses.replace(test_split, labels=(np.arange(400) % 40 == 0).astype(np.int64))
     assert find_subgroups(rare) == []
 
@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_group(test_split):
     rng = np.random.default_rng(1)
     y = test_split.labels
     results = {
-        Cell(protocol, generator, ratio, "rnn", seed): predictions(rng, y, 1.0)
+        Fit(protocol, generator, ratio, "rnn", seed): predictions(rng, y, 1.0)
         for protocol, generator, ratio in [
             ("TRTR", REAL, 0.0),
             ("TSTR", "unguided", None),
@@ -83,8 +83,8 @@ def test_scores_are_those_of_the_group(test_split):
     (row,) = [
         s.summary for s in scores if s.subgroup == "sex male" and s.summary.generator == "influence"
     ]
-    cells = [c for c in results if (c.protocol, c.generator) == ("TSTR", "influence")]
-    expected = [roc_auc_score(y[male], results[c].probabilities[male, 1]) for c in cells]
+    fits = [c for c in results if (c.protocol, c.generator) == ("TSTR", "influence")]
+    expected = [roc_auc_score(y[male], results[c].probabilities[male, 1]) for c in fits]
     assert row.mean == pytest.approx(np.mean(expected))
     assert row.low < row.mean < row.high
     assert row.vs_unguided is not None

@@ -7,11 +7,11 @@ from scipy import stats
 from configs.runtime.errors import DataError
 from scripts.utility.bootstrap import compare, holm, interval, resample_counts, two_sided_p
 from scripts.utility.metrics import Predictions, ranking_scores
-from scripts.utility.protocols import REAL, Cell
+from scripts.utility.protocols import REAL, Fit
 from scripts.utility.summary import summarise
 
 
-def draw_stays(rng, rows=400, prevalence=0.3, separation=1.0):
+def draw_series(rng, rows=400, prevalence=0.3, separation=1.0):
     y = rng.random(rows) < prevalence
     return y, rng.normal(size=rows) + separation * y
 
@@ -28,7 +28,7 @@ def test_interval_covers_the_true_auroc_of_a_fixed_scorer():
     # N(0, 1) against N(1, 1): AUROC = Phi(1 / sqrt(2)).
     truth, hits, repeats = stats.norm.cdf(1 / np.sqrt(2)), 0, 300
     for repeat in range(repeats):
-        y, scores = draw_stays(np.random.default_rng(repeat))
+        y, scores = draw_series(np.random.default_rng(repeat))
         counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=300, seed=repeat)
         low, high = interval(auroc_draws(y, scores, counts), 0.95)
         hits += low <= truth <= high
@@ -42,11 +42,11 @@ def test_interval_covers_the_true_auroc_of_a_fixed_scorer():
     ids=["seeds_agree", "seeds_differ", "both"],
 )
 def test_two_sets_of_one_generator_are_rarely_told_apart(seeds, row_noise, fit_noise):
-    """Both sets' fits are drawn alike: a better or worse fit, and its own noise per stay."""
+    """Both sets' fits are drawn alike: a better or worse fit, and its own noise per series."""
     repeats, found = 200, 0
     for repeat in range(repeats):
         rng = np.random.default_rng(repeat)
-        y, signal = draw_stays(rng)
+        y, signal = draw_series(rng)
         counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=200, seed=repeat)
         tables, points = [], []
         for _ in range(2):
@@ -64,7 +64,7 @@ def test_two_sets_of_one_generator_are_rarely_told_apart(seeds, row_noise, fit_n
 
 def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
-    y, signal = draw_stays(rng, rows=1500)
+    y, signal = draw_series(rng, rows=1500)
     counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=400, seed=0)
     good = [signal + 0.3 * rng.normal(size=len(y)) for _ in range(3)]
     poor = [signal + 1.5 * rng.normal(size=len(y)) for _ in range(3)]
@@ -91,11 +91,11 @@ def test_without_test_variation_the_interval_is_that_of_the_t_test():
     assert difference.p == pytest.approx(stats.ttest_1samp(points, 0).pvalue, rel=0.05)
 
 
-def test_one_seed_leaves_the_interval_over_stays():
+def test_one_seed_leaves_the_interval_over_series():
     rng = np.random.default_rng(0)
     table = rng.normal(0.02, 0.01, size=(1, 500))
     difference = compare(table, 0 * table, np.array([0.02]), np.array([0.0]), confidence=0.9)
-    assert (difference.low, difference.high) == (difference.stays_low, difference.stays_high)
+    assert (difference.low, difference.high) == (difference.test_low, difference.test_high)
 
 
 def test_two_sided_p_counts_both_tails():
@@ -110,7 +110,7 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_stays_of_one_patient_are_drawn_together():
+def test_series_of_one_patient_are_drawn_together():
     subjects = np.repeat(np.arange(50), 3)
     counts = resample_counts(subjects, np.arange(150) % 2, resamples=20, seed=0)
     assert np.array_equal(counts[:, 0::3], counts[:, 1::3])
@@ -141,7 +141,7 @@ def make_results(generators=("unguided", "influence")):
     rows += [(protocol, g, None) for protocol in ("TSTR", "TRTS") for g in generators]
     rows += [("TSRTR", g, 0.5) for g in generators]
     return {
-        Cell(*row, "rnn", seed): predictions(rng, other if row[0] == "TRTS" else y, 1.0)
+        Fit(*row, "rnn", seed): predictions(rng, other if row[0] == "TRTS" else y, 1.0)
         for row in rows
         for seed in (0, 1, 2)
     }
@@ -154,9 +154,9 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
     assert len(by_key) == len(summaries) == 7 * 5
 
     def points(protocol, generator):
-        cells = [c for c in results if (c.protocol, c.generator) == (protocol, generator)]
+        fits = [c for c in results if (c.protocol, c.generator) == (protocol, generator)]
         return np.array(
-            [point(results[c].labels == 1, results[c].probabilities[:, 1]) for c in cells]
+            [point(results[c].labels == 1, results[c].probabilities[:, 1]) for c in fits]
         )
 
     row = by_key["TSRTR", "influence", "auroc"]
@@ -174,7 +174,7 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
 
 def test_families_are_corrected_by_reference_metric_and_model():
     results = make_results() | {
-        Cell(c.protocol, c.generator, c.ratio, "conv", c.seed): p for c, p in make_results().items()
+        Fit(c.protocol, c.generator, c.ratio, "conv", c.seed): p for c, p in make_results().items()
     }
     summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
     chosen = [s for s in summaries if (s.model, s.metric) == ("rnn", "auprc")]
@@ -186,7 +186,7 @@ def test_families_are_corrected_by_reference_metric_and_model():
 def test_gain_over_the_same_steps_control_is_paired_by_ratio():
     results = make_results()
     control = {
-        Cell("TRTR-steps", REAL, 0.5, "rnn", c.seed): p
+        Fit("TRTR-steps", REAL, 0.5, "rnn", c.seed): p
         for c, p in results.items()
         if c.protocol == "TRTR"
     }
@@ -213,7 +213,7 @@ def test_calibration_errors_lie_inside_their_intervals():
     bold = Predictions(
         probabilities=np.stack([1 - p**0.3, p**0.3], 1), labels=y, minority=1, threshold=0.5
     )
-    results = {Cell("TRTR", REAL, 0.0, "rnn", 0): calm, Cell("TSTR", "own", None, "rnn", 0): bold}
+    results = {Fit("TRTR", REAL, 0.0, "rnn", 0): calm, Fit("TSTR", "own", None, "rnn", 0): bold}
     summaries = summarise(results, np.arange(600), resamples=400, confidence=0.95)
     rows = {s.protocol: s for s in summaries if s.metric == "ece"}
     assert rows["TSTR"].vs_real is not None

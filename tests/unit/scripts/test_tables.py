@@ -29,7 +29,7 @@ def summary(generator, mean, difference=None, *, metric="auroc", protocol="TSTR"
 
 def difference(low, high):
     return Difference(
-        mean=(low + high) / 2, low=low, high=high, p=0.01, stays_low=low, stays_high=high
+        mean=(low + high) / 2, low=low, high=high, p=0.01, test_low=low, test_high=high
     )
 
 

@@ -1,26 +1,34 @@
-"""Verdicts never say more than the intervals do."""
+"""Verdicts never say more than the intervals do, and say what would change them."""
+
+import dataclasses
+import re
 
 import pytest
 
 from scripts.quality.common.metric_report import MetricReport
-from scripts.results.verdicts import (
+from scripts.results.answers import (
     CANNOT_TELL,
     NO,
     NO_LEAK_FOUND,
     YES,
-    judge_addition,
-    judge_fidelity,
-    judge_privacy,
-    judge_substitute,
+    answer_addition,
+    answer_fidelity,
+    answer_privacy,
+    answer_substitute,
+    answer_useful,
 )
+from scripts.results.files import TEXT_WIDTH, verdict_lines
+from scripts.results.results import Results
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
+
+NUM_TEST = 400
 
 
 def difference(low, high, p=0.01, p_holm=None):
     mean = (low + high) / 2
     return Difference(
-        mean=mean, low=low, high=high, p=p, stays_low=low, stays_high=high, p_holm=p_holm
+        mean=mean, low=low, high=high, p=p, test_low=low, test_high=high, p_holm=p_holm
     )
 
 
@@ -57,7 +65,7 @@ def row(vs_real, *, seeds=5, vs_steps=None):
     ],
 )
 def test_an_addition_is_useful_only_if_its_interval_says_so(found, outcome):
-    assert judge_addition(found)[0] == outcome
+    assert answer_addition(found, NUM_TEST).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -70,7 +78,7 @@ def test_an_addition_is_useful_only_if_its_interval_says_so(found, outcome):
     ],
 )
 def test_a_substitute_may_lose_little(loss, seeds, outcome):
-    assert judge_substitute(row(loss, seeds=seeds))[0] == outcome
+    assert answer_substitute(row(loss, seeds=seeds), NUM_TEST).outcome == outcome
 
 
 def fidelity(auc=0.5, half=0.02, **more):
@@ -87,22 +95,22 @@ def fidelity(auc=0.5, half=0.02, **more):
 
 
 @pytest.mark.parametrize(
-    ("report", "stays", "outcome"),
+    ("report", "series", "outcome"),
     [
         (fidelity(), 500, YES),
         (fidelity(), 100, CANNOT_TELL),
         (fidelity(discriminative_collapsed=1.0), 500, CANNOT_TELL),
         (fidelity(half=0.15), 500, CANNOT_TELL),
-        (fidelity(auc=0.65, half=0.1), 500, CANNOT_TELL),  # the alarm fires, not surely
+        (fidelity(auc=0.65, half=0.1), 500, CANNOT_TELL),  # the flag is raised, not surely
         (fidelity(auc=0.8), 500, NO),
         (fidelity(flat_share=0.3), 100, NO),
     ],
 )
-def test_faithful_needs_silence_that_means_something(report, stays, outcome):
-    assert judge_fidelity(report, stays)[0] == outcome
+def test_faithful_needs_silence_that_means_something(report, series, outcome):
+    assert answer_fidelity(report, series).outcome == outcome
 
 
-def privacy(flags=(), **more):
+def privacy(remarks=(), **more):
     values = {
         "membership_auc": 0.51,
         "membership_auc_low": 0.46,
@@ -114,8 +122,9 @@ def privacy(flags=(), **more):
         "closer_to_train_share_reference": 0.5,
         "exact_copy_share": 0.0,
         "exact_copy_share_reference": 0.0,
+        "exact_copies": 0.0,
     }
-    return MetricReport(values=values | more, flags=list(flags))
+    return MetricReport(values=values | more, remarks=list(remarks))
 
 
 @pytest.mark.parametrize(
@@ -126,16 +135,100 @@ def privacy(flags=(), **more):
         (privacy(membership_auc=0.7, membership_auc_low=0.66, membership_auc_high=0.74), NO),
         (privacy(membership_auc_high=0.61), CANNOT_TELL),
         (privacy(closer_to_train_share_high=0.62), CANNOT_TELL),
-        (privacy(flags=["train and held-out differ"]), CANNOT_TELL),
+        (privacy(remarks=["train and held-out differ"]), CANNOT_TELL),
     ],
 )
 def test_private_needs_an_attack_that_surely_fails(report, outcome):
-    assert judge_privacy(report)[0] == outcome
+    assert answer_privacy(report, NUM_TEST).outcome == outcome
 
 
-def test_the_alarm_is_named():
-    assert "it holds train stays" in judge_privacy(privacy(exact_copy_share=0.001))[1]
-    many = judge_fidelity(
+def test_the_flag_is_named_with_its_value_and_threshold():
+    found = answer_privacy(privacy(exact_copy_share=0.001), NUM_TEST)
+    assert "it holds training series" in found.reason
+    assert found.change == "1 flag must clear: exact_copy_share 0.001 (> real + 0; real 0.000)"
+    many = answer_fidelity(
         fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0), 500
-    )[1]
-    assert "too narrow or too wide" in many and "and 1 more" in many
+    )
+    assert "too narrow or too wide" in many.reason and "and 1 more" in many.reason
+    assert many.change.startswith("4 flags must clear")
+
+
+LOST = difference(-0.16, -0.10, p_holm=0.01)  # noise as training data
+
+
+@pytest.mark.parametrize(
+    ("addition", "alone", "spread", "outcome"),
+    [
+        (difference(-0.002, 0.03), LOST, 1.0, NO),
+        (difference(-0.002, 0.03), difference(-0.16, -0.10, p_holm=0.2), 1.0, CANNOT_TELL),
+        (difference(-0.002, 0.03), difference(-0.03, 0.01), 1.0, CANNOT_TELL),
+        (difference(-0.002, 0.03), difference(-0.03, 0.01), 0.08, NO),  # a collapsed set
+        (difference(-0.002, 0.03), None, None, CANNOT_TELL),
+        (difference(0.002, 0.03), LOST, 1.0, YES),
+        (None, LOST, 1.0, NO),
+        (None, difference(-0.03, 0.01), 0.08, NO),
+        (None, difference(-0.015, 0.01), 1.0, YES),
+    ],
+)
+def test_a_surely_bad_set_is_not_left_open(addition, alone, spread, outcome):
+    rows = [None if found is None else row(found) for found in (addition, alone)]
+    answer = answer_useful(*rows, spread, NUM_TEST)
+    assert answer.outcome == outcome
+    assert bool(answer.change) == (outcome != YES)
+
+
+def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
+    """An interval of half-width 0.02 on 400 series is one of 0.01 on 1,600."""
+    found = answer_addition(row(difference(-0.015, 0.025)), 400)
+    assert found.change == "about 1,600 test series would show a gain of 0.01"
+    few = answer_addition(row(difference(-0.015, 0.025), seeds=3), 400)
+    assert few.change == "about 1,600 test series and 5 seeds would show a gain of 0.01"
+    alone = answer_substitute(row(difference(-0.06, 0.0)), 400)  # 0.01 from the limit, half 0.03
+    assert alone.change == "about 3,600 test series would tell it from a loss of 0.02"
+    attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
+    assert answer_privacy(attack, 400).change == "about 1,600 held-out series would exclude 0.6"
+
+
+def test_every_answer_but_the_best_says_with_a_number_what_would_change_it():
+    answers = [
+        answer_addition(row(difference(-0.03, -0.01)), 400),
+        answer_addition(row(difference(0.002, 0.03, p_holm=0.2)), 400),
+        answer_addition(row(difference(0.002, 0.03), vs_steps=difference(-0.01, 0.02)), 400),
+        answer_substitute(row(difference(-0.06, -0.021)), 400),
+        answer_fidelity(fidelity(), 100),
+        answer_fidelity(fidelity(discriminative_collapsed=1.0), 500),
+        answer_fidelity(fidelity(half=0.15), 500),
+        answer_privacy(privacy(closer_to_train_share_high=0.62), 400),
+        answer_privacy(privacy(remarks=["train and held-out differ"]), 400),
+    ]
+    assert all(re.search(r"\d", answer.change) for answer in answers)
+
+
+def test_the_terminal_shows_one_line_a_verdict():
+    name = "a_set_with_quite_a_long_name_as_files_have"
+    shares = {"near_copy_share", "near_copy_share_low", "near_copy_share_reference_high"}
+    report = privacy(**dict.fromkeys(shares, 0.0))
+    quality = {
+        "fidelity": {
+            name: fidelity(auc=0.9, marginal_sd_ratio_worst=3.0, frechet=9.0, frechet_reference=1.0)
+        },
+        "privacy": {name: report},
+    }
+    counts = {"train": [900, 100], "test": [360, 40]}
+    results = Results(
+        provenance={
+            "synthetic_series_per_class": {name: [900, 100]},
+            "real_series_per_class": counts,
+        },
+        predictions={},
+        summaries=[dataclasses.replace(row(difference(-0.015, 0.025)), generator=name)],
+        quality=quality,
+    )
+    lines = verdict_lines(results).splitlines()
+    assert [line.split("? ")[1].split(";")[0] for line in lines] == [
+        "CANNOT TELL",
+        "NO",
+        "NO LEAK FOUND",
+    ]
+    assert all(line.startswith(name) and len(line) <= TEXT_WIDTH for line in lines)
+    assert "1,600 test series" in lines[0]

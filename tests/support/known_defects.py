@@ -1,6 +1,6 @@
-"""Known-bad generators: ways for a synthetic set to be wrong that metrics must notice.
+"""Negative controls: synthetic sets, each with one known defect that metrics must notice.
 
-Each takes real train stays and returns a synthetic set with one defect. They calibrate a report
+Each function takes real training series and returns such a set. They calibrate a report
 (what does noise score?) and prove, in tests/unit/scripts/test_known_defects.py, that no metric is
 blind to the defect it is there for.
 """
@@ -18,23 +18,23 @@ COPIED_SHARE = 0.2
 COLLAPSE_NOISE = 0.1
 REPEATS = 10
 
-Sabotage = Callable[[EHRDataset, EHRDataset, int], EHRDataset]
+Defect = Callable[[EHRDataset, EHRDataset, int], EHRDataset]
 
 
 def honest(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """The control: `fresh` itself, real stays of other patients; nothing must be raised."""
+    """The control: `fresh` itself, real series of other patients; nothing must be raised."""
     del train, seed
     return _anonymous(fresh)
 
 
 def copied(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Train stays, unchanged."""
+    """Training series, unchanged."""
     del fresh, seed
     return _anonymous(train)
 
 
 def nearly_copied(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Fresh stays, a fifth of them replaced by train stays with a little noise."""
+    """Fresh series, a fifth of them replaced by training series with a little noise."""
     rng = np.random.default_rng(seed)
     values, labels = fresh.values.copy(), fresh.labels.copy()
     size = min(round(COPIED_SHARE * len(fresh)), len(train))
@@ -47,7 +47,7 @@ def nearly_copied(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset
 
 
 def relabelled(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Fresh stays under shuffled labels."""
+    """Fresh series under shuffled labels."""
     del train
     order = np.random.default_rng(seed).permutation(len(fresh))
     return _anonymous(replace(fresh, labels=fresh.labels[order]))
@@ -62,7 +62,7 @@ def noise(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
 
 
 def collapsed(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Of each class, one train stay over and over, with a little noise."""
+    """Of each class, one training series over and over, with a little noise."""
     rng = np.random.default_rng(seed)
     values = np.empty_like(fresh.values)
     for label in np.unique(fresh.labels):
@@ -74,7 +74,8 @@ def collapsed(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
 
 
 def marginals_only(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Each (channel, time) column permuted over the stays of a class: margins exact, no series."""
+    """Each (channel, time) column permuted over the series of a class: only the marginal
+    distributions are real."""
     del train
     rng = np.random.default_rng(seed)
     values = np.empty_like(fresh.values)
@@ -85,35 +86,35 @@ def marginals_only(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDatase
 
 
 def half_spread(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Fresh stays pulled half way to the mean series: the shrinkage of an over-guided sampler."""
+    """Fresh series pulled half way to the mean series: the shrinkage of an over-guided sampler."""
     del seed
     centre = train.values.mean(0)
     return _anonymous(replace(fresh, values=((fresh.values + centre) / 2).astype(np.float32)))
 
 
 def overspread(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Fresh stays pushed away from the mean series to twice their distance."""
+    """Fresh series pushed away from the mean series to twice their distance."""
     del seed
     centre = train.values.mean(0)
     return _anonymous(replace(fresh, values=(2 * fresh.values - centre).astype(np.float32)))
 
 
 def frozen(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """Fresh stays whose channels all stay at their mean."""
+    """Fresh series whose channels all stay at their mean."""
     del train, seed
     level = np.broadcast_to(fresh.values.mean(2, keepdims=True), fresh.values.shape)
     return _anonymous(replace(fresh, values=level.astype(np.float32)))
 
 
 def repeated(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
-    """A tenth of the fresh stays, drawn again and again."""
+    """A tenth of the fresh series, drawn again and again."""
     del train
     rng = np.random.default_rng(seed)
     few = rng.choice(len(fresh), max(2, len(fresh) // REPEATS), replace=False)
     return _anonymous(fresh.take(rng.choice(few, len(fresh))))
 
 
-SABOTAGES: dict[str, Sabotage] = {
+NEGATIVE_CONTROLS: dict[str, Defect] = {
     "honest": honest,
     "copied": copied,
     "nearly_copied": nearly_copied,
@@ -129,7 +130,7 @@ SABOTAGES: dict[str, Sabotage] = {
 
 
 def _anonymous(dataset: EHRDataset) -> EHRDataset:
-    """The set as a generator would hand it over: fully observed, no patients, no static facts."""
+    """The set as a generator would hand it over: fully observed, no patients, no covariates."""
     return replace(
         dataset,
         observed=np.ones_like(dataset.observed),

@@ -1,0 +1,235 @@
+"""Answers on utility, fidelity and privacy: the rules, their thresholds and what would change them.
+
+The thresholds of the quality flags are at their metrics; docs/metrics.md argues all of them. "No"
+needs evidence as "yes" does. What the data cannot decide is "cannot tell". Both say, with a number,
+what would change them.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scripts.quality.common.metric_report import MetricReport, number
+from scripts.quality.common.registry import KINDS, QualityFlag, quality_flags, raised
+from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN
+from scripts.utility.bootstrap import Difference
+from scripts.utility.summary import Summary
+
+YES, NO, CANNOT_TELL = "yes", "no", "cannot tell"
+NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not proven by trying
+
+SMALLEST_GAIN = 0.01  # of AUROC: an addition whose gain is surely smaller is not useful
+LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no more
+LEVEL = 0.05  # of the corrected p-value that a gain, or a loss, needs
+ENOUGH_SEEDS = 5
+COLLAPSED = 0.25  # spread of the worst channel : the real one, below which a set is of no use
+FEWEST_SERIES = 200  # in each set, for the absence of fidelity flags to mean something
+MEMBERSHIP_LIMIT = 0.6  # AUC of an attack that the interval must exclude
+CLOSER_LIMIT = 0.6  # share nearer to train than to held-out series, likewise
+MOST_NAMED = 3  # quality flags in a sentence
+SMALLEST_STEP = 0.001  # a distance to a limit that more series can resolve
+
+DISCRIMINATE = "discriminative_auc"
+
+
+class Answer(NamedTuple):
+    """Outcome, one sentence why, and what would change it ("" where nothing has to)."""
+
+    outcome: str
+    reason: str
+    change: str = ""
+
+
+def answer_addition(row: Summary, num_test: int) -> Answer:
+    """Answer for real training data with the set added (a TSRTR row).
+
+    Args:
+        num_test: real test series.
+    """
+    gain = row.vs_real
+    assert gain is not None
+    if row.num_seeds == 1:
+        return _one_seed()
+    missing = f"AUROC of the gain must rise by {SMALLEST_GAIN - gain.mean:.3f}"
+    if gain.high < 0:
+        return Answer(NO, "Adding it to the real data makes models worse.", missing)
+    if gain.high < SMALLEST_GAIN:
+        reason = f"Adding it to the real data gains less than {SMALLEST_GAIN:g} of AUROC."
+        return Answer(NO, reason, missing)
+    corrected = gain.p if gain.p_holm is None else gain.p_holm
+    if gain.low > 0 and corrected < LEVEL:
+        steps = row.vs_steps
+        if steps is not None and steps.low <= 0:
+            reason = "The gain over real data may be owed to the longer training alone."
+            needed = _needed(num_test, _half(steps), abs(steps.mean))
+            return Answer(
+                CANNOT_TELL, reason, f"{needed} test series would tell it from equal steps"
+            )
+        return Answer(YES, "Adding it to the real data makes models better.")
+    if gain.low > 0:
+        reason = "The gain does not survive the correction for many comparisons."
+        return Answer(CANNOT_TELL, reason, f"corrected p = {corrected:.3f} must be < {LEVEL:g}")
+    reason = "The interval of the gain includes both 0 and a gain worth having."
+    needed = _needed(num_test, _half(gain), SMALLEST_GAIN)
+    seeds = "" if row.num_seeds >= ENOUGH_SEEDS else f" and {ENOUGH_SEEDS} seeds"
+    return Answer(
+        CANNOT_TELL, reason, f"{needed} test series{seeds} would show a gain of {SMALLEST_GAIN:g}"
+    )
+
+
+def answer_substitute(row: Summary, num_test: int) -> Answer:
+    """Answer for a set that stands in for real data (a TSTR row); arguments as above."""
+    loss = row.vs_real
+    assert loss is not None
+    if row.num_seeds == 1:
+        return _one_seed()
+    if loss.high < -LARGEST_LOSS:
+        reason = "Models trained on it alone are clearly worse than models trained on real data."
+        return Answer(
+            NO, reason, f"the AUROC loss of {-loss.mean:.3f} must fall to {LARGEST_LOSS:g}"
+        )
+    if loss.low > -LARGEST_LOSS:
+        return Answer(YES, "Models trained on it alone are as good as models trained on real data.")
+    reason = "How much models lose that are trained on it alone is not known well enough."
+    needed = _needed(num_test, _half(loss), abs(loss.mean + LARGEST_LOSS))
+    return Answer(
+        CANNOT_TELL, reason, f"{needed} test series would tell it from a loss of {LARGEST_LOSS:g}"
+    )
+
+
+def surely_lost(row: Summary) -> bool:
+    """Whether models trained on the set alone lose more than LARGEST_LOSS, also after Holm."""
+    loss = row.vs_real
+    if loss is None or row.num_seeds == 1:
+        return False
+    corrected = loss.p if loss.p_holm is None else loss.p_holm
+    return loss.high < -LARGEST_LOSS and corrected < LEVEL
+
+
+def answer_useful(
+    addition: Summary | None, alone: Summary | None, spread: float | None, num_test: int
+) -> Answer:
+    """Answer from the addition where there is one, else from the substitute.
+
+    A set that is surely bad by itself is not left open: it is of no use unless it was shown to be
+    a good addition.
+
+    Args:
+        spread: standard deviation of the worst channel : the real one; None: not measured.
+    """
+    row = addition or alone
+    assert row is not None
+    answer = (answer_substitute if addition is None else answer_addition)(row, num_test)
+    if answer.outcome == YES:
+        return answer
+    if addition is not None and alone is not None and surely_lost(alone):
+        reason = answer_substitute(alone, num_test)
+        return Answer(NO, f"{reason.reason} No gain as an addition was shown.", reason.change)
+    if spread is not None and spread < COLLAPSED and answer.outcome == CANNOT_TELL:
+        reason = f"The set has collapsed: a channel has {spread:.2f} times the real spread."
+        return Answer(NO, reason, f"the spread ratio {spread:.2f} must exceed {COLLAPSED:g}")
+    return answer
+
+
+def answer_fidelity(report: MetricReport, series: int) -> Answer:
+    """Answer about likeness.
+
+    Args:
+        series: in the smallest of the sets compared.
+    """
+    values, flags = report.values, _raised(report)
+    limit = values.get(f"{DISCRIMINATE}_reference", 0.5) + DISCRIMINATIVE_MARGIN
+    unsure = values.get(f"{DISCRIMINATE}_low", 0.0) <= limit
+    if any(flag.metric != DISCRIMINATE or not unsure for flag in flags):
+        return Answer(NO, f"It differs from real series: {_named(flags)}.", _clear(flags, values))
+    if series < FEWEST_SERIES:
+        reason = f"With {series} series the absence of quality flags means little."
+        return Answer(CANNOT_TELL, reason, f"{FEWEST_SERIES} series in each set are needed")
+    if values.get("discriminative_collapsed"):
+        reason = "The classifier that should distinguish it from real series does not work here."
+        return Answer(
+            CANNOT_TELL, reason, f"its control AUC must reach {CONTROL_AUC:g}: more series"
+        )
+    high = values.get(f"{DISCRIMINATE}_high", 1.0)
+    if high > limit:
+        reason = "No quality flag is certain, but a classifier may distinguish it from real series."
+        auc = values.get(DISCRIMINATE, 0.5)
+        needed = _needed(series, high - auc, abs(limit - auc))
+        change = f"{needed} series in each set would place its AUC below or above {limit:.2f}"
+        return Answer(CANNOT_TELL, reason, change)
+    return Answer(YES, "None of the defects looked for was found.")
+
+
+def answer_privacy(report: MetricReport, held_out: int) -> Answer:
+    """Answer about leaks.
+
+    Args:
+        held_out: real series that the generator never saw.
+    """
+    values, flags = report.values, _raised(report)
+    if flags:
+        return Answer(NO, f"It leaks: {_named(flags)}.", _clear(flags, values))
+    if report.remarks:
+        reason = "The comparison itself is in doubt (see the remarks below)."
+        return Answer(CANNOT_TELL, reason, f"{len(report.remarks)} remarks must be resolved")
+    for metric, limit, reason in (
+        (
+            "membership_auc",
+            MEMBERSHIP_LIMIT,
+            "No leak was found, but there are too few held-out series to exclude an attack of "
+            f"AUC {MEMBERSHIP_LIMIT:g}.",
+        ),
+        (
+            "closer_to_train_share",
+            CLOSER_LIMIT,
+            "No leak was found, but series may yet be nearer to train than chance.",
+        ),
+    ):
+        value, high = values[metric], values[f"{metric}_high"]
+        if high >= limit and value < limit:
+            needed = _needed(held_out, high - value, limit - value)
+            change = f"{needed} held-out series would exclude {limit:g}"
+            return Answer(CANNOT_TELL, reason, change)
+        if high >= limit:
+            return Answer(CANNOT_TELL, reason, f"{metric} {value:.3f} must fall below {limit:g}")
+    return Answer(NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee.")
+
+
+def _one_seed() -> Answer:
+    reason = "One seed does not show how much fits vary."
+    return Answer(CANNOT_TELL, reason, f"give {ENOUGH_SEEDS} evaluation.seeds (now 1)")
+
+
+def _half(difference: Difference) -> float:
+    return (difference.high - difference.low) / 2
+
+
+def _needed(count: int, half_width: float, distance: float) -> str:
+    """How many series make an interval of `half_width` as narrow as `distance`, two digits.
+
+    Half-widths fall with the square root of the number of series.
+    """
+    needed = count * (half_width / max(distance, SMALLEST_STEP)) ** 2
+    digits = max(0, math.floor(math.log10(max(needed, 1))) - 1)
+    return f"about {math.ceil(needed / 10**digits - 1e-6) * 10**digits:,}"
+
+
+def _raised(report: MetricReport) -> list[QualityFlag]:
+    found = raised(report.values)
+    flags = [flag for kind in KINDS for flag in quality_flags(kind)]
+    return [flag for flag in flags if found.get(flag.metric)]
+
+
+def _named(flags: Sequence[QualityFlag]) -> str:
+    """What the first flags mean, and how many more there are."""
+    text = "; ".join(flag.meaning for flag in flags[:MOST_NAMED])
+    more = len(flags) - MOST_NAMED
+    return text if more <= 0 else f"{text}; and {more} more (all in the table of quality flags)"
+
+
+def _clear(flags: Sequence[QualityFlag], values: dict[str, float]) -> str:
+    first = flags[0]
+    count = "1 flag must clear:" if len(flags) == 1 else f"{len(flags)} flags must clear, e.g."
+    real = values.get(f"{first.metric}_reference")
+    reference = "" if real is None else f"; real {number(real)}"
+    return f"{count} {first.metric} {number(values[first.metric])} ({first.threshold}{reference})"
