@@ -37,6 +37,7 @@ SHORTHANDS = {
 FREE = (
     "classifier.model_args",
     "data.space.types",
+    "data.table.ranges",
     *(f"data.{split}_where" for split in ("train", "guide", "select", "test")),
 )
 # Shorthands of lists: one item needs no brackets.

@@ -24,7 +24,8 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.registry import SourceData, read_source
+from data_preprocess.source_files import changed_files, describe_files
+from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import deal
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
@@ -47,8 +48,8 @@ def ensure_built(data: DataConfig) -> bool:
     """Builds the splits unless they are there; True if it built.
 
     Raises:
-        MismatchError: they were built with other settings and `data.rebuild` is off; names each
-            differing key, old -> new.
+        MismatchError: they were built with other settings or from other source files, and
+            `data.rebuild` is off; names each differing key, old -> new, and each file.
         UserError: the folder holds something else or cannot be written; or bad input.
     """
     folder = Path(data.dir)
@@ -70,7 +71,7 @@ def load_splits(data: DataConfig) -> Splits:
 
     Raises:
         MissingInputError: they are not built; names the folder and the commands that build it.
-        MismatchError: they were built with other settings.
+        MismatchError: they were built with other settings, or the source files changed.
         DataError: a file is damaged or was changed.
     """
     folder = Path(data.dir)
@@ -123,20 +124,26 @@ def make_splits(source: SourceData, data: DataConfig) -> Splits:
 
 
 def _build(data: DataConfig, folder: Path) -> None:
-    source = read_source(data)
-    for cohort in source:
-        for line in card.flow_lines(cohort) if cohort is not None else ():
+    shared = [field.name for field in dataclasses.fields(Settings)]
+    source = read_source(
+        data.source,
+        getattr(data, data.source),
+        Settings(**{name: getattr(data, name) for name in shared}),
+    )
+    for cohort in source.cohorts().values():
+        for line in card.flow_lines(cohort):
             log.info(line)
     splits = make_splits(source, data)
     settings = settings_of(data)
     known = card.facts(splits, source)
+    files = describe_files(source.files)
     for name, split in splits.items():
         save_dataset(folder / f"{name}.npz", split)
         log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
     splits.normaliser.save(folder / "normaliser.json")
-    write_text(folder / "card.md", card.markdown(known, settings, splits))
+    write_text(folder / "card.md", card.markdown(known, settings, splits, files))
     digests = {name: sha256_file(folder / name) for name in _FILES}
-    record = {"format": FORMAT, "settings": settings, **known, "sha256": digests}
+    record = {"format": FORMAT, "settings": settings, **known, "sha256": digests, "files": files}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
@@ -184,7 +191,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _require_same_settings(folder: Path, data: DataConfig) -> None:
-    built, asked = _read_record(folder)["settings"], settings_of(data)
+    record = _read_record(folder)
+    built, asked = record["settings"], settings_of(data)
     changes = [
         f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
         for key in sorted(built.keys() | asked.keys())
@@ -194,6 +202,12 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
         raise MismatchError(
             f"{folder} was built with other settings (old -> new): {'; '.join(changes)}. "
             "Build it anew with data.rebuild=true, or give this experiment its own data.dir"
+        )
+    changed = changed_files(record.get("files", {}))
+    if changed:
+        raise MismatchError(
+            f"{folder} was built from other content: {'; '.join(changed)}. Build it anew with "
+            "data.rebuild=true, or give this experiment its own data.dir"
         )
 
 

@@ -13,9 +13,11 @@ import numpy as np
 
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.from_table import read_table
 from data_preprocess.impute import impute
 from data_preprocess.sources.arrays import read_arrays
+from data_preprocess.sources.registry import Settings
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.storage.csv_export import labels_path
 from data_preprocess.storage.dataset_files import load_dataset
 
@@ -59,7 +61,7 @@ def set_name(path: Path) -> str:
 
 
 def _from_arrays(path: Path, train: EHRDataset) -> EHRDataset:
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, key="synthetic")
     if arrays.values.shape[1:] != train.values.shape[1:]:
         swapped = arrays.values.shape[:0:-1] == train.values.shape[1:]
         hint = "; the last two axes look swapped" if swapped else ""
@@ -72,22 +74,15 @@ def _from_arrays(path: Path, train: EHRDataset) -> EHRDataset:
 
 
 def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDataset:
-    cohort, _ = read_table(
-        series=str(path),
-        labels=str(labels_path(path) if path.suffix != ".parquet" else _parquet_labels(path)),
-        layout="long",
-        id="id",
-        time="time",
-        variable="variable",
-        value="value",
-        label="label",
-        subject=None,
-        channels=list(train.feature_names),
-        memory_limit=MEMORY_LIMIT,
-        threads=1,
+    labels = labels_path(path) if path.suffix != ".parquet" else _parquet_labels(path)
+    settings = Settings(
         window_hours=train.length * step_minutes / 60,
         step_minutes=step_minutes,
+        memory_limit=MEMORY_LIMIT,
+        threads=1,
     )
+    form = TableForm(series=str(path), labels=str(labels), channels=train.feature_names)
+    cohort = read_table(form, settings).pool
     return _dataset(
         path, cohort.values, _labels(path, cohort.labels, cohort.label_names, train), train
     )

@@ -7,6 +7,7 @@ import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.sources.medformer import read_medformer
+from tests.support import sections
 
 SUBJECTS = (4, 9, 2, 11)  # file order is not subject order
 LABELS = (0, 1, 1, 0)
@@ -27,14 +28,7 @@ def write(root, arrays, labels=LABELS, subjects=SUBJECTS):
 
 
 def read(folder, **changes):
-    settings = {
-        "folder": folder and str(folder),
-        "classes": None,
-        "channels": None,
-        "test_subjects": None,
-        "val_subjects": None,
-    }
-    return read_medformer(**(settings | changes))
+    return sections.read(read_medformer, "medformer", folder=folder and str(folder), **changes)[:3]
 
 
 def test_samples_keep_their_subject_label_and_channel(folder):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError, UserError
-from data_preprocess.sources.hospital.duckdb_engine import open_engine
 from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.storage.duckdb_engine import open_engine
+from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
 
 ROOT = Path(__file__).parents[3]
@@ -36,19 +37,8 @@ def raw(whole, tmp_path):
 
 
 def read(folder, **changes):
-    settings = {
-        "folder": folder and str(folder),
-        "preset": "clinical",
-        "channels": ["heart_rate"],
-        "allow_other_counts": False,
-        "memory_limit": "500MB",
-        "threads": 1,
-        "task": "mortality",
-        "los_days": 3.0,
-        "window_hours": 24.0,
-        "step_minutes": 60.0,
-    }
-    return read_mimic3(**(settings | changes))[0]
+    usual = {"folder": folder and str(folder), "channels": ["heart_rate"]}
+    return sections.read(read_mimic3, "mimic3", **(usual | changes)).pool
 
 
 def edit(path, change):

@@ -121,6 +121,8 @@ def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
         try:
             # The order of rows carries no meaning here, and keeping it costs memory.
             connection.execute("SET preserve_insertion_order = false")
+            # Time stamps with a zone mean the same wherever the computer stands.
+            connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
             connection.execute("SET progress_bar_time = 0")
