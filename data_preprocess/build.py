@@ -32,6 +32,7 @@ from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 
 FORMAT = 1
 RECORD = "data.json"
+MIN_STEPS = 2  # a series of one point has no course that could be judged
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
 log = logging.getLogger("tardiff.data")
 
@@ -114,7 +115,16 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
 
 
 def make_splits(source: SourceData, data: DataConfig) -> Splits:
-    """What a reader returned -> imputed splits with their normaliser."""
+    """What a reader returned -> imputed splits with their normaliser.
+
+    Raises:
+        DataError: too few grid points, or a split or class would be empty.
+    """
+    if source.pool.values.shape[2] < MIN_STEPS:
+        raise DataError(
+            f"the series have {source.pool.values.shape[2]} grid point; at least {MIN_STEPS} are "
+            "needed - widen data.window_hours or lower data.step_minutes"
+        )
     cohorts = deal(source, data)
     fill = train_medians(cohorts["train"].values, source.pool.feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}

@@ -107,8 +107,8 @@ class TableConfig:
     value: str = "value"  # long only
     label: str = "label"
     subject: str | None = None  # column that names the patient; None: every id is its own patient
-    # Columns of `labels`: time zero of a series (None: the first value, or 0); its last moment, from
-    # which the window counts back where there is no start (meds: prediction_time if it is there).
+    # Columns of `labels`: time zero of a series (None: the first value, or 0); its last moment,
+    # from which the window counts back where there is no start (meds: prediction_time if there).
     start: str | None = None
     end: str | None = None
     static: list[str] = many()  # columns of `labels` that become static covariates: age, sex

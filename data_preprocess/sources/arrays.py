@@ -4,20 +4,24 @@ Three forms, told apart by suffix: `.npz` as this project writes it, a `.pkl` ho
 `(data, label)` as users of the published TarDiff code have it, and `x.npy` beside `x_labels.npy`.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
-from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.dataset_files import load_dataset
 from data_preprocess.storage.safe_npy import UNREADABLE, read_npy
 from data_preprocess.storage.safe_pickle import load_array_pickle
 
+log = logging.getLogger("tardiff.data")
+
 MAX_CLASSES = 1000
+_FAR = 100  # times the range from the 1st to the 99th percentile
 LAYOUT = "(N, C, T) = (series, channel, time)"
 ARRAY_FORMS = (
     f"expected x.npy with data {LAYOUT} and x_labels.npy (N,) beside it (numpy.save), a .pkl with "
@@ -94,7 +98,7 @@ def _read_npz(path: Path) -> Arrays:
     return Arrays(
         values=np.where(dataset.observed, dataset.values, np.nan),
         labels=dataset.labels,
-        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).all() else None,
+        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).any() else None,
         feature_names=dataset.feature_names,
         label_names=dataset.label_names,
         static=dataset.static,
@@ -215,7 +219,8 @@ def _subjects(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
     subjects = {}
     for name, found in arrays.items():
         fresh = np.arange(free, free + len(found.labels))
-        subjects[name] = fresh if found.subject_ids is None else found.subject_ids
+        known = fresh if found.subject_ids is None else found.subject_ids
+        subjects[name] = np.where(known < 0, fresh, known)
         free += len(fresh)
     return subjects
 
@@ -228,10 +233,11 @@ def _cohort(
     label_names: tuple[str, ...],
 ) -> Cohort:
     n = len(found.labels)
-    notes = []
+    require_float32(found.values, feature_names, str(path))
+    notes = [*_extremes(found.values, feature_names)]
     if found.subject_ids is None:
         notes.append(f"{path.name} has no patient ids: every series counts as its own patient")
-    return Cohort(
+    cohort = Cohort(
         values=found.values.astype(np.float32),
         labels=found.labels,
         subject_ids=subjects.astype(np.int64),
@@ -242,6 +248,24 @@ def _cohort(
         flow=(FlowStep(f"series of {path.name}", 0, n),),
         notes=tuple(notes),
     )
+    return cohort.remove({"no value at all": ~is_measured(cohort.values)})
+
+
+def _extremes(values: np.ndarray, names: tuple[str, ...]) -> Iterator[str]:
+    """A note for each channel with values far outside all others, which ruin its scale."""
+    for k, name in enumerate(names):
+        measured = values[:, k][~np.isnan(values[:, k])]
+        if not len(measured):
+            continue
+        low, middle, high = np.quantile(measured, [0.01, 0.5, 0.99])
+        far = np.abs(measured - middle) > _FAR * max(high - low, 1e-12 * abs(middle))
+        if high > low and far.any():
+            note = (
+                f"{name}: {int(far.sum()):,} values lie more than {_FAR} times the range of the "
+                f"others away (up to {np.abs(measured[far]).max():.4g}): typing errors or codes?"
+            )
+            log.warning("%s", note)
+            yield note
 
 
 def _describe(thing: Any) -> str:

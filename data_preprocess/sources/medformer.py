@@ -6,6 +6,7 @@ The files are memory-mapped and copied once, subject by subject, into one float3
 samples of 19 channels and 256 points take 1.4 GB, and no second copy of that is made here.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.arrays import MAX_CLASSES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.storage.safe_npy import UNREADABLE
+
+log = logging.getLogger("tardiff.data")
 
 
 @reader("medformer")
@@ -92,18 +95,20 @@ def _open_features(folder: Path, subjects: np.ndarray) -> list[np.ndarray]:
 
 
 def _by_subject(paths: dict[int, Path], subjects: np.ndarray, folder: Path) -> list[Path]:
-    """The file of every subject, paired by number and never by position.
+    """The file of every subject, paired by number.
+
+    Files that are numbered otherwise belong to the rows in ascending order, as Medformer's own
+    loader takes them; rows in another order cannot be paired.
 
     Raises:
-        DataError: the numbers of files and subjects are not the same, and not all shifted by the
-            same number with the rows in ascending order.
+        DataError: the numbers are not the same set and the rows are in no order.
     """
     wanted = [int(who) for who in subjects]
     if set(paths) == set(wanted):
         return [paths[who] for who in wanted]
-    shift = min(paths) - min(wanted)
-    if wanted == sorted(wanted) and set(paths) == {w + shift for w in wanted}:
-        return [paths[who + shift] for who in wanted]
+    if wanted == sorted(wanted):
+        log.info("%s: files in ascending order for the subjects %s", folder, _few(wanted))
+        return [paths[number] for number in sorted(paths)]
     raise DataError(
         f"{folder}: its files are numbered {_few(paths)}, the subjects of label.npy are "
         f"{_few(wanted)}; expected feature_<subject>.npy for each row [label, subject]"

@@ -106,8 +106,8 @@ def require_all_rows(engine: Engine, table: TableFile) -> None:
     read = engine.number("SELECT n FROM row_count")
     if read != there:
         raise DataError(
-            f"{table.path}: {there:,} rows are in the file but {read:,} were read; write it anew as "
-            "plain CSV (comma, double quotes, UTF-8, one kind of line end)"
+            f"{table.path}: {there:,} rows are in the file but {read:,} were read; write it anew "
+            "as plain CSV (comma, double quotes, UTF-8, one kind of line end)"
         )
 
 

@@ -42,10 +42,10 @@ PATIENT_COLUMNS = (
     "hospitaldischargestatus",
     "unitvisitnumber",
     "unitdischargeoffset",
-    "unitdischargestatus",
-    "hospitaldischargeoffset",
 )
-_PATIENT_NUMBERS = {
+# Cut-down tables may lack these; then no death is known to be early or contradicted.
+OPTIONAL_COLUMNS = ("unitdischargestatus", "hospitaldischargeoffset")
+_PATIENT_CELLS = {
     "patientunitstayid": id_sql,
     "uniquepid": id_sql,
     **dict.fromkeys(
@@ -124,10 +124,15 @@ def _load_stays(engine: Engine, request: Request) -> tuple[TableFile, list[FlowS
     patient = find_table(request.folder, "patient", PATIENT_COLUMNS)
     require_all_rows(engine, patient)
     cells = ", ".join(
-        f"{_PATIENT_NUMBERS.get(column, text_sql)(column)} AS {column}"
-        for column in PATIENT_COLUMNS
+        f"{_PATIENT_CELLS.get(column, text_sql)(column)} AS {column}"
+        if column in patient.columns
+        else f"NULL AS {column}"
+        for column in (*PATIENT_COLUMNS, *OPTIONAL_COLUMNS)
     )
-    dead_at = f"CASE WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 THEN hospitaldischargeoffset / 60 END"
+    dead_at = (
+        f"CASE WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 "
+        "THEN hospitaldischargeoffset / 60 END"
+    )
     # Whoever died in the unit did not leave the hospital alive.
     dead_at = (
         f"CASE WHEN {code_sql('unitdischargestatus', OUTCOMES)} = 1 "
@@ -183,13 +188,14 @@ def _stage(
     columns = _columns(name, variables)
     raw = ", ".join(f"{number_sql(column)} AS {column}" for column in columns)
     kept = ", ".join(f"CASE WHEN {inside} THEN {column} END AS {column}" for column in columns)
+    wanted = "true" if keep_times else inside
     require_all_rows(engine, table)
     engine.run(
         f"""CREATE TABLE staged_{name} AS SELECT id, minute, {kept}
         FROM (SELECT TRY_CAST(patientunitstayid AS BIGINT) AS id,
                      TRY_CAST(observationoffset AS DOUBLE)::INTEGER AS minute, {raw}
               FROM {table.scan})
-        WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({"true" if keep_times else inside})""",
+        WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
         desc=f"read {table.path.name}",
         source=table.path,
     )

@@ -46,6 +46,7 @@ PAPER_CHANNELS = (
     "temperature",
     "spo2",
 )
+OPTIONAL = {"deathtime"}  # cut-down tables may lack it; then no death is known to be early
 # No stay has rows a month before its admission or after its end; such a date is a slip.
 _FAR_SECONDS = 30 * 86400
 
@@ -169,11 +170,16 @@ def _load_stays(
         "admissions": {"hadm_id": id_sql, "hospital_expire_flag": text_sql, "deathtime": stamp_sql},
     }
     tables = {
-        name: find_table(request.folder, name, list(columns), subfolders=release.subfolders)
+        name: find_table(
+            request.folder, name, list(set(columns) - OPTIONAL), subfolders=release.subfolders
+        )
         for name, columns in read.items()
     }
     for name, table in tables.items():
-        picked = ", ".join(f"{cell(column)} AS {column}" for column, cell in read[name].items())
+        picked = ", ".join(
+            f"{cell(column) if column in table.columns else 'NULL::TIMESTAMP'} AS {column}"
+            for column, cell in read[name].items()
+        )
         require_all_rows(engine, table)
         engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {table.scan}", source=table.path)
     stays.require_unique(engine, "icustays", stay_id, str(tables["icustays"].path))

@@ -95,8 +95,8 @@ def _anchor(
     found = moments(engine, table, column, form)
     if found.kind != time_kind.kind:
         raise DataError(
-            f"{table.path}: the column {column} holds {found.kind}, but the times of the series are "
-            f"{time_kind.kind}; expected the same kind"
+            f"{table.path}: the column {column} holds {found.kind}, but the times of the series "
+            f"are {time_kind.kind}; expected the same kind"
         )
     return found.sql
 

@@ -93,9 +93,11 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
 def _duration(text: str) -> str:
     """Minutes of "1 days 02:03:04.5", "-1 days +23:00:00" or "26:03:04"."""
 
-    def part(group: int) -> str:
-        found = f"regexp_extract({text}, {quoted(f'^{_DURATION}$')}, {group})"
-        return f"coalesce(TRY_CAST(nullif({found}, '') AS DOUBLE), 0)"
+    def found(group: int) -> str:
+        return f"regexp_extract({text}, {quoted(f'^{_DURATION}$')}, {group})"
 
-    sign = f"(CASE WHEN regexp_extract({text}, {quoted(f'^{_DURATION}$')}, 4) = '-' THEN -1 ELSE 1 END)"
+    def part(group: int) -> str:
+        return f"coalesce(TRY_CAST(nullif({found(group)}, '') AS DOUBLE), 0)"
+
+    sign = f"(CASE WHEN {found(4)} = '-' THEN -1 ELSE 1 END)"
     return f"({part(2)} * 1440 + {sign} * ({part(5)} * 60 + {part(6)} + {part(7)} / 60))"

@@ -116,7 +116,8 @@ def _value(table: TableFile, column: str, form: TableForm) -> str:
     number = number_sql(column, decimal=form.decimal)
     if table.is_text:
         return number
-    return f"(CASE WHEN typeof({column}) = 'BOOLEAN' THEN ({column}::VARCHAR = 'true')::INTEGER::DOUBLE ELSE {number} END)"
+    truth = f"({column}::VARCHAR = 'true')::INTEGER::DOUBLE"
+    return f"(CASE WHEN typeof({column}) = 'BOOLEAN' THEN {truth} ELSE {number} END)"
 
 
 def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
@@ -127,7 +128,7 @@ def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
             ", ".join(
                 str(row[0])
                 for row in engine.rows(
-                    f"SELECT DISTINCT id FROM {name} WHERE id IS NOT NULL ORDER BY id LIMIT {_SHOWN}"
+                    f"SELECT DISTINCT id FROM {name} WHERE id IS NOT NULL ORDER BY 1 LIMIT {_SHOWN}"
                 )
             )
             for name in ("ids", "arranged")
@@ -249,7 +250,7 @@ def _counts_up(form: TableForm) -> bool:
 def _place_in_time(
     engine: Engine, form: TableForm, times: Moments, settings: Settings
 ) -> list[str]:
-    """Makes `placed`: `measured` with `minute` from the window's start, and `late` after the end."""
+    """Makes `placed`: `measured` with `minute` from the window's start, `late` after the end."""
     if form.start is not None:
         zero, slips = "first", 0
     elif form.end is not None:

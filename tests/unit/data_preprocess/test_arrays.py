@@ -160,7 +160,7 @@ def test_wrong_arrays_are_refused_with_their_shape(tmp_path, message):
 )
 def test_pickles_of_another_layout_are_described(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        read_arrays(Path(write_pickle(tmp_path / "x.pkl", content), key="data.files.train"))
+        read_arrays(Path(write_pickle(tmp_path / "x.pkl", content)), key="data.files.train")
 
 
 def test_files_that_do_not_fit_together_are_refused(make_dataset, tmp_path):
