@@ -143,6 +143,8 @@ def _build(data: DataConfig, folder: Path) -> None:
     for cohort in source.cohorts().values():
         for line in card.flow_lines(cohort):
             log.info(line)
+    _, channels, steps = source.pool.values.shape
+    log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     splits = make_splits(source, data)
     settings = settings_of(data)
     known = card.facts(splits, source)

@@ -70,13 +70,14 @@ def duration_units(connection: duckdb.DuckDBPyConnection, file: str) -> dict[str
     for key, value in rows:
         if bytes(key).decode(errors="replace") == _SCHEMA_KEY:
             try:
-                return _durations(base64.b64decode(bytes(value)))
+                return durations_of(base64.b64decode(bytes(value)))
             except (struct.error, ValueError, IndexError):
                 return {}  # another encoding: the checks on the window still hold
     return {}
 
 
-def _durations(message: bytes) -> dict[str, float]:
+def durations_of(message: bytes) -> dict[str, float]:
+    """The same from the Arrow schema itself (an IPC message)."""
     raw = message[8:] if message[:4] == b"\xff\xff\xff\xff" else message[4:]
     schema = _Table(raw, struct.unpack_from("<I", raw, 0)[0]).child(2)
     return {

@@ -137,7 +137,7 @@ def readable(source: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
-        raise DataError(f"{source}: not readable as a table ({_first_line(error)})") from error
+        raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
 
 
 def _explained(error: duckdb.Error, source: Path | None) -> Exception:
@@ -155,8 +155,7 @@ def _explained(error: duckdb.Error, source: Path | None) -> Exception:
     if isinstance(error, duckdb.ConversionException):
         return DataError(f"{where}{_conversion(text)}")
     if "CSV Error" in text:
-        lines = [line for line in text.splitlines() if line][:3]
-        return DataError(f"{where}a row does not fit the header: {'; '.join(lines)}")
+        return DataError(f"{where}a row does not fit the header: {_summary(error)}")
     return error
 
 
@@ -167,6 +166,12 @@ def _conversion(text: str) -> str:
         f"a cell{shown} is not what its column holds in the release (times as "
         f"YYYY-MM-DD HH:MM:SS, numbers as digits): {text.splitlines()[0]}"
     )
+
+
+def _summary(error: Exception) -> str:
+    """What DuckDB says, without its advice on options that are not offered here."""
+    lines = [line.strip() for line in str(error).partition("Possible ")[0].splitlines()]
+    return "; ".join(line for line in lines if line)[:400]
 
 
 def _first_line(error: Exception) -> str:
