@@ -27,9 +27,11 @@ from configs.run_record import require_same_settings
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.from_table import read_table
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.arrays import read_arrays
+from data_preprocess.sources.registry import Settings
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
 
@@ -81,19 +83,8 @@ def _write_table(path: Path) -> None:
 
 
 def _read_table(path: Path) -> Any:
-    columns = {name: name for name in ("id", "time", "variable", "value", "label")}
-    return read_table(
-        series=str(path),
-        labels=None,
-        layout="long",
-        subject=None,
-        channels=["a", "b"],
-        memory_limit="500MB",
-        threads=1,
-        window_hours=3.0,
-        step_minutes=60.0,
-        **columns,
-    )
+    settings = Settings(memory_limit="500MB", threads=1, window_hours=3.0, step_minutes=60.0)
+    return read_table(TableForm(series=str(path), channels=["a", "b"]), settings)
 
 
 def _write_yaml(path: Path) -> None:
@@ -102,7 +93,7 @@ def _write_yaml(path: Path) -> None:
 
 READERS = {
     "npz": Reader(".npz", lambda path: save_dataset(path, dataset()), load_dataset),
-    "npy": Reader(".npy", _write_npy, read_arrays),
+    "npy": Reader(".npy", _write_npy, lambda path: read_arrays(path, key="data.files.train")),
     "pickle": Reader(
         ".pkl",
         lambda path: path.write_bytes(pickle.dumps((dataset().values, dataset().labels))) and None,

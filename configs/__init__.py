@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.runtime.errors import ConfigError
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
+from configs.yaml_text import as_written, read_text
 
 MAX_YAML_BYTES = 1 << 17
 MAX_YAML_DEPTH = 50
@@ -37,6 +38,7 @@ SHORTHANDS = {
 FREE = (
     "classifier.model_args",
     "data.space.types",
+    "data.table.ranges",
     *(f"data.{split}_where" for split in ("train", "guide", "select", "test")),
 )
 # Shorthands of lists: one item needs no brackets.
@@ -60,7 +62,8 @@ def load_config(argv: Sequence[str]) -> ExperimentConfig:
     given = _read_yaml(path)
     merged = _merge(schema, given, str(path))
     for override in overrides:
-        merged = _merge(merged, _parse_override(override), f"argument {override!r}")
+        given = _parse_override(override)
+        merged = _merge(_emptied(merged, given, override), given, f"argument {override!r}")
     if OmegaConf.is_missing(merged, "experiment"):
         raise ConfigError(f"{path}: missing value for experiment, the name of the run's folders")
     try:
@@ -111,9 +114,13 @@ def _read_yaml(path: Path) -> DictConfig:
     try:
         text = path.read_text(encoding="utf-8")
         _require_plain_yaml(path, text)
-        given = OmegaConf.create(text)
-    except ConfigError:
-        raise
+        given = OmegaConf.create(text.removeprefix("\ufeff"))
+        if isinstance(given, DictConfig):
+            given = OmegaConf.create(
+                as_written(_plain(given), read_text(text.removeprefix("\ufeff")), ExperimentConfig)
+            )
+    except ConfigError as error:
+        raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from error
     except Exception as error:  # yaml's scanner errors share no base with OmegaConf's
         raise ConfigError(f"{path}: not readable as YAML: {_first_line(error)}") from error
     if not isinstance(given, DictConfig):
@@ -139,10 +146,34 @@ def _parse_override(override: str) -> DictConfig:
     key, value = override.split("=", 1)
     if key in LISTS and not value.startswith("["):
         value = f"[{value}]"
+    key = SHORTHANDS.get(key, key)
     try:
-        return OmegaConf.from_dotlist([f"{SHORTHANDS.get(key, key)}={value}"])
+        typed = _plain(OmegaConf.from_dotlist([f"{key}={value}"]))
+        raw = read_text(value)
+        for part in reversed(key.split(".")):
+            raw = {part: raw}
+        return OmegaConf.create(as_written(typed, raw, ExperimentConfig))
+    except ConfigError as error:
+        raise ConfigError(f"argument {override!r}: {error}") from error
     except Exception as error:
         raise ConfigError(f"argument {override!r}: {_first_line(error)}") from error
+
+
+def _plain(node: DictConfig) -> Any:
+    return OmegaConf.to_container(node, resolve=False)
+
+
+def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
+    """`base` without the user's own mappings that an override gives as a whole."""
+    emptied = base.copy()
+    for key in FREE:
+        whole = isinstance(OmegaConf.select(given, key), DictConfig)
+        if whole and not override.startswith(f"{key}."):
+            section, _, name = key.rpartition(".")
+            node = OmegaConf.select(emptied, section)
+            with read_write(node):
+                node[name] = {}
+    return emptied
 
 
 def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
@@ -186,5 +217,7 @@ def _is_free(key: str) -> bool:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} (line {error.problem_mark.line + 1})"
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -24,13 +24,15 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.registry import SourceData, read_source
+from data_preprocess.source_files import changed_files, describe_files
+from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import deal
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 
 FORMAT = 1
 RECORD = "data.json"
+MIN_STEPS = 2  # a series of one point has no course that could be judged
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
 log = logging.getLogger("tardiff.data")
 
@@ -47,8 +49,8 @@ def ensure_built(data: DataConfig) -> bool:
     """Builds the splits unless they are there; True if it built.
 
     Raises:
-        MismatchError: they were built with other settings and `data.rebuild` is off; names each
-            differing key, old -> new.
+        MismatchError: they were built with other settings or from other source files, and
+            `data.rebuild` is off; names each differing key, old -> new, and each file.
         UserError: the folder holds something else or cannot be written; or bad input.
     """
     folder = Path(data.dir)
@@ -70,7 +72,7 @@ def load_splits(data: DataConfig) -> Splits:
 
     Raises:
         MissingInputError: they are not built; names the folder and the commands that build it.
-        MismatchError: they were built with other settings.
+        MismatchError: they were built with other settings, or the source files changed.
         DataError: a file is damaged or was changed.
     """
     folder = Path(data.dir)
@@ -113,7 +115,16 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
 
 
 def make_splits(source: SourceData, data: DataConfig) -> Splits:
-    """What a reader returned -> imputed splits with their normaliser."""
+    """What a reader returned -> imputed splits with their normaliser.
+
+    Raises:
+        DataError: too few grid points, or a split or class would be empty.
+    """
+    if source.pool.values.shape[2] < MIN_STEPS:
+        raise DataError(
+            f"the series have {source.pool.values.shape[2]} grid point; at least {MIN_STEPS} are "
+            "needed - widen data.window_hours or lower data.step_minutes"
+        )
     cohorts = deal(source, data)
     fill = train_medians(cohorts["train"].values, source.pool.feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
@@ -123,20 +134,28 @@ def make_splits(source: SourceData, data: DataConfig) -> Splits:
 
 
 def _build(data: DataConfig, folder: Path) -> None:
-    source = read_source(data)
-    for cohort in source:
-        for line in card.flow_lines(cohort) if cohort is not None else ():
+    shared = [field.name for field in dataclasses.fields(Settings)]
+    source = read_source(
+        data.source,
+        getattr(data, data.source),
+        Settings(**{name: getattr(data, name) for name in shared}),
+    )
+    for cohort in source.cohorts().values():
+        for line in card.flow_lines(cohort):
             log.info(line)
+    _, channels, steps = source.pool.values.shape
+    log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     splits = make_splits(source, data)
     settings = settings_of(data)
     known = card.facts(splits, source)
+    files = describe_files(source.files)
     for name, split in splits.items():
         save_dataset(folder / f"{name}.npz", split)
         log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
     splits.normaliser.save(folder / "normaliser.json")
-    write_text(folder / "card.md", card.markdown(known, settings, splits))
+    write_text(folder / "card.md", card.markdown(known, settings, splits, files))
     digests = {name: sha256_file(folder / name) for name in _FILES}
-    record = {"format": FORMAT, "settings": settings, **known, "sha256": digests}
+    record = {"format": FORMAT, "settings": settings, **known, "sha256": digests, "files": files}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
@@ -184,7 +203,8 @@ def _read_record(folder: Path) -> dict[str, Any]:
 
 
 def _require_same_settings(folder: Path, data: DataConfig) -> None:
-    built, asked = _read_record(folder)["settings"], settings_of(data)
+    record = _read_record(folder)
+    built, asked = record["settings"], settings_of(data)
     changes = [
         f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
         for key in sorted(built.keys() | asked.keys())
@@ -194,6 +214,12 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
         raise MismatchError(
             f"{folder} was built with other settings (old -> new): {'; '.join(changes)}. "
             "Build it anew with data.rebuild=true, or give this experiment its own data.dir"
+        )
+    changed = changed_files(record.get("files", {}))
+    if changed:
+        raise MismatchError(
+            f"{folder} was built from other content: {'; '.join(changed)}. Build it anew with "
+            "data.rebuild=true, or give this experiment its own data.dir"
         )
 
 

@@ -1,5 +1,6 @@
 """card: what a built data set says about itself, for programs (facts) and people (markdown)."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ _UNKNOWN_LICENCE = "See the source; its data use agreement applies to everything
 
 def facts(splits: Splits, source: SourceData) -> dict[str, Any]:
     """Counts and summaries of the splits as JSON-able built-in types."""
-    cohorts = {name: cohort for name, cohort in source._asdict().items() if cohort is not None}
+    cohorts = source.cohorts()
     return {
         "feature_names": list(splits.train.feature_names),
         "label_names": list(splits.train.label_names),
@@ -61,8 +62,14 @@ def facts(splits: Splits, source: SourceData) -> dict[str, Any]:
     }
 
 
-def markdown(known: dict[str, Any], settings: dict[str, Any], splits: Splits) -> str:
-    """The human data card."""
+def markdown(
+    known: dict[str, Any], settings: dict[str, Any], splits: Splits, files: dict[str, Any]
+) -> str:
+    """The human data card.
+
+    Args:
+        known: what `facts` returned; files: what `describe_files` returned.
+    """
     source = settings["source"]
     parts = [
         f"# Data card: {source}, {len(known['feature_names'])} channels x {known['length']} steps",
@@ -81,7 +88,13 @@ def markdown(known: dict[str, Any], settings: dict[str, Any], splits: Splits) ->
         _normaliser_table(splits),
     ]
     if known["static"]:
-        parts += ["## Static facts (train)", _static_table(known["static"])]
+        parts += ["## Static covariates (train)", _static_table(known["static"])]
+    if files:
+        lines = [
+            f"- {Path(name).name}: {file['bytes']:,} bytes, SHA-256 `{file['sha256']}`"
+            for name, file in files.items()
+        ]
+        parts += ["## Source files", "\n".join(lines)]
     parts += [f"Content fingerprint (SHA-256): `{known['fingerprint']}`"]
     return "\n\n".join(parts) + "\n"
 
@@ -157,4 +170,4 @@ def _static_table(static: dict[str, dict[str, float]]) -> str:
     for name, summary in static.items():
         numbers = [f"{summary[key]:.4g}" if key in summary else "-" for key in keys]
         rows.append([name, *numbers, f"{summary['unknown']:.1%}"])
-    return _table(["fact", *keys, "unknown"], rows)
+    return _table(["covariate", *keys, "unknown"], rows)

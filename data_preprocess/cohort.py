@@ -1,9 +1,10 @@
 """Cohort: what a reader of raw data returns, before splitting and imputation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from configs.runtime.errors import DataError
 
@@ -95,3 +96,33 @@ class Cohort:
             if removed:
                 flow.append(FlowStep(rule, removed, int(keep.sum())))
         return replace(self.take(np.flatnonzero(keep)), flow=tuple(flow))
+
+
+def is_measured(values: Float[np.ndarray, "n channel time"]) -> Bool[np.ndarray, " n"]:
+    """True for the stays with at least one value."""
+    return np.array([not np.isnan(stay).all() for stay in values], bool)
+
+
+def require_float32(
+    values: Float[np.ndarray, "n channel time"], names: Sequence[str], where: str
+) -> None:
+    """Refuses values whose differences single precision would lose.
+
+    Args:
+        values: in double precision, NaN where nothing was measured.
+
+    Raises:
+        DataError: rounding would move a channel by more than 1 % of its standard deviation.
+    """
+    for k, name in enumerate(names):
+        channel = values[:, k][~np.isnan(values[:, k])]
+        if not len(channel) or np.ptp(channel) == 0:
+            continue
+        with np.errstate(over="ignore"):
+            lost = np.abs(channel.astype(np.float32).astype(np.float64) - channel).max()
+        if not lost <= 0.01 * channel.std():
+            raise DataError(
+                f"{where}: {name} spans {channel.min():.10g}..{channel.max():.10g}, which single "
+                "precision cannot hold: its differences would be lost. Subtract a constant, or "
+                "choose another unit"
+            )

@@ -1,12 +1,12 @@
 """Which patients go into which split: eligibility filters and stratified assignment."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from configs.runtime.errors import ConfigError, DataError
-from configs.schema.experiment import DataConfig
 from data_preprocess.cohort import Cohort
 from data_preprocess.sources.registry import SourceData
 from data_preprocess.splits import split_by_subject
@@ -14,8 +14,12 @@ from data_preprocess.splits import split_by_subject
 Rule = Mapping[str, Sequence[float]]
 
 
-def deal(source: SourceData, data: DataConfig) -> dict[str, Cohort]:
-    """Deals the pool; a split that the source brings itself is not drawn from the pool."""
+def deal(source: SourceData, data: Any) -> dict[str, Cohort]:
+    """Deals the pool; a split that the source brings itself is not drawn from the pool.
+
+    Args:
+        data: the values of the section `data`: sizes, shares and rules of the splits, seed.
+    """
     guide = data.val_guide if data.guide_size is None else data.guide_size
     select = data.val_select if data.select_size is None else data.select_size
     held_out: dict[str, float | int] = {} if source.test is not None else {"test": data.test}
@@ -52,7 +56,7 @@ def _deal(
     return {name: cohort.take(chosen) for name, chosen in rows.items()}
 
 
-def rules_of(data: DataConfig) -> dict[str, Rule]:
+def rules_of(data: Any) -> dict[str, Rule]:
     """The rule of every split; an empty one lets all stays in."""
     return {
         "train": data.train_where,

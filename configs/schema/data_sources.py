@@ -1,5 +1,10 @@
-"""The `data.<source>` and `data.space` sections."""
+"""The `data.<source>` and `data.space` sections.
 
+A new source adds its section here, and a line of Sources that names it; its reader registers itself
+(data_preprocess/sources/registry.py).
+"""
+
+import dataclasses
 from dataclasses import dataclass, field
 
 from configs.schema.fields import choice, many, number
@@ -97,14 +102,24 @@ class TableConfig:
     labels: str | None = None  # the same formats: id,label[,subject]; None: columns of `series`
     layout: str = choice("long", "wide", "meds")
     id: str = "id"  # column that names a series
-    time: str = (
-        "time"  # minutes from the window's start, or a time stamp (then from the first value)
-    )
+    time: str = "time"  # minutes from the window's start, a length of time, or a time stamp
     variable: str = "variable"  # long only
     value: str = "value"  # long only
     label: str = "label"
     subject: str | None = None  # column that names the patient; None: every id is its own patient
+    # Columns of `labels`: time zero of a series (None: the first value, or 0); its last moment,
+    # from which the window counts back where there is no start (meds: prediction_time if there).
+    start: str | None = None
+    end: str | None = None
+    static: list[str] = many()  # columns of `labels` that become static covariates: age, sex
     channels: list[str] | None = None  # variables in channel order; None: all, sorted by name
+    classes: list[str] | None = None  # labels in class order; None: by number or name
+    # Plausible values per channel, such as {spo2: [10, 100]}; others count as not measured.
+    ranges: dict[str, list[float]] = field(default_factory=dict)
+    time_unit: str = choice("minutes", "seconds", "hours", "days")  # of times that are numbers
+    decimal: str = choice(".", ",")  # of CSV cells
+    drop_unreadable: bool = False  # leave out cells that cannot be read; False: refuse the table
+    drop_outside: bool = False  # accept that more than half of the values lie outside the window
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,24 @@ class PtbConfig:
     """The PTB Diagnostic ECG Database as PhysioNet ships it (data_preprocess/sources/ptb.py)."""
 
     folder: str | None = None  # holds patientXXX/*.hea and *.dat
+
+
+@dataclass(frozen=True)
+class Sources:
+    """One section per source; `data.source` chooses."""
+
+    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
+    physionet2012: PhysioNet2012Config = field(default_factory=PhysioNet2012Config)
+    files: FilesConfig = field(default_factory=FilesConfig)
+    mimic3: Mimic3Config = field(default_factory=Mimic3Config)
+    mimic4: Mimic4Config = field(default_factory=Mimic4Config)
+    eicu: EicuConfig = field(default_factory=EicuConfig)
+    table: TableConfig = field(default_factory=TableConfig)
+    medformer: MedformerConfig = field(default_factory=MedformerConfig)
+    ptb: PtbConfig = field(default_factory=PtbConfig)
+
+
+SOURCES = tuple(section.name for section in dataclasses.fields(Sources))
 
 
 @dataclass(frozen=True)

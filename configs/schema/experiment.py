@@ -9,18 +9,7 @@ declared here. Classes elsewhere take plain keyword arguments: no library code i
 from dataclasses import dataclass, field
 from typing import Any
 
-from configs.schema.data_sources import (
-    EicuConfig,
-    FilesConfig,
-    MedformerConfig,
-    Mimic3Config,
-    Mimic4Config,
-    PhysioNet2012Config,
-    PtbConfig,
-    SimulatedConfig,
-    SpaceConfig,
-    TableConfig,
-)
+from configs.schema.data_sources import SOURCES, Sources, SpaceConfig
 from configs.schema.evaluation import (
     EvaluationConfig,
     InfluenceReportConfig,
@@ -31,20 +20,10 @@ from configs.schema.fields import MISSING, choice, many, number
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Sources):
     """Where the series come from and how they are split; see docs/data.md."""
 
-    source: str = choice(
-        "simulated",
-        "physionet2012",
-        "files",
-        "mimic3",
-        "mimic4",
-        "eicu",
-        "table",
-        "medformer",
-        "ptb",
-    )
+    source: str = choice(*SOURCES)
     dir: str = "data/${experiment}"  # splits, normaliser and data card
     rebuild: bool = False  # replace splits that were built with other settings
     seed: int = 0  # of the split and of the simulator
@@ -71,15 +50,6 @@ class DataConfig:
     space: SpaceConfig = field(default_factory=SpaceConfig)
     memory_limit: str = "1GB"  # of DuckDB, where raw tables are read; more is spilled to TMPDIR
     threads: int = number(0, low=0)  # of DuckDB; 0: one per core
-    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
-    physionet2012: PhysioNet2012Config = field(default_factory=PhysioNet2012Config)
-    files: FilesConfig = field(default_factory=FilesConfig)
-    mimic3: Mimic3Config = field(default_factory=Mimic3Config)
-    mimic4: Mimic4Config = field(default_factory=Mimic4Config)
-    eicu: EicuConfig = field(default_factory=EicuConfig)
-    table: TableConfig = field(default_factory=TableConfig)
-    medformer: MedformerConfig = field(default_factory=MedformerConfig)
-    ptb: PtbConfig = field(default_factory=PtbConfig)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """fit_space: the normaliser of an experiment, with types, masks and static facts as configured."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from configs.runtime.errors import ConfigError
-from configs.schema.experiment import DataConfig
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.channel_transforms import TYPES
 from data_preprocess.model_space.layout import Layout
@@ -16,13 +16,12 @@ from data_preprocess.model_space.static_covariates import StaticCode
 MOST_APART = 0.02  # of the grid points, for data.space.together
 
 
-def fit_space(
-    train: EHRDataset, fill: Float[np.ndarray, " channel"], data: DataConfig
-) -> Normaliser:
+def fit_space(train: EHRDataset, fill: Float[np.ndarray, " channel"], data: Any) -> Normaliser:
     """The map to model space, fitted on `train` only.
 
     Args:
         fill: train medians, clinical units.
+        data: the values of the section `data`: space, normaliser, clip.
 
     Raises:
         ConfigError: data.space names what the data do not have.

@@ -4,21 +4,29 @@ Three forms, told apart by suffix: `.npz` as this project writes it, a `.pkl` ho
 `(data, label)` as users of the published TarDiff code have it, and `x.npy` beside `x_labels.npy`.
 """
 
-import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
-from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
+from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.dataset_files import load_dataset
 from data_preprocess.storage.safe_npy import UNREADABLE, read_npy
 from data_preprocess.storage.safe_pickle import load_array_pickle
 
+log = logging.getLogger("tardiff.data")
+
 MAX_CLASSES = 1000
+_FAR = 100  # times the range from the 1st to the 99th percentile
 LAYOUT = "(N, C, T) = (series, channel, time)"
+ARRAY_FORMS = (
+    f"expected x.npy with data {LAYOUT} and x_labels.npy (N,) beside it (numpy.save), a .pkl with "
+    "the tuple (data, label), or an .npz written by data_preprocess.storage.dataset_files"
+)
 
 
 class Arrays(NamedTuple):
@@ -33,13 +41,13 @@ class Arrays(NamedTuple):
     static_names: tuple[str, ...] = ()
 
 
-def read_files(
-    *, train: str | None, val: str | None, test: str | None, channels: list[str] | None
-) -> tuple[Cohort, Cohort | None, Cohort | None]:
+@reader("files")
+def read_files(section: Any, settings: Settings) -> SourceData:
     """The pool (`train`), and the test and validation cohorts where files are named for them.
 
     Args:
-        channels: names with units in channel order; None: those of the `.npz`, else channel_0, ...
+        section: train, val, test: paths or None; channels: names with units in channel order, None:
+            those of the `.npz`, else channel_0, ...
 
     Without patient ids in a file every series counts as a patient of its own.
 
@@ -48,22 +56,28 @@ def read_files(
         MissingInputError: a file does not exist.
         DataError: a file is damaged, has another layout, or the files do not fit together.
     """
-    if train is None:
+    if section.train is None:
         raise ConfigError("data.source=files needs data.files.train, a .npz, .pkl or .npy file")
-    paths = {"train": train, "test": test, "val": val}
-    arrays = {name: read_arrays(Path(path)) for name, path in paths.items() if path is not None}
-    feature_names = _feature_names(arrays, channels)
+    named = {"train": section.train, "test": section.test, "val": section.val}
+    paths = {name: Path(path) for name, path in named.items() if path is not None}
+    arrays = {name: read_arrays(path, key=f"data.files.{name}") for name, path in paths.items()}
+    feature_names = _feature_names(arrays, section.channels)
     label_names = _label_names(arrays)
     subjects = _subjects(arrays)
     cohorts = {
-        name: _cohort(Path(str(paths[name])), found, subjects[name], feature_names, label_names)
+        name: _cohort(paths[name], found, subjects[name], feature_names, label_names)
         for name, found in arrays.items()
     }
-    return cohorts["train"], cohorts.get("test"), cohorts.get("val")
+    files = [file for path in paths.values() for file in (path, _labels_of(path)) if file.is_file()]
+    return SourceData(cohorts["train"], cohorts.get("test"), cohorts.get("val"), tuple(files))
 
 
-def read_arrays(path: Path) -> Arrays:
-    """The checked content of one file: float values (N, C, T), whole labels (N,)."""
+def read_arrays(path: Path, *, key: str) -> Arrays:
+    """The checked content of one file: float values (N, C, T), whole labels (N,).
+
+    Args:
+        key: the configuration key that named the file, for messages.
+    """
     readers: dict[str, Callable[[Path], Arrays]] = {
         ".npz": _read_npz,
         ".pkl": _read_pickle,
@@ -71,9 +85,9 @@ def read_arrays(path: Path) -> Arrays:
         ".npy": _read_npy,
     }
     if path.suffix not in readers:
-        raise DataError(f"{path}: unknown kind of file; expected one of {', '.join(readers)}")
+        raise DataError(f"{path} ({key}): unknown kind of file; {ARRAY_FORMS}")
     if not path.is_file():
-        raise MissingInputError(f"{path} does not exist (data.files names it)")
+        raise MissingInputError(f"{path.absolute()} does not exist ({key} names it)")
     found = readers[path.suffix](path)
     values = _checked_values(found.values, path)
     return found._replace(values=values, labels=_checked_labels(found.labels, len(values), path))
@@ -84,7 +98,7 @@ def _read_npz(path: Path) -> Arrays:
     return Arrays(
         values=np.where(dataset.observed, dataset.values, np.nan),
         labels=dataset.labels,
-        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).all() else None,
+        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).any() else None,
         feature_names=dataset.feature_names,
         label_names=dataset.label_names,
         static=dataset.static,
@@ -106,10 +120,14 @@ def _read_pickle(path: Path) -> Arrays:
 
 
 def _read_npy(path: Path) -> Arrays:
-    beside = path.with_name(f"{path.stem}_labels.npy")
+    beside = _labels_of(path)
     if not beside.is_file():
         raise MissingInputError(f"{beside} does not exist: the labels belong beside {path.name}")
     return Arrays(_load_npy(path), _load_npy(beside))
+
+
+def _labels_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_labels.npy")
 
 
 def _load_npy(path: Path) -> np.ndarray:
@@ -201,7 +219,8 @@ def _subjects(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
     subjects = {}
     for name, found in arrays.items():
         fresh = np.arange(free, free + len(found.labels))
-        subjects[name] = fresh if found.subject_ids is None else found.subject_ids
+        known = fresh if found.subject_ids is None else found.subject_ids
+        subjects[name] = np.where(known < 0, fresh, known)
         free += len(fresh)
     return subjects
 
@@ -214,10 +233,11 @@ def _cohort(
     label_names: tuple[str, ...],
 ) -> Cohort:
     n = len(found.labels)
-    notes = [f"{path.name} SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"]
+    require_float32(found.values, feature_names, str(path))
+    notes = [*_extremes(found.values, feature_names)]
     if found.subject_ids is None:
         notes.append(f"{path.name} has no patient ids: every series counts as its own patient")
-    return Cohort(
+    cohort = Cohort(
         values=found.values.astype(np.float32),
         labels=found.labels,
         subject_ids=subjects.astype(np.int64),
@@ -228,6 +248,24 @@ def _cohort(
         flow=(FlowStep(f"series of {path.name}", 0, n),),
         notes=tuple(notes),
     )
+    return cohort.remove({"no value at all": ~is_measured(cohort.values)})
+
+
+def _extremes(values: np.ndarray, names: tuple[str, ...]) -> Iterator[str]:
+    """A note for each channel with values far outside all others, which ruin its scale."""
+    for k, name in enumerate(names):
+        measured = values[:, k][~np.isnan(values[:, k])]
+        if not len(measured):
+            continue
+        low, middle, high = np.quantile(measured, [0.01, 0.5, 0.99])
+        far = np.abs(measured - middle) > _FAR * max(high - low, 1e-12 * abs(middle))
+        if high > low and far.any():
+            note = (
+                f"{name}: {int(far.sum()):,} values lie more than {_FAR} times the range of the "
+                f"others away (up to {np.abs(measured[far]).max():.4g}): typing errors or codes?"
+            )
+            log.warning("%s", note)
+            yield note
 
 
 def _describe(thing: Any) -> str:

@@ -6,45 +6,42 @@ The files are memory-mapped and copied once, subject by subject, into one float3
 samples of 19 channels and 256 points take 1.4 GB, and no second copy of that is made here.
 """
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from configs.runtime.errors import DataError, MissingInputError
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.arrays import MAX_CLASSES
-from data_preprocess.sources.hospital.extraction_request import require_folder
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.storage.safe_npy import UNREADABLE
 
+log = logging.getLogger("tardiff.data")
 
-def read_medformer(
-    *,
-    folder: str | None,
-    classes: list[str] | None,
-    channels: list[str] | None,
-    test_subjects: list[int] | None,
-    val_subjects: list[int] | None,
-) -> tuple[Cohort, Cohort | None, Cohort | None]:
+
+@reader("medformer")
+def read_medformer(section: Any, settings: Settings) -> SourceData:
     """The pool, and the test and validation cohorts where subjects are named for them.
 
     Args:
-        folder: holds Feature/ and Label/.
-        classes: class names in label order; None: class_0, ...
-        channels: channel names in order; None: channel_0, ...
-        test_subjects, val_subjects: subjects of fixed splits, as in published protocols.
+        section: folder: holds Feature/ and Label/; classes: names in label order, None: class_0,
+            ...; channels: names in order, None: channel_0, ...; test_subjects, val_subjects:
+            subjects of fixed splits, as in published protocols.
 
     Raises:
         MissingInputError: a folder or file is not there.
         DataError: files do not fit together, or names do not fit the arrays.
     """
-    root = require_folder(folder, "medformer")
+    root = require_folder(section.folder, "medformer")
     rows = _read_labels(root / "Label" / "label.npy")
-    arrays = _open_features(root / "Feature", len(rows))
-    names = _names(channels, arrays[0].shape[2], "channel")
-    label_names = _names(classes, int(rows[:, 0].max()) + 1, "class")
-    test, val = set(test_subjects or ()), set(val_subjects or ())
+    arrays = _open_features(root / "Feature", rows[:, 1])
+    names = _names(section.channels, arrays[0].shape[2], "channel")
+    label_names = _names(section.classes, int(rows[:, 0].max()) + 1, "class")
+    test, val = set(section.test_subjects or ()), set(section.val_subjects or ())
     _require_subjects(rows[:, 1], test, val)
     subject = rows[:, 1]
     groups = [
@@ -57,7 +54,7 @@ def read_medformer(
     )
     if pool is None:
         raise DataError(f"{root}: every subject is in test_subjects or val_subjects")
-    return pool, held_out[0], held_out[1]
+    return SourceData(pool, held_out[0], held_out[1], (root / "Feature", root / "Label"))
 
 
 def _read_labels(path: Path) -> np.ndarray:
@@ -76,24 +73,51 @@ def _read_labels(path: Path) -> np.ndarray:
     return rows
 
 
-def _open_features(folder: Path, num_subjects: int) -> list[np.ndarray]:
-    """The memory-mapped arrays in the order of their numbers."""
+def _open_features(folder: Path, subjects: np.ndarray) -> list[np.ndarray]:
+    """The memory-mapped arrays, one per row of label.npy: feature_<subject>.npy."""
     if not folder.is_dir():
         raise MissingInputError(f"{folder} does not exist; expected feature_01.npy, ... in it")
     numbered = [(re.fullmatch(r"feature_(\d+)\.npy", p.name), p) for p in folder.iterdir()]
     found = sorted((int(match[1]), path) for match, path in numbered if match)
-    if len(found) != num_subjects:
+    if len(found) != len(subjects):
         raise DataError(
-            f"{folder}: {len(found)} feature files for {num_subjects} rows of label.npy"
+            f"{folder}: {len(found)} feature files for {len(subjects)} rows of label.npy"
         )
-    arrays = [_load(path) for _, path in found]
-    for (_, path), array in zip(found, arrays, strict=True):
+    paths = _by_subject(dict(found), subjects, folder)
+    arrays = [_load(path) for path in paths]
+    for path, array in zip(paths, arrays, strict=True):
         if array.ndim != 3 or array.shape[1:] != arrays[0].shape[1:]:
             raise DataError(
                 f"{path}: shape {array.shape}, expected (samples, time, channel) like "
-                f"{arrays[0].shape} of {found[0][1].name}"
+                f"{arrays[0].shape} of {paths[0].name}"
             )
     return arrays
+
+
+def _by_subject(paths: dict[int, Path], subjects: np.ndarray, folder: Path) -> list[Path]:
+    """The file of every subject, paired by number.
+
+    Files that are numbered otherwise belong to the rows in ascending order, as Medformer's own
+    loader takes them; rows in another order cannot be paired.
+
+    Raises:
+        DataError: the numbers are not the same set and the rows are in no order.
+    """
+    wanted = [int(who) for who in subjects]
+    if set(paths) == set(wanted):
+        return [paths[who] for who in wanted]
+    if wanted == sorted(wanted):
+        log.info("%s: files in ascending order for the subjects %s", folder, _few(wanted))
+        return [paths[number] for number in sorted(paths)]
+    raise DataError(
+        f"{folder}: its files are numbered {_few(paths)}, the subjects of label.npy are "
+        f"{_few(wanted)}; expected feature_<subject>.npy for each row [label, subject]"
+    )
+
+
+def _few(numbers: Iterable[int]) -> str:
+    shown = sorted(numbers)
+    return ", ".join(map(str, shown[:5])) + (", ..." if len(shown) > 5 else "")
 
 
 def _load(path: Path) -> np.ndarray:

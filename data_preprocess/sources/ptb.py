@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from configs.runtime.errors import DataError, MissingInputError, UserError
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.sources.hospital.extraction_request import require_folder
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 
 CLASSES = {"healthy control": 0, "myocardial infarction": 1}
 _SEARCH_LEAD = "ii"
@@ -25,27 +25,26 @@ _BEFORE_PEAK = 1 / 3  # share of the sample that lies before the R peak
 _REFRACTORY_SECONDS = 0.3
 
 
-def read_ptb(
-    *, folder: str | None, window_hours: float, step_minutes: float
-) -> tuple[Cohort, None]:
+@reader("ptb")
+def read_ptb(section: Any, settings: Settings) -> SourceData:
     """Heartbeats of all records of the two diagnoses.
 
     Args:
-        folder: holds patientXXX/*.hea with their .dat and .xyz files.
-        window_hours, step_minutes: length and spacing of a sample; the record is resampled to one
-            value per step (configs/base/ptb.yaml: 1.2 s at 250 values per second).
+        section: folder: holds patientXXX/*.hea with their .dat and .xyz files.
+        settings: the window is the length of a sample; the record is resampled to one value per
+            step (configs/base/ptb.yaml: 1.2 s at 250 values per second).
 
     Raises:
         UserError: wfdb is not installed.
         MissingInputError: no record in the folder.
         DataError: a record is damaged or lacks lead II, or no beat is found.
     """
-    root = require_folder(folder, "ptb")
+    root = require_folder(section.folder, "ptb")
     wfdb = _import_wfdb()
     headers = sorted(root.glob("patient*/*.hea"))
     if not headers:
         raise MissingInputError(f"{root}: no patient*/*.hea; expected PhysioNet's ptbdb folder")
-    num_steps, rate = round(window_hours * 60 / step_minutes), 1 / (step_minutes * 60)
+    num_steps, rate = settings.num_steps, 1 / (settings.step_minutes * 60)
     beats, labels, subjects, leads = [], [], [], ()
     used = 0
     for path, label in _labelled(wfdb, headers):
@@ -75,7 +74,7 @@ def read_ptb(
         flow=flow,
         notes=(f"heartbeats found in {used:,} records: {len(labels):,}",),
     )
-    return cohort, None
+    return SourceData(cohort, files=(root,))
 
 
 def record_beats(

@@ -1,79 +1,122 @@
-"""The registry of sources: `data.source` -> the function that reads it.
+"""The sources: `data.source` -> its reader. A reader registers itself in its own file.
 
-A reader takes plain keyword arguments and returns `(pool, test)` or `(pool, test, val)`: the stays
-to be split, and the source's own test and validation cohorts or None. It is called with the fields
-of the config section of its own name (`data.physionet2012.folder` -> `folder=`) and with those of
-the shared settings below that it has a parameter for. Readers are imported only when chosen.
+    @reader("mine")
+    def read_mine(section: Any, settings: Settings) -> SourceData: ...
+
+stands in any file below this folder, the keys of `data.mine` in configs/schema/data_sources.py.
+A reader takes the values of its own section as one object (`section.folder` is `data.mine.folder`)
+and what all sources share as `Settings`.
 """
 
-import dataclasses
-import inspect
-from importlib import import_module
-from importlib.util import find_spec
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.runtime.errors import UserError
-from configs.schema.experiment import DataConfig
+import data_preprocess.sources
+from configs.runtime.errors import ConfigError
 from data_preprocess.cohort import Cohort
 
-READERS = {
-    "simulated": "data_preprocess.sources.simulated.cohort:read_simulated",
-    "physionet2012": "data_preprocess.sources.physionet2012.reader:read_physionet2012",
-    "files": "data_preprocess.sources.arrays:read_files",
-    "mimic3": "data_preprocess.sources.hospital.mimic3:read_mimic3",
-    "mimic4": "data_preprocess.sources.hospital.mimic4:read_mimic4",
-    "eicu": "data_preprocess.sources.hospital.eicu:read_eicu",
-    "table": "data_preprocess.from_table:read_table",
-    "medformer": "data_preprocess.sources.medformer:read_medformer",
-    "ptb": "data_preprocess.sources.ptb:read_ptb",
-}
-SHARED = (
-    "task",
-    "los_days",
-    "window_hours",
-    "step_minutes",
-    "seed",
-    "memory_limit",
-    "threads",
-)
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The keys of `data` that sources share.
+
+    Attributes:
+        task: "mortality" (death in hospital) or "icustay" (stay longer than `los_days`).
+        window_hours, step_minutes: length and spacing of the grid.
+        seed: of simulated data.
+        memory_limit: of DuckDB, such as "1GB"; threads: of DuckDB, 0 for one per core.
+    """
+
+    task: str = "mortality"
+    los_days: float = 3.0
+    window_hours: float = 24.0
+    step_minutes: float = 60.0
+    seed: int = 0
+    memory_limit: str = "1GB"
+    threads: int = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Grid points of the window.
+
+        Raises:
+            ConfigError: the step does not divide the window.
+        """
+        steps = self.window_hours * 60 / self.step_minutes
+        if abs(steps - round(steps)) > 1e-6 or round(steps) < 1:
+            raise ConfigError(
+                f"data.step_minutes={self.step_minutes:g} does not divide the window of "
+                f"{self.window_hours:g} h"
+            )
+        return round(steps)
 
 
 class SourceData(NamedTuple):
-    """What a reader returns."""
+    """What a reader returns: the stays to be split, and the source's own test and validation sets.
+
+    `files` are the files and folders that were read; their content is kept in the build's record.
+    """
 
     pool: Cohort
     test: Cohort | None = None
     val: Cohort | None = None
+    files: tuple[Path, ...] = ()
+
+    def cohorts(self) -> dict[str, Cohort]:
+        """The cohorts that are there, by name."""
+        every = {"pool": self.pool, "test": self.test, "val": self.val}
+        return {name: cohort for name, cohort in every.items() if cohort is not None}
 
 
-def read_source(data: DataConfig) -> SourceData:
-    """The cohort(s) of the source that `data.source` names.
+Reader = Callable[[Any, Settings], SourceData]
+READERS: dict[str, Reader] = {}
+
+
+def reader(source: str) -> Callable[[Reader], Reader]:
+    """Registers the decorated function as the reader of `data.source=<source>`."""
+
+    def register(function: Reader) -> Reader:
+        READERS[source] = function
+        return function
+
+    return register
+
+
+def read_source(source: str, section: Any, settings: Settings) -> SourceData:
+    """The cohort(s) of `source`.
+
+    Args:
+        section: the values of `data.<source>`.
 
     Raises:
-        UserError: the source has no reader or no config section in this version, or what the
-            reader raises about its input.
+        ConfigError: no reader has registered under this name.
+        UserError: what the reader raises about its input.
     """
-    path = READERS[data.source]
-    section = getattr(data, data.source, None)
-    module, function = path.split(":")
-    try:
-        reader = getattr(import_module(module), function)
-    except ModuleNotFoundError as error:
-        if error.name != module:
-            raise  # a dependency of the reader, not the reader itself
-        raise _absent(data.source) from error
-    if section is None:
-        raise _absent(data.source)
-    wanted = inspect.signature(reader).parameters
-    shared = {name: getattr(data, name) for name in SHARED if name in wanted}
-    arguments: dict[str, Any] = {
-        field.name: getattr(section, field.name) for field in dataclasses.fields(section)
-    }
-    return SourceData(*reader(**(shared | arguments)))
+    for module in pkgutil.walk_packages(
+        data_preprocess.sources.__path__, "data_preprocess.sources."
+    ):
+        importlib.import_module(module.name)
+    if source not in READERS:
+        raise ConfigError(
+            f"data.source={source}: no reader registers under this name; there are "
+            f"{', '.join(sorted(READERS))}"
+        )
+    return READERS[source](section, settings)
 
 
-def _absent(source: str) -> UserError:
-    here = [name for name in READERS if find_spec(READERS[name].split(":")[0])]
-    return UserError(
-        f"data.source={source}: this version has no reader for it; available: {', '.join(here)}"
-    )
+def require_folder(folder: str | None, source: str) -> Path:
+    """The folder of the raw data of a source.
+
+    Raises:
+        ConfigError: it is not set; says how to.
+    """
+    if folder is None:
+        raise ConfigError(
+            f"data.{source}.folder is not set: where are the raw data? Give "
+            f"data.{source}.folder=/path/to/the/release"
+        )
+    return Path(folder)

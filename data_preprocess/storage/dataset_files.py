@@ -47,6 +47,7 @@ def load_extra(path: Path) -> dict[str, Any]:
 def _load(path: Path) -> tuple[EHRDataset, dict[str, Any]]:
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist")
+    archive: dict[str, np.ndarray] = {}
     try:
         archive = read_npz(path)
         meta = json.loads(str(archive["meta"]))
@@ -54,9 +55,12 @@ def _load(path: Path) -> tuple[EHRDataset, dict[str, Any]]:
         names: dict[str, Any] = {name: tuple(meta[name]) for name in _NAMES}
         extra = dict(meta["extra"])
     except UNREADABLE as error:
+        there = f"its arrays are {', '.join(archive)}" if archive else str(error)
         raise DataError(
-            f"{path}: not a dataset file of this project ({type(error).__name__}: {error}); "
-            f"expected an .npz with {', '.join(_ARRAYS)} and meta"
+            f"{path}: not a dataset file of this project ({there}); expected an .npz with "
+            f"{', '.join(_ARRAYS)} and meta, as save_dataset writes it. Arrays of your own go into "
+            "x.npy (series, channel, time) with x_labels.npy beside it, or into a .pkl with the "
+            "tuple (data, label)"
         ) from error
     if meta.get("format") != FORMAT:
         raise DataError(f"{path}: format {meta.get('format')}, this version reads {FORMAT}")

@@ -4,15 +4,15 @@ import io
 import tarfile
 
 from data_preprocess.sources.physionet2012.reader import read_physionet2012
+from tests.support import sections
 
 NAMES = ["heart_rate", "systolic_pressure", "diastolic_pressure", "mean_pressure", "temperature"]
 NAMES += ["gcs", "urine", "respiratory_rate", "spo2", "pH", "Weight"]
 
 
 def read(folder, **changes):
-    arguments = {"train_set": "a", "test_set": None, "channels": NAMES, "task": "mortality"}
-    arguments |= {"los_days": 3.0, "window_hours": 24.0, "step_minutes": 60.0}
-    return read_physionet2012(folder=str(folder), **(arguments | changes))
+    usual = {"folder": str(folder), "test_set": None, "channels": NAMES}
+    return sections.read(read_physionet2012, "physionet2012", **(usual | changes))[:2]
 
 
 HEAD = "Time,Parameter,Value\n00:00,RecordID,{0}\n00:00,Age,70\n00:00,Gender,-1\n00:00,Height,-1\n"

@@ -7,15 +7,30 @@ monitor; vitalAperiodic the cuff pressures.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from configs.runtime.errors import DataError
-from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.cohort import FlowStep, is_measured
 from data_preprocess.sources.hospital import inclusion_criteria as stays
-from data_preprocess.sources.hospital.duckdb_engine import Engine, open_engine
-from data_preprocess.sources.hospital.extraction_request import Request, Task, require_folder
-from data_preprocess.sources.hospital.resample import grid_chart, item_codes, make_items
-from data_preprocess.sources.hospital.tables import RawTable, find_table
+from data_preprocess.sources.hospital.extraction_request import Request
+from data_preprocess.sources.hospital.resample import (
+    grid_chart,
+    item_codes,
+    make_items,
+    require_few_unreadable,
+)
+from data_preprocess.sources.hospital.tables import find_table
 from data_preprocess.sources.hospital.variables import Variable, choose_variables
+from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.storage.cell_text import (
+    code_sql,
+    id_sql,
+    number_sql,
+    text_sql,
+    unknown_code_sql,
+)
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
+from data_preprocess.storage.table_file import TableFile, require_all_rows
 
 PATIENT_COLUMNS = (
     "patientunitstayid",
@@ -28,72 +43,68 @@ PATIENT_COLUMNS = (
     "unitvisitnumber",
     "unitdischargeoffset",
 )
+# Cut-down tables may lack these; then no death is known to be early or contradicted.
+OPTIONAL_COLUMNS = ("unitdischargestatus", "hospitaldischargeoffset")
+_PATIENT_CELLS = {
+    "patientunitstayid": id_sql,
+    "uniquepid": id_sql,
+    **dict.fromkeys(
+        (
+            "patienthealthsystemstayid",
+            "hospitaldischargeyear",
+            "unitvisitnumber",
+            "unitdischargeoffset",
+            "hospitaldischargeoffset",
+        ),
+        number_sql,
+    ),
+}
+OUTCOMES = {1: ("expired",), 0: ("alive",)}
+NO_SEX = {2: ("unknown", "other")}  # codes of the release for a sex that is neither or not known
 FULL_STAYS = 200_859  # unit stays of release 2.0
 PAPER_STAYS = 31_065
 PAPER_CHANNELS = ("heart_rate", "respiratory_rate", "spo2")
 _DAY_MINUTES = 1440
 
 
-def read_eicu(
-    *,
-    folder: str | None,
-    preset: str,
-    channels: list[str],
-    allow_other_counts: bool,
-    memory_limit: str,
-    threads: int,
-    task: str,
-    los_days: float,
-    window_hours: float,
-    step_minutes: float,
-) -> tuple[Cohort, None]:
+@reader("eicu")
+def read_eicu(section: Any, settings: Settings) -> SourceData:
     """The unit stays of eICU, to be split by patient.
 
-    Args:
-        folder: holds patient, vitalPeriodic and, for cuff pressures, vitalAperiodic, as .csv.gz
-            or .csv.
-        preset: "clinical" (adults, first stay, at least the window in the unit) or "paper" (known
-            outcome, monitored from the first hour to the end of the first day).
-        task: "mortality" (hospitaldischargestatus Expired) or "icustay" (longer than `los_days` in
-            the unit).
+    The folder holds patient, vitalPeriodic and, for cuff pressures, vitalAperiodic, as .csv.gz or
+    .csv. Preset "clinical": adults, first stay, alive in the unit for at least the window. "paper":
+    known outcome, monitored from the first hour to the end of the first day. Task "mortality" is
+    hospitaldischargestatus Expired, "icustay" longer than `los_days` in the unit.
 
-    The other arguments and the errors are those of `read_mimic3`.
+    Arguments and errors are those of `read_mimic3`.
     """
-    request = Request(
-        folder=require_folder(folder, "eicu"),
-        preset=preset,
-        channels=channels,
-        task=Task(task, los_days),
-        window_hours=window_hours,
-        step_minutes=step_minutes,
-        allow_other_counts=allow_other_counts,
-        memory_limit=memory_limit,
-        threads=threads,
-    )
-    variables = choose_variables(channels, ["eicu"])
+    request = Request.of(section, settings, "eicu")
+    variables = choose_variables(request.channels, ["eicu"])
     charts = _find_charts(request.folder, variables)  # a missing table is known at once
     if request.is_paper and "vitalperiodic" not in charts:
         raise DataError("the paper preset of eICU needs a channel of vitalPeriodic")
     grid = request.grid()
-    with open_engine(memory_limit=memory_limit, threads=threads) as engine:
-        flow, is_full = _load_stays(engine, request)
+    with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
+        patient, flow, is_full = _load_stays(engine, request)
         for name, table in charts.items():
             _stage(engine, name, table, variables, grid.window_seconds / 60, request.is_paper)
         notes = _require_monitored(engine, request, flow, is_full) if request.is_paper else []
+        notes += stays.contradictions(engine, request.window_hours)
+        notes += stays.unknown_codes(engine, {"sex": "unknown_sex", "outcome": "unknown_outcome"})
         num_stays = stays.number_stays(engine)
         make_items(engine, variables)
-        for name in charts:
-            _unpivot(engine, name, variables)
+        for name, table in charts.items():
+            _unpivot(engine, name, table, variables)
         values, counts = grid_chart(engine, variables, grid, num_stays)
         found = stays.extraction(engine, request.task, values, counts)
-    measured = stays.is_measured(values)
+    measured = is_measured(values)
     stays.add_step(flow, "no value of any channel in the window", int(measured.sum()))
-    return found.cohort(
-        measured, variables=variables, task=request.task, flow=flow, notes=notes
-    ), None
+    cohort = found.cohort(measured, variables=variables, task=request.task, flow=flow, notes=notes)
+    files = (patient.path, *(table.path for table in charts.values()))
+    return SourceData(cohort, files=files)
 
 
-def _find_charts(folder: Path, variables: Sequence[Variable]) -> dict[str, RawTable]:
+def _find_charts(folder: Path, variables: Sequence[Variable]) -> dict[str, TableFile]:
     names = sorted({source.table for variable in variables for source in variable.sources})
     return {
         name: find_table(
@@ -108,21 +119,42 @@ def _columns(table: str, variables: Sequence[Variable]) -> list[str]:
     return [str(source.key) for source in every if source.table == table]
 
 
-def _load_stays(engine: Engine, request: Request) -> tuple[list[FlowStep], bool]:
-    """Fills `stays`; returns the flow so far and whether this is the full release."""
+def _load_stays(engine: Engine, request: Request) -> tuple[TableFile, list[FlowStep], bool]:
+    """Fills `stays`; returns its file, the flow so far and whether this is the full release."""
     patient = find_table(request.folder, "patient", PATIENT_COLUMNS)
-    cells = ", ".join(f"nullif({column}, '') AS {column}" for column in PATIENT_COLUMNS)
+    require_all_rows(engine, patient)
+    cells = ", ".join(
+        f"{_PATIENT_CELLS.get(column, text_sql)(column)} AS {column}"
+        if column in patient.columns
+        else f"NULL AS {column}"
+        for column in (*PATIENT_COLUMNS, *OPTIONAL_COLUMNS)
+    )
+    dead_at = (
+        f"CASE WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 "
+        "THEN hospitaldischargeoffset / 60 END"
+    )
+    # Whoever died in the unit did not leave the hospital alive.
+    dead_at = (
+        f"CASE WHEN {code_sql('unitdischargestatus', OUTCOMES)} = 1 "
+        f"THEN unitdischargeoffset / 60 ELSE {dead_at} END"
+    )
     # The order of hospital stays within a year is not released; the lowest id stands in for it.
+    # A stay whose patient is unknown is a patient of its own.
     engine.run(
         f"""CREATE TABLE stays AS SELECT
             patientunitstayid::BIGINT AS id,
-            dense_rank() OVER (ORDER BY uniquepid) AS subject,
-            unitdischargeoffset::DOUBLE / 60 AS hours,
-            CASE WHEN age = '> 89' THEN 90 ELSE age::DOUBLE END AS age,
-            CASE gender WHEN 'Male' THEN 1 WHEN 'Female' THEN 0 END AS male,
-            CASE hospitaldischargestatus WHEN 'Expired' THEN 1 WHEN 'Alive' THEN 0 END AS died,
-            row_number() OVER (PARTITION BY uniquepid ORDER BY hospitaldischargeyear::INTEGER,
-                patienthealthsystemstayid::BIGINT, unitvisitnumber::INTEGER, id) AS visit
+            coalesce(uniquepid, 'stay ' || patientunitstayid) AS patient,
+            dense_rank() OVER (ORDER BY patient) AS subject,
+            unitdischargeoffset / 60 AS hours,
+            CASE WHEN regexp_full_match(replace(age, ' ', ''), '(>|>=)?(89|90)[+]?')
+                 AND age <> '89' THEN 90 ELSE {number_sql("age")} END AS age,
+            {code_sql("gender", stays.SEX)} AS male,
+            {code_sql("hospitaldischargestatus", OUTCOMES)} AS died,
+            {dead_at} AS dead_at,
+            {unknown_code_sql("gender", stays.SEX | NO_SEX)} AS unknown_sex,
+            {unknown_code_sql("hospitaldischargestatus", OUTCOMES)} AS unknown_outcome,
+            row_number() OVER (PARTITION BY patient ORDER BY hospitaldischargeyear,
+                patienthealthsystemstayid, unitvisitnumber, id) AS visit
         FROM (SELECT {cells} FROM {patient.scan})""",
         source=patient.path,
     )
@@ -130,7 +162,7 @@ def _load_stays(engine: Engine, request: Request) -> tuple[list[FlowStep], bool]
     total = engine.number("SELECT count(*) FROM stays")
     flow = [FlowStep(f"unit stays of {patient.path.name}", 0, total)]
     stays.apply_rules(engine, _rules(request), flow)
-    return flow, total == FULL_STAYS
+    return patient, flow, total == FULL_STAYS
 
 
 def _rules(request: Request) -> list[stays.Rule]:
@@ -142,7 +174,7 @@ def _rules(request: Request) -> list[stays.Rule]:
 def _stage(
     engine: Engine,
     name: str,
-    table: RawTable,
+    table: TableFile,
     variables: Sequence[Variable],
     window_minutes: float,
     keep_times: bool,
@@ -152,15 +184,18 @@ def _stage(
     Outside the window only the times are kept, and only if `keep_times`: the paper's rule asks
     how long a stay was monitored.
     """
-    inside = f"minute >= 0 AND minute < {window_minutes}"
+    inside = f"minute IS NULL OR (minute >= 0 AND minute < {window_minutes})"
     columns = _columns(name, variables)
-    raw = ", ".join(f"nullif({column}, '')::DOUBLE AS {column}" for column in columns)
+    raw = ", ".join(f"{number_sql(column)} AS {column}" for column in columns)
     kept = ", ".join(f"CASE WHEN {inside} THEN {column} END AS {column}" for column in columns)
+    wanted = "true" if keep_times else inside
+    require_all_rows(engine, table)
     engine.run(
         f"""CREATE TABLE staged_{name} AS SELECT id, minute, {kept}
-        FROM (SELECT patientunitstayid::BIGINT AS id, observationoffset::INTEGER AS minute, {raw}
+        FROM (SELECT TRY_CAST(patientunitstayid AS BIGINT) AS id,
+                     TRY_CAST(observationoffset AS DOUBLE)::INTEGER AS minute, {raw}
               FROM {table.scan})
-        SEMI JOIN stays USING (id) WHERE {"true" if keep_times else inside}""",
+        WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
         desc=f"read {table.path.name}",
         source=table.path,
     )
@@ -188,16 +223,19 @@ def _require_monitored(
     return [note]
 
 
-def _unpivot(engine: Engine, name: str, variables: Sequence[Variable]) -> None:
+def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Variable]) -> None:
     """Moves the staged cells of the cohort into `chart`; an empty cell is no charted value."""
     codes = item_codes(variables)
     columns = _columns(name, variables)
     items = ", ".join(str(codes[name, column]) for column in columns)
     engine.run(
-        f"""INSERT INTO chart SELECT stay, item, second, raw, false FROM (
-            SELECT stay, unnest([{items}]) AS item, minute * 60 AS second,
+        f"""INSERT INTO chart SELECT stay, item, second, raw, NULL FROM (
+            SELECT stay, s.id, unnest([{items}]) AS item, minute * 60 AS second,
                    unnest([{", ".join(columns)}]) AS raw
-            FROM staged_{name} JOIN cohort USING (id)) WHERE raw IS NOT NULL""",
+            FROM staged_{name} s LEFT JOIN cohort USING (id))
+        WHERE raw IS NOT NULL AND (id IS NULL OR stay IS NOT NULL)""",
         desc=f"arrange {name}",
     )
+    bad = " OR ".join(f"isnan({number_sql(column)})" for column in columns)
+    require_few_unreadable(engine, table, bad, ("observationoffset", *columns))
     engine.run(f"DROP TABLE staged_{name}")

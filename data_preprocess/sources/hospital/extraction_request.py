@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from configs.runtime.errors import ConfigError
 from data_preprocess.sources.hospital.resample import Grid
+from data_preprocess.sources.registry import Settings, require_folder
 
 
 @dataclass(frozen=True)
@@ -34,38 +35,53 @@ class Task:
         return "died" if self.name == "mortality" else f"(hours > {self.los_days * 24})::INTEGER"
 
 
-def require_folder(folder: str | None, source: str) -> Path:
-    """The raw folder of a source.
-
-    Raises:
-        ConfigError: it is not set; says how to.
-    """
-    if folder is None:
-        raise ConfigError(
-            f"data.{source}.folder is not set: where are the raw tables? Give "
-            f"data.{source}.folder=/path/to/the/release"
-        )
-    return Path(folder)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the readers of raw releases are asked for; fields as `read_mimic3` documents them."""
+    """What the readers of raw releases are asked for.
+
+    Attributes:
+        folder: of the release.
+        preset: "clinical" or "paper"; docs/data.md compares them.
+        channels: names in variables.yaml.
+        allow_other_counts: let the paper preset go on if the full release gives other counts.
+        settings: task, grid and resources.
+    """
 
     folder: Path
     preset: str
     channels: Sequence[str]
-    task: Task
-    window_hours: float
-    step_minutes: float
     allow_other_counts: bool
-    memory_limit: str
-    threads: int
+    settings: Settings
+
+    @classmethod
+    def of(cls, section: Any, settings: Settings, source: str) -> "Request":
+        """The request that the section `data.<source>` makes.
+
+        Raises:
+            ConfigError: no folder is given.
+        """
+        return cls(
+            folder=require_folder(section.folder, source),
+            preset=section.preset,
+            channels=section.channels,
+            allow_other_counts=section.allow_other_counts,
+            settings=settings,
+        )
 
     @property
     def is_paper(self) -> bool:
         """Whether the cohort behind the published numbers is wanted."""
         return self.preset == "paper"
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return Task(self.settings.task, self.settings.los_days)
+
+    @property
+    def window_hours(self) -> float:
+        """Length of the window."""
+        return self.settings.window_hours
 
     def grid(self) -> Grid:
         """The time grid; the paper preset takes the nearest charted value.
@@ -73,10 +89,5 @@ class Request:
         Raises:
             ConfigError: the step does not divide the window.
         """
-        steps = self.window_hours * 60 / self.step_minutes
-        if abs(steps - round(steps)) > 1e-9:
-            raise ConfigError(
-                f"data.step_minutes={self.step_minutes:g} does not divide the window of "
-                f"{self.window_hours:g} h"
-            )
-        return Grid(round(steps), self.step_minutes * 60, "nearest" if self.is_paper else "mean")
+        pick = "nearest" if self.is_paper else "mean"
+        return Grid(self.settings.num_steps, self.settings.step_minutes * 60, pick)

@@ -1,11 +1,12 @@
 """Stay rules: who is in a cohort, as a list of named predicates that leaves a flow table behind.
 
 Readers of raw releases fill the engine's table `stays`; one row is one ICU stay with the columns
-`id, subject, hours, age, male, died` (length of stay in hours, age in years, 1 = male, 1 = died in
-hospital; NULL where unknown) and `visit` (1 = the patient's first ICU stay).
+`id, subject, hours, age, male, died, dead_at` (length of stay in hours, age in years, 1 = male, 1 =
+died in hospital, hour of death from the start of the stay; NULL where unknown) and `visit` (1 = the
+patient's first ICU stay).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +14,18 @@ from jaxtyping import Bool, Float, Int
 
 from configs.runtime.errors import DataError, UserError
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.sources.hospital.duckdb_engine import Engine
 from data_preprocess.sources.hospital.extraction_request import Task
 from data_preprocess.sources.hospital.resample import Count
 from data_preprocess.sources.hospital.variables import Variable
+from data_preprocess.storage.cell_text import stamp_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile
 
 ADULT_YEARS = 18
 STATIC_NAMES = ("age[years]", "sex[1=male]")
+SEX = {1: ("m", "male"), 0: ("f", "female")}
+_CONTRADICTORY = "(died = 0 AND dead_at IS NOT NULL)"
+MOST_UNREADABLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,66 @@ class Rule:
 
 
 def clinical_rules(task: Task, window_hours: float) -> list[Rule]:
-    """Adults, first ICU stay, at least `window_hours` in the unit, outcome known."""
+    """Adults, first ICU stay, alive in the unit for `window_hours`, outcome known.
+
+    The end of a stay can be noted hours after the death: its empty last hours would give the
+    outcome away.
+    """
     rules = [
         Rule(f"younger than {ADULT_YEARS} years, or age unknown", f"age >= {ADULT_YEARS}"),
         Rule("not the patient's first ICU stay", "visit = 1"),
-        Rule(f"in the unit for less than {window_hours:g} h", f"hours >= {window_hours}"),
+        Rule(
+            f"in the unit for less than {window_hours:g} h, or unknown", f"hours >= {window_hours}"
+        ),
+        Rule(
+            f"died within the first {window_hours:g} h",
+            f"{_CONTRADICTORY} OR dead_at IS NULL OR dead_at >= {window_hours}",
+        ),
+        Rule("dead, but noted as discharged alive", f"coalesce(NOT {_CONTRADICTORY}, true)"),
     ]
     return [*rules, Rule("outcome unknown", f"({task.label_sql}) IS NOT NULL")]
+
+
+def contradictions(engine: Engine, window_hours: float) -> list[str]:
+    """Counts, for the card, of stays left in `stays` that contradict themselves."""
+    notes = {
+        f"died within the first {window_hours:g} h": f"dead_at < {window_hours}",
+        "dead, but noted as discharged alive": _CONTRADICTORY,
+    }
+    counts = {
+        what: engine.number(f"SELECT count(*) FROM stays WHERE {rule}")
+        for what, rule in notes.items()
+    }
+    return [f"stays kept although {what}: {count:,}" for what, count in counts.items() if count]
+
+
+def unknown_codes(engine: Engine, columns: Mapping[str, str]) -> list[str]:
+    """Per name, the codes in a column of `stays` that no rule knows, counted; taken as unknown."""
+    return [
+        f"{name}: unknown code {code!r}, taken as unknown: {count:,} stays"
+        for name, column in columns.items()
+        for code, count in engine.rows(
+            f"SELECT {column}, count(*) FROM stays WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 1"
+        )
+    ]
+
+
+def require_readable(engine: Engine, name: str, table: TableFile, column: str) -> None:
+    """Raises DataError if more than 1 % of the times in a column cannot be read; shows one.
+
+    Args:
+        name: the engine's table that holds the cells of `table` as read.
+    """
+    bad = engine.number(f"SELECT count(*) FROM {name} WHERE {column} IS NULL")
+    total = engine.number(f"SELECT count(*) FROM {name}")
+    if bad > MOST_UNREADABLE * total:
+        example = engine.rows(
+            f"SELECT {column} FROM {table.scan} WHERE {stamp_sql(column)} IS NULL LIMIT 1"
+        )
+        raise DataError(
+            f"{table.path}: {column} is missing or unreadable in {bad:,} of {total:,} rows (first "
+            f"{example[0][0]!r}); expected YYYY-MM-DD HH:MM:SS"
+        )
 
 
 def require_unique(engine: Engine, table: str, key: str, where: str) -> None:
@@ -129,11 +188,6 @@ def extraction(
         static=np.stack([found["age"], found["male"]], axis=1).astype(np.float32),
         counts=counts,
     )
-
-
-def is_measured(values: Float[np.ndarray, "n channel time"]) -> Bool[np.ndarray, " n"]:
-    """True for the stays with at least one value."""
-    return np.array([not np.isnan(stay).all() for stay in values], bool)
 
 
 def published_note(

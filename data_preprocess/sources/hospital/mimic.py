@@ -4,19 +4,38 @@ The releases differ in folders, column names, how age is given and whether rows 
 mark; a `Release` says so, and mimic3.py and mimic4.py each hold one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from configs.runtime.errors import DataError
-from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.cohort import FlowStep, is_measured
 from data_preprocess.sources.hospital import inclusion_criteria as stays
-from data_preprocess.sources.hospital.duckdb_engine import Engine, open_engine
 from data_preprocess.sources.hospital.extraction_request import Request
-from data_preprocess.sources.hospital.resample import grid_chart, make_items
-from data_preprocess.sources.hospital.tables import RawTable, find_table
+from data_preprocess.sources.hospital.resample import (
+    BAD_MARK,
+    FAR_AWAY,
+    MARKED,
+    grid_chart,
+    make_items,
+    require_few_unreadable,
+)
+from data_preprocess.sources.hospital.tables import find_table
 from data_preprocess.sources.hospital.variables import Variable, choose_variables
+from data_preprocess.sources.registry import SourceData
+from data_preprocess.storage.cell_text import (
+    NO,
+    YES,
+    code_sql,
+    id_sql,
+    number_sql,
+    stamp_sql,
+    text_sql,
+    unknown_code_sql,
+)
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
+from data_preprocess.storage.table_file import TableFile, require_all_rows
 
 PAPER_CHANNELS = (
     "heart_rate",
@@ -27,6 +46,9 @@ PAPER_CHANNELS = (
     "temperature",
     "spo2",
 )
+OPTIONAL = {"deathtime"}  # cut-down tables may lack it; then no death is known to be early
+# No stay has rows a month before its admission or after its end; such a date is a slip.
+_FAR_SECONDS = 30 * 86400
 
 
 @dataclass(frozen=True)
@@ -39,7 +61,7 @@ class Release:
         stay_id: the column that names an ICU stay.
         systems: charting systems whose item ids it uses.
         age: SQL for the age in years at admission to the unit, over `i` (stay) and `p` (patient).
-        patient_columns: what `age` needs from PATIENTS.
+        patient_columns: what `age` needs from PATIENTS, with the SQL that reads a cell.
         value_columns, mark_columns: per chart table, the number and the error mark ("" if none).
         full_stays: ICU stays of the complete release, by which it is recognised;
             None where nothing is compared with it.
@@ -52,7 +74,7 @@ class Release:
     stay_id: str
     systems: tuple[str, ...]
     age: str
-    patient_columns: tuple[str, ...]
+    patient_columns: Mapping[str, Callable[[str], str]]
     value_columns: dict[str, str]
     mark_columns: dict[str, str]
     full_stays: int | None
@@ -61,7 +83,7 @@ class Release:
     paper_systems: tuple[str, ...]
 
 
-def read_mimic(release: Release, request: Request) -> tuple[Cohort, None]:
+def read_mimic(release: Release, request: Request) -> SourceData:
     """The cohort of a MIMIC release; see the readers in mimic3.py and mimic4.py.
 
     Raises:
@@ -72,8 +94,12 @@ def read_mimic(release: Release, request: Request) -> tuple[Cohort, None]:
     variables = choose_variables(request.channels, systems)
     charts = _find_charts(release, request, variables)  # a missing table is known at once
     grid = request.grid()
-    with open_engine(memory_limit=request.memory_limit, threads=request.threads) as engine:
-        flow, is_full = _load_stays(engine, release, request)
+    resources = request.settings
+    with open_engine(memory_limit=resources.memory_limit, threads=resources.threads) as engine:
+        small, flow, is_full = _load_stays(engine, release, request)
+        files = tuple(table.path for table in (*small, *charts.values()))
+        notes = stays.contradictions(engine, request.window_hours)
+        notes += stays.unknown_codes(engine, {"sex": "unknown_sex", "outcome": "unknown_outcome"})
         num_stays = stays.number_stays(engine)
         make_items(engine, variables)
         for name, table in charts.items():
@@ -85,43 +111,36 @@ def read_mimic(release: Release, request: Request) -> tuple[Cohort, None]:
         values, counts = grid_chart(engine, variables, grid, num_stays)
         found = stays.extraction(engine, request.task, values, counts)
     if request.is_paper:
-        return _paper_cohort(release, request, variables, found, charted, flow, is_full), None
-    measured = stays.is_measured(values)
-    stays.add_step(flow, "no value of any channel in the window", int(measured.sum()))
-    return found.cohort(measured, variables=variables, task=request.task, flow=flow, notes=()), None
+        notes += _published(release, request, int(charted.sum()), is_full)
+        stays.add_step(flow, "no MetaVision vital charted", int(charted.sum()))
+        kept = charted & (found.labels >= 0)
+        stays.add_step(flow, "outcome unknown", int(kept.sum()))
+    else:
+        kept = is_measured(values)
+        stays.add_step(flow, "no value of any channel in the window", int(kept.sum()))
+    cohort = found.cohort(kept, variables=variables, task=request.task, flow=flow, notes=notes)
+    return SourceData(cohort, files=files)
 
 
-def _paper_cohort(
-    release: Release,
-    request: Request,
-    variables: Sequence[Variable],
-    found: stays.Extraction,
-    charted: np.ndarray,
-    flow: list[FlowStep],
-    is_full: bool,
-) -> Cohort:
-    """Every stay with a charted vital, plausible or not, compared with the published counts."""
-    stays.add_step(flow, "no MetaVision vital charted", int(charted.sum()))
-    notes = []
-    if release.paper_stays is not None and set(request.channels) == set(PAPER_CHANNELS):
-        notes.append(
-            stays.published_note(
-                left=int(charted.sum()),
-                stays=release.paper_stays,
-                train=release.paper_train,
-                is_full=is_full,
-                allow=request.allow_other_counts,
-                release=release.name,
-            )
+def _published(release: Release, request: Request, left: int, is_full: bool) -> list[str]:
+    """How far the paper cohort is from the published one, if its channels are the paper's."""
+    if release.paper_stays is None or set(request.channels) != set(PAPER_CHANNELS):
+        return []
+    return [
+        stays.published_note(
+            left=left,
+            stays=release.paper_stays,
+            train=release.paper_train,
+            is_full=is_full,
+            allow=request.allow_other_counts,
+            release=release.name,
         )
-    kept = charted & (found.labels >= 0)
-    stays.add_step(flow, "outcome unknown", int(kept.sum()))
-    return found.cohort(kept, variables=variables, task=request.task, flow=flow, notes=notes)
+    ]
 
 
 def _find_charts(
     release: Release, request: Request, variables: Sequence[Variable]
-) -> dict[str, RawTable]:
+) -> dict[str, TableFile]:
     names = sorted({source.table for variable in variables for source in variable.sources})
     return {
         name: find_table(
@@ -137,46 +156,59 @@ def _chart_columns(release: Release, table: str) -> list[str]:
     return [*columns, mark] if mark else columns
 
 
-def _load_stays(engine: Engine, release: Release, request: Request) -> tuple[list[FlowStep], bool]:
-    """Fills `stays`; returns the flow so far and whether this is the full release."""
-
-    def table(name: str, columns: Sequence[str]) -> RawTable:
-        found = find_table(request.folder, name, columns, subfolders=release.subfolders)
-        picked = ", ".join(columns)
-        engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {found.scan}", source=found.path)
-        return found
-
+def _load_stays(
+    engine: Engine, release: Release, request: Request
+) -> tuple[list[TableFile], list[FlowStep], bool]:
+    """Fills `stays`; returns its files, the flow so far and whether this is the full release."""
     stay_id = release.stay_id
-    icustays = table("icustays", [stay_id, "subject_id", "hadm_id", "intime", "outtime"])
-    patients = table("patients", ["subject_id", "gender", *release.patient_columns])
-    admissions = table("admissions", ["hadm_id", "hospital_expire_flag"])
-    stays.require_unique(engine, "icustays", stay_id, str(icustays.path))
-    stays.require_unique(engine, "patients", "subject_id", str(patients.path))
-    stays.require_unique(engine, "admissions", "hadm_id", str(admissions.path))
-    for name, key, other in (
-        ("patients", "subject_id", patients),
-        ("admissions", "hadm_id", admissions),
-    ):
-        _require_match(engine, name, key, other)
+    read: dict[str, dict[str, Callable[[str], str]]] = {
+        "icustays": {
+            **dict.fromkeys((stay_id, "subject_id", "hadm_id"), id_sql),
+            **dict.fromkeys(("intime", "outtime"), stamp_sql),
+        },
+        "patients": {"subject_id": id_sql, "gender": text_sql, **release.patient_columns},
+        "admissions": {"hadm_id": id_sql, "hospital_expire_flag": text_sql, "deathtime": stamp_sql},
+    }
+    tables = {
+        name: find_table(
+            request.folder, name, list(set(columns) - OPTIONAL), subfolders=release.subfolders
+        )
+        for name, columns in read.items()
+    }
+    for name, table in tables.items():
+        picked = ", ".join(
+            f"{cell(column) if column in table.columns else 'NULL::TIMESTAMP'} AS {column}"
+            for column, cell in read[name].items()
+        )
+        require_all_rows(engine, table)
+        engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {table.scan}", source=table.path)
+    stays.require_unique(engine, "icustays", stay_id, str(tables["icustays"].path))
+    stays.require_readable(engine, "icustays", tables["icustays"], "intime")
+    for name, key in (("patients", "subject_id"), ("admissions", "hadm_id")):
+        stays.require_unique(engine, name, key, str(tables[name].path))
+        _require_match(engine, name, key, tables[name])
+    died = {1: YES, 0: NO}
     engine.run(
         f"""CREATE TABLE stays AS SELECT
-            i.{stay_id}::BIGINT AS id, i.subject_id::BIGINT AS subject,
-            i.intime::TIMESTAMP AS intime,
-            epoch(i.outtime::TIMESTAMP - i.intime::TIMESTAMP) / 3600 AS hours,
-            {release.age} AS age, (p.gender = 'M')::INTEGER AS male,
-            a.hospital_expire_flag::INTEGER AS died,
-            row_number() OVER (PARTITION BY subject ORDER BY intime, id) AS visit
+            i.{stay_id}::BIGINT AS id, i.subject_id::BIGINT AS subject, i.intime,
+            epoch(i.outtime - i.intime) / 3600 AS hours,
+            {release.age} AS age, {code_sql("p.gender", stays.SEX)} AS male,
+            {code_sql("a.hospital_expire_flag", died)} AS died,
+            epoch(a.deathtime - i.intime) / 3600 AS dead_at,
+            {unknown_code_sql("p.gender", stays.SEX)} AS unknown_sex,
+            {unknown_code_sql("a.hospital_expire_flag", died)} AS unknown_outcome,
+            row_number() OVER (PARTITION BY subject ORDER BY i.intime, id) AS visit
         FROM icustays i JOIN patients p USING (subject_id) JOIN admissions a USING (hadm_id)""",
-        source=icustays.path,
+        source=tables["icustays"].path,
     )
     total = engine.number("SELECT count(*) FROM stays")
-    flow: list[FlowStep] = [FlowStep(f"ICU stays of {icustays.path.name}", 0, total)]
+    flow: list[FlowStep] = [FlowStep(f"ICU stays of {tables['icustays'].path.name}", 0, total)]
     if not request.is_paper:
         stays.apply_rules(engine, stays.clinical_rules(request.task, request.window_hours), flow)
-    return flow, total == release.full_stays
+    return list(tables.values()), flow, total == release.full_stays
 
 
-def _require_match(engine: Engine, name: str, key: str, table: RawTable) -> None:
+def _require_match(engine: Engine, name: str, key: str, table: TableFile) -> None:
     orphans = engine.rows(f"SELECT {key} FROM icustays ANTI JOIN {name} USING ({key}) ORDER BY 1")
     if orphans:
         raise DataError(
@@ -188,40 +220,63 @@ def _require_match(engine: Engine, name: str, key: str, table: RawTable) -> None
 def _read_chart(
     engine: Engine,
     release: Release,
-    table: RawTable,
+    table: TableFile,
     name: str,
     variables: Sequence[Variable],
     window_seconds: float | None,
 ) -> None:
     """One projected pass over a chart table; only the cohort's rows of the wanted items stay."""
     keys = sorted(str(s.key) for v in variables for s in v.sources if s.table == name)
-    wanted = ", ".join(f"'{key}'" for key in keys)
-    mark = release.mark_columns[name]
-    marked = f"coalesce({mark} = '1', false)" if mark else "false"
-    value = release.value_columns[name]
+    # Exports through tables of decimals write 220045 as 220045.0.
+    wanted = ", ".join(f"'{key}', '{key}.0'" for key in keys)
+    mark, value = release.mark_columns[name], number_sql(release.value_columns[name])
+    fault = _mark_sql(mark) if mark else "NULL"
     inside = "true" if window_seconds is None else f"second >= 0 AND second < {window_seconds}"
+    require_all_rows(engine, table)
     engine.run(
-        f"""INSERT INTO chart SELECT stay, item, second, raw, marked FROM (
-            SELECT stay, item, e.id, epoch(charted - intime)::INTEGER AS second, raw, marked
-            FROM (SELECT nullif({release.stay_id}, '')::BIGINT AS id, itemid::BIGINT AS item,
-                         charttime::TIMESTAMP AS charted,
-                         nullif({value}, '')::DOUBLE AS raw, {marked} AS marked
+        f"""INSERT INTO chart SELECT stay, item, second, raw, CASE
+                WHEN second < -{_FAR_SECONDS} OR second > hours * 3600 + {_FAR_SECONDS}
+                THEN '{FAR_AWAY}' ELSE fault END
+        FROM (
+            SELECT stay, item, e.id, epoch(charted - intime)::BIGINT AS second, raw, fault, hours
+            FROM (SELECT TRY_CAST({release.stay_id} AS BIGINT) AS id,
+                         itemid::DOUBLE::BIGINT AS item, {stamp_sql("charttime")} AS charted,
+                         {value} AS raw, {fault} AS fault
                   FROM {table.scan} WHERE itemid IN ({wanted})) e
             LEFT JOIN cohort ON e.id = cohort.id)
         WHERE id IS NULL OR (stay IS NOT NULL AND (second IS NULL OR ({inside})))""",
         desc=f"read {table.path.name}",
         source=table.path,
     )
+    require_few_unreadable(
+        engine,
+        table,
+        f"itemid IN ({wanted}) AND (isnan({value}) OR {stamp_sql('charttime')} IS NULL)",
+        ("charttime", release.value_columns[name]),
+    )
+
+
+def _mark_sql(column: str) -> str:
+    codes = {1: (*YES, "error"), 0: NO}
+    return (
+        f"CASE WHEN {code_sql(column, codes)} = 1 THEN '{MARKED}' "
+        f"WHEN {unknown_code_sql(column, codes)} IS NOT NULL THEN '{BAD_MARK}' END"
+    )
 
 
 def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
-    """Makes the first charted row of each stay second 0 (TimeDiff's notebook, hence the paper)."""
+    """Makes the first charted row of each stay second 0 (TimeDiff's notebook, hence the paper).
+
+    A row dated far outside its stay is a slip: it opens no window.
+    """
+    slip = f"coalesce(fault = '{FAR_AWAY}', false)"
     engine.run(f"""
         CREATE TABLE shifted AS
-        SELECT stay, item, second - first AS second, raw, marked
-        FROM chart LEFT JOIN (SELECT stay, min(second) AS first FROM chart GROUP BY stay)
+        SELECT stay, item, second - first AS second, raw, fault
+        FROM chart LEFT JOIN
+            (SELECT stay, min(second) FILTER (NOT {slip}) AS first FROM chart GROUP BY stay)
             USING (stay)
-        WHERE stay IS NULL OR second IS NULL OR second - first < {window_seconds}""")
+        WHERE stay IS NULL OR second IS NULL OR {slip} OR second - first < {window_seconds}""")
     engine.run("DROP TABLE chart")
     engine.run("ALTER TABLE shifted RENAME TO chart")
 
@@ -229,6 +284,9 @@ def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
 def _charted_stays(engine: Engine, num_stays: int) -> np.ndarray:
     """Per stay, whether it has any timed row."""
     charted = np.zeros(num_stays, bool)
-    rows = engine.columns("SELECT DISTINCT stay FROM chart WHERE stay IS NOT NULL AND second >= 0")
+    rows = engine.columns(
+        "SELECT DISTINCT stay FROM chart WHERE stay IS NOT NULL AND second >= 0 "
+        f"AND fault IS DISTINCT FROM '{FAR_AWAY}'"
+    )
     charted[rows["stay"].astype(np.int64)] = True
     return charted

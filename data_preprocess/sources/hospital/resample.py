@@ -2,7 +2,8 @@
 
 The engine's table `chart` holds what a reader found: `stay` (row of the cohort; NULL if the row
 names none), `item` (code of a source), `second` (from the window's start; NULL if untimed), `raw`
-(the number as charted) and `marked` (the release's own error mark). From there:
+(the number as charted; NaN if it cannot be read) and `fault` (why the row does not count, such as
+the release's own error mark). From there:
 
 1. judge each row: error mark, no number, known slip (rescued), out of range, or kept;
 2. average repeats of one item at one time, so a value charted twice counts once;
@@ -17,12 +18,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from data_preprocess.sources.hospital.duckdb_engine import Engine
+from configs.runtime.errors import DataError
 from data_preprocess.sources.hospital.variables import Source, Variable
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile
 
-CHART_COLUMNS = "stay INTEGER, item BIGINT, second INTEGER, raw DOUBLE, marked BOOLEAN"
-NO_STAY, MARKED, NO_TIME = "no stay id", "marked as an error in the release", "no time"
-NO_NUMBER, OUT_OF_RANGE = "no number", "out of range"
+CHART_COLUMNS = "stay INTEGER, item BIGINT, second BIGINT, raw DOUBLE, fault VARCHAR"
+NO_STAY, NO_TIME = "no stay id", "no time that can be read"
+MARKED, BAD_MARK = "marked as an error in the release", "unknown error mark"
+FAR_AWAY = "dated more than 30 days outside the stay"
+NO_NUMBER, UNREADABLE, OUT_OF_RANGE = "no number", "a number that cannot be read", "out of range"
+MOST_UNREADABLE = 0.01
 REPEATED = "repeats of one item at one time, averaged"
 REPEATED_DIFFER = "repeats of one item at one time, with differing values"
 JOINED = "items of one channel at one time, joined"
@@ -88,6 +94,31 @@ def make_items(engine: Engine, variables: Sequence[Variable]) -> None:
     engine.run(f"CREATE OR REPLACE TABLE chart ({CHART_COLUMNS})")
 
 
+def require_few_unreadable(
+    engine: Engine, table: TableFile, unreadable: str, columns: Sequence[str]
+) -> None:
+    """Refuses `chart` if more than 1 % of its rows have a time or number that cannot be read.
+
+    Args:
+        unreadable: SQL over `table` that finds such a row.
+        columns: the cells that the message shows.
+
+    Raises:
+        DataError: names the file and the first such cells.
+    """
+    total = engine.number("SELECT count(*) FROM chart")
+    bad = engine.number("SELECT count(*) FROM chart WHERE isnan(raw) OR second IS NULL")
+    if bad <= MOST_UNREADABLE * total:
+        return
+    shown = ", ".join(columns)
+    example = engine.rows(f"SELECT {shown} FROM {table.scan} WHERE {unreadable} LIMIT 1")
+    raise DataError(
+        f"{table.path}: {bad:,} of {total:,} rows have a time or a number that cannot be read "
+        f"({shown}: {', '.join(repr(cell) for cell in example[0]) if example else 'empty'}); "
+        "expected times as YYYY-MM-DD HH:MM:SS and numbers as digits in nearly every row"
+    )
+
+
 def grid_chart(
     engine: Engine, variables: Sequence[Variable], grid: Grid, num_stays: int
 ) -> tuple[Float[np.ndarray, "n channel time"], list[Count]]:
@@ -133,9 +164,10 @@ def _judge(engine: Engine) -> None:
         CREATE OR REPLACE VIEW judged AS SELECT
             stay, item, channel, second,
             CASE WHEN stay IS NULL THEN '{NO_STAY}'
-                 WHEN marked THEN '{MARKED}'
+                 WHEN fault IS NOT NULL THEN fault
                  WHEN second IS NULL THEN '{NO_TIME}'
-                 WHEN raw IS NULL OR isnan(raw) THEN '{NO_NUMBER}'
+                 WHEN raw IS NULL THEN '{NO_NUMBER}'
+                 WHEN isnan(raw) THEN '{UNREADABLE}'
                  WHEN raw BETWEEN rescue_low AND rescue_high THEN rescue
                  WHEN raw * scale + shift BETWEEN low AND high THEN ''
                  ELSE '{OUT_OF_RANGE}' END AS verdict,

@@ -19,14 +19,18 @@ from tqdm import tqdm
 from configs.runtime.errors import DataError, MissingInputError
 
 HEADER = "Time,Parameter,Value"
+MOST_UNREADABLE = 0.01  # share of rows; sets with more are refused
 MAX_MEMBER_BYTES = 1_000_000  # the largest real record has 40 kB
 MAX_SET_BYTES = 512 << 20  # a real set has 30 to 70 MB
 _RECORD_NAME = re.compile(r"(\d+)\.txt")
 _TIME = re.compile(r"(\d{1,2}):([0-5]\d)")
 
 
-def read_events(folder: Path, set_name: str, expected: int) -> pd.DataFrame:
+def read_events(folder: Path, set_name: str, expected: int) -> tuple[pd.DataFrame, list[str]]:
     """All rows of a set: record (int), minute since admission (int), parameter, value (float).
+
+    Rows that are no such row (the public sets hold some without a parameter's name) are left out;
+    the second return value counts them.
 
     Args:
         folder: holds `set-a.tar.gz` or a folder `set-a/`.
@@ -35,8 +39,8 @@ def read_events(folder: Path, set_name: str, expected: int) -> pd.DataFrame:
 
     Raises:
         MissingInputError: neither is there.
-        DataError: damaged archive, unexpected member, missing column, or a row that cannot be
-            parsed; names the file.
+        DataError: damaged archive, unexpected member, missing column, or more than 1 % of the rows
+            cannot be parsed; names the file.
     """
     source = find_set(folder, set_name)
     records = _from_tar(source) if source.suffix == ".gz" else _from_folder(source)
@@ -139,7 +143,20 @@ def _body(text: str, where: str) -> str:
     return body.rstrip("\n")
 
 
-def _parse(texts: dict[int, str], source: Path) -> pd.DataFrame:
+def _parse(texts: dict[int, str], source: Path) -> tuple[pd.DataFrame, list[str]]:
+    total = sum(body.count("\n") + 1 for body in texts.values() if body)
+    try:
+        return _table(texts, source), []
+    except DataError as error:
+        sound, bad = _sound_rows(texts)
+        if bad > MOST_UNREADABLE * total:
+            raise DataError(f"{error}; {bad:,} of {total:,} rows are none") from error
+        return _table(sound, source), [
+            f"{source.name}: rows that are no Time,Parameter,Value, left out: {bad:,} of {total:,}"
+        ]
+
+
+def _table(texts: dict[int, str], source: Path) -> pd.DataFrame:
     joined = "\n".join(
         f"{record}," + body.replace("\n", f"\n{record},") for record, body in texts.items() if body
     )
@@ -159,6 +176,16 @@ def _parse(texts: dict[int, str], source: Path) -> pd.DataFrame:
         raise _culprit(texts, source, "missing or extra cells")
     minutes = np.array([60 * int(m[1]) + int(m[2]) for m in matches if m is not None])
     return events.assign(minute=minutes[times.codes.to_numpy()]).drop(columns="time")
+
+
+def _sound_rows(texts: dict[int, str]) -> tuple[dict[int, str], int]:
+    """The texts without the rows that are none, and how many these were."""
+    sound, bad = {}, 0
+    for record, body in texts.items():
+        lines = body.split("\n") if body else []
+        kept = [line for line in lines if _is_row(line)]
+        sound[record], bad = "\n".join(kept), bad + len(lines) - len(kept)
+    return sound, bad
 
 
 def _culprit(texts: dict[int, str], source: Path, reason: str) -> DataError:

@@ -4,9 +4,8 @@ Set a is the pool, set b the test set by default. Within a step, values are aver
 summed; invasive pressure is preferred to non-invasive, step by step.
 """
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,94 +13,70 @@ import pandas as pd
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.physionet2012.files import find_set, read_events
-from data_preprocess.sources.physionet2012.resample import STATIC, Grid, grid_values, static_facts
+from data_preprocess.sources.physionet2012.resample import (
+    STATIC,
+    Grid,
+    grid_values,
+    static_covariates,
+)
 from data_preprocess.sources.physionet2012.variables import (
     DESCRIPTORS,
     PARAMETERS,
     Channel,
     channels_named,
 )
+from data_preprocess.sources.registry import Settings, SourceData, reader
 
 RECORD_HOURS = 48.0
 
 
-def read_physionet2012(
-    *,
-    folder: str,
-    train_set: str,
-    test_set: str | None,
-    channels: list[str],
-    task: str,
-    los_days: float,
-    window_hours: float,
-    step_minutes: float,
-) -> tuple[Cohort, Cohort | None]:
+@reader("physionet2012")
+def read_physionet2012(section: Any, settings: Settings) -> SourceData:
     """The stays of `train_set`, to be split, and those of `test_set` if one is named.
 
+    Task "mortality" is in-hospital death, "icustay" a hospital stay longer than `los_days`: the
+    data have no length of the ICU stay. The window begins at admission to the ICU.
+
     Args:
-        folder: holds `set-<x>.tar.gz` (or `set-<x>/`) and `Outcomes-<x>.txt`.
-        channels: names from physionet2012_variables.CHANNELS, or PhysioNet's own.
-        task: "mortality" (in-hospital death) or "icustay" (hospital stay longer than `los_days`;
-            the data have no length of the ICU stay).
-        window_hours: from admission to the ICU, at most 48.
-        step_minutes: grid spacing; must divide the window.
+        section: folder: holds `set-<x>.tar.gz` (or `set-<x>/`) and `Outcomes-<x>.txt`; train_set,
+            test_set; channels: names from variables.CHANNELS, or PhysioNet's own.
 
     Raises:
         ConfigError: window, step, set or channel names.
         MissingInputError: a file is not there.
         DataError: a file is damaged or incomplete; names it.
     """
-    if train_set == test_set:
-        raise ConfigError(f"data.physionet2012: train_set and test_set are both {train_set!r}")
-    chosen = channels_named(channels)
-    num_steps = _num_steps(window_hours, step_minutes)
-    cohorts = [
-        _read_set(
-            Path(folder),
-            set_name,
-            channels=chosen,
-            num_steps=num_steps,
-            step_minutes=step_minutes,
-            task=task,
-            los_days=los_days,
+    if section.train_set == section.test_set:
+        raise ConfigError(
+            f"data.physionet2012: train_set and test_set are both {section.train_set!r}"
         )
-        for set_name in (train_set, test_set)
-        if set_name is not None
-    ]
-    return cohorts[0], cohorts[1] if test_set is not None else None
+    if settings.window_hours > RECORD_HOURS:
+        raise ConfigError(
+            f"data.window_hours={settings.window_hours:g}: the records end after {RECORD_HOURS:g} h"
+        )
+    chosen, folder = channels_named(section.channels), Path(section.folder)
+    names = [name for name in (section.train_set, section.test_set) if name is not None]
+    cohorts = [_read_set(folder, name, chosen, settings) for name in names]
+    files = [file for name in names for file in (find_set(folder, name), _outcomes(folder, name))]
+    return SourceData(*cohorts, files=tuple(files))
 
 
-def _num_steps(window_hours: float, step_minutes: float) -> int:
-    if window_hours > RECORD_HOURS:
-        raise ConfigError(
-            f"data.window_hours={window_hours:g}: the records end after {RECORD_HOURS:g} h"
-        )
-    steps = window_hours * 60 / step_minutes
-    if steps != round(steps):
-        raise ConfigError(
-            f"data.step_minutes={step_minutes:g} does not divide the window of {window_hours:g} h"
-        )
-    return round(steps)
+def _outcomes(folder: Path, set_name: str) -> Path:
+    return folder / f"Outcomes-{set_name}.txt"
 
 
 def _read_set(
-    folder: Path,
-    set_name: str,
-    *,
-    channels: tuple[Channel, ...],
-    num_steps: int,
-    step_minutes: float,
-    task: str,
-    los_days: float,
+    folder: Path, set_name: str, channels: tuple[Channel, ...], settings: Settings
 ) -> Cohort:
-    outcomes = read_outcomes(folder / f"Outcomes-{set_name}.txt")
-    events = read_events(folder, set_name, len(outcomes))
+    num_steps, step_minutes = settings.num_steps, settings.step_minutes
+    outcomes = read_outcomes(_outcomes(folder, set_name))
+    events, dropped = read_events(folder, set_name, len(outcomes))
     _require_same_records(events, outcomes, find_set(folder, set_name))
     records = outcomes.index.to_numpy()
     grid = Grid(records, num_steps, step_minutes)
     in_window = events.query(f"minute < {num_steps * step_minutes}")
     values, notes = grid_values(in_window, grid, channels)
-    labels, label_names = _labels(outcomes, task, los_days)
+    labels, label_names = _labels(outcomes, settings.task, settings.los_days)
     unknown = sorted(set(events["parameter"].cat.categories) - set(PARAMETERS) - set(DESCRIPTORS))
     cohort = Cohort(
         values=values.astype(np.float32),
@@ -109,13 +84,13 @@ def _read_set(
         subject_ids=records,
         feature_names=tuple(channel.name for channel in channels),
         label_names=label_names,
-        static=static_facts(events, grid),
+        static=static_covariates(events, grid),
         static_names=tuple(name for name, _, _ in STATIC.values()),
         flow=(FlowStep(f"records of set {set_name}", 0, len(records)),),
         notes=(
             *notes,
+            *dropped,
             *([f"rows of unknown parameters ignored: {', '.join(unknown)}"] if unknown else []),
-            *_provenance(find_set(folder, set_name), folder / f"Outcomes-{set_name}.txt"),
         ),
     )
     empty = ~np.isin(records, _with_series(events))
@@ -189,9 +164,3 @@ def _labels(
     days = outcomes["Length_of_stay"].to_numpy()
     names = (f"stay<={los_days:g}d", f"stay>{los_days:g}d")
     return np.where(days < 0, -1, days > los_days).astype(np.int64), names
-
-
-def _provenance(*paths: Path) -> Iterator[str]:
-    for path in paths:
-        if path.is_file():
-            yield f"{path.name} SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}"

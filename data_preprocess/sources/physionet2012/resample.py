@@ -16,6 +16,7 @@ STATIC = {
     "Weight": ("weight[kg]", 20, 350),
     "ICUType": ("icu_type[1=coronary,2=cardiac surgery,3=medical,4=surgical]", 1, 4),
 }
+_CODES = ("Gender", "ICUType")  # whole numbers
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,16 @@ def _aggregate(events: pd.DataFrame, grid: Grid, *, summed: bool) -> np.ndarray:
     return np.where(counts > 0, amounts, np.nan)
 
 
-def static_facts(events: pd.DataFrame, grid: Grid) -> Float[np.ndarray, "n static"]:
-    """The descriptors at admission, NaN where unknown or impossible."""
+def static_covariates(events: pd.DataFrame, grid: Grid) -> Float[np.ndarray, "n static"]:
+    """The descriptors at admission, NaN where unknown or impossible.
+
+    Where a -1 stands beside a value, the value counts.
+    """
     columns = []
     for parameter, (_, low, high) in STATIC.items():
         rows = events.query(f"parameter == {parameter!r} and minute == 0")
-        first = rows.groupby("record")["value"].first()
-        column = first.reindex(grid.records).to_numpy(copy=True)
-        column[(column < low) | (column > high)] = np.nan
-        columns.append(column)
+        rows = rows[rows["value"].between(low, high)]
+        if parameter in _CODES:
+            rows = rows[rows["value"] % 1 == 0]
+        columns.append(rows.groupby("record")["value"].first().reindex(grid.records).to_numpy())
     return np.stack(columns, axis=1).astype(np.float32)

@@ -12,6 +12,7 @@ Nothing here was fitted to patients: it is made to exercise the pipeline, not to
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,8 +20,8 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from configs.runtime.errors import ConfigError
-from configs.schema.experiment import DataConfig
 from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.sources.simulated.channels import ChannelTable, channel_table
 from data_preprocess.sources.simulated.mortality import (
     PHENOTYPES,
@@ -55,44 +56,37 @@ class SimulatedTruth:
     activation: Float[np.ndarray, "n time"]
 
 
-def read_simulated(
-    *,
-    num_subjects: int,
-    prevalence: float,
-    num_channels: int,
-    num_steps: int,
-    num_classes: int,
-    seed: int,
-    step_minutes: float,
-    window_hours: float,
-    task: str,
-) -> tuple[Cohort, None]:
+@reader("simulated")
+def read_simulated(section: Any, settings: Settings) -> SourceData:
     """The simulated pool; its test split is drawn from it.
+
+    Args:
+        section: num_subjects, prevalence, num_channels, num_steps, num_classes of `simulate`.
 
     Raises:
         ConfigError: a task other than mortality, the only outcome that is simulated; or a window
             that was asked for (is not the default) and is not as long as the series.
     """
-    if task != "mortality":
+    if settings.task != "mortality":
         raise ConfigError(
-            f"data.task={task}: the simulated cohort has no length of stay, only mortality"
+            f"data.task={settings.task}: the simulated cohort has no length of stay, only mortality"
         )
-    hours = num_steps * step_minutes / 60
-    if window_hours not in (DataConfig().window_hours, hours):
+    hours = section.num_steps * settings.step_minutes / 60
+    if settings.window_hours not in (Settings.window_hours, hours):
         raise ConfigError(
-            f"data.window_hours={window_hours:g}: simulated series last "
+            f"data.window_hours={settings.window_hours:g}: simulated series last "
             f"data.simulated.num_steps x data.step_minutes = {hours:g} h; set num_steps instead"
         )
     cohort, _ = simulate(
-        num_subjects=num_subjects,
-        prevalence=prevalence,
-        num_channels=num_channels,
-        num_steps=num_steps,
-        num_classes=num_classes,
-        seed=seed,
-        step_minutes=step_minutes,
+        num_subjects=section.num_subjects,
+        prevalence=section.prevalence,
+        num_channels=section.num_channels,
+        num_steps=section.num_steps,
+        num_classes=section.num_classes,
+        seed=settings.seed,
+        step_minutes=settings.step_minutes,
     )
-    return cohort, None
+    return SourceData(cohort)
 
 
 def simulate_cohort(

@@ -12,6 +12,7 @@ from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.sources.arrays import read_arrays, read_files
 from data_preprocess.storage.dataset_files import save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
+from tests.support import sections
 
 
 def series(n=10, channels=3, steps=5, seed=0):
@@ -32,7 +33,7 @@ def write_npy(path, values, labels):
 
 
 def read(**paths):
-    return read_files(**({"val": None, "test": None, "channels": None} | paths))
+    return sections.read(read_files, "files", **paths)[:3]
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
@@ -159,7 +160,7 @@ def test_wrong_arrays_are_refused_with_their_shape(tmp_path, message):
 )
 def test_pickles_of_another_layout_are_described(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        read_arrays(Path(write_pickle(tmp_path / "x.pkl", content)))
+        read_arrays(Path(write_pickle(tmp_path / "x.pkl", content)), key="data.files.train")
 
 
 def test_files_that_do_not_fit_together_are_refused(make_dataset, tmp_path):

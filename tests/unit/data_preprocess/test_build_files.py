@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs.runtime.errors import DataError
-from configs.schema.experiment import DataConfig, FilesConfig
+from configs.schema.data_sources import FilesConfig
+from configs.schema.experiment import DataConfig
 from data_preprocess.build import ensure_built, load_splits
 
 

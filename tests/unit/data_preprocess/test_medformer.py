@@ -7,8 +7,9 @@ import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.sources.medformer import read_medformer
+from tests.support import sections
 
-SUBJECTS = (4, 9, 2, 11)  # file order is not subject order
+SUBJECTS = (4, 9, 2, 11)  # the rows are in no order; files are named by subject
 LABELS = (0, 1, 1, 0)
 
 
@@ -21,20 +22,13 @@ def folder(tmp_path):
 def write(root, arrays, labels=LABELS, subjects=SUBJECTS):
     for name in ("Feature", "Label"):
         (root / name).mkdir(exist_ok=True)
-    for number, array in enumerate(arrays, start=1):
+    for number, array in zip(subjects, arrays, strict=True):
         np.save(root / "Feature" / f"feature_{number:02d}.npy", array)
     np.save(root / "Label" / "label.npy", np.stack([labels, subjects], axis=1))
 
 
 def read(folder, **changes):
-    settings = {
-        "folder": folder and str(folder),
-        "classes": None,
-        "channels": None,
-        "test_subjects": None,
-        "val_subjects": None,
-    }
-    return read_medformer(**(settings | changes))
+    return sections.read(read_medformer, "medformer", folder=folder and str(folder), **changes)[:3]
 
 
 def test_samples_keep_their_subject_label_and_channel(folder):
@@ -95,10 +89,10 @@ def test_damaged_folders_are_named(folder):
         read(None)
     with pytest.raises(MissingInputError, match=r"label\.npy"):
         read(folder / "Feature")
-    first = folder / "Feature" / "feature_01.npy"
+    first = folder / "Feature" / "feature_04.npy"
     whole = first.read_bytes()
     first.write_bytes(whole[:-100])
-    with pytest.raises(DataError, match="feature_01.npy: not a whole"):
+    with pytest.raises(DataError, match="feature_04.npy: not a whole"):
         read(folder)
     np.save(first, np.zeros((3, 15, 5)))
     with pytest.raises(DataError, match="expected .samples, time, channel. like"):

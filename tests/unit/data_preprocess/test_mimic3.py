@@ -10,6 +10,7 @@ import pytest
 from configs.runtime.errors import UserError
 from data_preprocess.sources.hospital import inclusion_criteria as stays
 from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from tests.support import sections
 
 CHANNELS = [
     "heart_rate",
@@ -45,18 +46,9 @@ URINE += [226559, 226560, 226561, 226584, 226563, 226564, 226565, 226567, 226557
 
 
 def extracted(folder, preset="clinical", task="mortality", channels=CHANNELS):
-    return read_mimic3(
-        folder=str(folder),
-        preset=preset,
-        channels=channels,
-        allow_other_counts=False,
-        memory_limit="500MB",
-        threads=2,
-        task=task,
-        los_days=3.0,
-        window_hours=24.0,
-        step_minutes=60.0,
-    )[0]
+    return sections.read(
+        read_mimic3, "mimic3", folder=str(folder), preset=preset, channels=channels, task=task
+    ).pool
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +59,7 @@ def demo(open_data):
 @pytest.fixture(scope="module")
 def tables(demo):
     times = {"ICUSTAYS": ["intime", "outtime"], "PATIENTS": ["dob"], "CHARTEVENTS": ["charttime"]}
-    times |= {"OUTPUTEVENTS": ["charttime"], "ADMISSIONS": []}
+    times |= {"OUTPUTEVENTS": ["charttime"], "ADMISSIONS": ["deathtime"]}
     return {
         name: pd.read_csv(demo / f"{name}.csv.gz", parse_dates=columns, low_memory=False)
         for name, columns in times.items()
@@ -76,7 +68,7 @@ def tables(demo):
 
 def plain_cohort(tables):
     stays_ = tables["ICUSTAYS"].merge(tables["PATIENTS"][["subject_id", "dob", "gender"]])
-    stays_ = stays_.merge(tables["ADMISSIONS"][["hadm_id", "hospital_expire_flag"]])
+    stays_ = stays_.merge(tables["ADMISSIONS"][["hadm_id", "hospital_expire_flag", "deathtime"]])
     # By calendar, since pandas cannot subtract dates 300 years apart.
     had = (stays_.intime.dt.month * 100 + stays_.intime.dt.day) >= (
         stays_.dob.dt.month * 100 + stays_.dob.dt.day
@@ -85,6 +77,10 @@ def plain_cohort(tables):
     stays_["hours"] = (stays_.outtime - stays_.intime).dt.total_seconds() / 3600
     first = stays_.sort_values(["intime", "icustay_id"]).groupby("subject_id").icustay_id.first()
     kept = stays_[(stays_.years >= 18) & stays_.icustay_id.isin(first) & (stays_.hours >= 24)]
+    # OUTTIME can lie hours after DEATHTIME: these two were not in the unit for 24 h.
+    dead_at = (kept.deathtime - kept.intime).dt.total_seconds() / 3600
+    assert (dead_at < 24).sum() == 2
+    kept = kept[~(dead_at < 24)]
     return stays_, kept.sort_values("icustay_id").reset_index(drop=True)
 
 
@@ -141,7 +137,7 @@ def test_the_clinical_preset_equals_plain_pandas_value_for_value(demo, tables):
         expected[position[stay], CHANNELS.index(channel), step] = value
     measured = ~np.isnan(expected).all(axis=(1, 2))
     cohort = extracted(demo)
-    assert len(cohort) == measured.sum() == 80
+    assert len(cohort) == measured.sum() == 78
     np.testing.assert_allclose(cohort.values, expected[measured], rtol=1e-6)
     assert np.array_equal(cohort.labels, kept.hospital_expire_flag[measured])
     assert np.array_equal(cohort.subject_ids, kept.subject_id[measured])
@@ -174,7 +170,8 @@ def test_the_paper_preset_equals_plain_pandas(demo, tables):
 
 def test_the_flow_table_of_the_demo(demo):
     steps = [(step.removed, step.left) for step in extracted(demo).flow]
-    assert steps == [(0, 136), (1, 135), (36, 99), (18, 81), (0, 81), (1, 80)]
+    expected = [(0, 136), (1, 135), (36, 99), (18, 81), (2, 79), (0, 79), (0, 79), (1, 78)]
+    assert steps == expected
 
 
 def test_plain_and_gzip_tables_upper_and_lower_case_headers_agree(demo, tmp_path):

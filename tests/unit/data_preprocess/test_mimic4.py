@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from data_preprocess.sources.hospital.mimic4 import read_mimic4
+from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
 from tests.support.simulated_release.charting import CHANNELS
 
@@ -45,18 +46,7 @@ def release(tmp_path_factory):
 
 def test_the_values_and_labels_of_the_metavision_stays_come_back(release):
     folder, stays, truth = release
-    cohort = read_mimic4(
-        folder=str(folder),
-        preset="clinical",
-        channels=list(CHANNELS),
-        allow_other_counts=False,
-        memory_limit="500MB",
-        threads=1,
-        task="mortality",
-        los_days=3.0,
-        window_hours=24.0,
-        step_minutes=60.0,
-    )[0]
+    cohort = sections.read(read_mimic4, "mimic4", folder=str(folder), channels=list(CHANNELS)).pool
     mine = np.isin(truth["stay_ids"], stays.icustay_id)
     assert 20 < mine.sum() == len(cohort)
     np.testing.assert_allclose(cohort.values, truth["values"][mine], atol=0.03)

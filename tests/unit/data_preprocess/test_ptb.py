@@ -7,6 +7,7 @@ import pytest
 
 from configs.runtime.errors import DataError, MissingInputError
 from data_preprocess.sources.ptb import r_peaks, read_ptb, record_beats
+from tests.support import sections
 
 RATE = 1000
 
@@ -68,9 +69,8 @@ def test_records_in_the_layout_of_physionet(tmp_path):
             comments=["age: 50", f"Reason for admission: {reason}"],
             write_dir=str(folder),
         )
-    cohort, test = read_ptb(
-        folder=str(tmp_path), window_hours=1.2 / 3600, step_minutes=1 / (250 * 60)
-    )
+    beats = {"window_hours": 1.2 / 3600, "step_minutes": 1 / (250 * 60)}
+    cohort, test, *_ = sections.read(read_ptb, "ptb", folder=str(tmp_path), **beats)
     assert test is None
     assert cohort.values.shape == (20, 2, 300)
     assert cohort.labels.tolist() == [1] * 10 + [0] * 10
@@ -78,4 +78,4 @@ def test_records_in_the_layout_of_physionet(tmp_path):
     assert [step.left for step in cohort.flow] == [3, 2]
     assert cohort.feature_names == ("i[mV]", "ii[mV]")
     with pytest.raises(MissingInputError, match="no patient"):
-        read_ptb(folder=str(tmp_path / "patient001"), window_hours=0.1, step_minutes=1.0)
+        sections.read(read_ptb, "ptb", folder=str(tmp_path / "patient001"), **beats)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError, UserError
-from data_preprocess.sources.hospital.duckdb_engine import open_engine
+from data_preprocess.sources.hospital import resample as extract
 from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.storage.duckdb_engine import open_engine
+from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
 
 ROOT = Path(__file__).parents[3]
@@ -36,19 +38,8 @@ def raw(whole, tmp_path):
 
 
 def read(folder, **changes):
-    settings = {
-        "folder": folder and str(folder),
-        "preset": "clinical",
-        "channels": ["heart_rate"],
-        "allow_other_counts": False,
-        "memory_limit": "500MB",
-        "threads": 1,
-        "task": "mortality",
-        "los_days": 3.0,
-        "window_hours": 24.0,
-        "step_minutes": 60.0,
-    }
-    return read_mimic3(**(settings | changes))[0]
+    usual = {"folder": folder and str(folder), "channels": ["heart_rate"]}
+    return sections.read(read_mimic3, "mimic3", **(usual | changes)).pool
 
 
 def edit(path, change):
@@ -56,13 +47,14 @@ def edit(path, change):
     path.write_bytes(gzip.compress("\n".join(change(lines)).encode() + b"\n"))
 
 
-def with_cell(column, text):
+def with_cell(column, text, count=1):
     def change(lines):
         at = [name.strip('"') for name in lines[0].split(",")].index(column)
         rows = [line.split(",") for line in lines]
         items = [row for row in rows[1:] if len(row) > 5 and row[4] in ("211", "220045")]
-        chosen = items[0] if column == "CHARTTIME" or column == "VALUENUM" else rows[1]
-        chosen[at] = text
+        middle = items[len(items) // 2 :]
+        for chosen in middle[:count] if column in ("CHARTTIME", "VALUENUM") else rows[1:2]:
+            chosen[at] = text
         return [",".join(row) for row in rows]
 
     return change
@@ -109,16 +101,23 @@ def test_a_missing_column_and_a_wrong_table_are_recognised(raw):
 
 
 @pytest.mark.parametrize(
-    ("table", "column", "text", "message"),
-    [
-        (CHART, "CHARTTIME", "yesterday", "'yesterday'.*YYYY-MM-DD"),
-        (CHART, "VALUENUM", "eighty", "'eighty'"),
-        ("ICUSTAYS.csv.gz", "INTIME", "31/12/2150", "ICUSTAYS.*'31/12/2150'"),
-    ],
+    ("column", "text", "rule"),
+    [("CHARTTIME", "yesterday", extract.NO_TIME), ("VALUENUM", "eighty", extract.UNREADABLE)],
 )
-def test_unparsable_cells_are_named(raw, table, column, text, message):
-    edit(raw / table, with_cell(column, text))
-    with pytest.raises(DataError, match=message):
+def test_one_unreadable_cell_is_counted_and_many_are_refused(raw, column, text, rule):
+    before = read(raw)
+    edit(raw / CHART, with_cell(column, text))
+    after = read(raw)
+    assert f"heart_rate: {rule}: 1" in set(after.notes) - set(before.notes)
+    assert len(after) == len(before)
+    edit(raw / CHART, with_cell(column, text, count=100))
+    with pytest.raises(DataError, match=f"{CHART}: .* rows .*'{text}'.*YYYY-MM-DD"):
+        read(raw)
+
+
+def test_unreadable_admissions_are_named(raw):
+    edit(raw / "ICUSTAYS.csv.gz", with_cell("INTIME", "31/12/2150"))
+    with pytest.raises(DataError, match="ICUSTAYS.*'31/12/2150'"):
         read(raw)
 
 

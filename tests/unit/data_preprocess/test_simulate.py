@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 from configs.runtime.errors import ConfigError
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.sources.simulated.cohort import read_simulated, simulate, simulate_cohort
+from tests.support import sections
 
 HR, SBP, DBP, MBP, TEMP, RR, SPO2 = range(7)
 
@@ -132,7 +133,7 @@ def test_more_classes_grade_the_outcome():
 def read(**changes):
     usual = {"num_subjects": 60, "prevalence": 0.1, "num_channels": 7, "num_steps": 48}
     usual |= {"num_classes": 2, "seed": 0, "step_minutes": 60.0, "window_hours": 24.0}
-    return read_simulated(**(usual | {"task": "mortality"} | changes))[0]
+    return sections.read(read_simulated, "simulated", **(usual | changes)).pool
 
 
 def test_only_mortality_is_simulated():

@@ -10,31 +10,18 @@ import pandas as pd
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
-from data_preprocess.from_table import read_table
+from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.storage.csv_export import write_long_csv
+from tests.support import sections
 
 ROOT = Path(__file__).parents[3]
 
 
 def read(**changes):
-    settings = {
-        "series": None,
-        "labels": None,
-        "layout": "long",
-        "id": "id",
-        "time": "time",
-        "variable": "variable",
-        "value": "value",
-        "label": "label",
-        "subject": None,
-        "channels": None,
-        "memory_limit": "500MB",
-        "threads": 1,
-        "window_hours": 1.0,
-        "step_minutes": 15.0,
-    }
-    settings |= {k: str(v) if isinstance(v, Path) else v for k, v in changes.items()}
-    return read_table(**settings)[0]
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in changes.items()}
+    return sections.read(
+        read_table, "table", **({"window_hours": 1.0, "step_minutes": 15.0} | given)
+    ).pool
 
 
 LONG = pd.DataFrame(
@@ -77,15 +64,18 @@ def test_long_tables_land_on_the_grid(tmp_path, suffix):
     assert cohort.label_names == ("alive", "died")
     assert cohort.labels.tolist() == [1, 0]
     assert len(set(cohort.subject_ids)) == 1
-    assert cohort.notes == ("values outside the window, not used: 2",)
+    assert cohort.notes == (
+        "values outside the window, not used: 2",
+        "ids of the series without a label, not read: 1",
+    )
 
 
 def test_channels_are_taken_in_the_given_order(tmp_path):
     paths = {"series": stored(tmp_path, LONG, "x.csv"), "labels": stored(tmp_path, LABELS, "y.csv")}
     cohort = read(**paths, channels=["rr", "hr"])
     np.testing.assert_array_equal(cohort.values, EXPECTED[:, ::-1].astype(np.float32))
-    only = read(**paths, channels=["hr"])
-    assert len(only) == 1 and only.flow[-1].removed == 1
+    only = read(**paths, channels=["hr"], step_minutes=10.0)
+    assert len(only) == 1 and [step.removed for step in only.flow] == [0, 1, 0]
 
 
 def test_wide_tables_and_labels_in_the_series(tmp_path):
@@ -155,13 +145,13 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
     with pytest.raises(DataError, match="no column pulse; it has id, time, variable, value"):
         read(series=x, labels=y, value="pulse")
     twice = pd.concat([LABELS, LABELS.assign(label="died")])
-    with pytest.raises(DataError, match="an id has 2 different rows"):
+    with pytest.raises(DataError, match="the id b has 2 different rows"):
         read(series=x, labels=stored(tmp_path, twice, "z.csv"))
     words = LONG.astype({"value": object})
     words.loc[1, "value"] = "eighty"
-    with pytest.raises(DataError, match=r"w\.csv: a cell 'eighty'"):
+    with pytest.raises(DataError, match=r"w\.csv: cells .* hr 1, first 'eighty' \(id b\)"):
         read(series=stored(tmp_path, words, "w.csv"), labels=y)
-    with pytest.raises(DataError, match="lies in the window"):
+    with pytest.raises(DataError, match="no value of bp; the table has hr, rr"):
         read(series=x, labels=y, channels=["bp"])
 
 

@@ -121,6 +121,8 @@ def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
         try:
             # The order of rows carries no meaning here, and keeping it costs memory.
             connection.execute("SET preserve_insertion_order = false")
+            # Time stamps with a zone mean the same wherever the computer stands.
+            connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
             connection.execute("SET progress_bar_time = 0")
@@ -135,7 +137,7 @@ def readable(source: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
-        raise DataError(f"{source}: not readable as a table ({_first_line(error)})") from error
+        raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
 
 
 def _explained(error: duckdb.Error, source: Path | None) -> Exception:
@@ -153,8 +155,7 @@ def _explained(error: duckdb.Error, source: Path | None) -> Exception:
     if isinstance(error, duckdb.ConversionException):
         return DataError(f"{where}{_conversion(text)}")
     if "CSV Error" in text:
-        lines = [line for line in text.splitlines() if line][:3]
-        return DataError(f"{where}a row does not fit the header: {'; '.join(lines)}")
+        return DataError(f"{where}a row does not fit the header: {_summary(error)}")
     return error
 
 
@@ -165,6 +166,12 @@ def _conversion(text: str) -> str:
         f"a cell{shown} is not what its column holds in the release (times as "
         f"YYYY-MM-DD HH:MM:SS, numbers as digits): {text.splitlines()[0]}"
     )
+
+
+def _summary(error: Exception) -> str:
+    """What DuckDB says, without its advice on options that are not offered here."""
+    lines = [line.strip() for line in str(error).partition("Possible ")[0].splitlines()]
+    return "; ".join(line for line in lines if line)[:400]
 
 
 def _first_line(error: Exception) -> str:

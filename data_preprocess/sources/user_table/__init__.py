@@ -1,0 +1,1 @@
+"""Your own tables: long, wide or MEDS events, as CSV or Parquet."""

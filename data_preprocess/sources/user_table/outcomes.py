@@ -1,0 +1,215 @@
+"""read_outcomes: labels, patients, static covariates and anchors in time, one row per series."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from configs.runtime.errors import DataError
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.times import Moments, moments
+from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile, identifier, require_columns
+
+COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label="
+_MAX_LEVELS = 20
+_SEX = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
+_SHOWN = 5
+
+log = logging.getLogger("tardiff.data")
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the label table holds, by ascending id; the engine's table `ids` numbers the rows."""
+
+    labels: Int[np.ndarray, " n"]
+    label_names: tuple[str, ...]
+    subjects: Int[np.ndarray, " n"]
+    static: Float[np.ndarray, "n static"]
+    static_names: tuple[str, ...]
+    removed: int
+    notes: tuple[str, ...]
+
+
+def read_outcomes(
+    engine: Engine, table: TableFile, form: TableForm, time_kind: Moments
+) -> Outcomes:
+    """Reads the labels and makes the engine's table `ids` (row, id, first, last).
+
+    `first` and `last` are the minutes of `form.start` and `form.end`, NULL where not asked for.
+
+    Raises:
+        DataError: a column is missing, an id stands twice or has no label, labels make no classes.
+    """
+    named = [form.id, form.label, form.subject or form.id, form.start, form.end, *form.static]
+    require_columns(table, [name for name in named if name is not None], COLUMNS_HINT)
+    subject = identifier(form.subject) if form.subject else "NULL"
+    anchors = [_anchor(engine, table, column, form, time_kind) for column in (form.start, form.end)]
+    static = ", ".join(
+        f"{text_sql(identifier(name))} AS static_{k}" for k, name in enumerate(form.static)
+    )
+    engine.run(
+        f"""CREATE TABLE outcomes AS SELECT DISTINCT {text_sql(identifier(form.id))} AS raw,
+            {id_sql(identifier(form.id))} AS id, {id_sql(identifier(form.label))} AS label,
+            {id_sql(subject)} AS subject, {anchors[0]} AS first, {anchors[1]} AS last
+            {", " + static if static else ""} FROM {table.scan}""",
+        source=table.path,
+    )
+    removed = _remove_unclear(engine, table, form)
+    _require_one_row_each(engine, table.path)
+    # A series whose patient is unknown is a patient of its own.
+    engine.run(
+        "CREATE TABLE ids AS SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS row, *, "
+        "dense_rank() OVER (ORDER BY coalesce('p ' || subject, 's ' || id)) AS patient "
+        "FROM outcomes"
+    )
+    found = engine.rows("SELECT label, patient, subject IS NULL FROM ids ORDER BY row")
+    label_names, codes, notes = _classes([str(row[0]) for row in found], form, table.path)
+    covariates, static_names = _static(engine, form, table.path)
+    unknown = sum(bool(row[2]) for row in found) if form.subject else 0
+    if unknown:
+        notes.append(f"series whose patient is unknown, each a patient of its own: {unknown:,}")
+    return Outcomes(
+        labels=codes,
+        label_names=label_names,
+        subjects=np.array([row[1] for row in found], np.int64),
+        static=covariates,
+        static_names=static_names,
+        removed=removed,
+        notes=tuple(notes),
+    )
+
+
+def _anchor(
+    engine: Engine, table: TableFile, column: str | None, form: TableForm, time_kind: Moments
+) -> str:
+    if column is None:
+        return "NULL::DOUBLE"
+    found = moments(engine, table, column, form)
+    if found.kind != time_kind.kind:
+        raise DataError(
+            f"{table.path}: the column {column} holds {found.kind}, but the times of the series "
+            f"are {time_kind.kind}; expected the same kind"
+        )
+    return found.sql
+
+
+def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
+    """Removes rows without id, label or anchor if `form` says so, else refuses them by name."""
+    needed = ["id", "label"] + ["first"] * bool(form.start) + ["last"] * bool(form.end)
+    unclear = " OR ".join(f"{name} IS NULL" for name in needed)
+    rows = engine.rows(f"SELECT raw FROM outcomes WHERE {unclear} ORDER BY raw NULLS FIRST")
+    if rows and not form.drop_unreadable:
+        columns = [form.id, form.label, *(c for c in (form.start, form.end) if c is not None)]
+        shown = ", ".join("(no id)" if row[0] is None else str(row[0]) for row in rows[:_SHOWN])
+        raise DataError(
+            f"{table.path}: {len(rows):,} rows have an empty or unreadable cell in "
+            f"{', '.join(columns)}: id {shown}{', ...' if len(rows) > _SHOWN else ''}; complete "
+            "them, or leave them out with data.table.drop_unreadable=true"
+        )
+    engine.run(f"DELETE FROM outcomes WHERE {unclear}")
+    if not engine.number("SELECT count(*) FROM outcomes"):
+        raise DataError(f"{table.path}: no row with an id and a label")
+    return len(rows)
+
+
+def _require_one_row_each(engine: Engine, where: Path) -> None:
+    twice = engine.rows(
+        "SELECT id, count(*), count(DISTINCT raw), min(raw), max(raw) FROM outcomes GROUP BY id "
+        "HAVING count(*) > 1 ORDER BY id"
+    )
+    if not twice:
+        return
+    name, count, spellings, one, other = twice[0]
+    if spellings > 1:
+        raise DataError(
+            f"{where}: the ids {one} and {other} are the same number ({len(twice):,} such ids); "
+            "write each id in one way"
+        )
+    raise DataError(
+        f"{where}: the id {name} has {count} different rows of label, patient, time or static "
+        f"covariates ({len(twice):,} such ids); expected one row per id"
+    )
+
+
+def _classes(
+    labels: Sequence[str], form: TableForm, where: Path
+) -> tuple[tuple[str, ...], Int[np.ndarray, " n"], list[str]]:
+    """Class names in order, the class of every label, and what was taken as one class."""
+    spellings: dict[str, Counter[str]] = {}
+    for label in labels:
+        spellings.setdefault(label.casefold(), Counter())[label] += 1
+    names = {key: max(sorted(found), key=found.__getitem__) for key, found in spellings.items()}
+    numbers = [key for key in names if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", key)]
+    if any("." in key for key in numbers) or 0 < len(numbers) < len(names):
+        raise DataError(
+            f"{where}: the labels are {_few(sorted(names.values()))}; expected classes, as whole "
+            "numbers or as words, not both"
+        )
+    if form.classes is None:
+        order = sorted(names, key=int) if numbers else sorted(names)
+    else:
+        order = [name.strip().casefold() for name in form.classes]
+        strange = sorted(set(names) - set(order))
+        if strange or len(set(order)) < len(order):
+            raise DataError(
+                f"{where}: the labels are {_few(sorted(names.values()))}, but "
+                f"data.table.classes={list(form.classes)}; name every class once"
+            )
+        names = dict(zip(order, form.classes, strict=True))
+    notes = [
+        f"labels taken as one class: {', '.join(sorted(found))}"
+        for found in spellings.values()
+        if len(found) > 1
+    ]
+    label_names = tuple(names[key] for key in order)
+    if len(label_names) == 2 and form.classes is None and not numbers:
+        log.info(
+            "classes %s: the second is the positive one (data.table.classes sets the order)",
+            ", ".join(label_names),
+        )
+    codes = np.array([order.index(label.casefold()) for label in labels], np.int64)
+    return label_names, codes, notes
+
+
+def _static(
+    engine: Engine, form: TableForm, where: Path
+) -> tuple[Float[np.ndarray, "n static"], tuple[str, ...]]:
+    """The static covariates: numbers as they are, words as codes that the name explains."""
+    columns, names = [], []
+    for k, name in enumerate(form.static):
+        rows = engine.rows(
+            f"SELECT static_{k}, {number_sql(f'static_{k}', decimal=form.decimal)} "
+            "FROM ids ORDER BY row"
+        )
+        texts = [None if row[0] is None else str(row[0]).casefold() for row in rows]
+        levels = sorted({text for text in texts if text is not None})
+        numbers = np.array([np.nan if row[1] is None else row[1] for row in rows], np.float64)
+        if not np.isnan(numbers[[text is not None for text in texts]]).any():
+            columns.append(numbers)
+            names.append(name)
+            continue
+        if len(levels) > _MAX_LEVELS:
+            raise DataError(
+                f"{where}: the static covariate {name} has {len(levels)} different texts "
+                f"({_few(levels)}); expected numbers, or at most {_MAX_LEVELS} categories"
+            )
+        is_sex = set(levels) <= set(_SEX)
+        codes = _SEX if is_sex else {level: float(code) for code, level in enumerate(levels)}
+        columns.append(np.array([np.nan if t is None else codes[t] for t in texts]))
+        unit = "1=male" if is_sex else ",".join(f"{c}={level}" for c, level in enumerate(levels))
+        names.append(f"{name}[{unit}]")
+    count = engine.number("SELECT count(*) FROM ids")
+    stacked = np.stack(columns, axis=1) if columns else np.zeros((count, 0))
+    return stacked.astype(np.float32), tuple(names)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)})" if len(names) > _SHOWN else "")

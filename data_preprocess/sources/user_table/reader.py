@@ -1,0 +1,99 @@
+"""read_table: your own table -> a cohort. The inverse of data_preprocess/storage/csv_export.py.
+
+A long table (id, time, variable, value), a wide one (id, time, one column per variable) or MEDS
+events (subject_id, time, code, numeric_value), as .csv, .csv.gz, .parquet or a folder of Parquet
+files. DuckDB reads it out of core, so the table may be larger than memory.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from configs.runtime.errors import DataError
+from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
+from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.outcomes import Outcomes, read_outcomes
+from data_preprocess.sources.user_table.times import moments
+from data_preprocess.sources.user_table.values import arrange, choose_channels, on_grid
+from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.table_file import TableFile, open_table, require_all_rows
+
+
+@reader("table")
+def read_table(section: Any, settings: Settings) -> SourceData:
+    """The series of a table on the grid (mean per step, NaN where nothing was measured).
+
+    Args:
+        section: a TableForm, or the section `data.table`.
+
+    Raises:
+        ConfigError: no table is named, or the step does not divide the window.
+        MissingInputError: a file is not there.
+        DataError: a column is missing, a cell is unreadable, an id has no label or two, or the
+            times are not what they were taken for.
+    """
+    form = TableForm.of(section)
+    series = open_table(Path(str(form.series)), key="data.table.series")
+    labels = (
+        series if form.labels is None else open_table(Path(form.labels), key="data.table.labels")
+    )
+    form = form.with_prediction_time(labels.columns)
+    with (
+        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
+        readable(str(series.path)),
+    ):
+        for table in {series.path: series, labels.path: labels}.values():
+            require_all_rows(engine, table)
+        return _read(engine, series, labels, form, settings)
+
+
+def _read(
+    engine: Engine, series: TableFile, labels: TableFile, form: TableForm, settings: Settings
+) -> SourceData:
+    channels = choose_channels(engine, series, form)
+    times = moments(engine, series, form.time, form)
+    outcomes = read_outcomes(engine, labels, form, times)
+    notes = arrange(engine, series, form, channels, times)
+    has_row = np.zeros(len(outcomes.labels), bool)
+    has_row[engine.columns("SELECT DISTINCT row FROM measured")["row"].astype(int)] = True
+    shape = (len(outcomes.labels), len(channels))
+    values, counts = on_grid(engine, series, form, times, shape, settings)
+    require_float32(values, channels, str(series.path))
+    cohort = _cohort(values, outcomes, channels, labels.path.name, has_row, [*counts, *notes])
+    return SourceData(cohort, files=tuple(dict.fromkeys((series.path, labels.path))))
+
+
+def _cohort(
+    values: Float[np.ndarray, "n channel time"],
+    outcomes: Outcomes,
+    channels: list[str],
+    label_file: str,
+    has_row: Bool[np.ndarray, " n"],
+    notes: list[str],
+) -> Cohort:
+    kept = is_measured(values)
+    flow = [FlowStep(f"series with a label in {label_file}", 0, len(kept))]
+    if outcomes.removed:
+        flow.insert(0, FlowStep(f"rows of {label_file}", 0, len(kept) + outcomes.removed))
+        flow[1] = FlowStep("without id or label", outcomes.removed, len(kept))
+    if not has_row.all():
+        flow.append(
+            FlowStep("no value in the series table", int((~has_row).sum()), int(has_row.sum()))
+        )
+    flow.append(FlowStep("no value in the window", int((has_row & ~kept).sum()), int(kept.sum())))
+    if not kept.any():
+        raise DataError(f"no series is left: {'; '.join(f'{s.rule}: {s.removed:,}' for s in flow)}")
+    return Cohort(
+        values=values[kept].astype(np.float32),
+        labels=outcomes.labels[kept],
+        subject_ids=outcomes.subjects[kept],
+        feature_names=tuple(channels),
+        label_names=outcomes.label_names,
+        static=outcomes.static[kept],
+        static_names=outcomes.static_names,
+        flow=tuple(flow),
+        notes=(*notes, *outcomes.notes),
+    )

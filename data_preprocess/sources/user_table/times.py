@@ -1,0 +1,103 @@
+"""moments: a column of times as minutes, whatever type it has.
+
+Numbers are minutes (or `data.table.time_unit`), lengths of time have their own unit, time stamps
+count from 1970 in UTC. The type of a Parquet column decides; of a CSV column the patterns of all of
+its cells do, never a guess from the first one.
+"""
+
+from dataclasses import dataclass
+
+from configs.runtime.errors import DataError
+from data_preprocess.sources.user_table.form import MINUTES, TableForm
+from data_preprocess.storage.cell_text import NUMBER, STAMP, ZONE, number_sql, text_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile, identifier, quoted
+
+NUMBERS, STAMPS, DURATIONS = "numbers", "time stamps", "durations"
+_ZONED = "time stamps with a zone"
+_CLOCK = r"([+-]?)([0-9]+):([0-9]{2}):([0-9]{2}(\.[0-9]+)?)"
+_DURATION = rf"((-?[0-9]+) days?,? ?)?({_CLOCK})?"
+_PATTERNS = {
+    NUMBERS: NUMBER,
+    STAMPS: STAMP,
+    _ZONED: f"{STAMP}{ZONE}",
+    DURATIONS: rf"-?[0-9]+ days?(,? ?{_CLOCK})?|{_CLOCK}",
+}
+
+
+@dataclass(frozen=True)
+class Moments:
+    """A column of times: SQL for minutes (NULL where none can be read), and what it holds."""
+
+    sql: str
+    kind: str
+
+    def described(self, form: TableForm) -> str:
+        """What the times were taken for, for messages."""
+        return f"{form.time_unit} (data.table.time_unit)" if self.kind == NUMBERS else self.kind
+
+
+def moments(engine: Engine, table: TableFile, column: str, form: TableForm) -> Moments:
+    """How to read the times of a column.
+
+    Raises:
+        DataError: a type without a date, or time stamps of which only some have a zone.
+    """
+    cell = identifier(column)
+    found = engine.rows(f"SELECT typeof({cell}) FROM {table.scan} LIMIT 1")
+    kind = str(found[0][0]) if found else "VARCHAR"
+    if kind == "VARCHAR":
+        return _of_text(engine, table, column, form)
+    if column in table.durations:
+        return Moments(f"({cell}::DOUBLE * {table.durations[column]!r})", DURATIONS)
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return Moments(f"(epoch({cell}) / 60)", STAMPS)
+    if kind.startswith(("TIMESTAMP", "DATE")):
+        return Moments(f"(epoch({cell}::TIMESTAMP) / 60)", STAMPS)
+    if kind in ("INTERVAL", "BOOLEAN", "BLOB", "UUID") or kind.startswith(("TIME", "STRUCT")):
+        raise DataError(
+            f"{table.path}: the column {column} holds {kind}; expected minutes as numbers, lengths "
+            "of time or time stamps"
+        )
+    return Moments(f"({number_sql(cell)} * {MINUTES[form.time_unit]!r})", NUMBERS)
+
+
+def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> Moments:
+    text = text_sql(identifier(column))
+    counts = ", ".join(
+        f"count(*) FILTER (regexp_full_match({text}, {quoted(pattern)}))"
+        for pattern in _PATTERNS.values()
+    )
+    if form.decimal != ".":
+        counts = counts.replace(text, f"replace({text}, {quoted(form.decimal)}, '.')", 1)
+    row = engine.rows(f"SELECT {counts} FROM {table.scan}")[0]
+    found = dict(zip(_PATTERNS, row, strict=True))
+    if found[STAMPS] and found[_ZONED]:
+        raise DataError(
+            f"{table.path}: in the column {column} {found[_ZONED]:,} time stamps have a zone and "
+            f"{found[STAMPS]:,} have none; give all or none"
+        )
+    kind = max(found, key=lambda name: found[name])
+    if kind == NUMBERS:
+        number = number_sql(identifier(column), decimal=form.decimal)
+        return Moments(f"(nullif({number}, 'nan'::DOUBLE) * {MINUTES[form.time_unit]!r})", kind)
+    matches = f"regexp_full_match({text}, {quoted(_PATTERNS[kind])})"
+    if kind == DURATIONS:
+        return Moments(f"(CASE WHEN {matches} THEN {_duration(text)} END)", kind)
+    # In a session in UTC, text without a zone is read as UTC, too.
+    plain = f"replace({text}, ',', '.')"
+    stamp = f"epoch(TRY_CAST({plain} AS TIMESTAMPTZ)) / 60"
+    return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS)
+
+
+def _duration(text: str) -> str:
+    """Minutes of "1 days 02:03:04.5", "-1 days +23:00:00" or "26:03:04"."""
+
+    def found(group: int) -> str:
+        return f"regexp_extract({text}, {quoted(f'^{_DURATION}$')}, {group})"
+
+    def part(group: int) -> str:
+        return f"coalesce(TRY_CAST(nullif({found(group)}, '') AS DOUBLE), 0)"
+
+    sign = f"(CASE WHEN {found(4)} = '-' THEN -1 ELSE 1 END)"
+    return f"({part(2)} * 1440 + {sign} * ({part(5)} * 60 + {part(6)} + {part(7)} / 60))"

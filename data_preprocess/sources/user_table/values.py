@@ -1,0 +1,329 @@
+"""arrange, on_grid: the values of a user's table as (series, channel, minute), then on the grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from configs.runtime.errors import ConfigError, DataError
+from data_preprocess.sources.registry import Settings
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.outcomes import COLUMNS_HINT
+from data_preprocess.sources.user_table.times import STAMPS, Moments
+from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile, identifier, quoted, require_columns
+
+_MOST_OUTSIDE = 0.5
+# An early part of a series is a slip if the gap after it is this many times what follows.
+_SLIP_GAP = 10
+_SHOWN = 3
+
+
+def choose_channels(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
+    """The channel names in order: those asked for, or all that the table has.
+
+    Raises:
+        DataError: a column is missing. ConfigError: `form.ranges` names no channel.
+    """
+    if form.layout == "wide":
+        require_columns(table, [form.id, form.time, *(form.channels or ())], COLUMNS_HINT)
+        other = {form.id, form.time, form.label, form.subject, form.start, form.end, *form.static}
+        channels = list(form.channels or [name for name in table.columns if name not in other])
+    else:
+        require_columns(table, [form.id, form.time, form.variable, form.value], COLUMNS_HINT)
+        channels = list(form.channels or _variables(engine, table, form))
+    strange = sorted(set(form.ranges) - set(channels))
+    if strange:
+        raise ConfigError(
+            f"data.table.ranges names {', '.join(strange)}; the channels are {', '.join(channels)}"
+        )
+    return channels
+
+
+def _variables(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
+    variable, value = text_sql(identifier(form.variable)), text_sql(identifier(form.value))
+    rows = engine.rows(
+        f"SELECT DISTINCT {variable} AS name FROM {table.scan} "
+        f"WHERE {value} IS NOT NULL AND name IS NOT NULL ORDER BY 1"
+    )
+    return [str(row[0]) for row in rows]
+
+
+def arrange(
+    engine: Engine, table: TableFile, form: TableForm, channels: Sequence[str], times: Moments
+) -> list[str]:
+    """Makes the table `measured` (row, channel, moment, v); returns counts for the card.
+
+    Raises:
+        DataError: cells cannot be read, no id of the labels is in the series, or a channel has no
+            value.
+    """
+    engine.fill(
+        "channels",
+        "variable VARCHAR, channel INTEGER, low DOUBLE, high DOUBLE",
+        [
+            (name, k, *(map(float, form.ranges[name]) if name in form.ranges else (None, None)))
+            for k, name in enumerate(channels)
+        ],
+    )
+    engine.run(
+        f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
+        FROM (SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
+                     {text_sql(identifier(form.time))} AS time_text,
+                     {_pairs(table, form, channels)} FROM {table.scan})
+        LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
+        desc=f"read {table.path.name}",
+        source=table.path,
+    )
+    notes = _unmatched(engine, table, form)
+    _require_every_channel(engine, table, form, channels)
+    notes += _unreadable(engine, table, form, channels)
+    implausible = engine.number(
+        "SELECT count(*) FROM arranged WHERE row IS NOT NULL AND NOT v BETWEEN low AND high"
+    )
+    if implausible:
+        notes.append(f"values outside data.table.ranges, set to missing: {implausible:,}")
+    engine.run(
+        "CREATE TABLE measured AS SELECT row, channel, moment, v FROM arranged WHERE row IS NOT "
+        "NULL AND channel IS NOT NULL AND moment IS NOT NULL AND v IS NOT NULL AND NOT isnan(v) "
+        "AND coalesce(v BETWEEN low AND high, true)"
+    )
+    engine.run("DROP TABLE arranged")
+    return notes
+
+
+def _pairs(table: TableFile, form: TableForm, channels: Sequence[str]) -> str:
+    if form.layout != "wide":
+        value = identifier(form.value)
+        return (
+            f"{text_sql(identifier(form.variable))} AS variable, "
+            f"{_value(table, value, form)} AS v, {text_sql(value)} AS text"
+        )
+    columns = [identifier(name) for name in channels]
+    lists = (
+        ", ".join(quoted(name) for name in channels),
+        ", ".join(_value(table, column, form) for column in columns),
+        ", ".join(text_sql(column) for column in columns),
+    )
+    return ", ".join(
+        f"unnest([{cells}]) AS {name}"
+        for cells, name in zip(lists, ("variable", "v", "text"), strict=True)
+    )
+
+
+def _value(table: TableFile, column: str, form: TableForm) -> str:
+    number = number_sql(column, decimal=form.decimal)
+    if table.is_text:
+        return number
+    truth = f"({column}::VARCHAR = 'true')::INTEGER::DOUBLE"
+    return f"(CASE WHEN typeof({column}) = 'BOOLEAN' THEN {truth} ELSE {number} END)"
+
+
+def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
+    """Counts of ids that stand on one side only."""
+    matched = engine.number("SELECT count(DISTINCT row) FROM arranged")
+    if not matched:
+        sides = [
+            ", ".join(
+                str(row[0])
+                for row in engine.rows(
+                    f"SELECT DISTINCT id FROM {name} WHERE id IS NOT NULL ORDER BY 1 LIMIT {_SHOWN}"
+                )
+            )
+            for name in ("ids", "arranged")
+        ]
+        raise DataError(
+            f"{table.path}: no id of the labels is in the series (labels: {sides[0]}, ...; series: "
+            f"{sides[1] or 'none'}, ...); check data.table.id={form.id}"
+        )
+    counts = {
+        "ids of the series without a label, not read": (
+            "SELECT count(DISTINCT id) FROM arranged WHERE row IS NULL"
+        ),
+        "rows without an id, not read": "SELECT count(*) FROM arranged WHERE id IS NULL",
+    }
+    found = {what: engine.number(sql) for what, sql in counts.items()}
+    return [f"{what}: {count:,}" for what, count in found.items() if count]
+
+
+def _require_every_channel(
+    engine: Engine, table: TableFile, form: TableForm, channels: Sequence[str]
+) -> None:
+    rows = engine.rows("SELECT DISTINCT channel FROM arranged WHERE text IS NOT NULL")
+    there = {row[0] for row in rows}
+    absent = [name for k, name in enumerate(channels) if k not in there]
+    if not absent:
+        return
+    has = "; fill the columns, or leave them out of data.table.channels"
+    if form.layout != "wide":
+        known = _variables(engine, table, form)
+        has = f"; the table has {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
+    raise DataError(f"{table.path}: no value of {', '.join(absent)}{has}")
+
+
+def _unreadable(
+    engine: Engine, table: TableFile, form: TableForm, channels: Sequence[str]
+) -> list[str]:
+    """Counts cells that are there and cannot be read; refuses them unless `form` drops them."""
+    here = "row IS NOT NULL AND channel IS NOT NULL"
+    rows = engine.rows(
+        f"""SELECT channel, count(*), first(text), first(id) FROM arranged
+        WHERE {here} AND isnan(v) GROUP BY channel ORDER BY channel"""
+    )
+    found = [(str(channels[row[0]]), *row[1:]) for row in rows]
+    row = engine.rows(
+        f"""SELECT count(*), first(time_text), first(id) FROM arranged
+        WHERE {here} AND moment IS NULL AND time_text IS NOT NULL"""
+    )[0]
+    found += [(form.time, *row)] if row[0] else []
+    if found and not form.drop_unreadable:
+        shown = "; ".join(
+            f"{n} {count:,}, first {text!r} (id {who})" for n, count, text, who in found
+        )
+        raise DataError(
+            f"{table.path}: cells that cannot be read as numbers or times: {shown}. "
+            f"{_hint(engine, form, found)}Leave them out with data.table.drop_unreadable=true"
+        )
+    notes = [f"{n}: cells that cannot be read, left out: {count:,}" for n, count, _, _ in found]
+    untimed = engine.number(
+        f"SELECT count(*) FROM arranged WHERE {here} AND time_text IS NULL AND v IS NOT NULL"
+    )
+    return [*notes, *([f"values without a time, not used: {untimed:,}"] if untimed else [])]
+
+
+def _hint(engine: Engine, form: TableForm, found: Sequence[tuple]) -> str:
+    if form.decimal == "." and any("," in str(text) for _, _, text, _ in found):
+        return "A decimal comma? Set data.table.decimal=','. "
+    if form.layout == "wide" and form.channels is None:
+        return (
+            "A column that is no channel? List the channels in data.table.channels, and columns "
+            "such as age or sex in data.table.static. "
+        )
+    return ""
+
+
+def on_grid(
+    engine: Engine,
+    table: TableFile,
+    form: TableForm,
+    times: Moments,
+    shape: tuple[int, int],
+    settings: Settings,
+) -> tuple[Float[np.ndarray, "n channel time"], list[str]]:
+    """The mean per step (NaN where none) and counts for the card.
+
+    Args:
+        shape: numbers of series and of channels.
+
+    Raises:
+        DataError: most values lie outside the window, or every series has one step only: the unit
+            or the origin of the times is not what was assumed.
+    """
+    values = np.full((*shape, settings.num_steps), np.nan)
+    notes = _place_in_time(engine, form, times, settings)
+    width = settings.step_minutes
+    # A window that ends at a moment holds the values of that moment.
+    step = (
+        f"floor(minute / {width} + 1e-9)"
+        if _counts_up(form)
+        else f"ceil(minute / {width} - 1e-9) - 1"
+    )
+    inside = f"{step} >= 0 AND {step} < {settings.num_steps} AND NOT late"
+    engine.run(
+        f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
+        FROM placed WHERE {inside} GROUP BY ALL""",
+        desc="grid",
+    )
+    for cells in engine.chunks("SELECT row, channel, step, v FROM cells"):
+        values[cells["row"], cells["channel"], cells["step"]] = cells["v"]
+    total = engine.number("SELECT count(*) FROM placed")
+    outside = engine.number(f"SELECT count(*) FROM placed WHERE NOT ({inside})")
+    _require_plausible(values, outside, total, table, form, times, settings)
+    return values, [f"values outside the window, not used: {outside:,}", *notes]
+
+
+def _counts_up(form: TableForm) -> bool:
+    return form.end is None or form.start is not None
+
+
+def _place_in_time(
+    engine: Engine, form: TableForm, times: Moments, settings: Settings
+) -> list[str]:
+    """Makes `placed`: `measured` with `minute` from the window's start, `late` after the end."""
+    if form.start is not None:
+        zero, slips = "first", 0
+    elif form.end is not None:
+        zero, slips = f"last - {settings.window_hours * 60}", 0
+    elif times.kind != STAMPS:
+        zero, slips = "0", 0
+    else:
+        zero, slips = "origin", _find_origins(engine, settings.window_hours * 60)
+    source = "measured JOIN ids USING (row)" + (" JOIN origins USING (row)" * (zero == "origin"))
+    engine.run(
+        f"""CREATE TABLE placed AS SELECT row, channel, v, moment - ({zero}) AS minute,
+            coalesce(moment > last, false) AS late FROM {source}"""
+    )
+    return [f"values dated long before all others of their series, not used: {slips:,}"] * bool(
+        slips
+    )
+
+
+def _find_origins(engine: Engine, window_minutes: float) -> int:
+    """Makes `origins` (row, origin): the first moment of each series; returns values before it.
+
+    Fewer than half of the moments, before a gap longer than the window and ten times what follows,
+    are a slip in the date and open no window.
+    """
+    engine.run(f"""
+        CREATE TABLE origins AS
+        WITH apart AS (SELECT DISTINCT row, moment FROM measured),
+        gaps AS (SELECT row, moment, moment - lag(moment) OVER (PARTITION BY row ORDER BY moment)
+                 AS gap FROM apart),
+        widest AS (SELECT row, max(gap) AS gap, arg_max(moment, gap) AS after, min(moment) AS low,
+                   max(moment) AS high, count(*) AS n FROM gaps GROUP BY row),
+        early AS (SELECT row, count(*) AS n FROM apart JOIN widest USING (row)
+                  WHERE moment < after GROUP BY row)
+        SELECT row, CASE WHEN gap > greatest({window_minutes}, {_SLIP_GAP} * (high - after))
+            AND 2 * early.n < widest.n THEN after ELSE low END AS origin
+        FROM widest LEFT JOIN early USING (row)""")
+    return engine.number(
+        "SELECT count(*) FROM measured JOIN origins USING (row) WHERE moment < origin"
+    )
+
+
+def _require_plausible(
+    values: Float[np.ndarray, "n channel time"],
+    outside: int,
+    total: int,
+    table: TableFile,
+    form: TableForm,
+    times: Moments,
+    settings: Settings,
+) -> None:
+    """The checks on the unit and origin of the times; see `on_grid`."""
+    window = f"the window of {settings.window_hours:g} h"
+    if total and outside == total:
+        raise DataError(
+            f"{table.path}: no value lies in {window}; times were taken as {times.described(form)}"
+        )
+    origin = (
+        form.start
+        or form.end
+        or ("the first value of each series" if times.kind == STAMPS else "0")
+    )
+    assumed = (
+        f"times were taken as {times.described(form)}, counted from {origin} (data.table.start "
+        "names a column with time zero)"
+    )
+    if not form.drop_outside and outside > _MOST_OUTSIDE * total:
+        raise DataError(
+            f"{table.path}: {outside:,} of {total:,} values lie outside {window}; {assumed}. If "
+            "that is right, set data.table.drop_outside=true"
+        )
+    steps = (~np.isnan(values)).any(axis=1).sum(axis=1)
+    if settings.num_steps > 1 and len(steps) and steps.max() <= 1:
+        raise DataError(
+            f"{table.path}: in every series {settings.num_steps - 1} of {settings.num_steps} steps "
+            f"are empty; {assumed}. Does the time count steps or another unit?"
+        )

@@ -1,0 +1,222 @@
+"""open_table: a table on disk as SQL, with nothing guessed.
+
+Every reader scans its tables through this file. DuckDB would take brackets and question marks of a
+path for a pattern, turn folder names such as `time=24` into columns, and guess quotes, comments and
+rows to skip from a sample. Here the path is exact, columns of CSV files are text, the header is the
+first line and every row counts; Parquet files keep their types.
+"""
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from configs.runtime.errors import DataError, MissingInputError
+from data_preprocess.storage.arrow_durations import duration_units
+from data_preprocess.storage.duckdb_engine import Engine
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+MAX_HEADER_BYTES = 1 << 20
+# Larger files are not read a second time to count their rows.
+MAX_COUNTED_BYTES = 32 << 20
+_DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table found on disk.
+
+    Attributes:
+        path: the file, or the folder of Parquet parts.
+        columns: its header in order, without spaces around the names.
+        scan: SQL that yields the rows; CSV columns as text, an empty cell as NULL.
+        is_text: True for CSV.
+        delimiter: of a CSV file.
+        durations: for a Parquet column that holds lengths of time: the minutes that 1 stands for.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    scan: str
+    is_text: bool
+    delimiter: str = ","
+    durations: Mapping[str, float] = field(default_factory=dict)
+
+
+def open_table(path: Path, *, key: str, lower: bool = False) -> TableFile:
+    """The table in `path`: .csv, .csv.gz, .parquet, or a folder of .parquet files.
+
+    Args:
+        key: the configuration key that named it, for messages.
+        lower: give the columns in lower case.
+
+    Raises:
+        MissingInputError: no such file.
+        DataError: it is no such table; says what it is.
+    """
+    if path.is_dir():
+        parts = sorted(path.rglob("*.parquet"))
+        if not parts:
+            raise DataError(f"{path} ({key}) is a folder without a .parquet file; expected a table")
+        return _parquet(path, parts, lower=lower)
+    if not path.is_file():
+        raise MissingInputError(
+            f"{path.absolute()} does not exist ({key} names it); expected a table: "
+            f"{', '.join(SUFFIXES)} or a folder of .parquet files"
+        )
+    if path.suffix == ".parquet":
+        return _parquet(path, [path], lower=lower)
+    if path.name.lower().endswith((".csv", ".csv.gz")):
+        return _csv(path, lower=lower)
+    raise DataError(f"{path} ({key}): unknown kind of table; expected {', '.join(SUFFIXES)}")
+
+
+def require_columns(table: TableFile, wanted: list[str], hint: str) -> None:
+    """Raises DataError unless `table` has all `wanted` columns; `hint` ends the message."""
+    absent = [name for name in wanted if name not in table.columns]
+    if absent:
+        raise DataError(
+            f"{table.path}: no column {', '.join(absent)}; it has {', '.join(table.columns)} - "
+            f"{hint}"
+        )
+
+
+def require_all_rows(engine: Engine, table: TableFile) -> None:
+    """Raises DataError unless DuckDB reads as many rows as a CSV file of moderate size holds."""
+    if not table.is_text or table.path.stat().st_size > MAX_COUNTED_BYTES:
+        return
+    csv.field_size_limit(1 << 30)
+    with _open_text(table.path) as lines:
+        try:
+            there = sum(1 for row in csv.reader(lines, delimiter=table.delimiter) if row) - 1
+        except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
+            raise _damaged(table.path, error) from error
+    engine.run(
+        f"CREATE OR REPLACE TEMP TABLE row_count AS SELECT count(*) AS n FROM {table.scan}",
+        source=table.path,
+    )
+    read = engine.number("SELECT n FROM row_count")
+    if read != there:
+        raise DataError(
+            f"{table.path}: {there:,} rows are in the file but {read:,} were read; write it anew "
+            "as plain CSV (comma, double quotes, UTF-8, one kind of line end)"
+        )
+
+
+def quoted(text: str) -> str:
+    """`text` as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """`name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def exact(path: Path) -> str:
+    """The SQL literal by which DuckDB opens this file and no other."""
+    return quoted(re.sub(r"([*?\[])", r"[\1]", str(path.absolute())))
+
+
+def _csv(path: Path, *, lower: bool) -> TableFile:
+    header = _header_line(path)
+    delimiter = max(_DELIMITERS, key=_outside_quotes(header).count)
+    names = _names(next(csv.reader(io.StringIO(header), delimiter=delimiter)), path, lower=lower)
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
+    scan = (
+        f"read_csv({exact(path)}, columns = {{{columns}}}, auto_detect = false, header = true, "
+        f"skip = 0, comment = '', delim = {quoted(delimiter)}, quote = '\"', escape = '\"', "
+        f"nullstr = '', hive_partitioning = false, "
+        f"compression = '{'gzip' if _is_gzip(path) else 'none'}')"
+    )
+    return TableFile(path, names, scan, True, delimiter)
+
+
+def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
+    files = ", ".join(exact(part) for part in parts)
+    scan = f"read_parquet([{files}], hive_partitioning = false, union_by_name = true)"
+    try:
+        with duckdb.connect() as connection:
+            given = [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {scan}").fetchall()]
+            durations = duration_units(connection, exact(parts[0]))
+    except duckdb.Error as error:
+        first = str(error).strip().splitlines()[0]
+        raise DataError(f"{path}: not readable as Parquet ({first})") from error
+    names = _names(given, path, lower=lower)
+    renamed = [f"{identifier(a)} AS {identifier(b)}" for a, b in zip(given, names, strict=True)]
+    durations = {b: durations[a] for a, b in zip(given, names, strict=True) if a in durations}
+    return TableFile(
+        path, names, f"(SELECT {', '.join(renamed)} FROM {scan})", False, durations=durations
+    )
+
+
+def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:
+    names = [name.strip().lower() if lower else name.strip() for name in given]
+    # DuckDB compares names without regard to case.
+    twice = [name for name, n in Counter(name.lower() for name in names).items() if n > 1]
+    if twice or "" in names:
+        what = f"the column {twice[0]!r} stands twice" if twice else "a column has no name"
+        raise DataError(f"{path}: {what} in the header {', '.join(given)}; name every column")
+    return tuple(names)
+
+
+def _header_line(path: Path) -> str:
+    start = b""
+    with _open_bytes(path) as handle:
+        try:
+            start = handle.read(MAX_HEADER_BYTES)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _damaged(path, error) from error
+    _require_utf8(path, start)
+    line = re.split(
+        r"[\r\n]", start.decode("utf-8-sig", errors="replace").lstrip("\r\n"), maxsplit=1
+    )
+    if len(line) == 1 and len(start) == MAX_HEADER_BYTES:
+        raise DataError(f"{path}: no line break in the first {MAX_HEADER_BYTES:,} bytes")
+    if not line[0].strip():
+        raise DataError(f"{path}: the file is empty, expected a header line")
+    return line[0]
+
+
+def _require_utf8(path: Path, start: bytes) -> None:
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4096]:
+        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); save it as CSV in UTF-8")
+    if start.startswith(b"PK\x03\x04"):
+        raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as handle:
+        return path.suffix == ".gz" or handle.read(2) == b"\x1f\x8b"
+
+
+def _open_bytes(path: Path) -> io.BufferedIOBase:
+    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
+    with (
+        _open_bytes(path) as raw,
+        io.TextIOWrapper(raw, "utf-8-sig", "replace", newline="") as text,
+    ):
+        yield text
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: not readable as {'gzip' if _is_gzip(path) else 'text'} ({error}); the file is "
+        "damaged or incomplete - fetch it again and compare with SHA256SUMS.txt"
+    )
+
+
+def _outside_quotes(line: str) -> str:
+    return re.sub(r'"[^"]*"', "", line)
