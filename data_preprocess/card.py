@@ -17,6 +17,11 @@ LICENCES = {
         "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and Goldberger "
         "et al., Circulation 2000;101(23):e215-e220."
     ),
+    "physionet2019": (
+        "PhysioNet/Computing in Cardiology Challenge 2019; the licence that comes with your copy "
+        "applies. Cite Reyna et al., Critical Care Medicine 2020;48(2):210-217, and Goldberger et "
+        "al., Circulation 2000;101(23):e215-e220."
+    ),
     "mimic3": (
         "MIMIC-III: the full release is under the PhysioNet Credentialed Health Data License, and "
         "what is made from it may not be shared outside it; the demo is under the Open Database "

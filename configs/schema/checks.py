@@ -30,6 +30,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     if config.generation.name is not None:
         _check_name("generation.name", config.generation.name)
     _check_name("evaluation.dir", config.evaluation.dir)
+    _check_task(config)
     _check_shares(config)
     _check_interval(config)
     _check_lists(config)
@@ -43,6 +44,15 @@ def _check_name(key: str, value: str) -> None:
         raise ConfigError(
             f"{key}={value!r}: it names folders and files, so only letters, digits, '_', '.' and "
             "'-' are allowed, and the first must be a letter or a digit"
+        )
+
+
+def _check_task(config: ExperimentConfig) -> None:
+    data = config.data
+    if (data.source == "physionet2019") != (data.task == "sepsis"):
+        raise ConfigError(
+            f"data.source={data.source} with data.task={data.task}: physionet2019 has the task "
+            "sepsis and no other, and no other source has it"
         )
 
 

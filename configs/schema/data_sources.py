@@ -53,6 +53,16 @@ class PhysioNet2012Config:
 
 
 @dataclass(frozen=True)
+class PhysioNet2019Config:
+    """PhysioNet/CinC Challenge 2019 (data_preprocess/sources/physionet2019/reader.py)."""
+
+    folder: str = "data/raw/physionet2019"  # holds training_setB.tar.gz (or training_setB/)
+    train_set: str = "B"  # becomes train / val_guide / val_select, and test where there is no other
+    test_set: str | None = None  # "A": the other hospital
+    channels: list[str] = many(*BEDSIDE)
+
+
+@dataclass(frozen=True)
 class FilesConfig:
     """Arrays at hand: .npz, (data, label) .pkl, or .npy pairs (sources/arrays.py)."""
 
@@ -146,6 +156,7 @@ class Sources:
 
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
     physionet2012: PhysioNet2012Config = field(default_factory=PhysioNet2012Config)
+    physionet2019: PhysioNet2019Config = field(default_factory=PhysioNet2019Config)
     files: FilesConfig = field(default_factory=FilesConfig)
     mimic3: Mimic3Config = field(default_factory=Mimic3Config)
     mimic4: Mimic4Config = field(default_factory=Mimic4Config)

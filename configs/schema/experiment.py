@@ -27,7 +27,7 @@ class DataConfig(Sources):
     dir: str = "data/${experiment}"  # splits, normaliser and data card
     rebuild: bool = False  # replace splits that were built with other settings
     seed: int = 0  # of the split and of the simulator
-    task: str = choice("mortality", "icustay")  # icustay: length of stay > los_days
+    task: str = choice("mortality", "icustay", "sepsis")  # icustay: length of stay > los_days
     los_days: float = number(3.0, low=0.0)
     window_hours: float = number(24.0, low=0.0, open_low=True)
     step_minutes: float = number(60.0, low=0.0, open_low=True)

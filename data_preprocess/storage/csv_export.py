@@ -42,6 +42,15 @@ def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> N
             chunk.to_csv(temporary, index=False, header=False, mode="a")
 
 
+def table_columns(path: Path, dataset: EHRDataset) -> dict[str, dict[str, str]]:
+    """Per file that `write_long_csv` writes, its columns and their types (storage/croissant.py)."""
+    static = dict.fromkeys(dataset.static_names, "Float")
+    return {
+        path.name: {"id": "Integer", "time": "Float", "variable": "Text", "value": "Float"},
+        labels_path(path).name: {"id": "Integer", "label": "Text"} | static,
+    }
+
+
 def labels_path(path: Path) -> Path:
     """Where the labels of the long table `path` are written."""
     stem = path.name.removesuffix(".gz").removesuffix(".csv")

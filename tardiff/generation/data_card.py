@@ -11,7 +11,8 @@ from configs.runtime.atomic_files import write_text
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import decode, static_names
 from data_preprocess.splits import Splits
-from data_preprocess.storage.csv_export import write_long_csv
+from data_preprocess.storage.croissant import hub_head, write_croissant
+from data_preprocess.storage.csv_export import table_columns, write_long_csv
 from data_preprocess.storage.dataset_files import save_dataset
 from tardiff.guidance.diagnostics import GuidanceOutcome
 from tardiff.privacy.accountant import privacy_lines
@@ -80,7 +81,8 @@ class SyntheticSet:
 def write_set(
     folder: Path, synthetic: SyntheticSet, splits: Splits, csv_step_minutes: float | None
 ) -> Path:
-    """Writes `<name>.npz` and `<name>.card.md` (and `<name>.csv` if a step is given).
+    """Writes `<name>.npz`, `<name>.card.md` and `<name>.croissant.json`, and `<name>.csv` with its
+    labels if a step is given.
 
     Returns:
         The path of the .npz.
@@ -88,10 +90,21 @@ def write_set(
     gaps = synthetic.facts["config"]["generation"]["gaps"]
     dataset = to_dataset(synthetic, splits, gaps=gaps)
     path = folder / f"{synthetic.name}.npz"
+    tables: dict[str, dict[str, str]] = {}
     if csv_step_minutes is not None:
-        write_long_csv(folder / f"{synthetic.name}.csv", dataset, step_minutes=csv_step_minutes)
-    write_text(folder / f"{synthetic.name}.card.md", card(synthetic, dataset, splits))
+        table = folder / f"{synthetic.name}.csv"
+        write_long_csv(table, dataset, step_minutes=csv_step_minutes)
+        tables = table_columns(table, dataset)
+    head = hub_head(dataset, name=synthetic.name, tables=[*tables])
+    write_text(folder / f"{synthetic.name}.card.md", head + card(synthetic, dataset, splits))
     save_dataset(path, dataset, extra=synthetic.facts)
+    write_croissant(
+        folder / f"{synthetic.name}.croissant.json",
+        dataset,
+        name=synthetic.name,
+        files=[path, *(folder / file for file in tables)],
+        tables=tables,
+    )
     return path
 
 

@@ -11,6 +11,7 @@ import torch
 
 from classifier.train import main as train_classifier
 from configs import load_config
+from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
@@ -168,6 +169,11 @@ def test_csv_on_request(trained):
     lines = (folder / "unguided.csv").read_text().splitlines()
     assert lines[0] == "id,time,variable,value"
     assert len(lines) == 1 + 5 * 4 * 12
+    described = json.loads((folder / "unguided.croissant.json").read_text())
+    files = {file["contentUrl"]: file["sha256"] for file in described["distribution"]}
+    assert [*files] == ["unguided.npz", "unguided.csv", "unguided_labels.csv"]
+    assert all(sha256_file(folder / name) == digest for name, digest in files.items())
+    assert (folder / "unguided.card.md").read_text().startswith("---\npretty_name: unguided\n")
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])

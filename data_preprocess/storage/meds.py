@@ -1,0 +1,131 @@
+"""write_meds: a data set as a MEDS 0.4 folder with a label table and a channel mapping.
+
+    data/0.parquet                  events: subject_id, time, code, numeric_value
+    metadata/dataset.json, codes.parquet, subject_splits.parquet
+    labels.parquet                  subject_id, prediction_time, boolean_value or integer_value
+    channels.yaml                   code -> channel and unit, so that the folder reads back
+
+The inverse of data_preprocess/sources/meds.py.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.storage.parquet_tables import (
+    bare_name,
+    series_chunks,
+    unit_of,
+    write_parquet,
+)
+
+MEDS_VERSION = "0.4.1"
+MAPPING = "channels.yaml"
+START = np.datetime64("2000-01-01T00:00:00", "us")  # of every window; nobody was there
+_EVENTS = {
+    "subject_id": "BIGINT",
+    "time": "TIMESTAMP",
+    "code": "VARCHAR",
+    "numeric_value": "FLOAT",
+}
+
+
+def write_meds(
+    folder: Path, dataset: EHRDataset, *, step_minutes: float, split: str = "train"
+) -> None:
+    """Writes the files of a MEDS data set into `folder`.
+
+    Args:
+        dataset: in clinical units; only its observed entries are events. `subject_id` is the row
+            number; a static covariate is an event without time.
+        step_minutes: minutes between grid points. A step's event is at its start; the prediction
+            time is the end of the window, so that all events are before it.
+        split: the MEDS split that all series belong to.
+    """
+    features = {name: code_of(name) for name in dataset.feature_names}
+    static = {name: code_of(name) for name in dataset.static_names}
+    subjects = np.arange(len(dataset))
+    write_parquet(
+        folder / "data" / "0.parquet", _EVENTS, _events(dataset, features, static, step_minutes)
+    )
+    _write_metadata(folder / "metadata", features | static)
+    write_parquet(
+        folder / "metadata" / "subject_splits.parquet",
+        {"subject_id": "BIGINT", "split": "VARCHAR"},
+        [pd.DataFrame({"subject_id": subjects, "split": split})],
+    )
+    binary = dataset.num_classes == 2
+    end = _edges(dataset.length, step_minutes)[-1]
+    value = "boolean_value" if binary else "integer_value"
+    write_parquet(
+        folder / "labels.parquet",
+        {
+            "subject_id": "BIGINT",
+            "prediction_time": "TIMESTAMP",
+            value: "BOOLEAN" if binary else "BIGINT",
+        },
+        [pd.DataFrame({"subject_id": subjects, "prediction_time": end, value: dataset.labels})],
+    )
+    mapping = {
+        "channels": {bare_name(n): {"unit": unit_of(n), "codes": [features[n]]} for n in features},
+        "static": {bare_name(n): {"unit": unit_of(n), "code": static[n]} for n in static},
+    }
+    text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True)
+    (folder / MAPPING).write_text(text, encoding="utf-8")
+
+
+def code_of(name: str) -> str:
+    """The code of a channel or covariate: "heart_rate[bpm]" -> "heart_rate//bpm"."""
+    return f"{bare_name(name)}//{unit_of(name)}" if unit_of(name) else name
+
+
+def _edges(num_steps: int, step_minutes: float) -> np.ndarray:
+    """The start of every step, and the end of the last."""
+    minutes = np.arange(num_steps + 1) * step_minutes
+    return START + np.round(minutes * 60e6).astype("timedelta64[us]")
+
+
+def _events(
+    dataset: EHRDataset, features: dict[str, str], static: dict[str, str], step_minutes: float
+) -> Iterator[pd.DataFrame]:
+    """By subject, then time, as MEDS wants it; what has no time comes first."""
+    codes = np.array([*static.values(), *features.values()], object)
+    times = _edges(dataset.length, step_minutes)
+    for rows, part in series_chunks(dataset):
+        person, fact = np.nonzero(~np.isnan(part.static))
+        observed = part.observed.transpose(0, 2, 1)
+        series, step, channel = np.nonzero(observed)
+        nowhen = np.full(len(person), np.datetime64("NaT", "us"))
+        frame = pd.DataFrame(
+            {
+                "subject_id": rows[np.concatenate([person, series])],
+                "time": np.concatenate([nowhen, times[step]]),
+                "code": codes[np.concatenate([fact, len(static) + channel])],
+                "numeric_value": np.concatenate(
+                    [part.static[person, fact], part.values.transpose(0, 2, 1)[observed]]
+                ),
+            }
+        )
+        yield frame.sort_values("subject_id", kind="stable")
+
+
+def _write_metadata(folder: Path, codes: dict[str, str]) -> None:
+    rows = pd.DataFrame({"code": list(codes.values()), "description": list(codes)})
+    write_parquet(
+        folder / "codes.parquet",
+        {"code": "VARCHAR", "description": "VARCHAR", "parent_codes": "VARCHAR[]"},
+        [rows.assign(parent_codes=None)],
+    )
+    facts = {
+        "dataset_name": "synthetic series",
+        "etl_name": "tardiff",
+        "meds_version": MEDS_VERSION,
+        "created_at": datetime.now(timezone.utc).isoformat(),
+    }
+    (folder / "dataset.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,52 @@
+"""write_parquet, observed_rows: a data set as Parquet tables, chunk by chunk, in bounded memory."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from data_preprocess.dataset import EHRDataset
+
+SERIES_PER_CHUNK = 4096
+
+
+def write_parquet(path: Path, columns: Mapping[str, str], chunks: Iterable[pd.DataFrame]) -> None:
+    """Writes the rows of all chunks in order.
+
+    Args:
+        columns: name -> SQL type, in order; every chunk has these columns.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = {name: '"' + name.replace('"', '""') + '"' for name in columns}
+    declared = ", ".join(f"{names[name]} {kind}" for name, kind in columns.items())
+    with (
+        tempfile.TemporaryDirectory(prefix="tardiff-export-") as scratch,
+        duckdb.connect(str(Path(scratch) / "rows.duckdb")) as connection,
+    ):
+        connection.execute(f"CREATE TABLE rows ({declared})")
+        for chunk in chunks:
+            connection.register("chunk", chunk)
+            connection.execute(f"INSERT INTO rows SELECT {', '.join(names.values())} FROM chunk")
+            connection.unregister("chunk")
+        target = str(path).replace("'", "''")
+        connection.execute(f"COPY rows TO '{target}' (FORMAT parquet)")
+
+
+def series_chunks(dataset: EHRDataset) -> Iterator[tuple[np.ndarray, EHRDataset]]:
+    """Row numbers of some series, and these series, for all of the data set in order."""
+    for start in range(0, len(dataset), SERIES_PER_CHUNK):
+        rows = np.arange(start, min(start + SERIES_PER_CHUNK, len(dataset)))
+        yield rows, dataset.take(rows)
+
+
+def bare_name(name: str) -> str:
+    """The name without its unit: "heart_rate[bpm]" -> "heart_rate"."""
+    return name.split("[", 1)[0]
+
+
+def unit_of(name: str) -> str:
+    """The unit in a name: "heart_rate[bpm]" -> "bpm"; empty where it has none."""
+    return name.split("[", 1)[1].removesuffix("]") if "[" in name else ""

@@ -1,0 +1,135 @@
+"""write_yaib: a data set as the trio of tables in which YAIB and ricu keep a cohort.
+
+`dyn` holds a row per stay and step, `sta` the static covariates, `outc` the label. The inverse of
+data_preprocess/sources/yaib.py.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.storage.parquet_tables import bare_name, series_chunks, write_parquet
+
+# YAIB's name: our name, unit. A variable that is not listed keeps its own name.
+VARIABLES = {
+    "alb": ("albumin", "g/dL"),
+    "alp": ("alkaline_phosphatase", "IU/L"),
+    "alt": ("alt", "IU/L"),
+    "ast": ("ast", "IU/L"),
+    "be": ("base_excess", "mmol/L"),
+    "bicar": ("bicarbonate", "mmol/L"),
+    "bili": ("bilirubin", "mg/dL"),
+    "bili_dir": ("bilirubin_direct", "mg/dL"),
+    "bnd": ("band_neutrophils", "%"),
+    "bun": ("bun", "mg/dL"),
+    "ca": ("calcium", "mg/dL"),
+    "cai": ("calcium_ionised", "mmol/L"),
+    "ck": ("creatine_kinase", "IU/L"),
+    "ckmb": ("creatine_kinase_mb", "ng/mL"),
+    "cl": ("chloride", "mmol/L"),
+    "crea": ("creatinine", "mg/dL"),
+    "crp": ("crp", "mg/L"),
+    "dbp": ("diastolic_pressure", "mmHg"),
+    "fgn": ("fibrinogen", "mg/dL"),
+    "fio2": ("fio2", "%"),
+    "glu": ("glucose", "mg/dL"),
+    "hgb": ("haemoglobin", "g/dL"),
+    "hr": ("heart_rate", "bpm"),
+    "inr_pt": ("inr", "-"),
+    "k": ("potassium", "mmol/L"),
+    "lact": ("lactate", "mmol/L"),
+    "lymph": ("lymphocytes", "%"),
+    "map": ("mean_pressure", "mmHg"),
+    "mch": ("mch", "pg"),
+    "mchc": ("mchc", "%"),
+    "mcv": ("mcv", "fL"),
+    "methb": ("methaemoglobin", "%"),
+    "mg": ("magnesium", "mg/dL"),
+    "na": ("sodium", "mmol/L"),
+    "neut": ("neutrophils", "%"),
+    "o2sat": ("spo2", "%"),
+    "pco2": ("paco2", "mmHg"),
+    "ph": ("ph", "-"),
+    "phos": ("phosphate", "mg/dL"),
+    "plt": ("platelets", "10^9/L"),
+    "po2": ("pao2", "mmHg"),
+    "ptt": ("ptt", "s"),
+    "resp": ("respiratory_rate", "1/min"),
+    "sbp": ("systolic_pressure", "mmHg"),
+    "temp": ("temperature", "C"),
+    "tnt": ("troponin_t", "ng/mL"),
+    "urine": ("urine", "mL"),
+    "wbc": ("white_cells", "10^9/L"),
+}
+STATIC = {"age": "years", "height": "cm", "weight": "kg"}  # sex is text there
+SEX = "sex[1=male]"
+SEX_WORDS = ("Female", "Male")
+# A channel in another unit keeps its whole name, so that nobody takes it for YAIB's.
+_COLUMNS = {f"{name}[{unit}]": short for short, (name, unit) in VARIABLES.items()}
+
+
+def feature_name(column: str) -> str:
+    """Our name of a column of `dyn`, with its unit: "hr" -> "heart_rate[bpm]"."""
+    if column not in VARIABLES:
+        return column
+    name, unit = VARIABLES[column]
+    return f"{name}[{unit}]"
+
+
+def static_name(column: str) -> str:
+    """Our name of a column of `sta`, with its unit: "age" -> "age[years]"."""
+    return f"{column}[{STATIC[column]}]" if column in STATIC else column
+
+
+def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
+    """Writes `dyn.parquet`, `sta.parquet` and `outc.parquet`.
+
+    Args:
+        dataset: in clinical units; what is not observed is NULL. `stay_id` is the row number,
+            `label` the class number.
+        step_minutes: minutes between grid points; `time` is hours since the window's start.
+    """
+    names = [_COLUMNS.get(name, name) for name in dataset.feature_names]
+    write_parquet(
+        folder / "dyn.parquet",
+        {"stay_id": "BIGINT", "time": "DOUBLE"} | dict.fromkeys(names, "DOUBLE"),
+        _dynamic(dataset, names, step_minutes),
+    )
+    stays = {"stay_id": np.arange(len(dataset))}
+    static = _static(dataset)
+    kinds = {name: "VARCHAR" if name == "sex" else "DOUBLE" for name in static}
+    write_parquet(
+        folder / "sta.parquet", {"stay_id": "BIGINT"} | kinds, [pd.DataFrame(stays | static)]
+    )
+    write_parquet(
+        folder / "outc.parquet",
+        {"stay_id": "BIGINT", "label": "INTEGER"},
+        [pd.DataFrame(stays | {"label": dataset.labels})],
+    )
+
+
+def _dynamic(dataset: EHRDataset, names: list[str], step_minutes: float) -> Iterator[pd.DataFrame]:
+    hours = np.arange(dataset.length) * step_minutes / 60
+    for rows, part in series_chunks(dataset):
+        table = np.where(part.observed, part.values, np.nan).transpose(0, 2, 1)
+        frame = pd.DataFrame(table.reshape(-1, len(names)).astype(np.float64), columns=names)
+        frame.insert(0, "stay_id", np.repeat(rows, len(hours)))
+        frame.insert(1, "time", np.tile(hours, len(rows)))
+        yield frame
+
+
+def _static(dataset: EHRDataset) -> dict[str, np.ndarray]:
+    columns: dict[str, np.ndarray] = {}
+    for name, column in zip(dataset.static_names, dataset.static.T, strict=True):
+        if name == SEX:
+            known = ~np.isnan(column)
+            words = np.full(len(column), None, object)
+            words[known] = np.array(SEX_WORDS, object)[column[known].astype(int)]
+            columns["sex"] = words
+        else:
+            bare = bare_name(name)
+            columns[bare if static_name(bare) == name else name] = column.astype(np.float64)
+    return columns

@@ -1,0 +1,139 @@
+"""Sets in the forms of other tools: values, the tools' own validators, and what may go wrong."""
+
+import json
+
+import duckdb
+import numpy as np
+import pytest
+import yaml
+
+from configs.runtime.errors import UserError
+from data_preprocess import export
+from data_preprocess.storage.croissant import hub_head
+from data_preprocess.storage.dataset_files import save_dataset
+from data_preprocess.storage.meds import START, write_meds
+from data_preprocess.storage.yaib import write_yaib
+
+FEATURES = ("heart_rate[bpm]", "fio2[fraction]")  # YAIB's fio2 is in per cent
+STATIC = ("age[years]", "sex[1=male]", "icu_type[1=a,2=b]")
+
+
+@pytest.fixture
+def dataset(make_dataset, monkeypatch):
+    monkeypatch.setattr("data_preprocess.storage.parquet_tables.SERIES_PER_CHUNK", 5)
+    static = np.array([[60.5, 1, 2], [np.nan, 0, np.nan], [70, np.nan, 1]] * 4, np.float32)
+    return make_dataset(
+        subject_ids=np.full(12, -1),
+        feature_names=FEATURES,
+        static=static,
+        static_names=STATIC,
+    )
+
+
+def rows(path):
+    with duckdb.connect() as connection:
+        return connection.execute(f"FROM '{path}'").fetchall()
+
+
+def test_the_yaib_trio_holds_every_value(tmp_path, dataset):
+    write_yaib(tmp_path, dataset, step_minutes=30.0)
+    with duckdb.connect() as connection:
+        described = connection.execute(f"DESCRIBE FROM '{tmp_path}/dyn.parquet'").fetchall()
+    columns = [row[0] for row in described]
+    assert columns == ["stay_id", "time", "hr", "fio2[fraction]"]
+    found = rows(tmp_path / "dyn.parquet")
+    assert len(found) == 12 * 4
+    for stay, hours, *cells in found:
+        step = int(hours * 2)
+        for channel, cell in enumerate(cells):
+            seen = dataset.observed[stay, channel, step]
+            assert (cell is None or np.isnan(cell)) != seen
+            assert not seen or np.float32(cell) == dataset.values[stay, channel, step]
+    assert rows(tmp_path / "outc.parquet") == [*enumerate(dataset.labels.tolist())]
+    first, second, third, *_ = rows(tmp_path / "sta.parquet")
+    assert first == (0, 60.5, "Male", 2.0) and second[2] == "Female" and third[2] is None
+    assert second[1] is None or np.isnan(second[1])
+
+
+def test_meds_events_are_sorted_and_all_before_the_prediction_time(tmp_path, dataset):
+    write_meds(tmp_path, dataset, step_minutes=30.0)
+    events = rows(tmp_path / "data" / "0.parquet")
+    timed = [event for event in events if event[1] is not None]
+    assert len(timed) == dataset.observed.sum()
+    assert len(events) - len(timed) == (~np.isnan(dataset.static)).sum()
+    order = [(subject, time is not None, time or 0) for subject, time, *_ in events]
+    assert all(left[:2] <= right[:2] for left, right in zip(order, order[1:], strict=False))
+    codes = {"heart_rate//bpm": 0, "fio2//fraction": 1}
+    for subject, time, code, value in timed:
+        step = int((np.datetime64(time, "us") - START) / np.timedelta64(30, "m"))
+        assert np.float32(value) == dataset.values[subject, codes[code], step]
+    labels = rows(tmp_path / "labels.parquet")
+    assert [value for _, _, value in labels] == [bool(label) for label in dataset.labels]
+    latest = max(time for _, time, *_ in timed)
+    assert all(latest < moment for _, moment, _ in labels)
+    assert {code for code, *_ in rows(tmp_path / "metadata" / "codes.parquet")} == {
+        code for _, _, code, _ in events
+    }
+
+
+def test_the_meds_package_accepts_the_folder(tmp_path, dataset):
+    meds = pytest.importorskip("meds", reason="pip install meds")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_meds(tmp_path, dataset, step_minutes=60.0)
+    for schema, file in (
+        (meds.DataSchema, "data/0.parquet"),
+        (meds.LabelSchema, "labels.parquet"),
+        (meds.SubjectSplitSchema, meds.subject_splits_filepath),
+        (meds.CodeMetadataSchema, meds.code_metadata_filepath),
+    ):
+        schema.validate(parquet.read_table(tmp_path / file))
+    facts = json.loads((tmp_path / meds.dataset_metadata_filepath).read_text())
+    meds.DatasetMetadataSchema.validate(facts)
+
+
+@pytest.mark.parametrize("form", sorted(export.WRITERS))
+def test_every_export_has_a_croissant_file_that_fits(tmp_path, dataset, form):
+    save_dataset(tmp_path / "set.npz", dataset)
+    out = tmp_path / "out"
+    assert export.main([str(tmp_path / "set.npz"), form, str(out)]) == 0
+    described = json.loads((out / "croissant.json").read_text())
+    listed = {file["contentUrl"]: file["sha256"] for file in described["distribution"]}
+    there = {
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.suffix and path.is_file()
+    }
+    assert {*listed} == there - {"croissant.json"}
+    assert described["description"].startswith("Synthetic")
+
+
+@pytest.mark.filterwarnings("default")  # the package's own
+def test_the_croissant_package_reads_every_row(tmp_path, dataset):
+    mlcroissant = pytest.importorskip("mlcroissant", reason="pip install mlcroissant")
+    save_dataset(tmp_path / "set.npz", dataset)
+    export.export(tmp_path / "set.npz", "csv", tmp_path / "out", step_minutes=60.0)
+    described = mlcroissant.Dataset(tmp_path / "out" / "croissant.json")
+    assert not described.metadata.ctx.issues.errors
+    assert not described.metadata.ctx.issues.warnings
+    values = [row["series/value"] for row in described.records("series")]
+    expected = dataset.values.transpose(0, 2, 1)[dataset.observed.transpose(0, 2, 1)]
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    labels = [row["series_labels/label"].decode() for row in described.records("series_labels")]
+    assert labels == [dataset.label_names[label] for label in dataset.labels]
+
+
+def test_the_head_of_a_card_is_yaml_that_names_the_tables(dataset):
+    text = hub_head(dataset, name="guided", tables=["guided.csv"])
+    assert text.startswith("---\n") and text.endswith("---\n")
+    head = yaml.safe_load(text.strip("-\n"))
+    assert head["size_categories"] == ["n<1K"] and head["license"] == "other"
+    assert head["configs"] == [{"config_name": "guided", "data_files": "guided.csv"}]
+
+
+def test_an_export_touches_nothing_that_is_there(tmp_path, dataset, caplog):
+    save_dataset(tmp_path / "set.npz", dataset)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="exists and is left alone"):
+        export.export(tmp_path / "set.npz", "meds", tmp_path / "out", step_minutes=60.0)
+    assert export.main([str(tmp_path / "none.npz"), "yaib", str(tmp_path / "x")]) == 2
+    assert "does not exist" in caplog.text and not (tmp_path / "x").exists()

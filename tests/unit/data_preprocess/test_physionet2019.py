@@ -1,0 +1,197 @@
+"""PhysioNet 2019: every value of real records against plain loops, counts, and bad input."""
+
+import csv
+import io
+import math
+import re
+import tarfile
+
+import numpy as np
+import pytest
+
+from configs import load_config
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from configs.schema.data_sources import PhysioNet2019Config
+from data_preprocess.sources.physionet2019.files import HEADER
+from data_preprocess.sources.physionet2019.reader import read_physionet2019
+from data_preprocess.sources.registry import Settings, read_source
+from tests.support.physionet2012_stand_ins import member, write_tar
+
+CHANNELS = ["heart_rate", "Temp", "mean_pressure", "Calcium", "lactate"]
+# An independent statement of the rules: column and plausible range.
+RULES = [("HR", 10, 300), ("Temp", 25, 45), ("MAP", 15, 250), ("Calcium", 4, 20)]
+RULES += [("Lactate", 0.1, 35)]
+
+
+def read(folder, **changes):
+    settings = {"window_hours": 12.0, "step_minutes": 60.0}
+    settings |= {name: changes.pop(name) for name in [*settings] if name in changes}
+    section = {"folder": str(folder), "channels": CHANNELS} | changes
+    source = read_physionet2019(PhysioNet2019Config(**section), Settings(**settings))
+    return source.pool, source.test
+
+
+@pytest.fixture(scope="module")
+def real(open_data):
+    folder = open_data / "physionet2019"
+    with tarfile.open(next(folder.glob("training_setB*.tar.gz"))) as archive:
+        texts = {}
+        for info in archive.getmembers():
+            handle = archive.extractfile(info)
+            if handle is not None:
+                texts[int(info.name[-10:-4])] = handle.read().decode()
+    return read(folder)[0], texts
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text), delimiter="|"))
+
+
+def test_every_value_and_label_equals_the_plain_loops(real):
+    cohort, texts = real
+    for row in range(0, len(cohort), 97):
+        rows = rows_of(texts[int(cohort.subject_ids[row])])
+        expected = np.full((len(RULES), 12), np.nan)
+        for channel, (column, low, high) in enumerate(RULES):
+            for hour in range(12):
+                value = float(rows[hour][column])
+                if low <= value <= high:
+                    expected[channel, hour] = value
+        np.testing.assert_allclose(cohort.values[row], expected, rtol=1e-6)
+        assert cohort.labels[row] == any(r["SepsisLabel"] == "1" for r in rows)
+        assert not any(r["SepsisLabel"] == "1" for r in rows[:12])
+        facts = [float(rows[0][name]) for name in ("Age", "Gender", "Unit2")]
+        unit = math.nan if math.isnan(facts[2]) else 1 + facts[2]
+        before = -float(rows[0]["HospAdmTime"])
+        np.testing.assert_allclose(cohort.static[row], [*facts[:2], unit, before], rtol=1e-6)
+
+
+def test_nobody_is_lost_without_a_row_in_the_flow(real):
+    cohort, texts = real
+    labels = {key: re.findall(r"\|([01])$", text, re.MULTILINE) for key, text in texts.items()}
+    short = sum(len(found) < 12 for found in labels.values())
+    early = sum(len(found) >= 12 and "1" in found[:12] for found in labels.values())
+    flow = {step.rule: step for step in cohort.flow}
+    assert flow["shorter than 12 h"].removed == short
+    assert flow["labelled as sepsis within the first 12 h"].removed == early
+    assert cohort.flow[0].left == len(texts)
+    assert cohort.flow[0].left - sum(step.removed for step in cohort.flow) == len(cohort)
+
+
+@pytest.mark.parametrize("hours,stays,septic", [(12, 19291, 743), (24, 14735, 614)])
+def test_counts_of_the_full_set(open_data, hours, stays, septic):
+    folder = open_data / "physionet2019"
+    if not any((folder / name).exists() for name in ("training_setB.tar.gz", "training_setB")):
+        pytest.skip(f"the full training set B is not in {folder}")
+    cohort, _ = read(folder, window_hours=float(hours))
+    asked = next(s for s in cohort.flow if s.rule.startswith("labelled as sepsis"))
+    assert (asked.left, int(cohort.labels.sum())) == (stays, septic)
+
+
+def line(hour, heart="80", label="0", first_hour=1):
+    cells = dict.fromkeys(HEADER.split("|"), "NaN")
+    cells |= {"HR": heart, "Age": "60", "Gender": "1", "HospAdmTime": "-5.5"}
+    cells |= {"ICULOS": str(first_hour + hour), "SepsisLabel": label}
+    return "|".join(cells.values())
+
+
+def text(hours, onset=None, **changes):
+    labels = ["0" if onset is None or hour < onset else "1" for hour in range(hours)]
+    lines = [line(hour, label=labels[hour], **changes) for hour in range(hours)]
+    return "\n".join([HEADER, *lines]) + "\n"
+
+
+RECORDS = {
+    1: text(12),
+    2: text(14, onset=12, first_hour=3),  # starts late: hours count from the first row
+    3: text(13, onset=11),
+    4: text(11),
+    5: text(13, heart="NaN"),
+    6: text(20, onset=19),
+}
+
+
+def write(folder, records=None):
+    members = [
+        member(f"training_setB/p{number:06d}.psv", body)
+        for number, body in (RECORDS if records is None else records).items()
+    ]
+    write_tar(folder / "training_setB.tar.gz", members)
+
+
+def test_cohort_rules_on_hand_made_records(tmp_path):
+    write(tmp_path)
+    pool, test = read(tmp_path)
+    assert test is None
+    assert pool.subject_ids.tolist() == [1, 2, 6] and pool.labels.tolist() == [0, 1, 1]
+    assert [(step.removed, step.left) for step in pool.flow] == [(0, 6), (1, 5), (1, 4), (1, 3)]
+    assert (pool.values[:, 0] == 80).all() and np.isnan(pool.values[:, 1:]).all()
+    np.testing.assert_array_equal(pool.static, [[60, 1, np.nan, 5.5]] * 3)
+
+
+def test_a_folder_reads_as_the_archive_does_and_the_other_hospital_tests(tmp_path):
+    write(tmp_path)
+    from_tar, _ = read(tmp_path)
+    (tmp_path / "training_setA").mkdir()
+    for number, body in RECORDS.items():
+        (tmp_path / "training_setA" / f"p{number:06d}.psv").write_text(body)
+    pool, test = read(tmp_path, test_set="A")
+    np.testing.assert_array_equal(pool.values, from_tar.values)
+    np.testing.assert_array_equal(test.values, from_tar.values)
+
+
+def test_the_configs_read_it(tmp_path):
+    write(tmp_path)
+    for name in ("physionet2019_sepsis", "physionet2019_sepsis_fast"):
+        config = load_config([f"configs/base/{name}.yaml", f"data.physionet2019.folder={tmp_path}"])
+        settings = Settings(window_hours=config.data.window_hours)
+        source = read_source("physionet2019", config.data.physionet2019, settings)
+        assert source.pool.values.shape == (3, 7, 12) and source.test is None
+    with pytest.raises(ConfigError, match="physionet2019 has the task sepsis"):
+        load_config(["configs/base/physionet2019_sepsis.yaml", "data.task=mortality"])
+    with pytest.raises(ConfigError, match="no other source has it"):
+        load_config(["configs/base/tiny.yaml", "data.task=sepsis"])
+
+
+@pytest.mark.parametrize(
+    "body,message",
+    [
+        ("HR|Temp\n1|2\n", "first line is 'HR.Temp'"),
+        (text(12) + "1|2\n", r"p000007\.psv line 14: '1.2' is not a row of 41 numbers"),
+        (text(12) + line(12) + "|0\n", "line 14: .* is not a row"),
+        (text(12, heart="inf"), "line 2: .* is not a row"),
+        (text(12, heart="high"), "line 2: .* is not a row"),
+        (text(12, heart=""), "line 2: .* is not a row"),
+        (text(2) + line(1) + "\n", "line 4: ICULOS does not count the hours"),
+        (text(2) + line(2, label="NaN") + "\n", "line 4: SepsisLabel is not 0 or 1"),
+        (HEADER + "\n", "line 2: '' is not a row"),
+        (b"\xff\xfe", "not a text file"),
+    ],
+)
+def test_a_bad_record_is_one_error_that_names_it(tmp_path, body, message):
+    write(tmp_path, RECORDS | {7: body})
+    with pytest.raises(DataError, match=message) as caught:
+        read(tmp_path)
+    assert "training_setB.tar.gz" in str(caught.value)
+
+
+def test_a_wrong_folder_and_wrong_settings(tmp_path):
+    with pytest.raises(MissingInputError, match=r"training_setB.*physionet\.org"):
+        read(tmp_path)
+    write_tar(tmp_path / "training_setB_part.tar.gz", [member("a/p000001.txt", "x")])
+    with pytest.raises(DataError, match=r"unexpected member.*p<number>\.psv"):
+        read(tmp_path)
+    write(tmp_path, {})
+    with pytest.raises(DataError, match="holds no record"):
+        read(tmp_path)
+    write(tmp_path)
+    for changes, message in (
+        ({"channels": ["pulse"]}, "unknown channel 'pulse'; known: heart_rate"),
+        ({"channels": ["HR", "heart_rate"]}, "each variable once"),
+        ({"channels": []}, "one name or more"),
+        ({"step_minutes": 30.0}, "hourly"),
+        ({"window_hours": 1.5}, "hourly"),
+        ({"test_set": "B"}, "both 'B'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read(tmp_path, **changes)
