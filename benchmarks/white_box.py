@@ -19,12 +19,10 @@ from benchmarks.timed_training import Losses, train_for
 from configs import load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
-from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode, loss_weights
 from data_preprocess.splits import Splits
-from scripts.quality.privacy.white_box import Suspects, white_box_report
+from scripts.quality.privacy.white_box import attack_generator
 from tardiff.diffusion.denoiser import Denoiser, NetworkDenoiser
-from tardiff.privacy.denoising_loss import denoising_losses
 from tardiff.training.module import SeriesBatch
 
 COLUMNS = (
@@ -53,22 +51,8 @@ def train(config: ExperimentConfig, splits: Splits, steps: int) -> Denoiser:
 
 def attack(denoiser: Denoiser, splits: Splits) -> tuple[dict[str, float], float]:
     """Values of the report, and the CPU seconds that they took."""
-    order = np.random.default_rng(0).permutation(len(splits.test))
-    size = min(len(order) // 2, len(splits.train))
     started = time.process_time()
-
-    def ask(part: EHRDataset) -> Suspects:
-        x, y = encode(splits.normaliser, part), torch.from_numpy(part.labels)
-        losses = denoising_losses(denoiser, x, y, device=torch.device("cpu")).numpy()
-        return Suspects(x=x, y=part.labels, losses=losses)
-
-    groups = (
-        splits.train.take(np.arange(size)),
-        splits.test.take(order[:size]),
-        splits.test.take(order[size:]),
-    )
-    members, others, known = map(ask, groups)
-    report = white_box_report(members, others, known, splits.train.num_classes)
+    report = attack_generator(denoiser, splits, seed=0, device=torch.device("cpu"))
     return report.values, time.process_time() - started
 
 

@@ -15,7 +15,7 @@ import torch
 from classifier.train import checkpoint_path, recipe_of
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
-from configs.run_record import provenance, read_mapping, record_stage, run_dir
+from configs.run_record import provenance, read_mapping, record_stage, run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import UserError
 from configs.runtime.processes import Processes
@@ -26,7 +26,10 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
+from data_preprocess.storage.content_cache import ContentCache, Entry
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import KINDS
+from scripts.quality.privacy.white_box import attack_generator
 from scripts.quality.suite import fingerprint, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
@@ -45,7 +48,13 @@ from scripts.results.files import (
 )
 from scripts.results.influence import Influence, influence_of_sets
 from scripts.results.results import SETTINGS, Results
-from scripts.results.tables import Table, difference_tables, quality_tables, score_tables
+from scripts.results.tables import (
+    Table,
+    difference_tables,
+    generator_table,
+    quality_tables,
+    score_tables,
+)
 from scripts.synthetic_sets import find_sets
 from scripts.utility.downstream import Downstream
 from scripts.utility.feature_models import FITS
@@ -54,10 +63,13 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, Series, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
+from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.generate import configured_settings, influence_inputs, tuning_path
 from tardiff.guidance.diagnostics import score_all
+from tardiff.training.checkpoint import load_model
 
 HASH_SHOWN = 16
+GENERATOR_CODE = ("scripts.quality.privacy.white_box", "tardiff.privacy", "tardiff.networks")
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +113,8 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     cache = folder / "evaluation" / "sets"
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
     _print(quality_tables(quality))
+    generator = _generator_report(config, splits) if chosen.privacy else None
+    _print([] if generator is None else [generator_table(generator)])
     documents, absent = _documents(config, list(sets))
     return Results(
         provenance=facts,
@@ -108,6 +122,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         summaries=summaries,
         subgroups=subgroup_scores(predictions, splits.test, **bootstrap),
         quality=quality,
+        generator=generator,
         curves=training_curves(predictions),
         distributions=distributions(splits.test, sets, seed=seed),
         examples=class_examples(
@@ -195,6 +210,26 @@ def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normalise
         inputs=tuple(chosen.inputs),
         clinical=chosen.input_space == "clinical",
     )
+
+
+def _generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport | None:
+    """The white-box attack on the experiment's diffusion model, if there is one of these data."""
+    path = run_dir(config) / "diffusion" / "model.pt"
+    if not path.is_file():
+        return None
+    model = load_model(path, f"bash train.sh <config of {config.experiment}>")
+    if model.data_fingerprint != splits.fingerprint:
+        return None
+    device, seed = pick_device(config.accelerator), config.evaluation.seeds[0]
+    denoiser = NetworkDenoiser(model.network.to(device), prediction=model.prediction)
+
+    def attack() -> Entry:
+        report = attack_generator(denoiser, splits, seed=seed, device=device)
+        return Entry(report.arrays, {"values": report.values})
+
+    key = {"model": sha256_file(path), "data": splits.fingerprint, "seed": seed}
+    entry = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE).fetch(key, attack)
+    return MetricReport(values=entry.facts["values"], arrays=dict(entry.arrays))
 
 
 def _influence(

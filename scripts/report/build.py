@@ -1,5 +1,6 @@
 """build_page: results -> the content of the report, in reading order. Nothing is computed here."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from scripts.report.strength_curve import scale_figure, scale_points
 from scripts.report.utility import utility_sections
 from scripts.results.files import LEGEND, heading
 from scripts.results.results import SETTINGS, Results
-from scripts.results.tables import Table, flag_table, quality_tables
+from scripts.results.tables import Table, flag_table, generator_table, quality_tables
 from scripts.results.verdicts import verdicts
 
 MEASURED_AGAINST = {
@@ -27,6 +28,10 @@ MEASURED_AGAINST = {
     PRIVACY: "Measured as the difference between series that the generator could learn from and "
     "held-out series. No quality flag is no guarantee.",
 }
+ABOUT_GENERATOR = (
+    "The white-box attack reads the diffusion model, not a set: it says what publishing the model "
+    "would give away. A set made with the model gives away at most that."
+)
 GLOSSARY = [
     "guided, unguided: two sets from the same noise and the same generator. Sampling of the guided "
     "set is pulled towards series that are estimated to help the task classifier.",
@@ -80,7 +85,12 @@ def _privacy(results: Results, styles: Styles) -> Section:
     reports = results.quality.get(PRIVACY)
     pictures = [distance_picture(reports, styles)] if reports else []
     title = "Privacy: what it gives away about training series"
-    return _quality_section(title, PRIVACY, results, pictures)
+    section = _quality_section(title, PRIVACY, results, pictures)
+    if results.generator is None:
+        return section
+    table = generator_table(results.generator)
+    paragraphs = [*section.paragraphs, ABOUT_GENERATOR]
+    return dataclasses.replace(section, paragraphs=paragraphs, tables=[*section.tables, table])
 
 
 def _quality_section(title: str, kind: str, results: Results, pictures: list[Picture]) -> Section:

@@ -50,6 +50,9 @@ def write_results(path: Path, results: Results) -> None:
         for name, report in reports.items():
             for metric, value in report.values.items():
                 writer.writerow((kind, name, "", "", seed, metric, f"{value:.6g}"))
+    if results.generator is not None:
+        for metric, value in results.generator.values.items():
+            writer.writerow(("privacy", "diffusion model", "", "", seed, metric, f"{value:.6g}"))
     write_text(path, text.getvalue())
 
 
@@ -57,7 +60,8 @@ def write_summary(path: Path, results: Results) -> None:
     """All but the predictions and pictures, as plain types; undefined numbers become null.
 
     Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; per kind and set
-    the values, remarks and raised quality flags; influence (shift of its mean per class and set).
+    the values, remarks and raised quality flags; generator (values of the white-box attack on the
+    diffusion model); influence (shift of its mean per class and set).
     """
     influence = results.influence
     content = {
@@ -76,6 +80,7 @@ def write_summary(path: Path, results: Results) -> None:
             }
             for kind, reports in results.quality.items()
         },
+        "generator": None if results.generator is None else results.generator.values,
         "influence": influence.shifts if isinstance(influence, Influence) else influence,
     }
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")

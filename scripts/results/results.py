@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import SetScores
 from scripts.results.curves import Curves
 from scripts.results.distributions import Distributions
@@ -29,6 +30,8 @@ class Results:
         summaries: their scores over seeds, with paired differences.
         subgroups: AUROC within groups of patients; empty where no group is known.
         quality: fidelity and privacy per kind and set; a kind that was left out is absent.
+        generator: the white-box membership attack on the experiment's own diffusion model; None
+            where there is no model or privacy was left out.
         curves: model -> set (or REAL) -> ROC, precision-recall and reliability curves.
         distributions, maps: of all sets; None where there is no set.
         examples: one per class; empty where there is no set.
@@ -44,6 +47,7 @@ class Results:
     summaries: Sequence[Summary]
     subgroups: Sequence[SubgroupScore] = ()
     quality: SetScores = field(default_factory=dict)
+    generator: MetricReport | None = None
     curves: Mapping[str, Mapping[str, Curves]] = field(default_factory=dict)
     distributions: Distributions | None = None
     examples: Sequence[ClassExamples] = ()

@@ -213,6 +213,20 @@ def quality_tables(scores: SetScores) -> list[Table]:
     return [_quality_table(kind, reports) for kind, reports in scores.items() if reports]
 
 
+def generator_table(report: MetricReport) -> Table:
+    """The white-box membership attack on the diffusion model itself."""
+    values = report.values
+    row = [
+        with_interval(report, "white_box_auc"),
+        number(values["white_box_tpr10"]),
+        number(values["white_box_tpr1"]),
+    ]
+    chance = ["0.5", "0.1", "0.01"]
+    columns = ["", "AUC", "true positives at 10 % false ones", "at 1 %"]
+    title = "Privacy of the diffusion model: white-box membership attack"
+    return Table(title, columns, [["model", *row], ["chance", *chance]])
+
+
 def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
     """Every metric with a quality flag: value per set (* = raised), that of real series, rule."""
     flagged = {name: raised_flags(report) for name, report in reports.items()}

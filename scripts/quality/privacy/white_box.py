@@ -8,14 +8,22 @@ difficulty. It says what publishing the *model* would give away; a synthetic set
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import encode
+from data_preprocess.splits import Splits
+from scripts.quality.common.comparison import draw
 from scripts.quality.common.metric_report import MetricReport, auc_interval
 from scripts.quality.privacy.membership import chance_of_rate, rate_at_false_positives
+from tardiff.diffusion.denoiser import Denoiser
+from tardiff.privacy.denoising_loss import denoising_losses
 
+MAX_ROWS = 3000  # members, non-members and calibrating series, each
 RATES = {"tpr10": 0.1, "tpr1": 0.01}
 
 
@@ -80,6 +88,26 @@ def white_box_report(
         }
     arrays = {"white_box_members": scores[0], "white_box_others": scores[1]}
     return MetricReport(values=values, arrays=arrays)
+
+
+def attack_generator(
+    denoiser: Denoiser, splits: Splits, *, seed: int, device: torch.device
+) -> MetricReport:
+    """The attack on a generator that was trained on `splits.train`.
+
+    Half of the test series calibrate it, the other half are its non-members.
+    """
+    order = np.random.default_rng(seed).permutation(len(splits.test))
+    size = min(MAX_ROWS, len(order) // 2, len(splits.train))
+
+    def ask(part: EHRDataset) -> Suspects:
+        x, y = encode(splits.normaliser, part), torch.from_numpy(part.labels)
+        losses = denoising_losses(denoiser, x, y, device=device, seed=seed)
+        return Suspects(x=x, y=part.labels, losses=losses.numpy())
+
+    members = ask(splits.train.take(draw(len(splits.train), size, seed)))
+    others, known = (ask(splits.test.take(rows)) for rows in (order[:size], order[-size:]))
+    return white_box_report(members, others, known, splits.train.num_classes)
 
 
 def _difficulty(suspects: Suspects, num_classes: int) -> Float[np.ndarray, "n feature"]:
