@@ -109,7 +109,9 @@ class GenerationSession:
         tardiff/guidance/algorithm1.py."""
         direction = self._direction.direction
         scores = score_all(direction, self.unguided.x, self.y, self.process.device)
-        calibrations = [fixed(scores[self.y == k], w) for k in range(self.splits.train.num_classes)]
+        none = Calibration(multiplier=w, scale=1.0, requested=None, realised=None)
+        of_class = [scores[self.y == k] for k in range(self.splits.train.num_classes)]
+        calibrations = [fixed(found, w) if len(found) else none for found in of_class]
         guidance = algorithm1(direction, w, self.process.levels)
         return self._guided(title, guidance, {"algorithm1": w}, calibrations)
 

@@ -157,6 +157,9 @@ def test_paper_mode_raises_influence_by_a_raw_multiplier(trained):
     assert facts["requested"] == [None, None]
     assert all(shift > 0.1 for shift in facts["realised"])
     assert (folder / "paper_w0.npz").is_file()
+    one = run(trained, "generation.counts=[0,6]", "compat=paper", "guidance.paper_w=1")
+    shifts = load_extra(one / "paper.npz")["guidance"]["realised"]
+    assert shifts[0] == 0 and shifts[1] > 0.1  # a class of which nothing is asked for
 
 
 def test_a_multiplier_so_strong_that_values_overflow_is_reported(trained):

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from configs.schema.experiment import SamplerConfig
 from tardiff.diffusion.quantile_mapping import KNOTS, MarginalMap
+from tardiff.generation.fit_quantile_mapping import GRID, SAMPLER
 from tardiff.networks.registry import build_network
 from tardiff.training.checkpoint import DiffusionModel, load_model, save_model
 
@@ -138,3 +140,9 @@ def test_a_model_file_says_how_many_knots_its_map_has(tmp_path, knots):
     loaded = load_model(tmp_path / "model.pt", "train").marginals
     assert loaded is not None and loaded.source.shape == (C, knots + 2)
     assert torch.equal(loaded(drawn), made(drawn))
+
+
+def test_the_pilot_is_drawn_with_the_default_sampler():
+    defaults = SamplerConfig()
+    assert defaults.name == SAMPLER
+    assert (defaults.num_steps, defaults.log_snr_min, defaults.log_snr_max) == GRID
