@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, cast
 
 import duckdb
 
@@ -198,8 +199,8 @@ def _is_gzip(path: Path) -> bool:
         return path.suffix == ".gz" or handle.read(2) == b"\x1f\x8b"
 
 
-def _open_bytes(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")
+def _open_bytes(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if _is_gzip(path) else path.open("rb")
 
 
 @contextmanager
