@@ -2,7 +2,8 @@
 
 Channels are [values | masks | static covariates]; what of the last two is there, the normaliser's
 layout says. Masks are drawn together with the values (joint diffusion, +-1 as "analog bits"), so
-when something is measured is learnt as what is measured is; influence and guidance act on all of it.
+when something is measured is learnt as what is measured is; influence and guidance act on all of
+it.
 """
 
 import numpy as np
