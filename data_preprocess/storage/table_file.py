@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, cast
+from typing import Any, cast
 
 import duckdb
 
@@ -199,15 +199,15 @@ def _is_gzip(path: Path) -> bool:
         return path.suffix == ".gz" or handle.read(2) == b"\x1f\x8b"
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if _is_gzip(path) else path.open("rb")
+def _open_bytes(path: Path) -> io.BufferedIOBase:
+    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")
 
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
     with (
         _open_bytes(path) as raw,
-        io.TextIOWrapper(raw, "utf-8-sig", "replace", newline="") as text,
+        io.TextIOWrapper(cast(Any, raw), "utf-8-sig", "replace", newline="") as text,
     ):
         yield text
 
