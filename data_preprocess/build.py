@@ -147,7 +147,7 @@ def _build(data: DataConfig, folder: Path) -> None:
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     splits = make_splits(source, data)
     settings = settings_of(data)
-    known = card.facts(splits, source)
+    known = card.summary(splits, source)
     files = describe_files(source.files)
     for name, split in splits.items():
         save_dataset(folder / f"{name}.npz", split)

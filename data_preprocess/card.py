@@ -1,4 +1,4 @@
-"""card: what a built data set says about itself, for programs (facts) and people (markdown)."""
+"""card: what a built data set says about itself, for programs (summary) and people (markdown)."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ _COHORTS = {
 _UNKNOWN_LICENCE = "See the source; its data use agreement applies to everything made from it."
 
 
-def facts(splits: Splits, source: SourceData) -> dict[str, Any]:
+def summary(splits: Splits, source: SourceData) -> dict[str, Any]:
     """Counts and summaries of the splits as JSON-able built-in types."""
     cohorts = source.cohorts()
     return {
@@ -73,7 +73,7 @@ def markdown(
     """The human data card.
 
     Args:
-        known: what `facts` returned; files: what `describe_files` returned.
+        known: what `summary` returned; files: what `describe_files` returned.
     """
     source = settings["source"]
     parts = [

@@ -28,10 +28,10 @@ class Cohort:
         subject_ids: patient key; two stays of one patient share it.
         feature_names: channel names with units ("heart_rate[bpm]"), in channel order.
         label_names: one name per class, e.g. ("survived", "died").
-        static: facts per stay that do not change with time (age, sex, unit type), NaN if unknown.
+        static: covariates that do not change with time (age, sex, unit type), NaN if unknown.
         static_names: their names with units ("age[years]").
         flow: the rules that led here, first to last (CONSORT style).
-        notes: counted facts for the data card, e.g. "out-of-range values set to missing: 812".
+        notes: counts for the data card, e.g. "out-of-range values set to missing: 812".
 
     Raises:
         DataError: lengths disagree, a label is out of range or a measured value is infinite.

@@ -19,7 +19,7 @@ class EHRDataset:
         subject_ids: patient key, used only to prove splits disjoint; -1 if synthetic.
         feature_names: channel names with units ("heart_rate[bpm]"), in channel order.
         label_names: one name per class.
-        static: facts per stay that do not change with time, NaN where unknown; zero columns
+        static: covariates per stay that do not change with time, NaN where unknown; zero columns
             where the source has none.
         static_names: their names with units.
 
@@ -150,7 +150,7 @@ def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:
     """The stays of both sets, first before second.
 
     Raises:
-        DataError: channels, classes or lengths differ. Static facts are kept only if both sets
+        DataError: channels, classes or lengths differ. Static covariates are kept only if both sets
             have the same ones.
     """
     require_same_task(first, second, "concatenate")

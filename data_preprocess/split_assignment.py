@@ -67,23 +67,23 @@ def rules_of(data: Any) -> dict[str, Rule]:
 
 
 def allowed(cohort: Cohort, rule: Rule, split: str) -> Bool[np.ndarray, " n"]:
-    """True for the stays that fulfil every part of the rule; an unknown fact fulfils none.
+    """True for the stays that fulfil every part of the rule; an unknown covariate fulfils none.
 
     Args:
-        rule: per static fact, named with or without its unit, the values let in.
+        rule: per static covariate, named with or without its unit, the values let in.
         split: for the error message.
 
     Raises:
-        ConfigError: no such static fact.
+        ConfigError: no such static covariate.
         DataError: no stay fulfils the rule.
     """
     keep = np.ones(len(cohort), bool)
-    for fact, values in rule.items():
-        keep &= np.isin(cohort.static[:, _column(cohort, fact, split)], list(values))
+    for name, values in rule.items():
+        keep &= np.isin(cohort.static[:, _column(cohort, name, split)], list(values))
     if not keep.any():
         found = {
-            fact: sorted(set(cohort.static[:, _column(cohort, fact, split)].tolist()))[:10]
-            for fact in rule
+            name: sorted(set(cohort.static[:, _column(cohort, name, split)].tolist()))[:10]
+            for name in rule
         }
         raise DataError(
             f"no stay may enter the {split} split: the rule is {_show(rule)}, the data have "
@@ -99,19 +99,19 @@ def only_allowed(cohort: Cohort, rule: Rule, split: str) -> Cohort:
     )
 
 
-def _column(cohort: Cohort, fact: str, split: str) -> int:
-    bare = [name.split("[")[0] for name in cohort.static_names]
+def _column(cohort: Cohort, name: str, split: str) -> int:
+    bare = [full.split("[")[0] for full in cohort.static_names]
     for names in (cohort.static_names, bare):
-        if fact in names:
-            return list(names).index(fact)
+        if name in names:
+            return list(names).index(name)
     raise ConfigError(
-        f"the rule of the {split} split names the static fact {fact!r}; this source has "
+        f"the rule of the {split} split names the static covariate {name!r}; this source has "
         f"{', '.join(bare) or 'none'}"
     )
 
 
 def _show(rule: Mapping[str, Sequence[float]]) -> str:
     parts = (
-        f"{fact} {', '.join(f'{value:g}' for value in values)}" for fact, values in rule.items()
+        f"{name} {', '.join(f'{value:g}' for value in values)}" for name, values in rule.items()
     )
     return "; ".join(parts)

@@ -1,8 +1,9 @@
 """Between data sets and model space: the one tensor that diffusion, classifier and guidance share.
 
-Channels are [values | masks | static facts]; what of the last two is there, the normaliser's layout
-says. Masks are drawn together with the values (joint diffusion, +-1 as "analog bits"), so when
-something is measured is learnt as what is measured is; influence and guidance act on all of it.
+Channels are [values | masks | static covariates]; what of the last two is there, the normaliser's
+layout says. Masks are drawn together with the values (joint diffusion, +-1 as "analog bits"), so
+when something is measured is learnt as what is measured is; influence and guidance act on all of
+it.
 """
 
 import numpy as np
@@ -21,10 +22,10 @@ GAPS = ("carry", "sampled")
 def encode(normaliser: Normaliser, dataset: EHRDataset) -> Float[Tensor, "n channel time"]:
     """The stays in model space, float32: values, then what the layout adds.
 
-    A set without any static fact (another generator's) counts as one whose facts are unknown.
+    A set without static covariates (another generator's) counts as one where they are unknown.
 
     Raises:
-        DataError: the set has static facts, but not those of the layout.
+        DataError: the set has static covariates, but not those of the layout.
     """
     values = normaliser.to_model(dataset.values)
     layout = normaliser.layout
@@ -32,13 +33,13 @@ def encode(normaliser: Normaliser, dataset: EHRDataset) -> Float[Tensor, "n chan
     if layout.masks:
         parts.append(torch.from_numpy(dataset.observed).float() * 2 - 1)
     for code in layout.static:
-        codes = torch.from_numpy(code.encode(_facts(dataset, code.name))).float()
+        codes = torch.from_numpy(code.encode(_covariate(dataset, code.name))).float()
         parts.append(codes[:, :, None].expand(-1, -1, dataset.length))
     return torch.cat(parts, dim=1)
 
 
 def loss_weights(normaliser: Normaliser, dataset: EHRDataset) -> Bool[Tensor, "n channel time"]:
-    """Which entries of `encode` were measured; masks and static facts always count."""
+    """Which entries of `encode` were measured; masks and static covariates always count."""
     n, num_values, length = dataset.observed.shape
     extra = normaliser.layout.num_channels(num_values) - num_values
     measured = torch.from_numpy(dataset.observed)
@@ -50,7 +51,7 @@ def decode(
 ) -> tuple[
     Float[np.ndarray, "n value time"], Bool[np.ndarray, "n value time"], Float[np.ndarray, "n fact"]
 ]:
-    """Values in clinical units, masks and static facts of model-space series.
+    """Values in clinical units, masks and static covariates of model-space series.
 
     Args:
         gaps: what stands where a mask is off: "carry", the last measurement before it (else the
@@ -70,26 +71,26 @@ def decode(
     if layout.masks and gaps == "carry":
         values = impute(np.where(observed, values, np.nan), np.array(layout.fill))[0]
     start = layout.static_start(num_values)
-    facts = []
+    covariates = []
     for code in layout.static:
-        facts.append(code.decode(x[:, start : start + code.width].mean(dim=2).numpy()))
+        covariates.append(code.decode(x[:, start : start + code.width].mean(dim=2).numpy()))
         start += code.width
-    static = np.stack(facts, axis=1) if facts else np.zeros((len(values), 0))
+    static = np.stack(covariates, axis=1) if covariates else np.zeros((len(values), 0))
     return values, observed, static.astype(np.float32)
 
 
 def static_names(normaliser: Normaliser) -> tuple[str, ...]:
-    """Names of the facts that `decode` returns."""
+    """Names of the static covariates that `decode` returns."""
     return tuple(code.name for code in normaliser.layout.static)
 
 
-def _facts(dataset: EHRDataset, name: str) -> Float[np.ndarray, " n"]:
+def _covariate(dataset: EHRDataset, name: str) -> Float[np.ndarray, " n"]:
     if not dataset.static_names:
         return np.full(len(dataset), np.nan)
     if name not in dataset.static_names:
         raise DataError(
-            f"no static fact {name!r} in a set that has {', '.join(dataset.static_names)}; "
-            "name the same facts, or none"
+            f"no static covariate {name!r} in a set that has {', '.join(dataset.static_names)}; "
+            "name the same static covariates, or none"
         )
     return dataset.static[:, dataset.static_names.index(name)]
 

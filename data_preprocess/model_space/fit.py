@@ -1,4 +1,4 @@
-"""fit_space: the normaliser of an experiment, with types, masks and static facts as configured."""
+"""fit_space: the normaliser of an experiment, with types, masks and covariates as configured."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,13 +37,11 @@ def fit_space(train: EHRDataset, fill: Float[np.ndarray, " channel"], data: Any)
         types[index_of(name, names, "data.space.types")] = channel_type
     together = groups_of(space.together, names, "data.space.together")
     _require_together(train, together, masks=space.masks)
-    facts = [index_of(name, train.static_names, "data.space.static") for name in space.static]
+    chosen = [index_of(name, train.static_names, "data.space.static") for name in space.static]
     layout = Layout(
         masks=space.masks,
         fill=tuple(fill.tolist()) if space.masks else (),
-        static=tuple(
-            StaticCode.fit(train.static_names[fact], train.static[:, fact]) for fact in facts
-        ),
+        static=tuple(StaticCode.fit(train.static_names[k], train.static[:, k]) for k in chosen),
         ordered=groups_of(space.ordered, names, "data.space.ordered"),
         together=together,
     )

@@ -9,13 +9,13 @@ from data_preprocess.model_space.static_covariates import StaticCode
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The channels behind the value channels, in this order: masks, then static facts.
+    """The channels behind the value channels, in this order: masks, then static covariates.
 
     Attributes:
         masks: one channel per value channel, +1 where measured and -1 elsewhere.
         fill: per value channel, what a stay without any measurement of it holds (train median,
             clinical units); empty without masks.
-        static: codes of the static facts; each takes as many channels as its code, constant in
+        static: codes of the static covariates; each takes as many channels as its code, constant in
             time.
         ordered: groups of value channels, by index, whose values rise in this order at every grid
             point where they were measured (diastolic <= mean <= systolic pressure).

@@ -171,7 +171,7 @@ class Normaliser:
 
     @property
     def num_model_channels(self) -> int:
-        """Channels of model space: values, masks and static facts."""
+        """Channels of model space: values, masks and static covariates."""
         return self.layout.num_channels(len(self.feature_names))
 
     def require_channels(self, dataset: EHRDataset, where: str) -> None:

@@ -1,4 +1,4 @@
-"""StaticCode: one static fact of a stay (age, sex, unit type) as numbers around zero, and back.
+"""StaticCode: a static covariate (age, sex, unit type) as numbers around zero, and back.
 
 A category becomes one +-1 channel per level, a number its quantile code, as the channels that vary
 in time are coded. Unknown is a level of its own: who was not weighed says something too.
@@ -41,39 +41,41 @@ class StaticCode:
         return (len(self.levels) or 1) + self.unknown
 
     @classmethod
-    def fit(cls, name: str, facts: Float[np.ndarray, " n"]) -> "StaticCode":
+    def fit(cls, name: str, covariate: Float[np.ndarray, " n"]) -> "StaticCode":
         """The code of a fact, from its values in the train split; NaN where unknown.
 
         Raises:
             DataError: fewer than two different values, or a category of more than MAX_LEVELS.
         """
-        known = facts[~np.isnan(facts)].astype(np.float64)
+        known = covariate[~np.isnan(covariate)].astype(np.float64)
         levels = np.unique(known)
         if len(levels) < 2:
             raise DataError(
-                f"static fact {name}: {len(levels)} different values in the train split, at least "
-                "2 are needed; remove it from data.space.static"
+                f"static covariate {name}: {len(levels)} different values in the train split, at "
+                "least 2 are needed; remove it from data.space.static"
             )
-        unknown = bool(np.isnan(facts).any())
+        unknown = bool(np.isnan(covariate).any())
         if "=" in name:
             if len(levels) > MAX_LEVELS:
-                raise DataError(f"static fact {name}: {len(levels)} levels, at most {MAX_LEVELS}")
+                raise DataError(
+                    f"static covariate {name}: {len(levels)} levels, at most {MAX_LEVELS}"
+                )
             marks, knots = tuple(levels.tolist()), ((), ())
         else:
             marks, knots = (), quantile_knots(known)
         bounds = (float(levels[0]), float(levels[-1]))
         return cls(name=name, levels=marks, knots=knots, bounds=bounds, unknown=unknown)
 
-    def encode(self, facts: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n width"]:
+    def encode(self, covariate: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n width"]:
         """Codes of a fact per stay; a number that is unknown stands at 0, its median."""
         if self.levels:
-            columns = [np.where(facts == level, 1.0, -1.0) for level in self.levels]
+            columns = [np.where(covariate == level, 1.0, -1.0) for level in self.levels]
         else:
-            known = np.where(np.isnan(facts), self.knots[0][0], facts)
+            known = np.where(np.isnan(covariate), self.knots[0][0], covariate)
             coded = interpolate(torch.from_numpy(known.astype(np.float64)), *self.knots).numpy()
-            columns = [np.where(np.isnan(facts), 0.0, coded)]
+            columns = [np.where(np.isnan(covariate), 0.0, coded)]
         if self.unknown:
-            columns.append(np.where(np.isnan(facts), 1.0, -1.0))
+            columns.append(np.where(np.isnan(covariate), 1.0, -1.0))
         return np.stack(columns, axis=1)
 
     def decode(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " n"]:

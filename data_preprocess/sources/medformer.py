@@ -41,7 +41,8 @@ def read_medformer(section: Any, settings: Settings) -> SourceData:
     arrays = _open_features(root / "Feature", rows[:, 1])
     names = _names(section.channels, arrays[0].shape[2], "channel")
     label_names = _names(section.classes, int(rows[:, 0].max()) + 1, "class")
-    test, val = set(section.test_subjects or ()), set(section.val_subjects or ())
+    test: set[int] = set(section.test_subjects or ())
+    val: set[int] = set(section.val_subjects or ())
     _require_subjects(rows[:, 1], test, val)
     subject = rows[:, 1]
     groups = [

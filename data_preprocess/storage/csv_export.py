@@ -18,7 +18,7 @@ SERIES_PER_CHUNK = 512
 
 def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
     """Writes `path` (id,time,variable,value) and `<stem>_labels.csv` beside it (id,label and
-    the static facts).
+    the static covariates).
 
     Args:
         path: final name of the series table; a name ending in .gz is compressed.

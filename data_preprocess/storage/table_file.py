@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import duckdb
 
@@ -206,7 +207,7 @@ def _open_bytes(path: Path) -> io.BufferedIOBase:
 def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
     with (
         _open_bytes(path) as raw,
-        io.TextIOWrapper(raw, "utf-8-sig", "replace", newline="") as text,
+        io.TextIOWrapper(cast(Any, raw), "utf-8-sig", "replace", newline="") as text,
     ):
         yield text
 

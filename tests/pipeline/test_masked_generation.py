@@ -1,4 +1,4 @@
-"""Masks, channel types and static facts through all four stages of a tiny experiment."""
+"""Masks, channel types and static covariates through all four stages of a tiny experiment."""
 
 import dataclasses
 import json

@@ -175,7 +175,7 @@ class Extraction:
 def extraction(
     engine: Engine, task: Task, values: Float[np.ndarray, "n channel time"], counts: list[Count]
 ) -> Extraction:
-    """`values` and `counts` with the labels, patients and static facts of `cohort`."""
+    """`values` and `counts` with the labels, patients and static covariates of `cohort`."""
     found = engine.columns(
         f"SELECT coalesce({task.label_sql}, -1) AS label, subject, "
         "coalesce(age, 'nan'::DOUBLE) AS age, coalesce(male, 'nan'::DOUBLE) AS male "

@@ -32,8 +32,14 @@ RELEASE = Release(
 def read_mimic4(section: Any, settings: Settings) -> SourceData:
     """The ICU stays of MIMIC-IV, to be split by patient.
 
-    The folder has `hosp/` and `icu/` below it (or all tables in it). Arguments and errors are those
-    of `read_mimic3`; no counts are published for this release, so the paper preset only applies its
-    rules.
+    The presets and tasks are those of `read_mimic3`; no counts are published for this release, so
+    the paper preset only applies its rules.
+
+    Args:
+        section: folder, with `hosp/` and `icu/` below it (or all tables in it), and the other keys
+            as `Request` documents them.
+
+    Raises:
+        UserError: as `read_mimic3`.
     """
     return read_mimic(RELEASE, Request.of(section, settings, "mimic4"))

@@ -96,8 +96,8 @@ def static_covariates(events: pd.DataFrame, grid: Grid) -> Float[np.ndarray, "n 
     columns = []
     for parameter, (_, low, high) in STATIC.items():
         rows = events.query(f"parameter == {parameter!r} and minute == 0")
-        rows = rows[rows["value"].between(low, high)]
+        rows = rows.query(f"{low} <= value <= {high}")
         if parameter in _CODES:
-            rows = rows[rows["value"] % 1 == 0]
+            rows = rows.query("value % 1 == 0")
         columns.append(rows.groupby("record")["value"].first().reindex(grid.records).to_numpy())
     return np.stack(columns, axis=1).astype(np.float32)

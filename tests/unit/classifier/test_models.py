@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from classifier.input_adapter import SeriesInput, build_classifier
@@ -219,3 +221,124 @@ def test_model_space_is_not_wrapped():
         "rnn", {}, input_space="model", normaliser=_normaliser("zscore"), length=10, num_outputs=3
     )
     assert type(model) is RNNClassifier
+
+
+BREAKERS = """
+import numpy
+import torch
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(in_channels * length, num_outputs))
+    def forward(self, x):
+        return self.layers(x)
+class Probabilities(Net):
+    def forward(self, x):
+        z = super().forward(x)
+        return z.sigmoid() if z.shape[1] == 1 else z.softmax(1)
+class Numpy(Net):
+    def forward(self, x):
+        return super().forward(torch.from_numpy(x.detach().numpy()))
+class NoGrad(Net):
+    def forward(self, x):
+        with torch.no_grad():
+            h = x.tanh()
+        return super().forward(h)
+class Rounded(Net):
+    def forward(self, x):
+        return super().forward((4 * x).round() / 4)
+class HalfDetached(Net):
+    def forward(self, x):
+        return super().forward(torch.cat([x[:, :1], 3 * x[:, 1:].detach()], 1))
+class InPlace(Net):
+    def forward(self, x):
+        x -= x.mean(2, keepdim=True)
+        return super().forward(x)
+class Lazy(Net):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.head = None
+    def forward(self, x):
+        if self.head is None:
+            self.head = nn.Linear(1, 1)
+        return super().forward(x)
+class LazyTorch(Net):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs))
+class Double(Net):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.double()
+    def forward(self, x):
+        return super().forward(x.double())
+class DoubleOut(Net):
+    def forward(self, x):
+        return super().forward(x).double()
+class Frozen(Net):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.requires_grad_(False)
+class Fails(Net):
+    def forward(self, x):
+        return super().forward(x[:, :, 1:])
+class Kinked(Net):
+    def forward(self, x):
+        return super().forward(x.relu() + x.clamp(-1, 1).abs())
+class FrozenEncoder(Net):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__(in_channels, length, num_outputs)
+        self.encoder = nn.Conv1d(in_channels, in_channels, 3, padding=1).requires_grad_(False)
+    def forward(self, x):
+        return super().forward(self.encoder(x))
+class LogProbabilities(Net):
+    def forward(self, x):
+        z = super().forward(x)
+        return z if z.shape[1] == 1 else z.log_softmax(1)
+"""
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Probabilities", "outputs are probabilities.*leave out the sigmoid"),
+        ("Numpy", "no gradient reaches the series"),
+        ("NoGrad", "no gradient reaches the series.*no_grad"),
+        ("Rounded", "gradient with respect to the series is not that of its output"),
+        ("HalfDetached", "gradient with respect to the series is not that of its output"),
+        ("InPlace", "changes its input in place"),
+        ("Lazy", "makes layers at its first call"),
+        ("LazyTorch", "makes layers at its first call"),
+        ("Double", "weights of torch.float64"),
+        ("DoubleOut", "its logits are torch.float64"),
+        ("Frozen", "no parameter that can be trained"),
+        ("Fails", "fails on a batch of"),
+        ("Kinked", None),
+        ("FrozenEncoder", None),
+        ("LogProbabilities", None),
+    ],
+)
+def test_own_classes_keep_the_contract_or_are_named(tmp_path, monkeypatch, name, message, outputs):
+    (tmp_path / "breakers.py").write_text(BREAKERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    shape = SHAPE | {"num_outputs": outputs}
+    if message is None:
+        build_model(f"breakers:{name}", {}, **shape)
+        return
+    with pytest.raises(ConfigError, match=f"classifier.model='breakers:{name}': .*{message}"):
+        build_model(f"breakers:{name}", {}, **shape)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.sampled_from(["rnn", "conv"]),
+    st.integers(1, 5),
+    st.integers(8, 60),
+    st.integers(1, 4),
+    st.integers(0, 10_000),
+)
+def test_sound_networks_of_any_shape_and_start_are_taken(name, channels, length, outputs, seed):
+    torch.manual_seed(seed)
+    build_model(name, {}, in_channels=channels, length=length, num_outputs=outputs)

@@ -1,9 +1,12 @@
 """Configuration: errors that name the key, and every shipped YAML builds its components."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from classifier.losses import num_outputs
 from classifier.models.registry import build_model
@@ -106,3 +109,66 @@ def test_the_first_yaml_is_the_config():
     assert overrides == ["a=1", "b=c.yaml"]
     with pytest.raises(ConfigError, match="more than one config"):
         split_arguments(["a.yaml", "b.yaml"])
+
+
+TEXT = st.sampled_from(
+    ["No", "on", "Off", "yes", "Y", "0012", "1e3", "1_0", "12:30", "0x1F", "1.50", "2020-01-01"]
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(TEXT)
+def test_text_stays_as_written_wherever_the_schema_says_text(tmp_path_factory, word):
+    path = tmp_path_factory.mktemp("c") / "c.yaml"
+    path.write_text(
+        f"experiment: x\ndata:\n  table: {{id: {word}, subject: {word}, channels: [{word}, a]}}\n"
+        f"  space: {{types: {{{word}: integer}}}}\n"
+    )
+    overrides = [f"data.table.id={word}", f"data.table.subject={word}"]
+    overrides += [f"data.table.channels=[{word}, a]", f"data.space.types={{{word}: integer}}"]
+    for config in (load_config([str(path)]), load(*overrides)):
+        table = config.data.table
+        assert (table.id, table.subject, table.channels) == (word, word, [word, "a"])
+        assert config.data.space.types == {word: "integer"}
+
+
+def test_names_of_folders_stay_as_written_and_null_stays_null():
+    config = load("experiment=0012", "generation.name=1e3", "data.table.subject=null")
+    assert (config.experiment, config.generation.name) == ("0012", "1e3")
+    assert config.data.dir == "data/0012" and config.data.table.subject is None
+
+
+@pytest.mark.parametrize("number", ["1:00", "0010", "190:20:30"])
+def test_numbers_in_another_base_are_refused(tmp_path, number):
+    with pytest.raises(ConfigError, match=f"YAML reads {number} as .* base ten"):
+        load(f"data.step_minutes={number}")
+    path = tmp_path / "c.yaml"
+    path.write_text(f"experiment: x\nseed: {number}\n")
+    with pytest.raises(ConfigError, match=f"c.yaml: seed: YAML reads {number}"):
+        load_config([str(path)])
+
+
+def test_a_key_that_stands_twice_and_a_tab_are_named_with_their_line(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("experiment: x\ndata: {seed: 1}\nseed: 0\ndata: {seed: 2}\n")
+    with pytest.raises(ConfigError, match=r"duplicate key data \(line 4\)"):
+        load_config([str(path)])
+    path.write_text("experiment: x\ndata:\n\tseed: 1\n")
+    with pytest.raises(ConfigError, match=r"cannot start any token \(line 3\)"):
+        load_config([str(path)])
+
+
+FREE_KEYS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9), max_size=3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(FREE_KEYS, FREE_KEYS)
+def test_a_whole_mapping_on_the_command_line_replaces(tmp_path_factory, written, wanted):
+    path = tmp_path_factory.mktemp("c") / "c.yaml"
+    path.write_text(f"experiment: x\nclassifier:\n  model_args: {json.dumps(written)}\n")
+    whole = f"classifier.model_args={json.dumps(wanted)}"
+    assert load_config([str(path), whole]).classifier.model_args == wanted
+    nested = f"classifier={{model_args: {json.dumps(wanted)}}}"
+    assert load_config([str(path), nested]).classifier.model_args == wanted
+    one = load_config([str(path), "classifier.model_args.a=5"])
+    assert one.classifier.model_args == written | {"a": 5}

@@ -1,4 +1,4 @@
-"""Model space: values, masks and static facts in one tensor, and back to legal stays."""
+"""Model space: values, masks and static covariates in one tensor, and back to legal stays."""
 
 import dataclasses
 

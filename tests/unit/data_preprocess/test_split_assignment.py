@@ -1,4 +1,4 @@
-"""Rules on static facts: who may enter which split, and what they must not change."""
+"""Rules on static covariates: who may enter which split, and what they must not change."""
 
 from dataclasses import replace
 

@@ -2,12 +2,17 @@
 
 import dataclasses
 import pickle
+import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.csv_export import write_long_csv
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.external_sets import read_set, set_name
@@ -101,3 +106,102 @@ def test_missing_and_unknown_files_are_refused(tmp_path, train):
             read_set(tmp_path / name, train, step_minutes=60.0)
     with pytest.raises(DataError):
         read_set(Path(__file__), train, step_minutes=60.0)
+
+
+def test_what_is_absent_is_refused_or_said(tmp_path, train, synthetic, caplog):
+    values = synthetic.values.astype(np.float64)
+
+    def refused(change, match):
+        other = values.copy()
+        change(other)
+        write_pickle(tmp_path / "gan.pkl", other, synthetic.labels)
+        with pytest.raises(MismatchError, match=match):
+            read_set(tmp_path / "gan.pkl", train, step_minutes=60.0)
+
+    refused(lambda v: v[:, 1].fill(np.nan), f"no value of {re.escape(train.feature_names[1])}")
+    refused(lambda v: v[3:5].fill(np.nan), "2 of 40 series have no value at all")
+    refused(lambda v: v[:, :, 1:].fill(np.nan), "3 of 4 steps are empty in every series")
+    refused(lambda v: v[0].fill(1e39), "values up to 1e[+]39")
+    values[:, :, 3] = np.nan
+    values[0, 0] = np.nan
+    write_pickle(tmp_path / "gan.pkl", values, synthetic.labels)
+    read_set(tmp_path / "gan.pkl", train, step_minutes=60.0)
+    assert "1 of 4 steps are empty" in caplog.text
+    assert "1 times a series has no value of a channel" in caplog.text
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2), st.integers(0, 2), st.floats(0.7, 1.4), st.integers(0, 99), st.booleans())
+def test_two_channels_within_one_range_are_seen_to_be_swapped(first, second, width, seed, swap):
+    """Heart rate, urine and pressure fill one range, with other medians and spreads."""
+    rng = np.random.default_rng(seed)
+    shape = (60, 8)
+
+    def series():
+        kinds = [rng.normal(85, 8, shape), rng.gamma(1.2, 60, shape), rng.normal(140, 15, shape)]
+        return np.clip(np.stack(kinds, axis=1), 0, 400)
+
+    bounds = np.stack([np.zeros((3, 8)), np.full((3, 8), 400.0)])
+    train = EHRDataset(
+        values=np.concatenate([series(), bounds]).astype(np.float32),
+        observed=np.ones((62, 3, 8), bool),
+        labels=np.arange(62) % 2,
+        subject_ids=np.arange(62),
+        feature_names=("hr", "urine", "sbp"),
+        label_names=("a", "b"),
+        static=np.zeros((62, 0), np.float32),
+        static_names=(),
+    )
+    values = series()
+    centre = np.median(values, axis=(0, 2), keepdims=True)
+    values = np.clip(centre + width * (values - centre), 0, 400)  # a generator of another spread
+    order = [0, 1, 2]
+    if swap:
+        order[first], order[second] = second, first
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gan.pkl"
+        write_pickle(path, values[:, order], np.arange(60) % 2)
+        if swap and first != second:
+            with pytest.raises(MismatchError, match="look swapped"):
+                read_set(path, train, step_minutes=60.0)
+        else:
+            read_set(path, train, step_minutes=60.0)
+
+
+def test_tables_on_another_clock_or_with_other_names_are_refused(
+    tmp_path, train, synthetic, caplog
+):
+    path = tmp_path / "gan.csv"
+    write_long_csv(path, synthetic, step_minutes=1.0)
+    with pytest.raises(DataError, match="3 of 4 steps are empty.*taken as minutes"):
+        read_set(path, train, step_minutes=60.0)
+    write_long_csv(path, synthetic, step_minutes=60.0)
+    text = path.read_text()
+    name = train.feature_names[1]
+    path.write_text(text.replace(name, name.split("[")[0] + "_"))
+    with pytest.raises(DataError, match=f"no value of {re.escape(name)}; the table has"):
+        read_set(path, train, step_minutes=60.0)
+    kept = [line for line in text.splitlines() if not line.startswith(("1,", "3,", "5,"))]
+    path.write_text("\n".join(kept))
+    read_set(path, train, step_minutes=60.0)
+    assert "no value in the series table: 3 series left out" in caplog.text
+    path.write_text("\n".join(line for line in kept if line.startswith(("id", "0,"))))
+    with pytest.raises(MismatchError, match="39 of 40 labelled series have no value"):
+        read_set(path, train, step_minutes=60.0)
+
+
+def test_another_form_says_which_would_do(tmp_path, train):
+    np.savez(tmp_path / "gan.npz", data=train.values, labels=train.labels)
+    with pytest.raises(DataError, match=r"its arrays are data, labels.*x\.npy.*x_labels\.npy"):
+        read_set(tmp_path / "gan.npz", train, step_minutes=60.0)
+    (tmp_path / "gan.pt").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"unknown kind of set; expected x\.npy.*\.pkl"):
+        read_set(tmp_path / "gan.pt", train, step_minutes=60.0)
+    with pytest.raises(MissingInputError, match="synthetic= names it"):
+        read_set(tmp_path / "gone.npz", train, step_minutes=60.0)
+
+
+def test_a_scaled_data_set_file_of_other_origin_is_refused(tmp_path, train):
+    save_dataset(tmp_path / "gan.npz", dataclasses.replace(train, values=train.values * 0))
+    with pytest.raises(MismatchError, match="outside the training range"):
+        read_set(tmp_path / "gan.npz", train, step_minutes=60.0)
