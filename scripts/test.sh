@@ -15,6 +15,8 @@ workers=(-n auto --maxprocesses 4 --dist loadfile)
 for argument in "$@"; do
     if [ "$argument" = -s ]; then workers=(); fi
 done
+coverage=(--cov=configs --cov=data_preprocess --cov=classifier --cov=tardiff --cov=scripts
+    --cov-report=term:skip-covered)
 # Many small models: threads would only wait for each other.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "$PYTHON" -m pytest ${workers[@]+"${workers[@]}"} ${marks[@]+"${marks[@]}"} "$@"
+exec "$PYTHON" -m pytest "${coverage[@]}" ${workers[@]+"${workers[@]}"} ${marks[@]+"${marks[@]}"} "$@"
