@@ -82,7 +82,7 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
         seeds=[0],
         baselines=BASELINES,
     )
-    run_fits(fits, data, fitter=fitter, cache=tmp_path, workers=1)
+    run_fits(fits, data, fitter=fitter, cache=tmp_path)
     guide = {row.tobytes() for row in data.guide.x}
     seen = [bool(guide & {row.tobytes() for row in call["train"][0]}) for call in fitter.calls]
     assert sum(seen) == 1
@@ -90,7 +90,7 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     assert weights.count("balanced") == 1 and len(fitter.calls) == len(fits)
     # Other guidance rows: their baseline is fitted anew, the rest is kept.
     other = dataclasses.replace(data, guide=make_series(9, 20))
-    run_fits(fits, other, fitter=fitter, cache=tmp_path, workers=1)
+    run_fits(fits, other, fitter=fitter, cache=tmp_path)
     assert len(fitter.calls) == len(fits) + 1
     x, y = training_rows(Fit(BASELINE, "class_weights", None, "rnn", 0), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
