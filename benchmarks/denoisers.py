@@ -34,7 +34,7 @@ from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.artefacts import requested_labels
-from tardiff.generation.data_card import SyntheticSet, to_dataset
+from tardiff.generation.data_card import to_dataset
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.training.module import SeriesBatch
 
@@ -92,7 +92,7 @@ class Study:
         )
         denoiser = NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
         x = process.run(denoiser, y, range(len(y))).x
-        return to_dataset(SyntheticSet(name=name, x=x, y=y, outcome=None, facts={}), self.splits)
+        return to_dataset(x, y, self.splits)
 
     def utility(self, sets: dict[str, EHRDataset]) -> dict[str, tuple[str, str]]:
         """AUROC and AUPRC of TSTR per set, and of real-only training, over training seeds."""

@@ -32,6 +32,7 @@ SHORTHANDS = {
     "data": "data.source",
     "synthetic": "evaluation.synthetic",
     "set": "influence_report.sets",
+    "lds": "influence_report.lds",
     "out": "export.path",
 }
 # Mappings whose keys are the user's.

@@ -56,6 +56,7 @@ from scripts.results.tables import (
     score_tables,
 )
 from scripts.synthetic_sets import find_sets
+from scripts.utility import guidance_loss
 from scripts.utility.downstream import Downstream
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import run_fits
@@ -64,8 +65,17 @@ from scripts.utility.protocols import EvaluationData, Fit, Series, plan_fits, re
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from tardiff.diffusion.denoiser import NetworkDenoiser
-from tardiff.generate import configured_settings, influence_inputs, tuning_path
+from tardiff.generate import (
+    configured_settings,
+    convex_guide,
+    influence_inputs,
+    is_convex,
+    tuning_path,
+)
+from tardiff.generation.session import MOST_GUIDE_ROWS
 from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.directions import Direction
+from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.training.checkpoint import load_model
 
 HASH_SHOWN = 16
@@ -109,6 +119,10 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
     logger.info("\n%s", wrapped([heading(facts)]))
     _print(score_tables(summaries) + difference_tables(summaries))
+    changes = guidance_loss.changes(predictions, folder / "synthetic", data.num_classes)
+    facts["guidance_loss"] = changes
+    if changes:
+        logger.info("\n%s", guidance_loss.as_text(changes))
     kinds = [kind for kind in KINDS if getattr(chosen, kind)]
     cache = folder / "evaluation" / "sets"
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
@@ -236,6 +250,8 @@ def _influence(
     config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
 ) -> Influence | str:
     """Read from what the stages before left; where that is absent, how to get it."""
+    if is_convex(config):
+        return _convex_influence(config, splits, sets)
     classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
     absent = [] if classifier.is_file() else [str(classifier)]
     absent += [] if cached.is_dir() and any(cached.iterdir()) else [str(cached)]
@@ -248,7 +264,28 @@ def _influence(
         direction = inputs.direction(configured_settings(config)).direction
     except UserError as error:
         return str(error)
+    return _influence_along(config, splits, sets, direction, device)
 
+
+def _convex_influence(
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
+) -> Influence | str:
+    if UNGUIDED not in sets:
+        return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
+    device = pick_device(config.accelerator)
+    x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
+    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
+    guide = convex_guide(config, splits, device, LabelledSeries(x[rows], y[rows]))
+    return _influence_along(config, splits, sets, guide.direction, device)
+
+
+def _influence_along(
+    config: ExperimentConfig,
+    splits: Splits,
+    sets: Mapping[str, Series],
+    direction: Direction,
+    device: torch.device,
+) -> Influence:
     def score(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return score_all(direction, torch.from_numpy(x), torch.from_numpy(y), device).numpy()
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Influence as a tool: ranks the series of any labelled set and tests the prediction.
-# usage: bash scripts/influence.sh [config.yaml] [set=split|path] [key=value ...]
+# lds=true: does influence predict retraining of a downstream model here? Minutes; stage 3 heeds it.
+# usage: bash scripts/influence.sh [config.yaml] [set=split|path] [lds=true] [key=value ...]
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

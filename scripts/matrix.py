@@ -1,16 +1,18 @@
 """The matrix: guidance beside every baseline, on one data split, by one command.
 
 Stages 1 and 2 run first if they have not. Sets: the whole tuning grid (unguided, every strength,
-negative controls), classifier guidance, the paper's Algorithm 1, and unguided sampling of a
-generator that was trained on the guidance rows too. Real-only baselines: guidance rows,
-oversampling, class weights, SMOTE, jitter, scaling, time warp. All are evaluated as evaluate.sh
-does, into runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
+negative controls), the set that generation.sh would make, the same by a push of the sampler,
+classifier guidance, the paper's Algorithm 1, and unguided sampling of a generator that was trained
+on the guidance rows too. Real-only baselines: guidance rows, oversampling, class weights, SMOTE,
+jitter, scaling, time warp. All are evaluated as evaluate.sh does, into runs/<experiment>/matrix;
+the strength marked as chosen was chosen on val_select.
 """
 
 import dataclasses
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from classifier.train import main as train_classifier
 from configs.cli import run_stage
@@ -25,6 +27,7 @@ from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 
 WITH_GUIDE = "unguided_with_guide_rows"
+CLASSIFIER_W = 0.5  # of classifier guidance, for which nothing predicts a strength
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,11 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
         diffusion=dataclasses.replace(config.diffusion, include_guide=True),
     )
     configurations = {
-        "classifier_guided": _named(config, "classifier_guided", kind="classifier"),
+        "guided": _named(config, "guided"),
+        "pushed": _named(config, "pushed", by="push"),
+        "classifier_guided": _named(
+            config, "classifier_guided", kind="classifier", by="push", w=CLASSIFIER_W
+        ),
         "paper": dataclasses.replace(_named(config, "paper"), compat="paper"),
         WITH_GUIDE: fair,
     }
@@ -74,7 +81,7 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     return [configurations[name] for name in config.matrix.configurations]
 
 
-def _named(config: ExperimentConfig, name: str, **guidance: str) -> ExperimentConfig:
+def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentConfig:
     generation = dataclasses.replace(config.generation, name=name, unguided_too=False)
     guided = dataclasses.replace(config.guidance, **guidance)
     return dataclasses.replace(config, generation=generation, guidance=guided)

@@ -216,7 +216,7 @@ def as_text(content: dict[str, Any]) -> str:
     lines.append(
         f"chosen by {content['metric']}: guidance.w={chosen['w']:g} "
         f"sampler.cfg_scale={chosen['cfg_scale']:g}   "
-        "(or guidance.w=auto sampler.cfg_scale=auto)"
+        "(or guidance.w=tuned sampler.cfg_scale=tuned)"
     )
     return "\n".join(lines)
 

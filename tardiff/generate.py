@@ -7,7 +7,7 @@ plain values, `write_generated` writes a set. Tuning and the matrix use the same
 import dataclasses
 import logging
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from classifier.train import checkpoint_path
 from configs import to_plain
 from configs.cli import run_stage
-from configs.run_record import record_stage, run_dir, sha256_file
+from configs.run_record import read_mapping, record_stage, run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
@@ -38,17 +38,18 @@ from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession, Sampled
 from tardiff.guidance.algorithm1 import paper_levels
+from tardiff.guidance.convex_estimate import ConvexEstimate, ConvexSettings, convex_estimate
 from tardiff.guidance.diagnostics import GuidanceOutcome
 from tardiff.guidance.influence_inputs import (
     InfluenceInputs,
     LoadedDirection,
     influence_checkpoints,
 )
-from tardiff.influence.gradient_cache import InfluenceSettings
+from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.training.checkpoint import DiffusionModel
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
-AUTO = "auto"
+AUTO, TUNED = "auto", "tuned"
 SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")  # that decide a set
 DECISIVE = ("data_fingerprint", "made_with", "config", "seed")
 
@@ -57,7 +58,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Loaded:
-    """The artefacts of an experiment; `config` holds numbers where "auto" stood."""
+    """The artefacts of an experiment; `config` holds numbers where "tuned" stood."""
 
     config: ExperimentConfig
     splits: Splits
@@ -85,13 +86,65 @@ def _sets(
     elif guidance.kind == "none":
         return [(name, session.unguided, None)]
     else:
-        classes = session.splits.train.num_classes
-        wanted = strengths(classes, w=float(guidance.w), w_per_class=guidance.w_per_class)
+        wanted, known = wanted_strengths(config, session)
         made, outcome = session.guided(wanted, name)
+        outcome = dataclasses.replace(outcome, facts=outcome.facts | known)
     if not config.generation.unguided_too:
         return [(name, made, outcome)]
     counterpart = f"{name}_w0" if paper else NAMES["none"]
     return [(counterpart, session.unguided, None), (name, made, outcome)]
+
+
+def wanted_strengths(
+    config: ExperimentConfig, session: GenerationSession
+) -> tuple[list[float], dict[str, Any]]:
+    """The shift to ask for per class, and the prediction that it rests on.
+
+    Nothing is asked for where the retraining test says that influence does not predict retraining.
+    """
+    classes = session.splits.train.num_classes
+    reason = held_back(config, session.splits.fingerprint)
+    if reason is not None:
+        log.warning("%s", reason)
+        return [0.0] * classes, {}
+    known: dict[str, Any] = {}
+    w, w_per_class = config.guidance.w, config.guidance.w_per_class
+    if session.convex is not None:
+        strength = session.estimate.strength()
+        log.info("%s", strength.line())
+        known = {"strength": strength.to_plain()}
+        w = strength.w if w == AUTO else w
+    return strengths(classes, w=float(w), w_per_class=w_per_class), known
+
+
+def is_convex(config: ExperimentConfig) -> bool:
+    """Whether the convex guide decides what guidance prefers."""
+    convex = config.guidance.kind == "influence" and config.influence.estimator == "convex"
+    return convex and config.compat == "none"
+
+
+def retraining_path(config: ExperimentConfig) -> Path:
+    """Where the linear data-modelling scores of an experiment are kept."""
+    return run_dir(config) / "influence" / "retraining.json"
+
+
+def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
+    """Why nothing should be guided: the retraining test of this experiment found the score of its
+    estimator within the band of chance. None: it did not, was not made, or guidance.force."""
+    path = retraining_path(config)
+    if config.guidance.kind != "influence" or config.guidance.force or not path.is_file():
+        return None
+    found = read_mapping(path)
+    score = found["estimators"].get(config.influence.estimator)
+    if found["data_fingerprint"] != data_fingerprint or score is None:
+        return None
+    if score["guide"]["score"] > found["band"]:
+        return None
+    return (
+        f"influence ({config.influence.estimator}) does not predict retraining of {found['model']} "
+        f"here: LDS {score['guide']['score']:+.2f}, band of chance +-{found['band']:.2f} ({path}). "
+        "Nothing is guided; guidance.force=true guides nevertheless"
+    )
 
 
 def load(config: ExperimentConfig) -> Loaded:
@@ -121,15 +174,15 @@ def tuning_path(config: ExperimentConfig) -> Path:
 
 
 def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> ExperimentConfig:
-    """`config` with every "auto" replaced by the choice of the tuning of its experiment; errors as
+    """`config` with every "tuned" replaced by the choice of the tuning of its experiment; errors as
     in `tuned_choice`."""
     guidance, sampler = config.guidance, config.sampler
-    if AUTO not in (guidance.w, sampler.cfg_scale):
+    if TUNED not in (guidance.w, sampler.cfg_scale):
         return config
     chosen = tuned_choice(tuning_path(config), data_fingerprint)
-    if guidance.w == AUTO:
+    if guidance.w == TUNED:
         guidance = dataclasses.replace(guidance, w=chosen["w"])
-    if sampler.cfg_scale == AUTO:
+    if sampler.cfg_scale == TUNED:
         sampler = dataclasses.replace(sampler, cfg_scale=chosen["cfg_scale"])
     return dataclasses.replace(config, guidance=guidance, sampler=sampler)
 
@@ -145,6 +198,10 @@ def session_of(loaded: Loaded) -> GenerationSession:
         cfg_scale=float(config.sampler.cfg_scale),
         y=requested_labels(loaded.splits.train, ratio=generation.ratio, counts=generation.counts),
         load_direction=cache(lambda: _direction(loaded)),
+        convex=partial(convex_guide, config, loaded.splits, loaded.device)
+        if is_convex(config)
+        else None,
+        pool=_pool(config),
         guidance=GuidanceSettings(
             calibrate=guidance.calibrate,
             at=guidance.at,
@@ -156,6 +213,35 @@ def session_of(loaded: Loaded) -> GenerationSession:
         allow_copies=generation.allow_copies,
         folder=run_dir(config) / "synthetic" / ".parts",
         processes=_processes(loaded),
+    )
+
+
+def _pool(config: ExperimentConfig) -> int:
+    guidance = config.guidance
+    chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
+    return guidance.pool if chooses else 1
+
+
+def convex_guide(
+    config: ExperimentConfig, splits: Splits, device: torch.device, pool: LabelledSeries
+) -> ConvexEstimate:
+    """The configured convex guide of the unguided series `pool`, for the guidance rows."""
+    influence = config.influence
+    settings = ConvexSettings(
+        guidance_loss=influence.guidance_loss,
+        classes=influence.classes,
+        penalty=influence.penalty,
+        kernels=influence.kernels,
+        inputs=config.classifier.inputs,
+    )
+    return convex_estimate(
+        pool,
+        influence_inputs(config, splits, device).series(splits.val_guide),
+        settings,
+        splits.normaliser,
+        num_classes=splits.train.num_classes,
+        seed=config.seed,
+        device=device,
     )
 
 
@@ -236,7 +322,11 @@ def _influence_checkpoints(config: ExperimentConfig) -> list[Path]:
 
 
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance climbs: classifiers and an imported G."""
+    """SHA-256 of every file that decides what guidance climbs: classifiers and an imported G; the
+    convex guide has none but the retraining test that may hold it back."""
+    if is_convex(config):
+        path = retraining_path(config)
+        return [sha256_file(path)] if path.is_file() else []
     if config.guidance.kind == "classifier" and config.compat == "none":
         return [sha256_file(checkpoint_path(config))]
     vector = config.influence.vector

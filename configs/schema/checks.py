@@ -36,6 +36,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     _check_lists(config)
     _check_private(config)
     _check_compile(config)
+    _check_guidance(config)
     return config
 
 
@@ -125,6 +126,22 @@ def _check_compile(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
             "compiled network does not reach worker processes; use one worker on this machine"
+        )
+
+
+def _check_guidance(config: ExperimentConfig) -> None:
+    guidance, influence = config.guidance, config.influence
+    convex = guidance.kind == "influence" and influence.estimator == "convex"
+    if influence.vector is not None and influence.estimator == "convex":
+        raise ConfigError(
+            f"influence.vector={influence.vector}: an exported G is a gradient of the classifier; "
+            "set influence.estimator=classifier"
+        )
+    if guidance.w == "auto" and guidance.kind != "none" and not convex and config.compat == "none":
+        raise ConfigError(
+            "guidance.w=auto is predicted by the convex guide, which takes no part here; give a "
+            "number, guidance.w=0.5 for example, or choose one with bash scripts/tune.sh and "
+            "guidance.w=tuned"
         )
 
 

@@ -18,6 +18,14 @@ class InfluenceReportConfig:
     step_norm: float = number(1e-3, low=0.0, open_low=True)  # ||step|| / ||phi||
     top: int = number(5, low=1)  # highest and lowest series listed and drawn
     show_real_series: bool = False  # draw real patients too
+    # The linear data-modelling score in place of all that (influence_report/retraining.py): does
+    # influence predict retraining on random halves of `lds_ratio` x train unguided series?
+    lds: bool = False
+    lds_estimators: list[str] = many("convex", "classifier")
+    lds_model: str = "lstm"  # the downstream model that is retrained
+    lds_subsets: int = number(36, low=8)
+    lds_seeds: list[int] = many(0, 1)  # of each retraining
+    lds_ratio: float = number(4.0, low=0.0, open_low=True)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class TuningConfig:
     """Choice of guidance.w and sampler.cfg_scale on val_select (scripts/tune.py)."""
 
     # Negative strengths are drawn as controls and never chosen; 0 must be a candidate.
-    w: list[float] = many(-0.5, 0.0, 0.25, 0.5, 1.0)
+    w: list[float] = many(-0.2, 0.0, 0.1, 0.2, 0.4)
     cfg_scale: list[float] = many(1.0)
     protocols: list[str] = many("TSTR", "TSRTR")  # TSRTR: as many synthetic rows as real ones
     metric: str = choice("auroc", "auprc")
@@ -61,4 +69,6 @@ class TuningConfig:
 class MatrixConfig:
     """Sets that scripts/matrix.py evaluates beside the tuning grid."""
 
-    configurations: list[str] = many("classifier_guided", "paper", "unguided_with_guide_rows")
+    configurations: list[str] = many(
+        "guided", "pushed", "classifier_guided", "paper", "unguided_with_guide_rows"
+    )

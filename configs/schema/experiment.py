@@ -128,12 +128,18 @@ class ClassifierConfig:
 
 @dataclass(frozen=True)
 class InfluenceConfig:
-    """How the usefulness of a series is estimated (tardiff/influence/guidance_gradient.py)."""
+    """How the usefulness of a series is estimated (docs/method.md)."""
 
+    # convex: logistic regression on fixed features, trained on the unguided series
+    # (tardiff/influence/convex_guide.py). classifier: the classifier of stage 2, as in the paper.
+    estimator: str = choice("convex", "classifier")
+    penalty: float = number(0.1, low=0.0, open_low=True)  # convex: of the squared weights
+    kernels: int = number(64, low=0)  # convex: random convolutions, two features each
     guidance_loss: str = choice(
         "auto", "rank", "balanced", "nll", "minority"
     )  # auto: rank if binary
     classes: list[int] | None = None  # only guidance rows of these classes; None: all
+    # The rest is of the classifier alone.
     preconditioner: str = choice("ggn_cg", "none")
     damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
     cg_iterations: int = number(20, low=1)
@@ -156,13 +162,20 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class GuidanceConfig:
-    """How strongly, where and when the sampler is pushed (tardiff/guidance/guided_denoiser.py)."""
+    """What is preferred, how strongly, and by which means."""
 
     kind: str = choice("influence", "classifier", "none")
-    # Realised shift of the mean influence, natural standard deviations; auto: what scripts/tune.sh
-    # chose on val_select for this experiment.
-    w: Any = number(0.5, words=("auto",))
+    # choose: series from a larger unguided pool (tardiff/guidance/tilt.py). push: the estimate of
+    # every sampling step is moved (tardiff/guidance/guided_denoiser.py).
+    by: str = choice("choose", "push")
+    # Realised shift of the mean influence, natural standard deviations. auto: what the guidance
+    # rows support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.
+    w: Any = number("auto", words=("auto", "tuned"))
     w_per_class: list[float] | None = None  # one strength per class; wins over w
+    pool: int = number(2, low=2)  # choose: unguided series per series asked for
+    # Guide although influence did not predict retraining (bash scripts/influence.sh lds=true).
+    force: bool = False
+    # The rest is of push.
     calibrate: bool = True  # find the multiplier that realises w on a pilot; False: w multiplies
     at: str = choice("x0hat", "xt")
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
@@ -182,8 +195,8 @@ class SamplerConfig:
     log_snr_max: float = number(9.0, high=11.0)
     eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
     sde: bool = False  # dpmpp_2m only: the stochastic variant
-    # Classifier-free guidance; 1: off, auto: as guidance.w.
-    cfg_scale: Any = number(1.0, low=0.0, words=("auto",))
+    # Classifier-free guidance; 1: off, tuned: as guidance.w.
+    cfg_scale: Any = number(1.0, low=0.0, words=("tuned",))
     # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
     batch_size: Any = number("auto", low=1, words=("auto",), whole=True)
     # torch.compile of the network, with CUDA graphs on a GPU: minutes of start, for large sets.

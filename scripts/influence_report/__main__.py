@@ -37,6 +37,7 @@ from scripts.influence_report.measures import (
 )
 from scripts.influence_report.named_sets import RankedSet, named_sets, write_ranking
 from scripts.influence_report.overhead import overhead, vector_seconds
+from scripts.influence_report.retraining import retraining_test
 from scripts.influence_report.summary import markdown
 from scripts.report.figures import save
 from tardiff.generate import configured_settings, influence_inputs, load, session_of
@@ -51,7 +52,10 @@ FOLDER = "influence_report"
 
 
 def main(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/influence_report/."""
+    """Writes runs/<experiment>/influence_report/, or tests the estimators against retraining."""
+    if config.influence_report.lds:
+        retraining_test(config)
+        return
     given, folder = config.influence_report, run_dir(config) / FOLDER
     if config.influence.vector is not None:
         raise ConfigError(

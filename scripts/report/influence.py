@@ -17,7 +17,7 @@ def influence_section(found: Influence | str, styles: Styles) -> Section:
         return Section("Influence", [f"Not shown: {found}"])
     text = (
         "The score that guidance raises: how much training on a series would lower the "
-        "classifier's loss on the guidance rows, by its own estimate. The unit is the standard "
+        "loss of the guide on the guidance rows, by its own estimate. The unit is the standard "
         f"deviation of {found.base}, per class."
     )
     return Section("Influence", [text], [influence_picture(found, styles)])

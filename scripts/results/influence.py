@@ -1,6 +1,6 @@
-"""How much each series would help the task classifier: the influence of guided and unguided sets.
+"""How much each series would help the guide: the influence of guided and unguided sets.
 
-Influence is the classifier's own estimate, not a proof of usefulness.
+Influence is the guide's own estimate, not a proof of usefulness.
 """
 
 from collections.abc import Callable, Mapping

@@ -74,8 +74,8 @@ def tuned_choice(path: Path, data_fingerprint: str) -> dict[str, Any]:
     """
     if not path.is_file():
         raise MissingInputError(
-            f"guidance.w=auto or sampler.cfg_scale=auto: {path} does not exist; choose a strength "
-            "on val_select first: bash scripts/tune.sh <config.yaml>"
+            f"guidance.w=tuned or sampler.cfg_scale=tuned: {path} does not exist; choose a "
+            "strength on val_select first: bash scripts/tune.sh <config.yaml>"
         )
     content = read_mapping(path)
     if content["data_fingerprint"] != data_fingerprint:

@@ -88,7 +88,7 @@ def write_set(
         The path of the .npz.
     """
     gaps = synthetic.facts["config"]["generation"]["gaps"]
-    dataset = to_dataset(synthetic, splits, gaps=gaps)
+    dataset = to_dataset(synthetic.x, synthetic.y, splits, gaps=gaps)
     path = folder / f"{synthetic.name}.npz"
     tables: dict[str, dict[str, str]] = {}
     if csv_step_minutes is not None:
@@ -108,19 +108,19 @@ def write_set(
     return path
 
 
-def to_dataset(synthetic: SyntheticSet, splits: Splits, *, gaps: str = "carry") -> EHRDataset:
-    """The set as any other split: clinical units, no patient; everything observed where no masks
-    are generated.
+def to_dataset(x: Tensor, y: Tensor, splits: Splits, *, gaps: str = "carry") -> EHRDataset:
+    """A set in model space as any other split: clinical units, no patient; everything observed
+    where no masks are generated.
 
     Args:
         gaps: as `decode` takes it.
     """
-    values, observed, static = decode(splits.normaliser, synthetic.x, gaps=gaps)
+    values, observed, static = decode(splits.normaliser, x, gaps=gaps)
     n = len(values)
     return EHRDataset(
         values=values,
         observed=observed,
-        labels=synthetic.y.cpu().numpy(),
+        labels=y.cpu().numpy(),
         subject_ids=np.full(n, -1, np.int64),
         feature_names=splits.train.feature_names,
         label_names=splits.train.label_names,

@@ -18,24 +18,38 @@ from torch import Tensor
 
 from configs.runtime.device import one_thread
 from configs.runtime.processes import Processes
-from data_preprocess.model_space.encoding import decode
+from data_preprocess.model_space.encoding import decode, encode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import Series
+from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.batches import Job, sample_batches
+from tardiff.generation.data_card import to_dataset
 from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.algorithm1 import algorithm1
 from tardiff.guidance.calibration import Calibration, as_tensors, fixed
-from tardiff.guidance.diagnostics import GuidanceOutcome, score_all, summarise
+from tardiff.guidance.convex_estimate import ConvexEstimate
+from tardiff.guidance.diagnostics import (
+    GuidanceOutcome,
+    choice_outcome,
+    score_all,
+    summarise,
+)
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
 from tardiff.guidance.influence_inputs import LoadedDirection
+from tardiff.guidance.tilt import choose
+from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies
 from tardiff.training.checkpoint import DiffusionModel
 
 CODE = ("tardiff", "classifier", "data_preprocess.model_space")  # decides what is sampled
+
+MOST_GUIDE_ROWS = 4096  # that the convex guide is trained on
+FEWEST_PER_CLASS = 32
+GUIDE_OFFSET = 1 << 45  # numbers of series made for it, which no other series reaches
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +72,10 @@ class GenerationSession:
         model: its network is on the device of `process`.
         cfg_scale: of classifier-free guidance.
         y: label of every series.
-        load_direction: called when something is to be guided.
+        load_direction: called when something is to be guided, unless there is a `convex` guide.
+        convex: fits the convex guide to unguided series; None: `load_direction` counts.
+        pool: unguided series per series asked for, from which guided ones are chosen; 1: nothing
+            is chosen, the sampler is pushed.
         gaps: what a released set holds where its mask is off, see `decode`.
         allow_copies: release series that copy a training stay.
         folder: of finished batches and calibrations; processes on other machines must see it.
@@ -71,6 +88,8 @@ class GenerationSession:
     cfg_scale: float
     y: Tensor
     load_direction: Callable[[], LoadedDirection]
+    convex: Callable[[LabelledSeries], ConvexEstimate] | None = None
+    pool: int = 1
     guidance: GuidanceSettings
     gaps: str
     allow_copies: bool
@@ -87,22 +106,78 @@ class GenerationSession:
     @cached_property
     def unguided(self) -> Sampled:
         """The set without guidance."""
-        return self._sample("unguided", None, None)
+        pool = self._pool
+        return pool._replace(x=pool.x[: len(self.y)], y=self.y)
+
+    @cached_property
+    def _pool(self) -> Sampled:
+        """The unguided set, and the series beside it that a choice has."""
+        return self._sample("unguided", None, None, self.y.repeat(self.pool))
+
+    @cached_property
+    def estimate(self) -> ConvexEstimate:
+        """The convex guide of the unguided series.
+
+        Raises:
+            ValueError: this session has none.
+        """
+        if self.convex is None:
+            raise ValueError("the classifier guides: there is no convex guide")
+        return self.convex(self._guide_series())
+
+    def released(self, made: Sampled) -> LabelledSeries:
+        """Series as they are written: what a model that is trained on them sees."""
+        dataset = to_dataset(made.x, made.y, self.splits, gaps=self.gaps)
+        return LabelledSeries(encode(self.splits.normaliser, dataset), made.y)
+
+    def _guide_series(self) -> LabelledSeries:
+        """Unguided series for the guide to be trained on: those at hand where they are many enough
+        and of every class, else new ones."""
+        train = self.splits.train
+        y = self.y.repeat(self.pool)
+        counts = torch.bincount(y, minlength=train.num_classes)
+        if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
+            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+            rows = order[:MOST_GUIDE_ROWS].sort().values
+            return self.released(self._pool._replace(x=self._pool.x[rows], y=y[rows]))
+        ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
+        wanted = [max(FEWEST_PER_CLASS, round(ratio * int(n))) for n in train.class_counts]
+        y = requested_labels(train, ratio=ratio, counts=wanted)
+        log.info("sampling %d unguided series to train the guide on", len(y))
+        with one_thread():
+            numbers = range(GUIDE_OFFSET, GUIDE_OFFSET + len(y))
+            x = self.process.run(self.denoiser, y, numbers, None).x
+        return self.released(Sampled(x, y, GuidanceStats(), None))
 
     def guided(
         self, wanted: Sequence[float], title: str = "guided"
     ) -> tuple[Sampled, GuidanceOutcome]:
-        """The set whose mean score is moved by `wanted` unguided standard deviations per class,
-        from the noise of `unguided`, and how strong guidance really was.
+        """The set whose mean score is higher by `wanted` unguided standard deviations per class
+        than that of `unguided`, and how strong guidance really was.
 
         Args:
             wanted: one shift per class; raw multipliers where calibration is off.
         """
+        if self.pool > 1:
+            return self._chosen(wanted)
         calibrations = self._calibrations(wanted)
         gain = Tilt(*as_tensors(calibrations))
         guidance = self.guidance.guidance(self._direction.direction, gain, self.process.levels)
         key = {"strength": gain.strength.tolist(), "settings": asdict(self.guidance)}
         return self._guided(title, guidance, key, calibrations)
+
+    def _chosen(self, wanted: Sequence[float]) -> tuple[Sampled, GuidanceOutcome]:
+        loaded, y = self._direction, self._pool.y
+        pool = self.released(self._pool)
+        scores = score_all(loaded.direction, pool.x, y, self.process.device).double()
+        found, rows = [], []
+        for label, w in enumerate(wanted):
+            mine, count = torch.nonzero(y == label)[:, 0], int((self.y == label).sum())
+            chosen, outcome = choose(scores[mine], count, w, seed=self.process.seed)
+            found.append(outcome)
+            rows.append(mine[chosen])
+        made = self._pool._replace(x=self._pool.x[torch.cat(rows)], y=self.y)
+        return made, choice_outcome(scores, y, rows, found, loaded.facts, loaded.score)
 
     def algorithm1(self, w: float, title: str = "paper") -> tuple[Sampled, GuidanceOutcome]:
         """The set of the paper's algorithm as printed, with multiplier `w`; see
@@ -124,7 +199,11 @@ class GenerationSession:
 
     @cached_property
     def _direction(self) -> LoadedDirection:
-        return self.load_direction()
+        if self.convex is None:
+            return self.load_direction()
+        estimate = self.estimate
+        key = {"convex": array_fingerprint(*(part.numpy() for part in estimate.heads))}
+        return LoadedDirection(estimate.direction, "influence", estimate.facts(), key)
 
     @property
     def _cache(self) -> ContentCache:
@@ -172,7 +251,7 @@ class GenerationSession:
         calibrations: list[Calibration],
     ) -> tuple[Sampled, GuidanceOutcome]:
         unguided, loaded = self.unguided, self._direction
-        made = self._sample(title, guidance, {**key, "direction": loaded.key})
+        made = self._sample(title, guidance, {**key, "direction": loaded.key}, self.y)
         outcome = summarise(
             loaded.direction,
             unguided.x,
@@ -187,22 +266,26 @@ class GenerationSession:
         return made, outcome
 
     def _sample(
-        self, title: str, guidance: Guidance | None, key: Mapping[str, Any] | None
+        self,
+        title: str,
+        guidance: Guidance | None,
+        key: Mapping[str, Any] | None,
+        y: Tensor,
     ) -> Sampled:
-        labels = array_fingerprint(self.y.numpy())
+        labels = array_fingerprint(y.numpy())
         job = Job(
             process=self.process,
             denoiser=self.denoiser,
             guidance=guidance,
-            y=self.y,
+            y=y,
             key=self._key | {"labels": labels, "guidance": key},
         )
         self._keep([job.batch_key(rows) for rows in job.batches])
         x, stats = sample_batches(job, self._cache, self.processes, title=title)
         if self.allow_copies:
-            return Sampled(x, self.y, stats, None)
+            return Sampled(x, y, stats, None)
         x, copies = self._without_copies(job, x)
-        return Sampled(x, self.y, stats, copies)
+        return Sampled(x, y, stats, copies)
 
     def _keep(self, keys: Sequence[Mapping[str, Any]]) -> None:
         self.used.update(self._cache.path(key) for key in keys)

@@ -47,8 +47,7 @@ def natural_scale(scores: Tensor) -> float:
     Raises:
         ValueError: the scores do not vary.
     """
-    low, high = np.quantile(scores.double().cpu().numpy(), [WINSOR, 1 - WINSOR])
-    scale = float(scores.double().clamp(low, high).std())
+    scale = float(winsorised(scores).std())
     if not np.isfinite(scale) or scale == 0.0:
         raise ValueError(
             "the guidance score does not vary over unguided samples, so it gives no direction; "
@@ -99,8 +98,13 @@ def calibrate(pilot: PilotScores, label: int, unguided: Tensor, w: float) -> Cal
 
 def winsorised_mean(scores: Tensor) -> float:
     """Mean of the scores winsorised at 1 % and 99 %: one outlier must not steer the strength."""
+    return float(winsorised(scores).mean())
+
+
+def winsorised(scores: Tensor) -> Tensor:
+    """The scores in double precision, clamped to their quantiles at 1 % and 99 %."""
     low, high = np.quantile(scores.double().cpu().numpy(), [WINSOR, 1 - WINSOR])
-    return float(scores.double().clamp(low, high).mean())
+    return scores.double().clamp(low, high)
 
 
 def _next_multiplier(tried: list[tuple[float, float]], w: float) -> float:

@@ -1,5 +1,6 @@
 """How strong guidance really was: the numbers printed, stored and drawn for every guided set."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,7 +30,9 @@ class GuidanceOutcome:
         shift_rms: rms of the shift over guided steps, model-space units.
         relative_to_step: shift_rms over the rms of the denoiser's own step.
         clipped: share of guided steps that the trust region shortened.
-        facts: of the guidance gradient (loss, rows, norms, residual).
+        facts: of the guidance gradient (loss, rows, norms, residual); "strength": the prediction
+            that the strength rests on, where it was predicted.
+        pool: unguided series that the set was chosen from; 0 where the sampler was pushed.
     """
 
     score: str
@@ -43,6 +46,7 @@ class GuidanceOutcome:
     relative_to_step: float
     clipped: float
     facts: dict[str, Any]
+    pool: int = 0
 
     def line(self, label_names: tuple[str, ...]) -> str:
         """One line for the terminal; says so if guidance moved nothing."""
@@ -53,11 +57,13 @@ class GuidanceOutcome:
         dead = all(abs(shift) < DEAD for shift in self.realised)
         asked = any(shift is None or abs(shift) >= DEAD for shift in self.requested)
         warning = "; GUIDANCE HAD NO EFFECT" if dead and asked else ""
-        return (
-            f"guidance: mean {self.score} moved by {shifts} natural s.d.; rms of the shift "
-            f"{100 * self.relative_to_step:.1f} % of the denoiser's step, "
-            f"{100 * self.clipped:.1f} % of the steps clipped by the trust region{warning}"
+        how = (
+            f"chosen from {self.pool} unguided series"
+            if self.pool
+            else f"rms of the shift {100 * self.relative_to_step:.1f} % of the denoiser's step, "
+            f"{100 * self.clipped:.1f} % of the steps clipped by the trust region"
         )
+        return f"guidance: mean {self.score} moved by {shifts} natural s.d.; {how}{warning}"
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able copy."""
@@ -92,6 +98,31 @@ def summarise(
         relative_to_step=stats.relative_to_step,
         clipped=stats.clipped / max(1, stats.calls),
         facts=facts,
+    )
+
+
+def choice_outcome(
+    scores: Tensor,
+    y: Labels,
+    rows: Sequence[Tensor],
+    calibrations: Sequence[Calibration],
+    facts: dict[str, Any],
+    score: str,
+) -> GuidanceOutcome:
+    """The outcome of choosing `rows[k]` of the pool with these scores and labels in class k."""
+    return GuidanceOutcome(
+        score=score,
+        requested=[calibration.requested for calibration in calibrations],
+        realised=[calibration.realised or 0.0 for calibration in calibrations],
+        mean_score=[_mean(scores[chosen]) for chosen in rows],
+        mean_score_unguided=[_mean(scores[y == k]) for k in range(len(calibrations))],
+        multiplier=[calibration.multiplier for calibration in calibrations],
+        scale=[calibration.scale for calibration in calibrations],
+        shift_rms=0.0,
+        relative_to_step=0.0,
+        clipped=0.0,
+        facts=facts,
+        pool=len(scores),
     )
 
 

@@ -116,13 +116,13 @@ def test_tuning_is_blind_to_the_test_split(tuned, monkeypatch):
     ]
 
 
-def test_auto_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
+def test_tuned_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
     config, record = tuned
     fingerprint = load_splits(config.data).fingerprint
     automatic = dataclasses.replace(
         config,
-        guidance=dataclasses.replace(config.guidance, w="auto"),
-        sampler=dataclasses.replace(config.sampler, cfg_scale="auto"),
+        guidance=dataclasses.replace(config.guidance, w="tuned"),
+        sampler=dataclasses.replace(config.sampler, cfg_scale="tuned"),
     )
     resolved = with_tuned_strength(automatic, fingerprint)
     assert resolved.guidance.w == record["chosen"]["w"] and resolved.sampler.cfg_scale == 1.0
@@ -143,8 +143,8 @@ def test_auto_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
         ("tuning.w=[0.5,1]", "must hold 0"),
         ("tuning.protocols=[TRTS]", "expected some of TSTR and TSRTR"),
         ("tuning.cfg_scale=[-1]", "non-negative"),
-        ("guidance.w=strong", "expected a number or auto"),
-        ("sampler.cfg_scale=true", "expected a number or auto"),
+        ("guidance.w=strong", "expected a number or auto, tuned"),
+        ("sampler.cfg_scale=true", "expected a number or tuned"),
         ("evaluation.baselines=[mixup]", "unknown"),
     ],
 )
@@ -157,10 +157,9 @@ def test_matrix_judges_every_arm_and_makes_none_twice(tuned, monkeypatch):
     config, _ = tuned
     matrix.main(config)
     results = pd.read_csv(tuning_path(config).parents[1] / "matrix" / "results.csv")
-    candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "classifier_guided", "paper"}
-    assert set(results[results["protocol"] == "TSTR"]["generator"]) == candidates | {
-        matrix.WITH_GUIDE
-    }
+    candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "guided", "pushed"}
+    candidates |= {"classifier_guided", "paper", matrix.WITH_GUIDE}
+    assert set(results[results["protocol"] == "TSTR"]["generator"]) == candidates
     assert set(results[results["protocol"] == "TRTR+"]["generator"]) == set(BASELINES)
     fair = load_extra(
         tuning_path(config).parents[2] / "tiny_with_guide/synthetic" / f"{matrix.WITH_GUIDE}.npz"
@@ -197,9 +196,11 @@ def test_unknown_arms_are_refused_before_anything_is_trained():
         matrix.main(config)
 
 
-def test_generation_takes_an_automatic_strength(tuned):
+def test_generation_takes_a_tuned_strength(tuned):
     config, record = tuned
-    automatic = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, w="auto"))
+    automatic = dataclasses.replace(
+        config, guidance=dataclasses.replace(config.guidance, w="tuned")
+    )
     generate(automatic)
     made = load_extra(tuning_path(config).parents[1] / "synthetic" / "guided.npz")
     assert made["config"]["guidance"]["w"] == record["chosen"]["w"]

@@ -1,0 +1,196 @@
+"""ConvexGuide: logistic regression on fixed features, whose influence is exact.
+
+With features phi(x), the head theta minimises the mean loss of the training series plus
+(penalty / 2) |theta|^2. The problem is convex and fitted to convergence, so what influence
+functions assume of a classifier, and what a recurrent network stopped early does not give, is true:
+raising the weight of series z by d changes the guidance loss L by -(d / n) I(z) + O(d^2), with
+
+    I(z) = < v, grad_theta l(z) >,   v = H^-1 G,   G = grad_theta L,
+
+H the Hessian of the training problem. grad_theta l(z) = phi(x) (p - y)^T, so I and its gradient in
+x need one pass through the features.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from classifier.losses import num_outputs, per_sample_loss
+from tardiff.diffusion.noise_schedule import Labels, Series
+from tardiff.influence.guidance_losses import guidance_loss, logit_gradient, residual
+from tardiff.influence.series_features import CHUNK, SeriesFeatures
+
+Design = Float[Tensor, "n feature"]
+Head = Float[Tensor, "feature out"]
+RowWeights = Float[Tensor, " n"]
+
+FREE_BIAS = 1e-6  # penalty of the intercepts: none but what keeps H invertible
+CONVERGED = 1e-12  # of the Newton decrement
+NEWTON_STEPS, CHORD_STEPS = 50, 30
+
+
+@dataclass(frozen=True)
+class GuidanceLoss:
+    """A loss of `tardiff.influence.guidance_losses` with its choices made; fields as there."""
+
+    kind: str
+    num_classes: int
+    classes: list[int] | None = None
+
+    def value(self, logits: Tensor, y: Labels) -> float:
+        """The loss of all rows together."""
+        return guidance_loss(
+            logits, y, kind=self.kind, num_classes=self.num_classes, classes=self.classes
+        )
+
+    def gradient(self, logits: Tensor, y: Labels) -> Tensor:
+        """Its derivative with respect to the logits."""
+        return logit_gradient(
+            logits, y, kind=self.kind, num_classes=self.num_classes, classes=self.classes
+        )
+
+
+@torch.no_grad()
+def design(features: SeriesFeatures, x: Series) -> Design:
+    """Features of any number of series with a column of ones, float64 on the CPU."""
+    device = features.mean.device
+    found = torch.cat([features(rows.to(device)).cpu() for rows in x.split(CHUNK)]).double()
+    return torch.cat([found, torch.ones(len(found), 1, dtype=torch.float64)], 1)
+
+
+@dataclass(frozen=True)
+class ConvexGuide:
+    """A head fitted to convergence.
+
+    Attributes:
+        rows, y: design matrix and labels of the training series.
+        penalty: of the squared weights, against the mean loss.
+        theta: the head; no column for two classes but one logit.
+        factor: Cholesky factor of the Hessian over theta, flattened.
+    """
+
+    rows: Design
+    y: Labels
+    penalty: float
+    theta: Head
+    factor: Float[Tensor, "parameter parameter"]
+
+    def toward(self, guide: Design, guide_y: Labels, loss: GuidanceLoss) -> Head:
+        """v = H^-1 G for the loss of the guidance rows."""
+        return self._solve(guide.T @ loss.gradient(guide @ self.theta, guide_y))
+
+    def influence(self, toward: Head) -> Float[Tensor, " n"]:
+        """I of the training series."""
+        return influence_of(self.rows, self.y, self.theta, toward)
+
+    def refitted(self, weights: RowWeights) -> Head:
+        """The head of the same series with these weights.
+
+        Steps with the Hessian of equal weights: one product each, where Newton's would cost a
+        factorisation.
+        """
+        objective = _Objective(self.rows, self.y, self.penalty, weights)
+        theta = self.theta
+        for _ in range(CHORD_STEPS):
+            theta, decrement = objective.step(theta, self._solve(objective.gradient(theta)))
+            if decrement < CONVERGED:
+                break
+        return theta
+
+    def _solve(self, right: Head) -> Head:
+        return torch.cholesky_solve(right.T.reshape(-1, 1), self.factor).view(right.T.shape).T
+
+
+def fit_guide(rows: Design, y: Labels, *, num_classes: int, penalty: float) -> ConvexGuide:
+    """Newton's method with step halving, to convergence."""
+    objective = _Objective(rows, y, penalty, torch.ones(len(rows), dtype=rows.dtype))
+    theta = torch.zeros(rows.shape[1], num_outputs(num_classes), dtype=rows.dtype)
+    guide = ConvexGuide(rows, y, penalty, theta, objective.factor(theta))
+    for _ in range(NEWTON_STEPS):
+        theta, decrement = objective.step(theta, guide._solve(objective.gradient(theta)))
+        guide = ConvexGuide(rows, y, penalty, theta, objective.factor(theta))
+        if decrement < CONVERGED:
+            break
+    return guide
+
+
+def influence_of(rows: Design, y: Labels, theta: Head, toward: Head) -> Float[Tensor, " n"]:
+    """<toward, grad_theta loss> of every row."""
+    return (residual(rows @ theta, y) * (rows @ toward)).sum(1)
+
+
+class ConvexInfluence:
+    """A Direction: the influence of a series on the guidance loss, and its gradient, exactly.
+
+    Args:
+        features, theta: of the fitted guide.
+        toward: v, see `ConvexGuide.toward`.
+    """
+
+    def __init__(self, features: SeriesFeatures, theta: Head, toward: Head) -> None:
+        self._features = features
+        heads = torch.cat([theta, toward], 1).float().to(features.mean.device)
+        self._weights, self._biases = heads[:-1], heads[-1]
+        self._outputs = theta.shape[1]
+
+    def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
+        """(I, grad_x I), detached."""
+        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+            leaf = x.detach().float().requires_grad_()
+            both = self._features(leaf) @ self._weights + self._biases
+            logits, change = both[:, : self._outputs], both[:, self._outputs :]
+            score = (residual(logits, y) * change).sum(1)
+            gradient = torch.autograd.grad(score.sum(), leaf)[0]
+        return score.detach(), gradient
+
+
+class _Objective:
+    """mean of weights * loss + (penalty / 2) |theta|^2, intercepts free."""
+
+    def __init__(self, rows: Design, y: Labels, penalty: float, weights: RowWeights) -> None:
+        self.rows, self.y = rows, y
+        self.weights = weights / len(rows)
+        self.ridge = torch.full((rows.shape[1], 1), penalty, dtype=rows.dtype)
+        self.ridge[-1] = FREE_BIAS
+
+    def value(self, theta: Head) -> float:
+        losses = per_sample_loss(self.rows @ theta, self.y)
+        return float(self.weights @ losses + (self.ridge * theta.square()).sum() / 2)
+
+    def gradient(self, theta: Head) -> Head:
+        pull = self.weights[:, None] * residual(self.rows @ theta, self.y)
+        return self.rows.T @ pull + self.ridge * theta
+
+    def factor(self, theta: Head) -> Tensor:
+        """Cholesky factor of the Hessian, in blocks of outputs."""
+        logits = self.rows @ theta
+        outputs = theta.shape[1]
+        if outputs == 1:
+            p = torch.sigmoid(logits)
+            curvature = (p * (1 - p))[:, :, None]
+        else:
+            p = functional.softmax(logits, 1)
+            curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+        blocks = [
+            torch.cat(
+                [
+                    self.rows.T @ ((self.weights * curvature[:, o, q])[:, None] * self.rows)
+                    for q in range(outputs)
+                ],
+                1,
+            )
+            for o in range(outputs)
+        ]
+        hessian = torch.cat(blocks) + torch.diag(self.ridge.repeat(outputs, 1)[:, 0])
+        return torch.linalg.cholesky(hessian)
+
+    def step(self, theta: Head, direction: Head) -> tuple[Head, float]:
+        """theta minus as much of `direction` as lowers the objective; the decrement."""
+        decrement = float((self.gradient(theta) * direction).sum())
+        start, length = self.value(theta), 1.0
+        while length > 1e-4 and self.value(theta - length * direction) > start + 1e-14:
+            length /= 2
+        return theta - length * direction, decrement

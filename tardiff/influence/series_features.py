@@ -1,0 +1,123 @@
+"""SeriesFeatures: fixed features of series that are smooth in the series, for the convex guide.
+
+Random convolutions as in ROCKET (Dempster et al. 2020), but with a soft maximum and a soft share
+of positive outputs, and smooth summaries of every channel. Nothing is trained; columns are
+standardised on reference rows. Smooth, because guidance needs the derivative of each feature.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+SHARPNESS = 4.0  # of soft maxima and soft signs, per model-space unit
+KERNEL_LENGTHS = (3, 5, 7)
+CHUNK = 1024
+FLOOR = 1e-4  # under square roots: no infinite slope where a channel is constant
+
+View = Callable[[Tensor], Tensor]
+
+
+class SeriesFeatures(nn.Module):
+    """Model-space series (n, channel, time) -> standardised features (n, feature).
+
+    Args:
+        reference: series whose features get mean 0 and standard deviation 1.
+        view: what of a series is seen, such as its values without its masks; differentiable.
+        kernels: random convolutions; two features each.
+        seed: of the kernels.
+    """
+
+    def __init__(
+        self,
+        reference: Float[Tensor, "n channel time"],
+        *,
+        view: View,
+        kernels: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.view = view
+        _, num_channels, length = view(reference[:1]).shape
+        self.dilations: list[int] = []
+        for dilation, weights, biases in _kernels(num_channels, length, kernels, seed):
+            number = len(self.dilations)
+            self.dilations.append(dilation)
+            self.register_buffer(f"weights_{number}", weights)
+            self.register_buffer(f"biases_{number}", biases)
+        raw = torch.cat([self._raw(rows) for rows in reference.split(CHUNK)]).double()
+        spread = raw.std(0)
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", raw.mean(0).float())
+        # A constant column says nothing; dividing by its rounding noise would make it shout.
+        self.register_buffer("scale", torch.where(spread > 1e-5, spread, 1.0).float())
+
+    def forward(self, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n feature"]:
+        """Features in standard deviations of the reference; row i depends on row i only."""
+        return (self._raw(x) - self.mean) / self.scale
+
+    def _raw(self, x: Tensor) -> Tensor:
+        seen = self.view(x)
+        columns = [_summaries(seen)]
+        for number, dilation in enumerate(self.dilations):
+            weights, biases = (getattr(self, f"{part}_{number}") for part in ("weights", "biases"))
+            output = functional.conv1d(seen, weights, biases, dilation=dilation)
+            columns += [_soft_max(output), torch.sigmoid(SHARPNESS * output).mean(2)]
+        return torch.cat(columns, 1)
+
+
+def _summaries(x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n summary"]:
+    """Per channel: level, spread, soft extremes, first and last quarter, trend, roughness."""
+    time = torch.linspace(-1, 1, x.shape[2], dtype=x.dtype, device=x.device)
+    level = x.mean(2)
+    centred = x - level[:, :, None]
+    quarter = max(1, x.shape[2] // 4)
+    parts = [
+        level,
+        (centred.square().mean(2) + FLOOR).sqrt(),
+        _soft_max(x),
+        -_soft_max(-x),
+        x[:, :, :quarter].mean(2),
+        x[:, :, -quarter:].mean(2),
+        (centred * time).mean(2) / time.square().mean(),
+        (x.diff(dim=2).square() + FLOOR).sqrt().mean(2),
+    ]
+    return torch.cat(parts, 1)
+
+
+def _soft_max(x: Float[Tensor, "n row time"]) -> Float[Tensor, "n row"]:
+    return (torch.softmax(SHARPNESS * x, 2) * x).sum(2)
+
+
+def _kernels(
+    num_channels: int, length: int, count: int, seed: int
+) -> list[tuple[int, Float[Tensor, "kernel channel size"], Float[Tensor, " kernel"]]]:
+    """(dilation, weights, biases) of every group of kernels of one size and dilation.
+
+    A kernel has unit norm and sees a random subset of channels; every second one is mean-free.
+    """
+    rng = np.random.default_rng(seed)
+    groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}
+    sizes = [size for size in KERNEL_LENGTHS if size <= length]
+    for number in range(count if sizes else 0):
+        size = int(rng.choice(sizes))
+        dilation = int(2 ** rng.uniform(0, np.log2(max(1, (length - 1) / (size - 1)))))
+        used = rng.permutation(num_channels)[: int(2 ** rng.uniform(0, np.log2(num_channels)))]
+        kernel = np.zeros((num_channels, size))
+        kernel[used] = rng.normal(size=(len(used), size))
+        if number % 2 == 0:
+            kernel[used] -= kernel[used].mean(1, keepdims=True)
+        kernel /= np.linalg.norm(kernel)
+        groups.setdefault((size, dilation), []).append((kernel, rng.uniform(-1, 1)))
+    return [
+        (
+            dilation,
+            torch.from_numpy(np.stack([kernel for kernel, _ in members])).float(),
+            torch.tensor([bias for _, bias in members], dtype=torch.float32),
+        )
+        for (_, dilation), members in sorted(groups.items(), key=lambda item: item[0])
+    ]

@@ -1,0 +1,116 @@
+"""Stage 3 with the convex guide: chosen sets, predicted strength, and what holds it back."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from configs import load_config
+from configs.runtime.errors import ConfigError
+from data_preprocess.build import load_splits
+from data_preprocess.storage.dataset_files import load_dataset, load_extra
+from scripts.influence_report.__main__ import main as influence_report
+from tardiff.generate import main as generate
+from tardiff.train import main as train_diffusion
+from tests.support.tiny_runs import tiny_arguments
+
+CONVEX = ("influence.estimator=convex", "guidance.by=choose")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A diffusion model; no classifier, which this guide does not need."""
+    root = tmp_path_factory.mktemp("choice")
+    arguments = tiny_arguments(root, *CONVEX, "guidance.w=auto")
+    train_diffusion(load_config(arguments))
+    return root, arguments
+
+
+def run(trained, *overrides):
+    root, arguments = trained
+    generate(load_config([*arguments, *overrides]))
+    return root / "runs" / "tiny" / "synthetic"
+
+
+def test_the_chosen_set_is_part_of_the_unguided_pool(trained, caplog):
+    caplog.set_level(logging.INFO)
+    folder = run(trained, "guidance.w=0.3")
+    guided, unguided = load_dataset(folder / "guided.npz"), load_dataset(folder / "unguided.npz")
+    splits = load_splits(load_config(trained[1]).data)
+    np.testing.assert_array_equal(guided.labels, unguided.labels)
+    np.testing.assert_array_equal(guided.class_counts, splits.train.class_counts)
+    known = {series.tobytes() for series in unguided.values}
+    kept = np.mean([series.tobytes() in known for series in guided.values])
+    assert 0.3 < kept < 0.7  # half of a pool of twice as many
+    facts = load_extra(folder / "guided.npz")["guidance"]
+    assert facts["pool"] == 2 * len(guided) and facts["requested"] == [0.3, 0.3]
+    assert facts["realised"][0] == pytest.approx(0.3, abs=0.05)
+    assert facts["facts"]["strength"]["grid"]
+    assert f"chosen from {2 * len(guided)} unguided series" in caplog.text
+    assert not (folder / ".parts").exists()
+
+
+def test_the_unguided_set_is_that_of_a_run_without_guidance(trained):
+    few = "generation.counts=[12,6]"
+    beside = load_dataset(run(trained, few, "guidance.w=0.3") / "unguided.npz").values
+    alone = load_dataset(run(trained, few, "guidance=none") / "unguided.npz").values
+    np.testing.assert_allclose(beside, alone, rtol=1e-3, atol=1e-3)
+
+
+def test_strength_zero_equals_unguided(trained):
+    folder = run(trained, "guidance.w=0")
+    zero, unguided = load_dataset(folder / "guided.npz"), load_dataset(folder / "unguided.npz")
+    np.testing.assert_array_equal(zero.values, unguided.values)
+
+
+def test_auto_asks_for_what_it_predicts(trained, caplog):
+    caplog.set_level(logging.INFO)
+    folder = run(trained)
+    facts = load_extra(folder / "guided.npz")["guidance"]
+    strength = facts["facts"]["strength"]
+    assert facts["requested"] == [strength["w"]] * 2
+    assert "strength: w = " in caplog.text
+
+
+def test_a_push_by_the_convex_guide(trained):
+    folder = run(trained, "guidance.by=push", "guidance.w=0.3", "generation.name=pushed")
+    pushed, unguided = load_dataset(folder / "pushed.npz"), load_dataset(folder / "unguided.npz")
+    facts = load_extra(folder / "pushed.npz")["guidance"]
+    assert facts["pool"] == 0 and facts["realised"][0] > 0.1
+    assert np.abs(pushed.values - unguided.values).mean() > 1e-3
+
+
+def test_the_retraining_test_is_heeded(trained, caplog):
+    caplog.set_level(logging.INFO)
+    root, arguments = trained
+    lds = ["lds=true", "influence_report.lds_subsets=8", "influence_report.lds_seeds=[0]"]
+    more = ["influence_report.lds_estimators=[convex]", "evaluation.workers=1"]
+    influence_report(load_config([*arguments, *lds, *more]))
+    assert "linear data-modelling score" in caplog.text
+    path = root / "runs/tiny/influence/retraining.json"
+    found = json.loads(path.read_text())
+    score = found["estimators"]["convex"]["guide"]
+    assert score["low"] <= score["score"] <= score["high"] and found["subsets"] == 8
+    for value, requested in ((found["band"] + 0.1, 0.3), (found["band"] - 0.1, 0.0)):
+        score["score"] = value
+        path.write_text(json.dumps(found))
+        facts = load_extra(run(trained, "guidance.w=0.3") / "guided.npz")["guidance"]
+        assert facts["requested"] == [requested] * 2
+    assert "does not predict retraining of lstm here" in caplog.text
+    facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
+    assert facts["guidance"]["requested"] == [0.3, 0.3]
+    path.unlink()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("influence.estimator=classifier", "guidance.w=auto"),
+        ("guidance=classifier", "guidance.w=auto"),
+        ("influence.vector=g.pt",),
+    ],
+)
+def test_what_does_not_go_together(trained, overrides):
+    with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator=classifier"):
+        load_config([*trained[1], *overrides])

@@ -1,0 +1,45 @@
+"""The measured change of the guidance loss, beside the predicted one."""
+
+import numpy as np
+import pytest
+
+from data_preprocess.storage.dataset_files import save_dataset
+from scripts.utility.guidance_loss import as_text, changes, loss_of
+from scripts.utility.metrics import Predictions
+from scripts.utility.protocols import Fit
+from tardiff.influence.convex_guide import GuidanceLoss
+
+
+def predictions(logits: list[float]) -> Predictions:
+    p = 1 / (1 + np.exp(-np.array(logits)))
+    return Predictions(
+        probabilities=np.stack([1 - p, p], 1),
+        labels=np.array([0, 1, 0, 1]),
+        minority=1,
+        threshold=0.5,
+    )
+
+
+def test_the_rank_loss_by_hand():
+    found = loss_of(predictions([0.0, 1.0, -1.0, 2.0]), GuidanceLoss("rank", 2))
+    gaps = np.array([1.0, 2.0, 2.0, 3.0])  # of every (positive, negative) pair
+    assert found == pytest.approx(np.log1p(np.exp(-gaps)).mean())
+
+
+def test_changes_are_paired_by_seed_and_only_of_predicted_sets(tmp_path, make_dataset):
+    strength = {"change": -0.2, "error": 0.1}
+    facts = {"guidance_loss": "rank", "strength": strength}
+    save_dataset(tmp_path / "guided.npz", make_dataset(), extra={"guidance": {"facts": facts}})
+    save_dataset(tmp_path / "other.npz", make_dataset(), extra={"guidance": {"facts": {}}})
+    save_dataset(tmp_path / "unguided.npz", make_dataset(), extra={"guidance": None})
+    worse, better = predictions([0.0, 0.0, 0.0, 0.0]), predictions([-1.0, 1.0, -1.0, 1.0])
+    results = {}
+    for seed in (0, 1):
+        results[Fit("TSTR", "unguided", None, "gbdt", seed)] = worse
+        results[Fit("TSTR", "other", None, "gbdt", seed)] = worse
+        results[Fit("TSTR", "guided", None, "gbdt", seed)] = (worse, better)[seed]
+    (row,) = changes(results, tmp_path, 2)
+    gain = np.log1p(np.exp(-2.0)) - np.log(2)
+    assert row["set"] == "guided" and row["seeds"] == pytest.approx([0.0, gain])
+    assert row["measured"] == pytest.approx(gain / 2)
+    assert "predicted -0.2000 +- 0.1000, measured -0.2831" in as_text([row])

@@ -1,0 +1,59 @@
+"""The predicted strength: positive where guidance rows know more, 0 where they know nothing."""
+
+import torch
+
+from tardiff.guidance.auto_strength import cross_validated_strength
+from tardiff.guidance.tilt import tilted_weights
+from tardiff.influence.convex_guide import GuidanceLoss, fit_guide
+
+LOSS = GuidanceLoss("rank", 2)
+
+
+def rows(n: int, seed: int, *, slope: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ten features; the class moves the first by 1 and the second by `slope`."""
+    generator = torch.Generator().manual_seed(seed)
+    y = (torch.arange(n) % 5 == 0).long()
+    x = torch.randn(n, 10, generator=generator).double()
+    x[:, 0] += y
+    x[:, 1] += slope * y
+    return torch.cat([x, torch.ones(n, 1).double()], 1), y
+
+
+def test_a_generator_that_has_a_relation_wrong_is_put_right():
+    """In the pool the second feature says the opposite of what it says in the guidance rows."""
+    pool, pool_y = rows(1500, 0, slope=-0.5)
+    known, known_y = rows(600, 1, slope=0.5)
+    later, later_y = rows(4000, 2, slope=0.5)
+    guide = fit_guide(pool, pool_y, num_classes=2, penalty=0.1)
+    found = cross_validated_strength(guide, known, known_y, LOSS, seed=0)
+    assert found.w > 0.2 and found.change < -2 * found.error
+    scores = guide.influence(guide.toward(known, known_y, LOSS))
+    head = guide.refitted(tilted_weights(scores, pool_y, found.w))
+    measured = LOSS.value(later @ head, later_y) - LOSS.value(later @ guide.theta, later_y)
+    assert abs(measured - found.change) < 0.5 * abs(found.change)
+    assert "predicted change of the guidance loss" in found.line()
+
+
+def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
+    """Pool and guidance rows of one distribution: whatever G says of a pool this large is noise."""
+    pool, pool_y = rows(3000, 0, slope=0.5)
+    later, later_y = rows(4000, 77, slope=0.5)
+    guide = fit_guide(pool, pool_y, num_classes=2, penalty=0.01)
+    asked, harm = [], []
+    for seed in range(1, 7):
+        known, known_y = rows(100, seed, slope=0.5)
+        found = cross_validated_strength(guide, known, known_y, LOSS, seed=0)
+        scores = guide.influence(guide.toward(known, known_y, LOSS))
+        head = guide.refitted(tilted_weights(scores, pool_y, found.w))
+        asked.append(found.w)
+        harm.append(LOSS.value(later @ head, later_y) - LOSS.value(later @ guide.theta, later_y))
+    assert sum(w == 0 for w in asked) >= 2 and sum(asked) / len(asked) <= 0.05
+    assert sum(harm) / len(harm) < 0.003
+
+
+def test_too_few_guidance_rows_of_a_class():
+    pool, pool_y = rows(200, 0, slope=0.5)
+    guide = fit_guide(pool, pool_y, num_classes=2, penalty=0.1)
+    known, known_y = rows(5, 1, slope=0.5)
+    found = cross_validated_strength(guide, known, known_y, LOSS, seed=0)
+    assert found.w == 0 and "nothing is guided" in found.line()

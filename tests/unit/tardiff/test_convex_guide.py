@@ -1,0 +1,136 @@
+"""The convex guide: its influence against actual retraining, its gradient against autograd."""
+
+import pytest
+import torch
+
+from classifier.losses import per_sample_loss
+from tardiff.influence.convex_guide import (
+    ConvexInfluence,
+    GuidanceLoss,
+    design,
+    fit_guide,
+    influence_of,
+)
+from tardiff.influence.series_features import SeriesFeatures
+
+PENALTY = 0.1
+LOSSES = [
+    GuidanceLoss("rank", 2),
+    GuidanceLoss("nll", 2, [1]),
+    GuidanceLoss("balanced", 3),
+    GuidanceLoss("rank", 3),
+]
+
+
+def series(n: int, classes: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two channels of noise whose level, or trend for the third class, tells the class."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % classes
+    x = torch.randn(n, 2, 12, generator=generator)
+    x[y == 1] += 0.5
+    x[y == 2] += torch.linspace(-1, 1, 12)
+    return x, y
+
+
+def everything(x: torch.Tensor) -> torch.Tensor:
+    return x
+
+
+@pytest.fixture(params=LOSSES, ids=lambda loss: f"{loss.kind}-{loss.num_classes}")
+def fitted(request):
+    loss = request.param
+    x, y = series(60, loss.num_classes, 0)
+    guide_x, guide_y = series(30, loss.num_classes, 1)
+    features = SeriesFeatures(x, view=everything, kernels=6, seed=0)
+    guide = fit_guide(design(features, x), y, num_classes=loss.num_classes, penalty=PENALTY)
+    return loss, features, guide, design(features, guide_x), guide_y
+
+
+def objective(guide, theta, weights):
+    """The training problem, written down once more."""
+    losses = per_sample_loss(guide.rows @ theta, guide.y)
+    return (weights * losses).mean() + PENALTY / 2 * theta[:-1].square().sum()
+
+
+def test_the_fit_has_converged(fitted):
+    _, _, guide, _, _ = fitted
+    theta = guide.theta.clone().requires_grad_()
+    objective(guide, theta, torch.ones(60).double()).backward()
+    assert theta.grad is not None and theta.grad.abs().max() < 1e-5
+
+
+def test_influence_is_the_measured_change_of_retraining(fitted):
+    loss, _, guide, rows, y = fitted
+    predicted = guide.influence(guide.toward(rows, y, loss))
+    measured = []
+    for row in range(0, 60, 7):
+        losses = []
+        for change in (0.01, -0.01):
+            weights = torch.ones(60).double()
+            weights[row] += change
+            losses.append(loss.value(rows @ guide.refitted(weights), y))
+        measured.append((losses[0] - losses[1]) / 0.02 * 60)
+    wanted = -predicted[::7]
+    torch.testing.assert_close(
+        torch.tensor(measured, dtype=torch.float64), wanted, rtol=0.02, atol=2e-3
+    )
+
+
+def test_refitting_with_other_weights_converges_to_their_optimum(fitted):
+    _, _, guide, _, _ = fitted
+    weights = torch.linspace(0.2, 1.8, 60).double()
+    theta = guide.refitted(weights).requires_grad_()
+    objective(guide, theta, weights).backward()
+    assert theta.grad is not None and theta.grad.abs().max() < 1e-4
+
+
+def test_gradient_is_that_of_double_backward(fitted):
+    loss, features, guide, rows, y = fitted
+    toward = guide.toward(rows, y, loss)
+    x, labels = series(9, loss.num_classes, 2)
+    score, gradient = ConvexInfluence(features, guide.theta, toward)(x, labels)
+    leaf, theta = x.clone().requires_grad_(), guide.theta.float().requires_grad_()
+    seen = torch.cat([features(leaf), torch.ones(9, 1)], 1)
+    (of_theta,) = torch.autograd.grad(
+        per_sample_loss(seen @ theta, labels).sum(), theta, create_graph=True
+    )
+    total = (of_theta * toward.float()).sum()
+    (of_x,) = torch.autograd.grad(total, leaf)
+    torch.testing.assert_close(gradient, of_x, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(score.sum(), total.detach(), rtol=1e-4, atol=1e-4)
+    exact = influence_of(design(features, x), labels, guide.theta, toward)
+    torch.testing.assert_close(score.double(), exact, rtol=1e-3, atol=1e-4)
+
+
+def test_a_series_does_not_depend_on_its_batch(fitted):
+    loss, features, guide, rows, y = fitted
+    direction = ConvexInfluence(features, guide.theta, guide.toward(rows, y, loss))
+    x, labels = series(6, loss.num_classes, 3)
+    whole = direction(x, labels)
+    alone = direction(x[2:3], labels[2:3])
+    torch.testing.assert_close(whole[0][2:3], alone[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(whole[1][2:3], alone[1], rtol=1e-4, atol=1e-5)
+
+
+def test_features_are_standard_and_smooth_where_a_channel_is_constant():
+    x = torch.randn(40, 3, 10, generator=torch.Generator().manual_seed(0))
+    x[:, 2] = 1.5
+    features = SeriesFeatures(x, view=everything, kernels=5, seed=0)
+    found = features(x)
+    constant = found.std(0) < 1e-3
+    torch.testing.assert_close(found.mean(0), torch.zeros(found.shape[1]), rtol=0, atol=1e-4)
+    assert 8 <= constant.sum() < 16 and ((found.std(0) - 1).abs()[~constant] < 1e-2).all()
+    nearly = x.clone()
+    nearly[:, 2] += 1e-3
+    assert (features(nearly) - found).abs().max() < 0.1
+    leaf = x.clone().requires_grad_()
+    features(leaf).square().sum().backward()
+    assert leaf.grad is not None and torch.isfinite(leaf.grad).all()
+
+
+def test_features_see_the_view_alone():
+    x = torch.randn(20, 3, 10, generator=torch.Generator().manual_seed(0))
+    features = SeriesFeatures(x, view=lambda rows: rows[:, :2], kernels=4, seed=0)
+    changed = x.clone()
+    changed[:, 2] += 5
+    torch.testing.assert_close(features(changed), features(x))

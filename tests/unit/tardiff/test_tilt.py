@@ -1,0 +1,49 @@
+"""Choosing and weighting by influence: the asked shift arrives, class by class."""
+
+import pytest
+import torch
+
+from tardiff.guidance.calibration import natural_scale, winsorised_mean
+from tardiff.guidance.tilt import choose, tilted_weights
+
+
+def heavy_tailed(n: int = 2000) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, generator=generator).double() ** 3
+
+
+@pytest.mark.parametrize("w", [0.1, 0.4, -0.4])
+def test_the_chosen_have_the_asked_mean(w):
+    scores = heavy_tailed()
+    rows, outcome = choose(scores, 1000, w, seed=0)
+    assert len(rows.unique()) == 1000
+    shift = (winsorised_mean(scores[rows]) - winsorised_mean(scores)) / natural_scale(scores)
+    assert shift == pytest.approx(w, abs=0.02) and outcome.realised == pytest.approx(shift)
+
+
+def test_no_strength_takes_the_first():
+    rows, outcome = choose(heavy_tailed(), 50, 0.0, seed=0)
+    assert rows.tolist() == list(range(50)) and outcome.multiplier == 0
+
+
+def test_an_unreachable_shift_is_reported():
+    _, outcome = choose(heavy_tailed(100), 90, 3.0, seed=0)
+    assert outcome.realised is not None and outcome.realised < 1.0
+
+
+def test_a_class_that_nobody_asked_for():
+    assert len(choose(torch.zeros(0).double(), 0, 0.2, seed=0)[0]) == 0
+
+
+def test_weights_follow_the_exponential_within_each_class():
+    scores = torch.randn(400, generator=torch.Generator().manual_seed(0)).double()
+    y = torch.arange(400) % 2
+    scores[y == 1] = scores[y == 1] * 5 + 7
+    weights = tilted_weights(scores, y, 0.3)
+    for label in (0, 1):
+        mine = weights[y == label]
+        assert float(mine.mean()) == pytest.approx(1.0)
+        inner = scores[y == label]
+        low, high = inner.kthvalue(50).indices, inner.kthvalue(150).indices
+        gap = (inner[high] - inner[low]) / natural_scale(inner)
+        assert float((mine[high] / mine[low]).log()) == pytest.approx(0.3 * float(gap))
