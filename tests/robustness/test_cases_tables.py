@@ -266,6 +266,10 @@ def test_time_zero_and_the_end_can_be_columns(tmp_path):
     ended = read(tmp_path, stamped, labels(asked=FIRST + pd.Timedelta(hours=3)), end="asked")
     assert np.isnan(ended.values[:, :, :2]).all()
     np.testing.assert_allclose(ended.values[0, 0, 2:], 60 + np.arange(4) / 100, rtol=1e-6)
+    both = labels(admitted=FIRST, asked=FIRST + pd.Timedelta(hours=3))
+    bounded = read(tmp_path, stamped, both, start="admitted", end="asked")
+    assert np.isnan(bounded.values[:, :, 4:]).all() and not np.isnan(bounded.values[:, :, :4]).any()
+    assert bounded.notes[0] == "values outside the window, not used: 24"
     with pytest.raises(DataError, match="admitted holds time stamps, but .* numbers"):
         read(tmp_path, long(), outcome, start="admitted")
 
