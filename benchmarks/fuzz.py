@@ -78,7 +78,9 @@ def _write_npy(path: Path) -> None:
 
 
 def _write_table(path: Path) -> None:
-    rows = [f"{i},{t},{v},{i + t / 7},{i % 2}" for i in range(4) for t in range(3) for v in "ab"]
+    rows = [
+        f"{i},{60 * t},{v},{i + t / 7},{i % 2}" for i in range(4) for t in range(3) for v in "ab"
+    ]
     path.write_text("id,time,variable,value,label\n" + "\n".join(rows) + "\n")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from configs.runtime.errors import DataError, MismatchError
@@ -141,10 +141,14 @@ def test_a_release_lies_in_a_folder_of_any_name(tmp_path, name):
     assert not np.isnan(read_mimic(mimic(tmp_path / name)).values).any()
 
 
-@pytest.mark.parametrize(("hour", "left"), [(15, 2), (23.9, 2), (24, 3), (39, 3)])
-def test_who_died_inside_the_window_was_not_in_the_unit_for_it(tmp_path, hour, left):
-    dead = str(pd.Timestamp("2150-03-01 10:00") + pd.Timedelta(hours=hour))
-    folder = change(mimic(tmp_path), "ADMISSIONS", "deathtime", 1, dead)
+@few
+@example(minute=24 * 60 - 1)
+@example(minute=24 * 60)
+@given(minute=st.integers(-600, 40 * 60))
+def test_who_died_inside_the_window_was_not_in_the_unit_for_it(tmp_path_factory, minute):
+    dead = str(pd.Timestamp("2150-03-01 10:00") + pd.Timedelta(minutes=minute))
+    folder = change(mimic(tmp_path_factory.mktemp("m")), "ADMISSIONS", "deathtime", 1, dead)
+    left = 3 if minute >= 24 * 60 else 2
     cohort = read_mimic(folder)
     assert len(cohort) == left
     assert ("died within the first 24 h", 3 - left) in [(s.rule, s.removed) for s in cohort.flow]
