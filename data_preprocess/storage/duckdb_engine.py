@@ -170,8 +170,10 @@ def _conversion(text: str) -> str:
 
 def _summary(error: Exception) -> str:
     """What DuckDB says, without its advice on options that are not offered here."""
-    lines = [line.strip() for line in str(error).partition("Possible ")[0].splitlines()]
-    return "; ".join(line for line in lines if line)[:400]
+    text = str(error).partition("Possible ")[0]
+    lines = [line.strip()[:120] for line in text.splitlines() if line.strip()]
+    # The place, the begin of the row, and what is wrong; a row may go on for many lines.
+    return "; ".join(dict.fromkeys([*lines[:2], lines[-1]]))
 
 
 def _first_line(error: Exception) -> str:
