@@ -44,9 +44,7 @@ class SimulatedConfig:
 class PhysioNet2012Config:
     """PhysioNet/CinC Challenge 2012 (data_preprocess/sources/physionet2012/reader.py)."""
 
-    folder: str = (
-        "../shared/data/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
-    )
+    folder: str = "data/raw/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
     train_set: str = "a"  # becomes train / val_guide / val_select
     test_set: str | None = "b"  # None: the test split is drawn from train_set instead
     channels: list[str] = many(*VITALS)
@@ -152,7 +150,7 @@ class PtbConfig:
 
 @dataclass(frozen=True)
 class YaibConfig:
-    """A cohort of YAIB, ricu or OpenICU (data_preprocess/sources/yaib.py)."""
+    """A cohort of YAIB, ricu or OpenICU (data_preprocess/sources/yaib/reader.py)."""
 
     folder: str | None = None  # holds dyn.parquet, sta.parquet and outc.parquet
     channels: list[str] | None = None  # YAIB's names (hr) or ours (heart_rate); None: all
@@ -167,7 +165,7 @@ class YaibConfig:
 
 @dataclass(frozen=True)
 class MedsConfig:
-    """A MEDS data set, 0.4 or before (data_preprocess/sources/meds.py)."""
+    """A MEDS data set, 0.4 or before (data_preprocess/sources/meds/reader.py)."""
 
     folder: str | None = None  # holds data/**/*.parquet, and metadata/ where there is one
     labels: str | None = None  # a table, or a folder of shards; None: <folder>/labels.parquet

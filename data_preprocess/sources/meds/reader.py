@@ -1,4 +1,4 @@
-"""read_meds: a MEDS data set with a table of labels -> series. The inverse of storage/meds.py.
+"""read_meds: a MEDS data set with a table of labels -> series. The inverse of export/meds.py.
 
 A sample is a row of the label table: a subject and the moment of the prediction. It sees the window
 of `window_hours` that ends there, and nothing of that moment or later.
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.runtime.errors import DataError
+from data_preprocess.export.meds import MAPPING
 from data_preprocess.sources.meds.mapping import CodeMapping, load_mapping
 from data_preprocess.sources.meds.samples import (
     COLUMNS_HINT,
@@ -22,7 +23,6 @@ from data_preprocess.sources.registry import Settings, SourceData, reader, requi
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_series
 from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
-from data_preprocess.storage.meds import MAPPING
 from data_preprocess.storage.table_file import (
     TableFile,
     identifier,

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from configs.runtime.errors import UserError
-from data_preprocess import export
-from data_preprocess.storage.croissant import hub_head
+from data_preprocess.export import __main__ as export
+from data_preprocess.export.croissant import hub_head
+from data_preprocess.export.meds import START, write_meds
+from data_preprocess.export.yaib import write_yaib
 from data_preprocess.storage.dataset_files import save_dataset
-from data_preprocess.storage.meds import START, write_meds
-from data_preprocess.storage.yaib import write_yaib
 
 FEATURES = ("heart_rate[bpm]", "fio2[fraction]")  # YAIB's fio2 is in per cent
 STATIC = ("age[years]", "sex[1=male]", "icu_type[1=a,2=b]")
@@ -20,7 +20,7 @@ STATIC = ("age[years]", "sex[1=male]", "icu_type[1=a,2=b]")
 
 @pytest.fixture
 def dataset(make_dataset, monkeypatch):
-    monkeypatch.setattr("data_preprocess.storage.parquet_tables.SERIES_PER_CHUNK", 5)
+    monkeypatch.setattr("data_preprocess.export.parquet_tables.SERIES_PER_CHUNK", 5)
     static = np.array([[60.5, 1, 2], [np.nan, 0, np.nan], [70, np.nan, 1]] * 4, np.float32)
     return make_dataset(
         subject_ids=np.full(12, -1),

@@ -10,9 +10,9 @@ import yaml
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from configs.schema.data_sources import MedsConfig
+from data_preprocess.export.meds import write_meds
 from data_preprocess.sources.meds.reader import read_meds
 from data_preprocess.sources.registry import Settings
-from data_preprocess.storage.meds import write_meds
 
 DAY = datetime.datetime(2020, 1, 2)
 

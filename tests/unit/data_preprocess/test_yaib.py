@@ -9,9 +9,9 @@ import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from configs.schema.data_sources import YaibConfig
+from data_preprocess.export.yaib import write_yaib
 from data_preprocess.sources.registry import Settings
-from data_preprocess.sources.yaib import read_yaib
-from data_preprocess.storage.yaib import write_yaib
+from data_preprocess.sources.yaib.reader import read_yaib
 
 
 def read(folder, *, hours=25.0, **section):

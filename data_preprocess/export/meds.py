@@ -5,7 +5,7 @@
     labels.parquet                  subject_id, prediction_time, boolean_value or integer_value
     channels.yaml                   code -> channel and unit, so that the folder reads back
 
-The inverse of data_preprocess/sources/meds.py.
+The inverse of data_preprocess/sources/meds/reader.py.
 """
 
 import json
@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.parquet_tables import (
+from data_preprocess.export.parquet_tables import (
     bare_name,
     series_chunks,
     unit_of,

@@ -1,4 +1,4 @@
-"""read_yaib: a cohort of YAIB, ricu or OpenICU -> series. The inverse of storage/yaib.py.
+"""read_yaib: a cohort of YAIB, ricu or OpenICU -> series. The inverse of export/yaib.py.
 
 A cohort is three tables: `dyn` (stay_id, time, one column per variable), `sta` (stay_id, age, sex,
 ...) and `outc` (stay_id, label; with a time where each hour has a label). They are read as a user's
@@ -12,6 +12,7 @@ from typing import Any
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import FlowStep
+from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.reader import read_series
@@ -24,7 +25,6 @@ from data_preprocess.storage.table_file import (
     quoted,
     require_columns,
 )
-from data_preprocess.storage.yaib import VARIABLES, feature_name, static_name
 
 TABLES = ("dyn", "sta", "outc")
 ID, TIME, LABEL = "stay_id", "time", "label"
