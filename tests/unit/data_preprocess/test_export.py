@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from configs.runtime.errors import UserError
-from data_preprocess.export import __main__ as export
+from data_preprocess.export import writers as export
+from data_preprocess.export.__main__ import main
 from data_preprocess.export.croissant import hub_head
 from data_preprocess.export.meds import START, write_meds
 from data_preprocess.export.yaib import write_yaib
@@ -95,7 +96,7 @@ def test_the_meds_package_accepts_the_folder(tmp_path, dataset):
 def test_every_export_has_a_croissant_file_that_fits(tmp_path, dataset, form):
     save_dataset(tmp_path / "set.npz", dataset)
     out = tmp_path / "out"
-    assert export.main([str(tmp_path / "set.npz"), form, str(out)]) == 0
+    assert main([str(tmp_path / "set.npz"), form, str(out)]) == 0
     described = json.loads((out / "croissant.json").read_text())
     listed = {file["contentUrl"]: file["sha256"] for file in described["distribution"]}
     there = {
@@ -135,5 +136,5 @@ def test_an_export_touches_nothing_that_is_there(tmp_path, dataset, caplog):
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="exists and is left alone"):
         export.export(tmp_path / "set.npz", "meds", tmp_path / "out", step_minutes=60.0)
-    assert export.main([str(tmp_path / "none.npz"), "yaib", str(tmp_path / "x")]) == 2
+    assert main([str(tmp_path / "none.npz"), "yaib", str(tmp_path / "x")]) == 2
     assert "does not exist" in caplog.text and not (tmp_path / "x").exists()
