@@ -24,11 +24,11 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.source_files import changed_files, describe_files
 from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import deal
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
+from data_preprocess.storage.source_files import changed_files, describe_files
 
 FORMAT = 1
 RECORD = "data.json"
@@ -225,7 +225,8 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
 
 def _is_unstated(key: str, asked: dict[str, Any]) -> bool:
     """A later stage needs no raw data, so it need not say again where they were."""
-    return key.endswith(".folder") and asked.get(key) is None
+    usual = settings_of(DataConfig(source=asked["source"]))
+    return key.endswith(".folder") and asked.get(key) == usual.get(key)
 
 
 def _require_sha256(path: Path, expected: str) -> None:

@@ -82,6 +82,24 @@ class Cohort:
             static=self.static[rows],
         )
 
+    def with_classes(self, classes: "Sequence[str] | None", key: str) -> "Cohort":
+        """The same stays with other class names, in the same order; None: as they are.
+
+        Args:
+            key: the configuration key that gave them, for the message.
+
+        Raises:
+            DataError: not as many names as classes.
+        """
+        if classes is None:
+            return self
+        if len(classes) != len(self.label_names):
+            raise DataError(
+                f"{key}={list(classes)}, but the labels are {', '.join(self.label_names)}; name "
+                "every class once, in this order"
+            )
+        return replace(self, label_names=tuple(classes))
+
     def remove(self, rules: "dict[str, np.ndarray]") -> "Cohort":
         """The stays that no rule removes; every rule that removes some gets a row in the flow.
 

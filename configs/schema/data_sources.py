@@ -44,9 +44,7 @@ class SimulatedConfig:
 class PhysioNet2012Config:
     """PhysioNet/CinC Challenge 2012 (data_preprocess/sources/physionet2012/reader.py)."""
 
-    folder: str = (
-        "../shared/data/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
-    )
+    folder: str = "data/raw/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
     train_set: str = "a"  # becomes train / val_guide / val_select
     test_set: str | None = "b"  # None: the test split is drawn from train_set instead
     channels: list[str] = many(*VITALS)
@@ -151,6 +149,37 @@ class PtbConfig:
 
 
 @dataclass(frozen=True)
+class YaibConfig:
+    """A cohort of YAIB, ricu or OpenICU (data_preprocess/sources/yaib/reader.py)."""
+
+    folder: str | None = None  # holds dyn.parquet, sta.parquet and outc.parquet
+    channels: list[str] | None = None  # YAIB's names (hr) or ours (heart_rate); None: all
+    # Labels by hour become one: that of the window's last hour, the largest of the stay, positive
+    # after the window, or a remaining stay above data.los_days. Ignored where a stay has one label.
+    rule: str = choice("last", "max", "later", "longer")
+    classes: list[str] | None = None  # names in label order; None: the labels
+    subjects: str | None = None  # table stay -> patient or hospital; None: each its own patient
+    subject_key: str = "stay_id"  # its column of stays
+    subject: str = "subject"  # its column of patients or hospitals: none is in two splits
+
+
+@dataclass(frozen=True)
+class MedsConfig:
+    """A MEDS data set, 0.4 or before (data_preprocess/sources/meds/reader.py)."""
+
+    folder: str | None = None  # holds data/**/*.parquet, and metadata/ where there is one
+    labels: str | None = None  # a table, or a folder of shards; None: <folder>/labels.parquet
+    mapping: str | None = None  # YAML: channels by codes; None: <folder>/channels.yaml
+    label: str | None = None  # the column of the labels; None: the one that is filled
+    classes: list[str] | None = None  # names in label order; None: the labels
+    splits: bool = False  # train, tuning and held_out of metadata/subject_splits.parquet
+    subject_id: str = "subject_id"  # what the columns are called, if not as in the standard
+    time: str = "time"
+    code: str = "code"
+    value: str = "numeric_value"
+
+
+@dataclass(frozen=True)
 class Sources:
     """One section per source; `data.source` chooses."""
 
@@ -164,6 +193,8 @@ class Sources:
     table: TableConfig = field(default_factory=TableConfig)
     medformer: MedformerConfig = field(default_factory=MedformerConfig)
     ptb: PtbConfig = field(default_factory=PtbConfig)
+    yaib: YaibConfig = field(default_factory=YaibConfig)
+    meds: MedsConfig = field(default_factory=MedsConfig)
 
 
 SOURCES = tuple(section.name for section in dataclasses.fields(Sources))

@@ -43,7 +43,7 @@ def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> N
 
 
 def table_columns(path: Path, dataset: EHRDataset) -> dict[str, dict[str, str]]:
-    """Per file that `write_long_csv` writes, its columns and their types (storage/croissant.py)."""
+    """Per file that `write_long_csv` writes, its columns and their types (export/croissant.py)."""
     static = dict.fromkeys(dataset.static_names, "Float")
     return {
         path.name: {"id": "Integer", "time": "Float", "variable": "Text", "value": "Float"},

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from configs.runtime.atomic_files import write_text
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.export.croissant import hub_head, write_croissant
 from data_preprocess.model_space.encoding import decode, static_names
 from data_preprocess.splits import Splits
-from data_preprocess.storage.croissant import hub_head, write_croissant
 from data_preprocess.storage.csv_export import table_columns, write_long_csv
 from data_preprocess.storage.dataset_files import save_dataset
 from tardiff.guidance.diagnostics import GuidanceOutcome

@@ -14,7 +14,6 @@ from configs.runtime.errors import DataError, MismatchError
 from configs.schema.data_sources import FilesConfig, MedformerConfig, TableConfig
 from configs.schema.experiment import DataConfig
 from data_preprocess.build import ensure_built, load_splits
-from data_preprocess.source_files import changed_files, describe_files
 from data_preprocess.sources.arrays import read_files
 from data_preprocess.sources.hospital import resample
 from data_preprocess.sources.hospital.eicu import read_eicu
@@ -22,6 +21,7 @@ from data_preprocess.sources.hospital.mimic3 import read_mimic3
 from data_preprocess.sources.medformer import read_medformer
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.storage.dataset_files import save_dataset
+from data_preprocess.storage.source_files import changed_files, describe_files
 from tests.support import sections
 from tests.support.physionet2012_stand_ins import HEAD, OUTCOMES, RECORDS
 from tests.support.physionet2012_stand_ins import read as read_2012

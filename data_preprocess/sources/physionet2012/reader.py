@@ -12,7 +12,7 @@ import pandas as pd
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.sources.physionet2012.files import find_set, read_events
+from data_preprocess.sources.physionet2012.files import ADDRESS, FILES, find_set, read_events
 from data_preprocess.sources.physionet2012.resample import (
     STATIC,
     Grid,
@@ -114,8 +114,8 @@ def read_outcomes(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise MissingInputError(
-            f"{path} does not exist: the outcomes come beside the records on PhysioNet "
-            "(https://physionet.org/content/challenge-2012/1.0.0/)"
+            f"{path} does not exist. `python -m data_preprocess.download physionet2012` fetches "
+            f"{FILES} from {ADDRESS} ; or set data.physionet2012.folder to where they are"
         )
     wanted = ["RecordID", "Length_of_stay", "In-hospital_death"]
     try:

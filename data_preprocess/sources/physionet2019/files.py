@@ -43,9 +43,10 @@ def find_set(folder: Path, set_name: str) -> Path:
     if parts:
         return parts[0]
     raise MissingInputError(
-        f"neither {folder / name}.tar.gz nor {folder / name}/ exists. PhysioNet 2019 is free to "
-        f"download: {ADDRESS} ; set data.physionet2019.folder to where it is. No data at hand? "
-        "`bash scripts/quickstart.sh` runs the embedded cohort"
+        f"neither {folder / name}.tar.gz nor {folder / name}/ exists. `python -m "
+        f"data_preprocess.download physionet2019` fetches {name}/ from {ADDRESS} ; or set "
+        "data.physionet2019.folder to where it is. No data at hand? `bash scripts/quickstart.sh` "
+        "runs the embedded cohort"
     )
 
 

@@ -47,12 +47,13 @@ def read_table(section: Any, settings: Settings) -> SourceData:
     ):
         for table in {series.path: series, labels.path: labels}.values():
             require_all_rows(engine, table)
-        return _read(engine, series, labels, form, settings)
+        return read_series(engine, series, labels, form, settings)
 
 
-def _read(
+def read_series(
     engine: Engine, series: TableFile, labels: TableFile, form: TableForm, settings: Settings
 ) -> SourceData:
+    """The series of two tables, which may be views; errors as in `read_table`."""
     channels = choose_channels(engine, series, form)
     times = moments(engine, series, form.time, form)
     outcomes = read_outcomes(engine, labels, form, times)

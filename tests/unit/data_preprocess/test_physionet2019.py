@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from configs import load_config
-from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from configs.schema.data_sources import PhysioNet2019Config
+from data_preprocess.build import ensure_built
 from data_preprocess.sources.physionet2019.files import HEADER
 from data_preprocess.sources.physionet2019.reader import read_physionet2019
 from data_preprocess.sources.registry import Settings, read_source
@@ -151,6 +152,24 @@ def test_the_configs_read_it(tmp_path):
         load_config(["configs/base/physionet2019_sepsis.yaml", "data.task=mortality"])
     with pytest.raises(ConfigError, match="no other source has it"):
         load_config(["configs/base/tiny.yaml", "data.task=sepsis"])
+
+
+def test_a_later_stage_need_not_say_where_the_records_were(tmp_path):
+    records = {
+        number: text(14, onset=12 if number % 2 else None, heart=str(50 + number))
+        for number in range(40)
+    }
+    write(tmp_path, records)
+    arguments = [
+        "configs/base/physionet2019_sepsis.yaml",
+        f"data.dir={tmp_path / 'built'}",
+        "data.physionet2019.channels=[heart_rate]",
+    ]
+    here = f"data.physionet2019.folder={tmp_path}"
+    assert ensure_built(load_config([*arguments, here]).data)
+    assert not ensure_built(load_config(arguments).data)
+    with pytest.raises(MismatchError, match="physionet2019.folder: .* -> elsewhere"):
+        ensure_built(load_config([*arguments, "data.physionet2019.folder=elsewhere"]).data)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """write_yaib: a data set as the trio of tables in which YAIB and ricu keep a cohort.
 
 `dyn` holds a row per stay and step, `sta` the static covariates, `outc` the label. The inverse of
-data_preprocess/sources/yaib.py.
+data_preprocess/sources/yaib/reader.py.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.parquet_tables import bare_name, series_chunks, write_parquet
+from data_preprocess.export.parquet_tables import bare_name, series_chunks, write_parquet
 
 # YAIB's name: our name, unit. A variable that is not listed keeps its own name.
 VARIABLES = {

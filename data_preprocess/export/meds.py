@@ -5,7 +5,7 @@
     labels.parquet                  subject_id, prediction_time, boolean_value or integer_value
     channels.yaml                   code -> channel and unit, so that the folder reads back
 
-The inverse of data_preprocess/sources/meds.py.
+The inverse of data_preprocess/sources/meds/reader.py.
 """
 
 import json
@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.parquet_tables import (
+from data_preprocess.export.parquet_tables import (
     bare_name,
     series_chunks,
     unit_of,
@@ -44,8 +44,9 @@ def write_meds(
     Args:
         dataset: in clinical units; only its observed entries are events. `subject_id` is the row
             number; a static covariate is an event without time.
-        step_minutes: minutes between grid points. A step's event is at its start; the prediction
-            time is the end of the window, so that all events are before it.
+        step_minutes: minutes between grid points. A step's event is in its middle, and the
+            prediction time at the end of the window: all events are before it, and no edge of a
+            step decides where one belongs.
         split: the MEDS split that all series belong to.
     """
     features = {name: code_of(name) for name in dataset.feature_names}
@@ -61,7 +62,7 @@ def write_meds(
         [pd.DataFrame({"subject_id": subjects, "split": split})],
     )
     binary = dataset.num_classes == 2
-    end = _edges(dataset.length, step_minutes)[-1]
+    end = START + _microseconds(np.array([dataset.length * step_minutes]))[0]
     value = "boolean_value" if binary else "integer_value"
     write_parquet(
         folder / "labels.parquet",
@@ -85,10 +86,8 @@ def code_of(name: str) -> str:
     return f"{bare_name(name)}//{unit_of(name)}" if unit_of(name) else name
 
 
-def _edges(num_steps: int, step_minutes: float) -> np.ndarray:
-    """The start of every step, and the end of the last."""
-    minutes = np.arange(num_steps + 1) * step_minutes
-    return START + np.round(minutes * 60e6).astype("timedelta64[us]")
+def _microseconds(minutes: np.ndarray) -> np.ndarray:
+    return np.round(minutes * 60e6).astype("timedelta64[us]")
 
 
 def _events(
@@ -96,7 +95,7 @@ def _events(
 ) -> Iterator[pd.DataFrame]:
     """By subject, then time, as MEDS wants it; what has no time comes first."""
     codes = np.array([*static.values(), *features.values()], object)
-    times = _edges(dataset.length, step_minutes)
+    times = START + _microseconds((np.arange(dataset.length) + 0.5) * step_minutes)
     for rows, part in series_chunks(dataset):
         person, fact = np.nonzero(~np.isnan(part.static))
         observed = part.observed.transpose(0, 2, 1)

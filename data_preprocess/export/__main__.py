@@ -1,0 +1,43 @@
+"""export: a set of series, synthetic or real, in the form that another tool reads.
+
+    python -m data_preprocess.export runs/demo/synthetic/guided.npz meds out/ [--step-minutes 60]
+
+`yaib` writes the trio dyn, sta and outc (YAIB, ricu, OpenICU), `meds` a MEDS 0.4 folder with
+labels, `csv` the long table. Each folder gets a `croissant.json`; nothing is left of an export that
+fails.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from configs.runtime.errors import explain
+from data_preprocess.export.writers import WRITERS, export
+
+log = logging.getLogger("tardiff.export")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; the exit code is 2 after an error that a person can act on."""
+    parser = argparse.ArgumentParser(prog="python -m data_preprocess.export", description=__doc__)
+    parser.add_argument("source", type=Path, help="a set, .npz")
+    parser.add_argument("form", choices=sorted(WRITERS))
+    parser.add_argument("folder", type=Path, help="is made")
+    parser.add_argument("--step-minutes", type=float, default=60.0, help="between grid points")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        export(given.source, given.form, given.folder, step_minutes=given.step_minutes)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        log.error("error: %s", message)
+        return 2
+    log.info("%s written to %s", given.form, given.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""export: a set of series, synthetic or real, in one of the forms of WRITERS, with its metadata."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from configs.runtime.atomic_files import fresh_folder
+from configs.runtime.errors import UserError
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.export.croissant import write_croissant
+from data_preprocess.export.meds import write_meds
+from data_preprocess.export.yaib import write_yaib
+from data_preprocess.storage.csv_export import table_columns, write_long_csv
+from data_preprocess.storage.dataset_files import load_dataset
+
+
+def write_csv(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
+    """Writes `series.csv` and `series_labels.csv` into `folder`."""
+    write_long_csv(folder / "series.csv", dataset, step_minutes=step_minutes)
+
+
+WRITERS: dict[str, Callable[..., None]] = {"csv": write_csv, "meds": write_meds, "yaib": write_yaib}
+
+
+def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> None:
+    """Writes the set in `source` (.npz) to `folder` in one of WRITERS' forms.
+
+    Args:
+        step_minutes: minutes between grid points, as data.step_minutes was.
+
+    Raises:
+        UserError: the set cannot be read, or `folder` is there already.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists and is left alone; choose another folder for the export")
+    dataset = load_dataset(source)
+    with fresh_folder(folder) as place:
+        WRITERS[form](place, dataset, step_minutes=step_minutes)
+        write_croissant(
+            place / "croissant.json",
+            dataset,
+            name=source.stem,
+            files=sorted(path for path in place.rglob("*") if path.is_file()),
+            tables=table_columns(place / "series.csv", dataset) if form == "csv" else None,
+        )

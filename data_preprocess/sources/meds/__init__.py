@@ -1,0 +1,1 @@
+"""MEDS, the Medical Event Data Standard."""

@@ -1,0 +1,202 @@
+"""read_meds: a MEDS data set with a table of labels -> series. The inverse of export/meds.py.
+
+A sample is a row of the label table: a subject and the moment of the prediction. It sees the window
+of `window_hours` that ends there, and nothing of that moment or later.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from configs.runtime.errors import DataError
+from data_preprocess.export.meds import MAPPING
+from data_preprocess.sources.meds.mapping import CodeMapping, load_mapping
+from data_preprocess.sources.meds.samples import (
+    COLUMNS_HINT,
+    PREDICTION_TIME,
+    by_split,
+    make_samples,
+    subject_sql,
+)
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.reader import read_series
+from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.table_file import (
+    TableFile,
+    identifier,
+    open_table,
+    quoted,
+    require_columns,
+)
+
+SHOWN_CODES = 40
+_YEAR = 365.25 * 24 * 3600
+
+
+@reader("meds")
+def read_meds(section: Any, settings: Settings) -> SourceData:
+    """The samples on the grid: mean per step, NaN where nothing was measured.
+
+    Args:
+        section: the keys of `data.meds`, as configs/schema/data_sources.py explains them.
+
+    Raises:
+        MissingInputError: a file is not there.
+        DataError: a column, code or label is not what it should be, or only one of the tables has
+            times with a zone.
+    """
+    folder = require_folder(section.folder, "meds")
+    events = open_table(folder / "data", key="data.meds.folder")
+    require_columns(
+        events, [section.subject_id, section.time, section.code, section.value], COLUMNS_HINT
+    )
+    labels = open_table(Path(section.labels or folder / "labels.parquet"), key="data.meds.labels")
+    require_columns(labels, [section.subject_id, PREDICTION_TIME], COLUMNS_HINT)
+    with (
+        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
+        readable(str(folder)),
+    ):
+        known = _known_codes(engine, events, section)
+        mapping_file = Path(section.mapping or folder / MAPPING)
+        mapping = load_mapping(mapping_file, known)
+        make_samples(engine, events, labels, section, settings)
+        notes = _make_window(engine, events, mapping, section)
+        _require_codes(engine, events, mapping, known)
+        _add_static(engine, events, mapping, section)
+        source = _read(engine, events, labels, mapping, settings)
+        cohort = source.pool.with_classes(section.classes, "data.meds.classes")
+        cohort = replace(cohort, notes=(*notes, *_metadata_notes(folder)))
+        source = source._replace(pool=cohort, files=(*source.files, mapping_file))
+        return by_split(engine, folder, source, section) if section.splits else source
+
+
+def _known_codes(engine: Engine, events: TableFile, section: Any) -> str:
+    code, value = identifier(section.code), identifier(section.value)
+    engine.run(
+        f"CREATE TABLE code_counts AS SELECT {code} AS code, count({value}) AS n "
+        f"FROM {events.scan} GROUP BY 1 HAVING n > 0",
+        desc="codes",
+        source=events.path,
+    )
+    rows = engine.rows(f"SELECT code, n FROM code_counts ORDER BY n DESC, code LIMIT {SHOWN_CODES}")
+    more = engine.number("SELECT count(*) FROM code_counts") - len(rows)
+    listed = ", ".join(f"{name} ({n:,})" for name, n in rows)
+    return f"Codes with numbers there: {listed}{f' and {more:,} more' if more > 0 else ''}"
+
+
+def _make_window(
+    engine: Engine, events: TableFile, mapping: CodeMapping, section: Any
+) -> list[str]:
+    """Makes `windowed` (id, time, variable, value): what every sample may see, in minutes; returns
+    counts of what it may not.
+    """
+    engine.fill(
+        "mapping",
+        "code VARCHAR, variable VARCHAR, scale DOUBLE, shift DOUBLE, low DOUBLE, high DOUBLE",
+        [*mapping.rows()],
+    )
+    time, code = (f"e.{identifier(name)}" for name in (section.time, section.code))
+    # Two steps: with all conditions at once, DuckDB compares every event with every sample.
+    engine.run(
+        f"""CREATE TABLE coded AS
+        SELECT {subject_sql(engine, events, section)} AS subject, epoch({time}) AS moment,
+            m.variable, {identifier(section.value)} * m.scale + m.shift AS value, m.low, m.high
+        FROM {events.scan} e JOIN mapping m ON {code} = m.code
+        WHERE {time} IS NOT NULL AND {identifier(section.value)} IS NOT NULL""",
+        desc="events",
+        source=events.path,
+    )
+    engine.run(
+        """CREATE TABLE windowed AS
+        SELECT s.id, (c.moment - s.starts) / 60 AS time, c.variable, c.value
+        FROM coded c JOIN samples s USING (subject)
+        WHERE c.moment >= s.starts AND c.moment < s.ends
+            AND coalesce(c.value BETWEEN c.low AND c.high, true)"""
+    )
+    counts = {
+        "samples without a label": "SELECT count(*) FROM samples WHERE label IS NULL",
+        "values at the prediction time or after it": "SELECT count(*) FROM coded c JOIN samples s "
+        "USING (subject) WHERE c.moment >= s.ends",
+        "values outside their range": "SELECT count(*) FROM coded JOIN samples USING (subject) "
+        "WHERE moment >= starts AND moment < ends AND NOT value BETWEEN low AND high",
+    }
+    found = {what: engine.number(sql) for what, sql in counts.items()}
+    engine.run("DELETE FROM samples WHERE label IS NULL")
+    return [f"{what}, not used: {count:,}" for what, count in found.items() if count]
+
+
+def _require_codes(engine: Engine, events: TableFile, mapping: CodeMapping, known: str) -> None:
+    there = {str(row[0]) for row in engine.rows("SELECT code FROM code_counts")}
+    for name, codes in mapping.channels.items():
+        wanted = [code for code, *_ in codes]
+        if not there & set(wanted):
+            raise DataError(
+                f"{events.path}: no value of the codes of channel {name}: {', '.join(wanted)}. "
+                f"{known}"
+            )
+
+
+def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section: Any) -> None:
+    """Adds the static covariates to `samples`, as columns named static_0, ..."""
+    code, time = identifier(section.code), identifier(section.time)
+    parts = [
+        f"min(epoch({time})) FILTER ({code} = {quoted(birth)})" for birth in mapping.births.values()
+    ]
+    for levels in mapping.levels.values():
+        cases = " ".join(f"WHEN {quoted(name)} THEN {n!r}::DOUBLE" for name, n in levels.items())
+        parts.append(f"max(CASE {code} {cases} END) FILTER ({time} IS NULL)")
+    parts += [
+        f"max({identifier(section.value)}) FILTER ({code} = {quoted(name)} AND {time} IS NULL)"
+        for name in mapping.values.values()
+    ]
+    wanted = [*mapping.births.values(), *mapping.values.values()]
+    wanted += [name for levels in mapping.levels.values() for name in levels]
+    columns = "".join(f", {sql} AS static_{k}" for k, sql in enumerate(parts))
+    subject = subject_sql(engine, events, section)
+    engine.run(
+        f"""CREATE TABLE facts AS SELECT {subject} AS subject{columns}
+        FROM {events.scan} WHERE {code} IN ({", ".join(quoted(n) for n in wanted) or "NULL"})
+        GROUP BY 1""",
+        source=events.path,
+    )
+
+
+def _read(
+    engine: Engine, events: TableFile, labels: TableFile, mapping: CodeMapping, settings: Settings
+) -> SourceData:
+    names = mapping.static_names
+    facts = "".join(
+        f", {_fact(k, name in mapping.births)} AS {identifier(name)}"
+        for k, name in enumerate(names)
+    )
+    label_view = replace(
+        labels,
+        columns=("id", "label", "subject", *names),
+        scan=f"(SELECT id, label, subject{facts} FROM samples LEFT JOIN facts USING (subject))",
+    )
+    event_view = replace(events, columns=("id", "time", "variable", "value"), scan="windowed")
+    form = TableForm(
+        series=str(events.path),
+        subject="subject",
+        static=names,
+        channels=[*mapping.channels],
+    )
+    return read_series(engine, event_view, label_view, form, settings)
+
+
+def _fact(index: int, is_birth: bool) -> str:
+    return f"(ends - static_{index}) / {_YEAR}" if is_birth else f"static_{index}"
+
+
+def _metadata_notes(folder: Path) -> list[str]:
+    path = folder / "metadata" / "dataset.json"
+    if not path.is_file():
+        return [f"no {path.name}: the version of MEDS is unknown"]
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        keys = ("dataset_name", "dataset_version", "meds_version", "license")
+        return [f"{key}: {facts[key]}" for key in keys if facts.get(key)]
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path}: not the metadata of a MEDS data set ({error})") from error

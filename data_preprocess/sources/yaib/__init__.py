@@ -1,0 +1,1 @@
+"""YAIB, ricu and OpenICU cohorts."""

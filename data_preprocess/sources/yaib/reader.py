@@ -1,0 +1,192 @@
+"""read_yaib: a cohort of YAIB, ricu or OpenICU -> series. The inverse of export/yaib.py.
+
+A cohort is three tables: `dyn` (stay_id, time, one column per variable), `sta` (stay_id, age, sex,
+...) and `outc` (stay_id, label; with a time where each hour has a label). They are read as a user's
+wide table; what is made here are the labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.cohort import FlowStep
+from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
+from data_preprocess.sources.user_table.form import MINUTES, TableForm
+from data_preprocess.sources.user_table.reader import read_series
+from data_preprocess.storage.cell_text import id_sql, number_sql
+from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.table_file import (
+    TableFile,
+    identifier,
+    open_table,
+    quoted,
+    require_columns,
+)
+
+TABLES = ("dyn", "sta", "outc")
+ID, TIME, LABEL = "stay_id", "time", "label"
+MOST_CLASSES = 50
+_HINT = "a cohort of YAIB has stay_id, time and label"
+
+
+@reader("yaib")
+def read_yaib(section: Any, settings: Settings) -> SourceData:
+    """The stays of a cohort on the grid; labels by hour become one by `section.rule`.
+
+    Args:
+        section: folder: holds dyn.parquet, sta.parquet and outc.parquet; channels: YAIB's names or
+            ours, None: all that have values; rule: "last" (the label of the window's last hour),
+            "max" (the largest of all hours), "later" (positive after the window; stays positive
+            within it are removed) or "longer" (the first hour's label, remaining hours, exceeds
+            `los_days`); classes: names in label order; subjects, subject_key, subject: a table that
+            names the patient or hospital of a stay, by which splits are made.
+
+    Raises:
+        MissingInputError: a table is not there.
+        DataError: a column is missing, a stay stands twice, or nobody is left.
+    """
+    folder = require_folder(section.folder, "yaib")
+    files = {name: folder / f"{name}.parquet" for name in TABLES}
+    absent = [path.name for path in files.values() if not path.is_file()]
+    if absent:
+        raise MissingInputError(
+            f"{folder}: no {', '.join(absent)}; data.yaib.folder is a folder with dyn.parquet, "
+            "sta.parquet and outc.parquet, as YAIB, ricu and OpenICU write them"
+        )
+    tables = {name: open_table(path, key="data.yaib.folder") for name, path in files.items()}
+    for name, columns in {"dyn": [ID, TIME], "sta": [ID], "outc": [ID, LABEL]}.items():
+        require_columns(tables[name], columns, _HINT)
+    with (
+        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
+        readable(str(folder)),
+    ):
+        columns = _columns(engine, tables["dyn"], section.channels)
+        names = label_names(section.rule, settings) if TIME in tables["outc"].columns else None
+        flow = _make_labels(engine, tables["outc"], section.rule, settings)
+        static = {name: static_name(name) for name in tables["sta"].columns if name != ID}
+        labels = _label_view(tables, static, section)
+        form = TableForm(
+            series=str(files["dyn"]),
+            layout="wide",
+            id=ID,
+            time=TIME,
+            time_unit="hours",
+            subject="subject" if section.subjects else None,
+            static=[*static.values()],
+            channels=columns,
+            classes=names,
+            drop_outside=True,  # a cohort holds whole stays, the window their beginning
+        )
+        source = read_series(engine, tables["dyn"], labels, form, settings)
+    pool = source.pool.with_classes(section.classes, "data.yaib.classes")
+    pool = replace(
+        pool,
+        feature_names=tuple(feature_name(column) for column in columns),
+        flow=(*flow, *pool.flow),
+    )
+    subjects = (Path(section.subjects),) if section.subjects else ()
+    return SourceData(pool, files=(*files.values(), *subjects))
+
+
+def label_names(rule: str, settings: Settings) -> tuple[str, str] | None:
+    """The classes that a rule makes; None where the labels themselves are classes."""
+    return {
+        "later": ("no event", "event later"),
+        "longer": (f"stay <= {settings.los_days:g} days", f"stay > {settings.los_days:g} days"),
+    }.get(rule)
+
+
+def _columns(engine: Engine, table: TableFile, channels: list[str] | None) -> list[str]:
+    """The columns of the channels in order."""
+    there = [name for name in table.columns if name not in (ID, TIME)]
+    if channels is None:
+        counts = engine.rows(
+            f"SELECT {', '.join(f'count({identifier(n)})' for n in there)} FROM {table.scan}"
+        )[0]
+        return [name for name, count in zip(there, counts, strict=True) if count]
+    ours = {VARIABLES[name][0]: name for name in there if name in VARIABLES}
+    unknown = [name for name in channels if name not in there and name not in ours]
+    if unknown:
+        raise ConfigError(
+            f"data.yaib.channels: {table.path} has no {', '.join(unknown)}; it has "
+            f"{', '.join(there)}"
+        )
+    return [ours.get(name, name) for name in channels]
+
+
+def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings) -> list[FlowStep]:
+    """Makes the table `stay_labels` (id, label): one label per stay; returns who was removed."""
+    stay = id_sql(identifier(ID))
+    if TIME not in table.columns:
+        engine.run(
+            f"CREATE TABLE stay_labels AS SELECT {stay} AS id, {identifier(LABEL)}::VARCHAR "
+            f"AS label FROM {table.scan}",
+            source=table.path,
+        )
+        return []
+    minute = f"{identifier(TIME)}::DOUBLE * {table.durations.get(TIME, MINUTES['hours'])!r}"
+    window = settings.window_hours * 60
+    engine.run(
+        f"""CREATE TABLE hours AS SELECT {stay} AS id, {minute} AS minute,
+            nullif({number_sql(identifier(LABEL))}, 'nan'::DOUBLE) AS label FROM {table.scan}""",
+        source=table.path,
+    )
+    inside, names = f"minute < {window}", label_names(rule, settings)
+    label = {
+        "last": f"arg_max(label, minute) FILTER ({inside})",
+        "max": "max(label)",
+        "later": f"coalesce(max(label) FILTER (NOT {inside}), 0) > 0",
+        "longer": f"arg_min(label, minute) > {settings.los_days * 24}",
+    }[rule]
+    if names is not None:
+        label = f"CASE WHEN {label} THEN {quoted(names[1])} ELSE {quoted(names[0])} END"
+    engine.run(f"""CREATE TABLE stay_labels AS SELECT id, ({label})::VARCHAR AS label,
+        max(minute) AS latest, coalesce(max(label) FILTER ({inside}), 0) > 0 AS early
+        FROM hours GROUP BY id""")
+    hours = f"{settings.window_hours:g} h"
+    rules = {
+        f"shorter than {hours}": f"latest < {window - settings.step_minutes}",
+        f"labelled within the first {hours}": "early",
+    }
+    asked = {"later": 2, "longer": 1}.get(rule, 0)
+    total = engine.number("SELECT count(*) FROM stay_labels")
+    flow = [FlowStep(f"stays of {table.path.name}", 0, total)]
+    for text, removed in [*rules.items()][:asked]:
+        engine.run(f"DELETE FROM stay_labels WHERE {removed}")
+        left = engine.number("SELECT count(*) FROM stay_labels")
+        flow.append(FlowStep(text, flow[-1].left - left, left))
+    kinds = engine.number("SELECT count(DISTINCT label) FROM stay_labels")
+    if not 0 < kinds <= MOST_CLASSES:
+        removed = "; ".join(f"{step.rule}: {step.removed:,}" for step in flow[1:])
+        raise DataError(
+            f"{table.path}: data.yaib.rule={rule} makes {kinds} different labels of {total:,} stays"
+            f"{f' (removed - {removed})' if removed else ''}; for remaining hours choose longer, "
+            "for an event by hour later, last or max"
+        )
+    return flow
+
+
+def _label_view(tables: Mapping[str, TableFile], static: dict[str, str], section: Any) -> TableFile:
+    """`stay_labels` with static covariates and patients, as a table of its own."""
+    facts = "".join(f", s.{identifier(a)} AS {identifier(b)}" for a, b in static.items())
+    sql = (
+        f"SELECT l.id AS {ID}, l.label AS {LABEL}{facts} FROM stay_labels l LEFT JOIN "
+        f"{tables['sta'].scan} s ON l.id = {id_sql(f's.{identifier(ID)}')}"
+    )
+    names = [ID, LABEL, *static.values()]
+    if section.subjects:
+        people = open_table(Path(section.subjects), key="data.yaib.subjects")
+        require_columns(
+            people,
+            [section.subject_key, section.subject],
+            "name yours with data.yaib.subject_key= and data.yaib.subject=",
+        )
+        sql = (
+            f"SELECT v.*, p.{identifier(section.subject)} AS subject FROM ({sql}) v LEFT JOIN "
+            f"{people.scan} p ON v.{ID} = {id_sql(f'p.{identifier(section.subject_key)}')}"
+        )
+        names.append("subject")
+    return replace(tables["outc"], columns=tuple(names), scan=f"({sql})", durations={})

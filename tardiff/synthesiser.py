@@ -1,0 +1,105 @@
+"""Synthesiser: all stages behind `fit(x, y)` and `sample(counts)`, for arrays at hand."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+import configs
+from classifier.train import main as train_classifier
+from configs.run_record import run_dir
+from data_preprocess.build import ensure_built
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.storage.dataset_files import load_dataset, save_dataset
+from tardiff.generate import main as generate
+from tardiff.train import main as train_diffusion
+
+BASE = Path(configs.__file__).parent / "base"
+
+
+class Synthesiser:
+    """Guided synthetic series from labelled series.
+
+    Everything is kept in one folder, so that a fit which was interrupted goes on, one that is there
+    costs nothing, and the commands of the other stages work on it.
+
+    Args:
+        folder: of data, models and sets.
+        settings: "key=value" as on the command line, such as "diffusion.max_steps=6000".
+        config: a YAML, or the name of one in configs/base.
+    """
+
+    def __init__(self, folder: Path | str, *settings: str, config: Path | str = "demo") -> None:
+        self._folder, self._settings = Path(folder), settings
+        self._yaml = BASE / f"{config}.yaml" if (BASE / f"{config}.yaml").is_file() else config
+
+    def config(self, *more: str) -> configs.ExperimentConfig:
+        """The configuration of every stage; `more` are further settings."""
+        return configs.load_config(
+            [
+                str(self._yaml),
+                f"runs_dir={self._folder / 'runs'}",
+                f"classifier.checkpoint_dir={self._folder / 'classifier'}",
+                f"data.dir={self._folder / 'data'}",
+                "data.source=files",
+                f"data.files.train={self._folder / 'series.npz'}",
+                *self._settings,
+                *more,
+            ]
+        )
+
+    def fit(
+        self,
+        x: Float[np.ndarray, "n channel time"],
+        y: Int[np.ndarray, " n"],
+        *,
+        subjects: Int[np.ndarray, " n"] | None = None,
+        channels: Sequence[str] | None = None,
+    ) -> "Synthesiser":
+        """Splits the series by patient, trains the diffusion model and the task classifier.
+
+        Args:
+            x: in clinical units, NaN where nothing was measured.
+            y: classes 0..K-1.
+            subjects: patient of each series; None: each has its own.
+            channels: names with units ("heart_rate[bpm]"); None: channel_0, ...
+
+        Raises:
+            UserError: the arrays do not fit, or the folder holds a fit of other series.
+        """
+        n, num_channels, _ = x.shape
+        observed = ~np.isnan(x)
+        series = EHRDataset(
+            values=np.where(observed, x, 0).astype(np.float32),
+            observed=observed,
+            labels=y,
+            subject_ids=np.arange(n) if subjects is None else subjects,
+            feature_names=tuple(channels or (f"channel_{k}" for k in range(num_channels))),
+            label_names=tuple(f"class_{k}" for k in range(int(y.max()) + 1)),
+            static=np.zeros((n, 0), np.float32),
+            static_names=(),
+        )
+        save_dataset(self._folder / "series.npz", series)
+        config = self.config()
+        ensure_built(config.data)
+        train_diffusion(config)
+        train_classifier(config)
+        return self
+
+    def sample(self, counts: Sequence[int], *, name: str = "sample", seed: int = 0) -> EHRDataset:
+        """New series, `counts[k]` of class k, in clinical units.
+
+        Args:
+            name: of the set on disk, where it has a card. `guidance.w` among the settings says how
+                strongly they are guided, `guidance.kind=none` that they are not.
+            seed: another one draws other series.
+        """
+        config = self.config(
+            f"generation.name={name}",
+            f"generation.counts=[{','.join(map(str, counts))}]",
+            f"generation.seed={seed}",
+            "generation.unguided_too=false",
+        )
+        generate(config)
+        return load_dataset(run_dir(config) / "synthetic" / f"{name}.npz")

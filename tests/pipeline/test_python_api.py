@@ -1,0 +1,37 @@
+"""The blocks of docs/python_api.md, run as they stand, in order."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.runtime.errors import DataError, MismatchError
+from data_preprocess.storage.dataset_files import load_dataset
+from tardiff.synthesiser import Synthesiser
+
+PAGE = Path(__file__).parents[2] / "docs" / "python_api.md"
+
+
+def test_the_page_does_what_it_says(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 6
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"python_api.md, block {number}", "exec"), names)
+    assert {p.name for p in (tmp_path / "cohort").iterdir()} >= {"dyn.parquet", "croissant.json"}
+    model, x, y = (names[name] for name in ("model", "x", "y"))
+    series = load_dataset(tmp_path / "out" / "series.npz")
+    np.testing.assert_array_equal(series.observed, ~np.isnan(x))
+    first, same, other = (model.sample([2, 3], seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.values, same.values)
+    assert not np.array_equal(first.values, other.values)
+    with pytest.raises(MismatchError, match="other content"):
+        model.fit(x + 1, y)
+
+
+def test_arrays_that_do_not_fit_are_refused(tmp_path):
+    x, y = np.zeros((10, 2, 4)), np.arange(10) % 2
+    with pytest.raises(DataError, match="2 feature names|3 feature names"):
+        Synthesiser(tmp_path, config="tiny").fit(x, y, channels=["a", "b", "c"])

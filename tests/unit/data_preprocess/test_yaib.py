@@ -1,0 +1,208 @@
+"""YAIB trios: real cohorts against independent code, rules for labels by hour, and bad input."""
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from configs.schema.data_sources import YaibConfig
+from data_preprocess.export.yaib import write_yaib
+from data_preprocess.sources.registry import Settings
+from data_preprocess.sources.yaib.reader import read_yaib
+
+
+def read(folder, *, hours=25.0, **section):
+    settings = Settings(window_hours=hours, memory_limit="500MB", threads=1)
+    return read_yaib(YaibConfig(folder=str(folder), **section), settings).pool
+
+
+def frame(path):
+    with duckdb.connect() as connection:
+        return connection.execute(f"FROM '{path}'").df()
+
+
+def stored(folder, **tables):
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        with duckdb.connect() as connection:
+            connection.register("frame", table)
+            connection.execute(f"COPY frame TO '{folder / name}.parquet' (FORMAT parquet)")
+    return folder
+
+
+def in_order_of_ids(cohort, folder):
+    """The stay ids of a cohort's rows: those with a value, in the order of ids as text."""
+    dyn = frame(folder / "dyn.parquet")
+    return dyn, sorted(map(str, frame(folder / "outc.parquet")["stay_id"].unique()))
+
+
+def test_every_value_of_a_real_cohort_equals_independent_code(open_data):
+    folder = open_data / "yaib_demo" / "mortality24"
+    cohort = read(folder)
+    dyn, ids = in_order_of_ids(cohort, folder)
+    variables = [name for name in dyn.columns if name not in ("stay_id", "time")]
+    assert len(cohort) == 1367 and cohort.values.shape[1:] == (48, 25)
+    table = dyn.assign(hour=dyn["time"] // 3600).set_index(["stay_id", "hour"]).sort_index()
+    every = table.loc[[int(i) for i in ids], variables].to_numpy().reshape(1367, 25, 48)
+    np.testing.assert_array_equal(cohort.values, every.transpose(0, 2, 1).astype(np.float32))
+    outcomes = frame(folder / "outc.parquet").set_index("stay_id")["label"]
+    np.testing.assert_array_equal(cohort.labels, outcomes.loc[[int(i) for i in ids]])
+    assert cohort.labels.sum() == 70 and cohort.label_names == ("0", "1")
+    sta = frame(folder / "sta.parquet").set_index("stay_id").loc[[int(i) for i in ids]]
+    sex = sta["sex"].map({"Male": 1.0, "Female": 0.0})
+    expected = np.column_stack([sta["age"], sex, sta["height"], sta["weight"]])
+    np.testing.assert_array_equal(cohort.static, expected.astype(np.float32))
+    assert cohort.static_names == ("age[years]", "sex[1=male]", "height[cm]", "weight[kg]")
+
+
+def test_the_remaining_stay_becomes_one_label(open_data):
+    folder = open_data / "yaib_demo" / "los"
+    cohort = read(folder, hours=24.0, rule="longer", channels=["heart_rate", "resp"])
+    outc = frame(folder / "outc.parquet").sort_values(["stay_id", "time"])
+    stays = outc.groupby("stay_id")
+    stayed = stays["time"].max() >= 23 * 3600
+    long = (stays["label"].first() > 72)[stayed]
+    flow = {step.rule: step for step in cohort.flow}
+    assert flow["shorter than 24 h"].left == stayed.sum() == 1637
+    dyn = frame(folder / "dyn.parquet")
+    seen = dyn[(dyn["time"] < 24 * 3600) & dyn[["hr", "resp"]].notna().any(axis=1)]["stay_id"]
+    kept = long[long.index.isin(seen)]
+    assert (len(cohort), cohort.labels.sum()) == (len(kept), kept.sum())
+    assert cohort.label_names == ("stay <= 3 days", "stay > 3 days")
+    assert cohort.feature_names == ("heart_rate[bpm]", "respiratory_rate[1/min]")
+
+
+def test_hospitals_keep_their_stays_together(open_data):
+    patients = open_data / "eicu_demo" / "patient.csv.gz"
+    cohort = read(
+        open_data / "yaib_demo" / "mortality24",
+        channels=["hr"],
+        subjects=str(patients),
+        subject_key="patientunitstayid",
+        subject="hospitalid",
+    )
+    known = pd.read_csv(patients).set_index("patientunitstayid")["hospitalid"]
+    dyn, ids = in_order_of_ids(cohort, open_data / "yaib_demo" / "mortality24")
+    measured = set(dyn[dyn["hr"].notna()]["stay_id"])
+    hospitals = [known[int(i)] for i in ids if int(i) in measured]
+    pairs = set(zip(hospitals, cohort.subject_ids.tolist(), strict=True))
+    assert len(pairs) == len(set(hospitals)) == len(set(cohort.subject_ids))
+
+
+def test_a_set_comes_back_as_it_was(tmp_path, make_dataset):
+    dataset = make_dataset(
+        9,
+        feature_names=("heart_rate[bpm]", "fio2[fraction]"),
+        static=np.array([[60.5, 1, 2], [np.nan, 0, np.nan], [70, np.nan, 1]] * 3, np.float32),
+        static_names=("age[years]", "sex[1=male]", "icu_type[1=a,2=b]"),
+    )
+    observed = dataset.observed.copy()
+    observed[:, 0, 0] = True  # nobody without a value
+    dataset = make_dataset(9, **vars(dataset) | {"observed": observed})
+    write_yaib(tmp_path, dataset, step_minutes=60.0)
+    cohort = read(tmp_path, hours=4.0, classes=["survived", "died"])
+    expected = np.where(observed, dataset.values, np.nan)
+    np.testing.assert_array_equal(cohort.values, expected)
+    np.testing.assert_array_equal(cohort.labels, dataset.labels)
+    np.testing.assert_array_equal(cohort.static, dataset.static)
+    for name in ("feature_names", "label_names", "static_names"):
+        assert getattr(cohort, name) == getattr(dataset, name)
+
+
+STA = pd.DataFrame({"stay_id": [1, 2, 3], "age": [60.0, 70, 80], "sex": ["Male", "Female", None]})
+HOURS = [(stay, hour) for stay, hours in ((1, 5), (2, 3), (3, 5)) for hour in range(hours)]
+DYN = pd.DataFrame(HOURS, columns=["stay_id", "time"]).assign(hr=80.0)
+DYN["hr"] += np.arange(len(DYN))
+LABELS = pd.DataFrame(HOURS, columns=["stay_id", "time"])
+
+
+@pytest.mark.parametrize(
+    "rule,positive,ids,labels,removed",
+    [
+        ("last", {1: 2, 2: 2}, [1, 2, 3], [1, 1, 0], []),
+        ("max", {1: 4}, [1, 2, 3], [1, 0, 0], []),
+        ("later", {1: 3, 2: 0}, [1, 3], [1, 0], [("labelled within the first 3 h", 1)]),
+    ],
+)
+def test_rules_make_one_label_of_those_by_hour(tmp_path, rule, positive, ids, labels, removed):
+    """`positive`: the hour from which a stay is labelled 1."""
+    by_hour = [float(t >= positive.get(stay, 99)) for stay, t in HOURS]
+    folder = stored(tmp_path, dyn=DYN, sta=STA, outc=LABELS.assign(label=by_hour))
+    cohort = read(folder, hours=3.0, rule=rule)
+    assert cohort.labels.tolist() == labels
+    assert cohort.static[:, 0].tolist() == [STA["age"][i - 1] for i in ids]
+    found = [(step.rule, step.removed) for step in cohort.flow if step.removed]
+    assert found == removed
+
+
+def test_ids_as_text_absent_stays_and_repeated_hours(tmp_path):
+    extra = pd.DataFrame({"stay_id": [2, 9], "time": [0, 0], "hr": [100.0, 1.0]})
+    outc = pd.DataFrame({"stay_id": ["1", "2", "3", "7"], "label": [0, 1, 0, 1]})
+    folder = stored(tmp_path, dyn=pd.concat([DYN, extra]), sta=STA, outc=outc)
+    cohort = read(folder, hours=3.0)
+    assert cohort.labels.tolist() == [0, 1, 0]  # 7 has a label and no values
+    assert cohort.values[1, 0, 0] == (85 + 100) / 2
+    assert [step.removed for step in cohort.flow] == [0, 1, 0]
+    assert any("without a label, not read: 1" in note for note in cohort.notes)
+
+
+def two_labels(folder):
+    stored(folder, outc=pd.DataFrame({"stay_id": [1, 1, 2, 3], "label": [0, 1, 0, 1]}))
+    return DataError, "the id 1 has 2 different rows"
+
+
+def two_persons(folder):
+    stored(folder, sta=pd.concat([STA, STA.assign(age=99.0)]))
+    return DataError, "has 2 different rows of label"
+
+
+def no_table(folder):
+    (folder / "sta.parquet").unlink()
+    return MissingInputError, "no sta.parquet; data.yaib.folder is a folder with dyn.parquet"
+
+
+def no_column(folder):
+    stored(folder, outc=pd.DataFrame({"stay": [1], "label": [0]}))
+    return DataError, "outc.parquet: no column stay_id; it has stay, label"
+
+
+def hours_left(folder):
+    stored(folder, dyn=long_stays(100), outc=long_stays(100)[["stay_id", "time", "label"]])
+    return DataError, "makes 98 different labels of 100 stays; for remaining hours choose longer"
+
+
+def long_stays(count):
+    rows = [(stay, hour, stay - hour) for stay in range(count) for hour in range(3)]
+    return pd.DataFrame(rows, columns=["stay_id", "time", "label"]).clip(lower=0).assign(hr=1.0)
+
+
+def not_parquet(folder):
+    Path(folder / "dyn.parquet").write_text("stay_id,time,hr\n")
+    return DataError, "dyn.parquet: not readable as Parquet"
+
+
+@pytest.mark.parametrize(
+    "spoil", [two_labels, two_persons, no_table, no_column, hours_left, not_parquet]
+)
+def test_a_bad_trio_is_one_error(tmp_path, spoil):
+    outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [0, 1, 0]})
+    folder = stored(tmp_path, dyn=DYN, sta=STA, outc=outc)
+    kind, message = spoil(folder)
+    with pytest.raises(kind, match=message):
+        read(folder, hours=3.0)
+
+
+def test_wrong_settings_are_named(tmp_path):
+    outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [0, 1, 0]})
+    folder = stored(tmp_path, dyn=DYN, sta=STA, outc=outc)
+    for section, kind, message in (
+        ({"channels": ["pulse"]}, ConfigError, "has no pulse; it has hr"),
+        ({"classes": ["a"]}, DataError, r"data.yaib.classes=\['a'\], but the labels are 0, 1"),
+    ):
+        with pytest.raises(kind, match=message):
+            read(folder, hours=3.0, **section)
+    with pytest.raises(ConfigError, match="data.yaib.folder is not set"):
+        read_yaib(YaibConfig(), Settings())
