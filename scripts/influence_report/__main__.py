@@ -5,10 +5,13 @@ figures and one ranking per set to runs/<experiment>/influence_report/. It needs
 stage 2; the cost of guided sampling is measured where a diffusion model is there too.
 """
 
+import dataclasses
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from classifier.fit import predict_logits
 from classifier.losses import per_sample_loss
@@ -21,6 +24,7 @@ from configs.schema.evaluation import InfluenceReportConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from scripts.evaluate import downstream, evaluation_data, fit_cache, fit_processes
 from scripts.influence_report.figures import (
     curve_figure,
     distribution_figure,
@@ -37,14 +41,30 @@ from scripts.influence_report.measures import (
 )
 from scripts.influence_report.named_sets import RankedSet, named_sets, write_ranking
 from scripts.influence_report.overhead import overhead, vector_seconds
-from scripts.influence_report.retraining import retraining_test
+from scripts.influence_report.retraining import (
+    ESTIMATORS,
+    Retraining,
+    as_text,
+    retraining_scores,
+)
 from scripts.influence_report.summary import markdown
 from scripts.report.figures import save
-from tardiff.generate import configured_settings, influence_inputs, load, session_of
+from scripts.utility.protocols import Series
+from tardiff.generate import (
+    Loaded,
+    configured_settings,
+    convex_guide,
+    influence_inputs,
+    load,
+    retraining_path,
+    session_of,
+)
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.influence_inputs import InfluenceInputs
-from tardiff.influence.gradient_cache import InfluenceSettings
+from tardiff.influence.convex_guide import GuidanceLoss
+from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.guidance_losses import resolve_kind
 from tardiff.influence.one_step_check import StepTest
 
 log = logging.getLogger(__name__)
@@ -86,6 +106,64 @@ def main(config: ExperimentConfig) -> None:
     record_stage(config, FOLDER, {"sets": list(named), "one_step": proof})
     log.info("%s", page)
     log.info("written to %s", folder)
+
+
+def retraining_test(config: ExperimentConfig) -> None:
+    """Writes runs/<experiment>/influence/retraining.json, which stage 3 heeds.
+
+    Raises:
+        ConfigError: no estimator or an unknown one is asked for.
+    """
+    given = config.influence_report
+    if not given.lds_estimators or set(given.lds_estimators) - set(ESTIMATORS):
+        raise ConfigError(
+            f"influence_report.lds_estimators={given.lds_estimators}: expected some of "
+            f"{', '.join(ESTIMATORS)}"
+        )
+    unguided = dataclasses.replace(
+        config,
+        guidance=dataclasses.replace(config.guidance, kind="none"),
+        generation=dataclasses.replace(config.generation, ratio=given.lds_ratio, counts=None),
+    )
+    loaded = load(unguided)
+    session = session_of(loaded)
+    pool = session.released(session.unguided)
+    data = evaluation_data(loaded.splits, {})
+    kind = resolve_kind(config.influence.guidance_loss, data.num_classes)
+    found = retraining_scores(
+        Series(x=pool.x.numpy(), y=pool.y.numpy()),
+        {name: _pool_influence(config, loaded, pool, name) for name in given.lds_estimators},
+        data,
+        Retraining(
+            model=given.lds_model,
+            subsets=given.lds_subsets,
+            seeds=given.lds_seeds,
+            loss=GuidanceLoss(kind, data.num_classes, config.influence.classes),
+            fitter=downstream(config, data.num_classes, loaded.splits.normaliser),
+            cache=fit_cache(config),
+            processes=fit_processes(config),
+            seed=config.seed,
+        ),
+    )
+    found = {"data_fingerprint": loaded.splits.fingerprint, **found}
+    path = retraining_path(config)
+    write_text(path, json.dumps(found, indent=1) + "\n")
+    record_stage(config, "influence/retraining", found)
+    session.forget()
+    log.info("%s\nwritten to %s", as_text(found), path)
+
+
+def _pool_influence(
+    config: ExperimentConfig, loaded: Loaded, pool: LabelledSeries, name: str
+) -> np.ndarray:
+    place = (config, loaded.splits, loaded.device)
+    direction: Direction = (
+        convex_guide(*place, pool).direction
+        if name == "convex"
+        else influence_inputs(*place).direction(configured_settings(config)).direction
+    )
+    title = f"influence of the pool ({name})"
+    return score_all(direction, pool.x, pool.y, loaded.device, title=title).double().numpy()
 
 
 def _ranked(

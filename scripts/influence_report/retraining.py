@@ -8,36 +8,19 @@ chance, guidance climbs noise: stage 3 then guides nothing.
 """
 
 import dataclasses
-import json
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from configs.run_record import record_stage
-from configs.runtime.atomic_files import write_text
-from configs.runtime.errors import ConfigError
-from configs.schema.experiment import ExperimentConfig
-from scripts.evaluate import downstream, evaluation_data, fit_cache, fit_processes
-from scripts.utility.fits import run_fits
+from configs.runtime.processes import Processes
+from scripts.utility.fits import Fitter, run_fits
 from scripts.utility.guidance_loss import loss_of
-from scripts.utility.protocols import Fit, Series
-from tardiff.generate import (
-    Loaded,
-    configured_settings,
-    convex_guide,
-    influence_inputs,
-    load,
-    retraining_path,
-    session_of,
-)
-from tardiff.guidance.diagnostics import score_all
+from scripts.utility.protocols import EvaluationData, Fit, Series
 from tardiff.influence.convex_guide import GuidanceLoss
-from tardiff.influence.gradient_cache import LabelledSeries
-from tardiff.influence.guidance_losses import resolve_kind
 from tardiff.influence.one_step_check import rank_correlation
 
 RESAMPLES = 2000
@@ -45,48 +28,59 @@ ESTIMATORS = ("convex", "classifier")
 
 Outcomes = Float[np.ndarray, "subset seed"]
 
-log = logging.getLogger(__name__)
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """How the retraining test is run.
 
-def retraining_test(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/influence/retraining.json, which stage 3 heeds.
-
-    Raises:
-        ConfigError: no estimator or an unknown one is asked for.
+    Attributes:
+        model: the downstream model that is retrained, on each of `subsets` halves with each of
+            `seeds`.
+        loss: the guidance loss.
+        fitter, cache, processes: as `run_fits` takes them.
+        seed: of the halves.
     """
-    given = config.influence_report
-    if not given.lds_estimators or set(given.lds_estimators) - set(ESTIMATORS):
-        raise ConfigError(
-            f"influence_report.lds_estimators={given.lds_estimators}: expected some of "
-            f"{', '.join(ESTIMATORS)}"
-        )
-    loaded = load(_unguided(config))
-    session = session_of(loaded)
-    pool = session.released(session.unguided)
-    halves = stratified_halves(pool.y.numpy(), given.lds_subsets, seed=config.seed)
-    guide, held_out = _outcomes(config, loaded, pool, halves)
+
+    model: str
+    subsets: int
+    seeds: Sequence[int]
+    loss: GuidanceLoss
+    fitter: Fitter
+    cache: Path
+    processes: Processes
+    seed: int
+
+
+def retraining_scores(
+    pool: Series,
+    influence: Mapping[str, Float[np.ndarray, " n"]],
+    data: EvaluationData,
+    given: Retraining,
+) -> dict[str, Any]:
+    """The linear data-modelling score of every estimator, JSON-able.
+
+    Args:
+        pool: unguided series; influence: of each of them, by the name of the estimator.
+        data: its guidance rows and val_select give the outcomes; the test rows are not read.
+    """
+    halves = stratified_halves(pool.y, given.subsets, seed=given.seed)
+    guide, held_out = _outcomes(pool, halves, data, given)
     found: dict[str, Any] = {
-        "data_fingerprint": loaded.splits.fingerprint,
-        "model": given.lds_model,
-        "subsets": given.lds_subsets,
-        "seeds": list(given.lds_seeds),
-        "pool_rows": len(pool.y),
-        "band": 1.96 / (given.lds_subsets - 1) ** 0.5,
+        "model": given.model,
+        "subsets": given.subsets,
+        "seeds": list(given.seeds),
+        "pool_rows": len(pool),
+        "band": 1.96 / (given.subsets - 1) ** 0.5,
         "repeats": {"guide": repeatability(guide), "held_out": repeatability(held_out)},
         "estimators": {},
     }
-    for name in given.lds_estimators:
-        influence = _influence(loaded, pool, name)
-        sums = np.array([influence[half].sum() for half in halves])
+    for name, values in influence.items():
+        sums = np.array([values[half].sum() for half in halves])
         found["estimators"][name] = {
             "guide": scored(sums, guide.mean(1)),
             "held_out": scored(sums, held_out.mean(1)),
         }
-    path = retraining_path(config)
-    session.forget()
-    write_text(path, json.dumps(found, indent=1) + "\n")
-    record_stage(config, "influence/retraining", found)
-    log.info("%s\nwritten to %s", as_text(found), path)
+    return found
 
 
 def stratified_halves(
@@ -132,61 +126,38 @@ def as_text(found: Mapping[str, Any]) -> str:
         f"{'influence of':<14}{'guidance rows':>24}{'val_select':>24}",
     ]
     for name, scores in found["estimators"].items():
-        fits = [
+        cells = [
             "{score:+.2f} [{low:+.2f}, {high:+.2f}]".format(**scores[rows])
             for rows in ("guide", "held_out")
         ]
-        lines.append(f"{name:<14}{fits[0]:>24}{fits[1]:>24}")
+        lines.append(f"{name:<14}{cells[0]:>24}{cells[1]:>24}")
     repeats = [found["repeats"][rows] for rows in ("guide", "held_out")]
-    fits = ["-" if value is None else f"{value:.2f}" for value in repeats]
-    lines.append(f"{'repeatability':<14}{fits[0]:>24}{fits[1]:>24}")
+    cells = ["-" if value is None else f"{value:.2f}" for value in repeats]
+    lines.append(f"{'repeatability':<14}{cells[0]:>24}{cells[1]:>24}")
     return "\n".join(lines)
 
 
-def _unguided(config: ExperimentConfig) -> ExperimentConfig:
-    ratio = config.influence_report.lds_ratio
-    return dataclasses.replace(
-        config,
-        guidance=dataclasses.replace(config.guidance, kind="none"),
-        generation=dataclasses.replace(config.generation, ratio=ratio, counts=None),
-    )
-
-
-def _influence(loaded: Loaded, pool: LabelledSeries, name: str) -> np.ndarray:
-    inputs = influence_inputs(loaded.config, loaded.splits, loaded.device)
-    direction = (
-        convex_guide(loaded.config, loaded.splits, loaded.device, pool).direction
-        if name == "convex"
-        else inputs.direction(configured_settings(loaded.config)).direction
-    )
-    title = f"influence of the pool ({name})"
-    return score_all(direction, pool.x, pool.y, loaded.device, title=title).double().numpy()
-
-
 def _outcomes(
-    config: ExperimentConfig, loaded: Loaded, pool: LabelledSeries, halves: np.ndarray
+    pool: Series, halves: np.ndarray, data: EvaluationData, given: Retraining
 ) -> tuple[Outcomes, Outcomes]:
     """Minus the guidance loss of every retrained model, on the guidance rows and on val_select."""
-    given, x, y = config.influence_report, pool.x.numpy(), pool.y.numpy()
-    data = evaluation_data(loaded.splits, {})
     names = [f"half_{number}" for number in range(len(halves))]
-    synthetic = {n: Series(x=x[half], y=y[half]) for n, half in zip(names, halves, strict=True)}
+    pieces = zip(names, halves, strict=True)
+    synthetic = {name: Series(x=pool.x[half], y=pool.y[half]) for name, half in pieces}
     # The guidance rows stand where an evaluation has its test rows.
     data = dataclasses.replace(data, test=data.guide, synthetic=synthetic)
-    fits = [Fit("TSTR", n, None, given.lds_model, seed) for n in names for seed in given.lds_seeds]
-    kind = resolve_kind(config.influence.guidance_loss, data.num_classes)
-    loss = GuidanceLoss(kind, data.num_classes, config.influence.classes)
+    fits = [Fit("TSTR", name, None, given.model, seed) for name in names for seed in given.seeds]
 
     def outcomes(*, on_select: bool) -> Outcomes:
         found = run_fits(
             fits,
             data,
-            fitter=downstream(config, data.num_classes, loaded.splits.normaliser),
-            cache=fit_cache(config),
-            processes=fit_processes(config),
+            fitter=given.fitter,
+            cache=given.cache,
+            processes=given.processes,
             on_select=on_select,
         )
-        values = [-loss_of(found[fit], loss) for fit in fits]
-        return np.array(values).reshape(len(names), len(given.lds_seeds))
+        values = [-loss_of(found[fit], given.loss) for fit in fits]
+        return np.array(values).reshape(len(names), len(given.seeds))
 
     return outcomes(on_select=False), outcomes(on_select=True)
