@@ -235,14 +235,14 @@ def network_arguments(
         "unet": {
             "multipliers": list(diffusion.multipliers),
             "blocks_per_level": diffusion.blocks_per_level,
-            "attention_levels": list(diffusion.attention_levels),
-        },
-        "transformer": {
-            "depth": diffusion.depth,
             "heads": diffusion.heads,
             "patch": diffusion.patch,
         },
-        "gru": {"depth": diffusion.depth},
+        "published_unet": {
+            "multipliers": list(diffusion.multipliers),
+            "blocks_per_level": diffusion.blocks_per_level,
+            "attention_levels": list(diffusion.attention_levels),
+        },
     }
     return {
         "kind": diffusion.network,
