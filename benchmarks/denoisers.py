@@ -1,7 +1,7 @@
 """Which denoising network is best for its compute: arms trained for equal CPU seconds.
 
     python -m benchmarks.denoisers configs/base/physionet2012_mortality.yaml key=value ... \\
-        --seconds 150 --arm "unet" --arm "gru network=gru width=64" --ema 0.99 0.9995
+        --seconds 150 --arm "unet" --arm "flat multipliers=[1] blocks_per_level=4" --ema 0.99 0.9995
 
 An arm is a name and keys of the `diffusion` section. Each generates one unguided set and is scored
 on val_guide + val_select; the test split is not looked at, so that the choice of a design leaves it
@@ -22,6 +22,7 @@ from configs import load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
+from data_preprocess.model_space.encoding import encode, loss_weights
 from data_preprocess.splits import Splits
 from scripts.evaluate import downstream, evaluation_data, fit_cache
 from scripts.quality.common.comparison import make_comparison
@@ -69,8 +70,8 @@ class Study:
         """The denoising loss on training rows and on held-out rows."""
         batches = [
             SeriesBatch(
-                self.splits.normaliser.to_model(rows.values),
-                torch.from_numpy(rows.observed),
+                encode(self.splits.normaliser, rows),
+                loss_weights(self.splits.normaliser, rows),
                 torch.from_numpy(rows.labels),
             )
             for rows in (self.splits.train, self.held_out)
@@ -81,7 +82,7 @@ class Study:
         """An unguided set with the class counts of the training split."""
         sampler = self.config.sampler
         y = requested_labels(self.splits.train, ratio=1.0, counts=None)
-        shape = (self.splits.train.num_channels, self.splits.train.length)
+        shape = (self.splits.normaliser.num_model_channels, self.splits.train.length)
         process = ReverseProcess(
             sampler=sampler.name,
             levels=log_snr_grid(sampler.num_steps, sampler.log_snr_min, sampler.log_snr_max),
@@ -98,7 +99,7 @@ class Study:
         """AUROC and AUPRC of TSTR per set, and of real-only training, over training seeds."""
         splits, evaluation = self.splits, self.config.evaluation
         held_out = self.held_out
-        x = splits.normaliser.to_model(held_out.values).numpy()
+        x = encode(splits.normaliser, held_out).numpy()
         data = dataclasses.replace(
             evaluation_data(splits, sets), test=Series(x=x, y=held_out.labels)
         )
@@ -139,7 +140,7 @@ def _spread(values: list[float]) -> str:
 
 
 def arm_config(config_arguments: list[str], arm: str) -> tuple[str, ExperimentConfig]:
-    """Name and config of an arm, such as "gru network=gru width=64"."""
+    """Name and config of an arm, such as "flat multipliers=[1]"."""
     name, *keys = arm.split()
     return name, load_config([*config_arguments, *(f"diffusion.{key}" for key in keys)])
 

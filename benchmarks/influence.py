@@ -77,7 +77,8 @@ def sampling(given: argparse.Namespace) -> None:
         width=diffusion.width,
         multipliers=diffusion.multipliers,
         blocks_per_level=diffusion.blocks_per_level,
-        attention_levels=diffusion.attention_levels,
+        heads=diffusion.heads,
+        patch=diffusion.patch,
         dropout=0.0,
     ).eval()
     plain = NetworkDenoiser(network, prediction="v", cfg_scale=1.0)

@@ -1,4 +1,4 @@
-"""Stage 1 entry: trains the diffusion model of an experiment, or continues an interrupted run."""
+"""Stage 1 entry: trains the diffusion model of an experiment, or goes on where it stopped."""
 
 import dataclasses
 import logging
@@ -31,6 +31,7 @@ from tardiff.training.callbacks import BestCheckpoint, quiet
 from tardiff.training.checkpoint import DiffusionModel, save_model
 from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
+from tardiff.training.more_steps import accept_more_steps
 from tardiff.training.trainer import (
     TrainerSettings,
     best_checkpoint,
@@ -52,6 +53,7 @@ def main(config: ExperimentConfig) -> None:
         "data_fingerprint": splits.fingerprint,
     }
     remedy = f"Choose another experiment name, or remove {folder} to train anew."
+    accept_more_steps(folder, settings)
     require_same_settings(folder / "settings.json", settings, remedy)
     if (folder / "model.pt").is_file():
         log.info("diffusion model is up to date: %s", folder / "model.pt")
@@ -233,14 +235,14 @@ def network_arguments(
         "unet": {
             "multipliers": list(diffusion.multipliers),
             "blocks_per_level": diffusion.blocks_per_level,
-            "attention_levels": list(diffusion.attention_levels),
-        },
-        "transformer": {
-            "depth": diffusion.depth,
             "heads": diffusion.heads,
             "patch": diffusion.patch,
         },
-        "gru": {"depth": diffusion.depth},
+        "published_unet": {
+            "multipliers": list(diffusion.multipliers),
+            "blocks_per_level": diffusion.blocks_per_level,
+            "attention_levels": list(diffusion.attention_levels),
+        },
     }
     return {
         "kind": diffusion.network,

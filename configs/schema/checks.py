@@ -89,7 +89,7 @@ def _check_lists(config: ExperimentConfig) -> None:
         )
     if diffusion.width % 8:
         raise ConfigError(f"diffusion.width={diffusion.width}: expected a multiple of 8")
-    if diffusion.network == "transformer" and diffusion.width % diffusion.heads:
+    if diffusion.network == "unet" and diffusion.width % diffusion.heads:
         raise ConfigError(
             f"diffusion.heads={diffusion.heads}: must divide diffusion.width={diffusion.width}"
         )

@@ -65,7 +65,7 @@ class PrivateConfig:
 class DiffusionConfig:
     """Stage 1, the label-conditional diffusion model (tardiff/train.py)."""
 
-    network: str = choice("unet", "transformer", "gru")  # docs/results.md compares them
+    network: str = choice("unet", "published_unet")  # docs/results.md compares them
     prediction: str = choice("v", "eps", "x0")
     schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
     num_steps: int = number(200, low=2)  # linear schedule only
@@ -73,13 +73,12 @@ class DiffusionConfig:
     beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
     loss: str = choice("l2", "l1", "huber")
     observed_only: bool = True  # loss on measured entries only
-    width: int = number(32, low=8)  # channels of the first level, or of a token; a multiple of 8
-    multipliers: list[int] = many(1, 2, 2)  # unet: width per level; length - 1 down-samplings
-    blocks_per_level: int = number(2, low=1)  # unet
-    attention_levels: list[int] = many()  # unet: indices into multipliers
-    depth: int = number(4, low=1, high=64)  # transformer, gru: layers
-    heads: int = number(4, low=1)  # transformer: of the attention; must divide width
-    patch: int = number(1, low=1, high=512)  # transformer: grid points per token
+    width: int = number(32, low=8)  # times a multiplier: of a level; a multiple of 8
+    multipliers: list[int] = many(2, 3)  # of the levels, finest first
+    blocks_per_level: int = number(1, low=1)
+    patch: int = number(2, low=1, high=512)  # unet: grid points per token of the first level
+    heads: int = number(4, low=1)  # unet: of the attention; must divide width
+    attention_levels: list[int] = many()  # published_unet: indices into multipliers
     dropout: float = number(0.0, low=0.0, high=0.9)
     # Series drawn after training to match the margins of the training series
     # (tardiff/diffusion/quantile_mapping.py); 0: they stay as drawn.
@@ -92,8 +91,8 @@ class DiffusionConfig:
     # Of a batch, series per forward and backward pass; auto: all that fit into memory. The gradient
     # is that of the whole batch whatever this is; a pass over less costs a forward pass more.
     micro_batch: Any = number("auto", low=1, words=("auto",), whole=True)
-    max_steps: int = number(3000, low=1)
-    learning_rate: float = number(1e-3, low=0.0, open_low=True)
+    max_steps: int = number(3000, low=1)  # raised, a training goes on from where it ended
+    learning_rate: float = number(3e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
     warmup_steps: int = number(100, low=0)
     gradient_clip: float = number(1.0, low=0.0)
@@ -189,7 +188,7 @@ class SamplerConfig:
     """The reverse process (tardiff/diffusion/samplers.py)."""
 
     name: str = choice("dpmpp_2m", "ddim", "ddpm")
-    num_steps: int = number(25, low=2)  # ddpm with the linear schedule uses all of its steps
+    num_steps: int = number(15, low=2)  # ddpm with the linear schedule uses all of its steps
     # Starting at -7 with pure noise would pull every mean 3 % towards 0 (docs/method.md).
     log_snr_min: float = number(-10.0, low=-11.0)
     log_snr_max: float = number(9.0, high=11.0)

@@ -108,6 +108,22 @@ def snap(
     return snapped
 
 
+def spread_over_stretches(
+    clinical: Float[np.ndarray, " *shape"],
+    model: Float[np.ndarray, " *shape"],
+    atoms: Atoms,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, " *shape"]:
+    """The model values, with normal draws from the atom's stretch wherever `clinical` is its value:
+    what `snap` takes back."""
+    spread = model.copy()
+    for value, start, end in atoms:
+        at = np.isclose(clinical, value)
+        low, high = norm.cdf([start, end])
+        spread[at] = norm.ppf(rng.uniform(low, high, int(at.sum())))
+    return spread
+
+
 def _log_knots(measured: np.ndarray) -> Knots:
     if measured.min() <= 0:
         raise DataError(

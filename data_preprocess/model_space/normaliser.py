@@ -28,6 +28,7 @@ from data_preprocess.model_space.channel_transforms import (
     fit_map,
     interpolate,
     snap,
+    spread_over_stretches,
 )
 from data_preprocess.model_space.layout import Layout
 
@@ -137,6 +138,22 @@ class Normaliser:
         """Clinical values in model space, float32, clipped to +-clip."""
         mapped = self.forward_map(torch.from_numpy(np.asarray(values, np.float64)))
         return mapped.clamp(-self.clip, self.clip).float()
+
+    def dithered(
+        self, values: Float[np.ndarray, "n channel time"], rng: np.random.Generator
+    ) -> Float[Tensor, "n channel time"]:
+        """`to_model` of what each value may have been before it was charted: anything within half
+        a charted step, or within the stretch of its atom. `to_clinical` takes it back.
+
+        Charted values have quantiles like a staircase, and what is matched to it rounds to a comb;
+        these have smooth ones.
+        """
+        steps = np.array(self.steps or [0.0] * len(self.knots))[:, None]
+        model = self.to_model(values + steps * rng.uniform(-0.5, 0.5, values.shape))
+        for index, atoms in enumerate(self.atoms):
+            spread = spread_over_stretches(values[:, index], model[:, index].numpy(), atoms, rng)
+            model[:, index] = torch.from_numpy(spread).clamp(-self.clip, self.clip)
+        return model
 
     def to_clinical(
         self, x: Float[Tensor, "n channel time"], *, clamp: bool = True

@@ -20,7 +20,7 @@ from tardiff.diffusion.noise_schedule import Series
 
 # Quantiles at even normal scores: beyond 2.5 (0.6 % of the entries) a pilot tells too little.
 OUTERMOST = 2.5
-KNOTS = 121  # at most 1.7 % of the entries lie between two: the shares of whole numbers show
+KNOTS = 121  # at most 1.7 % of the entries lie between two
 LEAST_GAP = 1e-4  # between knots: every slope stays finite, and not zero
 
 
@@ -70,6 +70,8 @@ class MarginalMap(nn.Module):
 
         Args:
             drawn: unguided, with the class shares of `train`.
+            train: charted values dithered (Normaliser.dithered), or what is rounded again later
+                comes out as a comb.
             measured: entries of `train` whose values count; of `drawn` those count whose mask is on
                 once its threshold is set, or all without masks.
         """

@@ -2,6 +2,8 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset
@@ -18,7 +20,7 @@ OFFSET = 1 << 52
 # Series per denoiser call: one number everywhere, since the map is a part of the model.
 BATCH_SIZE = 256
 # The defaults of the sampler section: (steps, lowest, highest log-SNR).
-SAMPLER, GRID = "dpmpp_2m", (25, -10.0, 9.0)
+SAMPLER, GRID = "dpmpp_2m", (15, -10.0, 9.0)
 
 
 def fit_marginals(
@@ -54,8 +56,17 @@ def fit_marginals(
         len(model.feature_names), model.length, masks=splits.normaliser.layout.masks
     )
     measured = torch.from_numpy(splits.train.observed)
-    fitted.fit(drawn, encode(splits.normaliser, splits.train), measured)
+    fitted.fit(drawn, _dithered(splits, seed), measured)
     return fitted
+
+
+def _dithered(splits: Splits, seed: int) -> Float[Tensor, "n channel time"]:
+    """`encode` of the training split, each charted value spread over what it stands for."""
+    x, train = encode(splits.normaliser, splits.train), splits.train
+    x[:, : train.num_channels] = splits.normaliser.dithered(
+        train.values, np.random.default_rng([seed, OFFSET])
+    )
+    return x
 
 
 def _labels(train: EHRDataset, rows: int) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""The denoising networks: U-Net, transformer, and their blocks."""
+"""The denoising networks: the U-Net, the published one, and their blocks."""

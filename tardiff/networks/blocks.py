@@ -1,9 +1,6 @@
-"""The parts of the denoising networks: level embedding, residual blocks, attention, resampling.
+"""The parts of the denoising networks: level embedding, attention, feed-forward, gated residuals.
 
-B batch, C channel, T time, E embedding width. Inside the network a batch of series is a "strip",
-(B, C, 1, T), since only tensors of four axes can lie in memory with their channels last: a small
-network is faster so, on a CPU by a fifth (benchmarks/results.md). L tokens,
-D token width (the transformer's).
+B batch, C channel, T time, E embedding width, L tokens, D token width.
 """
 
 import math
@@ -15,25 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tardiff.diffusion.noise_schedule import Levels, Series
+from tardiff.diffusion.noise_schedule import Levels
 
-Strip = Float[Tensor, "batch channel 1 time"]
-GROUPS = 8
-
-
-def to_strip(x: Series, *, channels_last: bool) -> Strip:
-    """The series as (B, C, 1, T); every layer keeps the order in memory that is chosen here."""
-    order = torch.channels_last if channels_last else torch.contiguous_format
-    return x[:, :, None].contiguous(memory_format=order)
-
-
-class StripConv(nn.Conv1d):
-    """A Conv1d, weights included, that maps a strip to a strip."""
-
-    def forward(self, input: Strip) -> Float[Tensor, "batch out 1 other"]:
-        """The convolution over time."""
-        stride, padding = (1, self.stride[0]), (0, int(self.padding[0]))
-        return functional.conv2d(input, self.weight[:, :, None], self.bias, stride, padding)
+Tokens = Float[Tensor, "batch token width"]
 
 
 class LevelEmbedding(nn.Module):
@@ -55,76 +36,50 @@ class LevelEmbedding(nn.Module):
         return self.project(torch.cat([phases.sin(), phases.cos()], dim=1))
 
 
-class ResBlock1D(nn.Module):
-    """Strip of C_in, (B, E) -> strip of C_out; the embedding scales and shifts the second norm."""
-
-    def __init__(self, in_channels: int, out_channels: int, embed: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_in = nn.GroupNorm(GROUPS, in_channels)
-        self.conv_in = StripConv(in_channels, out_channels, 3, padding=1)
-        self.modulate = nn.Linear(embed, 2 * out_channels)
-        self.norm_out = nn.GroupNorm(GROUPS, out_channels)
-        self.dropout = nn.Dropout(dropout)
-        self.conv_out = zeroed(StripConv(out_channels, out_channels, 3, padding=1))
-        same = in_channels == out_channels
-        self.skip = nn.Identity() if same else StripConv(in_channels, out_channels, 1)
-
-    def forward(
-        self, h: Strip, embedding: Float[Tensor, "batch embed"]
-    ) -> Float[Tensor, "batch out 1 time"]:
-        """The block's output; at initialisation equal to its skip path."""
-        scale, shift = self.modulate(embedding)[..., None, None].chunk(2, dim=1)
-        out = self.conv_in(functional.silu(self.norm_in(h)))
-        out = torch.addcmul(shift, self.norm_out(out), 1 + scale)
-        return self.skip(h) + self.conv_out(self.dropout(functional.silu(out)))
+def positions(h: Tokens) -> Float[Tensor, "token width"]:
+    """Sinusoids of the token number (Vaswani et al. 2017), which any length has."""
+    tokens, half = h.shape[1], h.shape[2] // 2
+    rates = torch.exp(torch.arange(half, device=h.device) * (-math.log(1e4) / half))
+    phases = torch.arange(tokens, device=h.device)[:, None] * rates
+    return torch.cat([phases.sin(), phases.cos()], dim=1).to(h)
 
 
-class Attention1D(nn.Module):
-    """Strip -> strip: residual multi-head self-attention over time."""
+class SelfAttention(nn.Module):
+    """(B, L, D) -> (B, L, D): multi-head self-attention over the tokens."""
 
-    def __init__(self, channels: int, heads: int = 4) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm = nn.GroupNorm(GROUPS, channels)
-        self.to_qkv = StripConv(channels, 3 * channels, 1)
-        self.to_out = zeroed(StripConv(channels, channels, 1))
+        self.to_qkv = nn.Linear(width, 3 * width)
+        self.to_out = nn.Linear(width, width)
 
-    def forward(self, h: Strip) -> Strip:
-        """`h` plus what attention adds to it."""
-        qkv = rearrange(self.to_qkv(self.norm(h)), "b (n g d) 1 t -> n b g t d", n=3, g=self.heads)
+    def forward(self, h: Tokens) -> Tokens:
+        """What every token takes from all."""
+        qkv = rearrange(self.to_qkv(h), "b l (n g d) -> n b g l d", n=3, g=self.heads)
         mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
-        return h + self.to_out(rearrange(mixed, "b g t d -> b (g d) 1 t"))
+        return self.to_out(rearrange(mixed, "b g l d -> b l (g d)"))
 
 
-class Down1D(nn.Module):
-    """Strip -> strip of half the length, by a strided convolution."""
+class GatedFeedForward(nn.Module):
+    """(B, L, D) -> (B, L, D), token by token: out(value(h) * SiLU(gate(h))) (GLU, Shazeer 2020),
+    twice as wide inside."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv = StripConv(channels, channels, 4, stride=2, padding=1)
+        self.value_and_gate = nn.Linear(width, 4 * width)
+        self.out = nn.Linear(2 * width, width)
 
-    def forward(self, h: Strip) -> Float[Tensor, "batch channel 1 half"]:
-        """`h` at half the length."""
-        return self.conv(h)
-
-
-class Up1D(nn.Module):
-    """Strip -> strip of twice the length: nearest neighbour, then a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = StripConv(channels, channels, 3, padding=1)
-
-    def forward(self, h: Strip) -> Float[Tensor, "batch channel 1 double"]:
-        """`h` at twice the length."""
-        return self.conv(functional.interpolate(h, scale_factor=(1, 2), mode="nearest"))
+    def forward(self, h: Tokens) -> Tokens:
+        """The gated layer."""
+        value, gate = self.value_and_gate(h).chunk(2, dim=2)
+        return self.out(value * functional.silu(gate))
 
 
 class GatedResidual(nn.Module):
-    """(B, L, D), (B, E) -> (B, L, D): h + gate * inner(norm(h) * (1 + scale) + shift).
+    """(B, L, D), (B, E) -> (B, L, D): h + (1 + gate) * inner(norm(h) * (1 + scale) + shift).
 
-    Gate, scale and shift come from the embedding and start at zero (adaLN-zero, Peebles & Xie
-    2023): the untrained layer is the identity.
+    Gate, scale and shift come from the embedding and start at zero (adaLN, Peebles & Xie 2023). The
+    gate starts open: closed, as in adaLN-zero, a short training comes less far (docs/results.md).
     """
 
     def __init__(self, width: int, embed: int, inner: nn.Module, dropout: float) -> None:
@@ -134,12 +89,11 @@ class GatedResidual(nn.Module):
         self.inner = inner
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self, h: Float[Tensor, "batch token width"], embedding: Float[Tensor, "batch embed"]
-    ) -> Float[Tensor, "batch token width"]:
+    def forward(self, h: Tokens, embedding: Float[Tensor, "batch embed"]) -> Tokens:
         """`h` plus what the layer adds to it."""
         scale, shift, gate = self.modulate(embedding)[:, None].chunk(3, dim=2)
-        return h + gate * self.dropout(self.inner(self.norm(h) * (1 + scale) + shift))
+        modulated = torch.addcmul(shift, self.norm(h), 1 + scale)
+        return torch.addcmul(h, self.dropout(self.inner(modulated)), 1 + gate)
 
 
 _Linear = TypeVar("_Linear", nn.Conv1d, nn.Linear)

@@ -5,15 +5,13 @@ from typing import Any
 
 from torch import nn
 
-from tardiff.networks.gru import GRUDenoiser
-from tardiff.networks.transformer1d import Transformer1D
+from tardiff.networks.published_unet import PublishedUNet
 from tardiff.networks.unet1d import UNet1D
 
 # All that a checkpoint may name: nothing else is imported or called for one.
 NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet1D,
-    "transformer": Transformer1D,
-    "gru": GRUDenoiser,
+    "published_unet": PublishedUNet,
 }
 
 

@@ -1,43 +1,49 @@
 """UNet1D: the label-conditional denoising network, (x_t, log_snr, y) -> prediction."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tardiff.diffusion.noise_schedule import Labels, Levels, Series
 from tardiff.networks.blocks import (
-    Attention1D,
-    Down1D,
+    GatedFeedForward,
+    GatedResidual,
     LevelEmbedding,
-    ResBlock1D,
-    Strip,
-    StripConv,
-    Up1D,
-    to_strip,
+    SelfAttention,
+    Tokens,
+    positions,
+    zeroed,
 )
-
-# Wider networks spend their time in products whose library has an order of its own.
-WIDEST_CHANNELS_LAST = 64
 
 
 class UNet1D(nn.Module):
-    """A 1D U-Net over time with the noise level and the label added to one embedding.
+    """A U-Net over tokens of `patch` grid points; a level's token is two of the level above.
 
-    Any length works: the series is padded at its end to a multiple of 2^(levels - 1) by repeating
-    the last value, and the output is cropped.
+    A block is self-attention over the tokens of its level, then a gated feed-forward layer (as in
+    Hoogeboom et al. 2023, there at the coarsest level only). What a level hands down is added to
+    what comes back from below. Noise level and label modulate every layer token by token
+    (GatedResidual): a norm over time would hide the level of a series. With one level the network
+    is a diffusion transformer (Peebles & Xie 2023).
+
+    Any length works: the series is padded at its end to whole tokens of the coarsest level by
+    repeating the last value, and the output is cropped. The untrained network predicts zero.
 
     Args:
         in_channels: channels of the series.
         num_classes: labels are 0..num_classes-1; `num_classes` itself is the null label of
             classifier-free guidance.
-        width: channels of the first level, a multiple of 8.
-        multipliers: width per level.
-        blocks_per_level: residual blocks on the way down; one more on the way up.
-        attention_levels: indices of levels with self-attention.
-        out_channels: channels of the prediction; None: as many as the series has.
+        width: times a multiplier: of the tokens of a level; even.
+        multipliers: of the levels, finest first.
+        blocks_per_level: on the way down, and as many on the way up; at the coarsest level once.
+        heads: of the attention; divides every width.
+        patch: grid points per token of the finest level.
+
+    Raises:
+        ValueError: no level, a number below 1, an odd width, or one that `heads` does not divide.
     """
 
     def __init__(
@@ -46,79 +52,65 @@ class UNet1D(nn.Module):
         num_classes: int,
         *,
         width: int = 32,
-        multipliers: Sequence[int] = (1, 2, 2),
-        blocks_per_level: int = 2,
-        attention_levels: Sequence[int] = (),
+        multipliers: Sequence[int] = (2, 3),
+        blocks_per_level: int = 1,
+        heads: int = 4,
+        patch: int = 2,
         dropout: float = 0.0,
-        out_channels: int | None = None,
     ) -> None:
         super().__init__()
+        widths = [width * multiplier for multiplier in multipliers]
+        smallest = min(blocks_per_level, heads, patch, len(widths), *widths)
+        if smallest < 1 or width % 2 or width % heads:
+            raise ValueError(
+                f"width={width}, multipliers={multipliers}, blocks_per_level={blocks_per_level}, "
+                f"heads={heads}, patch={patch}"
+            )
         self.null_label = num_classes
-        self.channels_last = width <= WIDEST_CHANNELS_LAST
-        self.stride = 2 ** (len(multipliers) - 1)
-        embed = 4 * width
-        self.embed_level = LevelEmbedding(width, embed)
+        self.patch = patch
+        self.stride = patch * 2 ** (len(widths) - 1)
+        finest, embed = widths[0], widths[-1]
+        self.embed_level = LevelEmbedding(finest, embed)
         self.embed_label = nn.Embedding(num_classes + 1, embed)
-        self.conv_in = StripConv(in_channels, width, 3, padding=1)
+        self.tokens_in = nn.Linear(in_channels * patch, finest)
 
-        self.down = nn.ModuleList()
-        skips, channels = [width], width
-        for level, multiplier in enumerate(multipliers):
+        def blocks(size: int) -> nn.ModuleList:
+            inner: list[nn.Module] = []
             for _ in range(blocks_per_level):
-                self.down.append(
-                    _Stage(channels, width * multiplier, embed, dropout, level in attention_levels)
-                )
-                channels = width * multiplier
-                skips.append(channels)
-            if level < len(multipliers) - 1:
-                self.down.append(Down1D(channels))
-                skips.append(channels)
+                inner += [SelfAttention(size, heads), GatedFeedForward(size)]
+            return nn.ModuleList(GatedResidual(size, embed, part, dropout) for part in inner)
 
-        self.middle = _Stage(channels, channels, embed, dropout, bool(attention_levels))
-
-        self.up = nn.ModuleList()
-        for level, multiplier in reversed(list(enumerate(multipliers))):
-            for _ in range(blocks_per_level + 1):
-                out = width * multiplier
-                self.up.append(
-                    _Stage(channels + skips.pop(), out, embed, dropout, level in attention_levels)
-                )
-                channels = out
-            if level > 0:
-                self.up.append(Up1D(channels))
-
-        self.norm_out = nn.GroupNorm(8, channels)
-        self.conv_out = StripConv(channels, out_channels or in_channels, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)
+        self.down = nn.ModuleList(blocks(size) for size in widths[:-1])
+        self.fold = nn.ModuleList(nn.Linear(2 * fine, coarse) for fine, coarse in pairwise(widths))
+        self.middle = blocks(widths[-1])
+        self.unfold = nn.ModuleList(
+            nn.Linear(coarse, 2 * fine) for fine, coarse in pairwise(widths)
+        )
+        self.up = nn.ModuleList(blocks(size) for size in widths[:-1])
+        self.norm_out = nn.LayerNorm(finest)
+        self.tokens_out = zeroed(nn.Linear(finest, in_channels * patch))
 
     def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Float[Tensor, "batch out time"]:
         """The network's raw prediction (v, eps or x_0, as it was trained)."""
         length = x_t.shape[-1]
-        padded = functional.pad(x_t, (0, -length % self.stride), mode="replicate")
-        h = self.conv_in(to_strip(padded, channels_last=self.channels_last))
+        x = functional.pad(x_t, (0, -length % self.stride), mode="replicate")
+        h = self.tokens_in(rearrange(x, "b c (l p) -> b l (c p)", p=self.patch))
+        h = h + positions(h)
         embedding = functional.silu(self.embed_level(log_snr) + self.embed_label(y))
-        skips = [h]
-        for module in self.down:
-            h = module(h, embedding) if isinstance(module, _Stage) else module(h)
+        skips = []
+        for level, fold in zip(self.down, self.fold, strict=True):
+            h = _through(level, h, embedding)
             skips.append(h)
-        h = self.middle(h, embedding)
-        for module in self.up:
-            if isinstance(module, _Stage):
-                h = module(torch.cat([h, skips.pop()], dim=1), embedding)
-            else:
-                h = module(h)
-        return self.conv_out(functional.silu(self.norm_out(h)))[:, :, 0, :length]
+            h = fold(rearrange(h, "b (l two) d -> b l (two d)", two=2))
+        h = _through(self.middle, h, embedding)
+        for level, unfold in zip(reversed(self.up), reversed(self.unfold), strict=True):
+            h = skips.pop() + rearrange(unfold(h), "b l (two d) -> b (l two) d", two=2)
+            h = _through(level, h, embedding)
+        out = self.tokens_out(self.norm_out(h))
+        return rearrange(out, "b l (c p) -> b c (l p)", p=self.patch)[..., :length]
 
 
-class _Stage(nn.Module):
-    """A residual block, with attention behind it where the level asks for it."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, embed: int, dropout: float, attend: bool
-    ) -> None:
-        super().__init__()
-        self.block = ResBlock1D(in_channels, out_channels, embed, dropout)
-        self.attention = Attention1D(out_channels) if attend else nn.Identity()
-
-    def forward(self, h: Strip, embedding: Tensor) -> Float[Tensor, "batch out 1 time"]:
-        return self.attention(self.block(h, embedding))
+def _through(layers: nn.Module, h: Tokens, embedding: Tensor) -> Tokens:
+    for layer in layers.children():
+        h = layer(h, embedding)
+    return h

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
 
 from configs.runtime.device import pick_device
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import WholeFiles
 from tardiff.training.callbacks import BestCheckpoint, CSVLog, StepBar
+from tardiff.training.more_steps import Patience
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,12 @@ def build_trainer(settings: TrainerSettings, folder: Path, best: BestCheckpoint)
     callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
     if settings.patience:
         callbacks.append(
-            EarlyStopping("val_loss", patience=settings.patience, check_on_train_epoch_end=False)
+            Patience(
+                "val_loss",
+                patience=settings.patience,
+                check_on_train_epoch_end=False,
+                max_steps=settings.max_steps,
+            )
         )
     try:
         return pl.Trainer(

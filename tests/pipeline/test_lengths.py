@@ -36,7 +36,6 @@ def made(tmp_path_factory):
         "data.source=files",
         f"data.files.train={root}/stays.npy",
         "data.space.masks=true",
-        "diffusion.network=transformer",  # it learns ends in fewer steps than a U-Net this small
         "diffusion.width=32",
         "diffusion.max_steps=1500",
         "diffusion.learning_rate=0.003",

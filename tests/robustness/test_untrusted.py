@@ -228,13 +228,10 @@ ARGS = {
     "width": 8,
     "multipliers": [1],
     "blocks_per_level": 1,
-    "attention_levels": [],
+    "heads": 2,
+    "patch": 2,
     "dropout": 0.0,
 }
-
-
-def transformer_args(**changes):
-    return {"kind": "transformer", "in_channels": 2, "num_classes": 2, "width": 8} | changes
 
 
 def model_file(path, change):
@@ -271,13 +268,13 @@ DAMAGES = [
     lambda c: c["network_args"].update(other=1),
     lambda c: c["network_args"].update(kind="os:system"),
     lambda c: c["network_args"].update(kind="torch.nn.Linear"),
-    lambda c: c["network_args"].update(kind=["gru"]),
-    lambda c: c["network_args"].update(kind="gru"),
-    lambda c: c.update(network_args=transformer_args(heads=0)),
-    lambda c: c.update(network_args=transformer_args(heads=3)),
-    lambda c: c.update(network_args=transformer_args(patch=0)),
-    lambda c: c.update(network_args=transformer_args(patch=1 << 40)),
-    lambda c: c.update(network_args=transformer_args(width=4096, depth=64)),
+    lambda c: c["network_args"].update(kind=["unet"]),
+    lambda c: c["network_args"].update(kind="published_unet"),
+    lambda c: c["network_args"].update(heads=0),
+    lambda c: c["network_args"].update(heads=3),
+    lambda c: c["network_args"].update(patch=0),
+    lambda c: c["network_args"].update(patch=1 << 40),
+    lambda c: c["network_args"].update(width=4096, blocks_per_level=64),
     lambda c: c.update(network_args=[1]),
     lambda c: _first(c, lambda w: w[:1]),
     lambda c: _first(c, lambda w: torch.zeros(1).expand(w.shape)),

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.fidelity.marginals import train_spread
+from scripts.quality.fidelity.marginals import charted_steps, train_spread
 
 COPY_NOISE = 0.02  # train standard deviations
 COPIED_SHARE = 0.2
@@ -114,6 +114,19 @@ def repeated(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
     return _anonymous(fresh.take(rng.choice(few, len(fresh))))
 
 
+def combed(train: EHRDataset, fresh: EHRDataset, seed: int) -> EHRDataset:
+    """Fresh stays with half of the values on odd charted steps moved by one step: what rounding
+    leaves of quantiles that were matched to a staircase."""
+    rng = np.random.default_rng(seed)
+    values = fresh.values.copy()
+    for channel, step in enumerate(charted_steps(train)):
+        if step:
+            odd = np.round(values[:, channel] / step) % 2 == 1
+            moved = odd & (rng.random(odd.shape) < 0.5)
+            values[:, channel] += step * moved * rng.choice([-1, 1], odd.shape)
+    return _anonymous(replace(fresh, values=values))
+
+
 NEGATIVE_CONTROLS: dict[str, Defect] = {
     "honest": honest,
     "copied": copied,
@@ -126,6 +139,7 @@ NEGATIVE_CONTROLS: dict[str, Defect] = {
     "overspread": overspread,
     "frozen": frozen,
     "repeated": repeated,
+    "combed": combed,
 }
 
 

@@ -23,10 +23,12 @@ def test_imports(name):
 def test_denoisers_are_trained_sampled_and_judged(tmp_path, monkeypatch, capsys):
     asked = "--seconds 0.5 --arm unet --ema 0.5 --arm".split()
     arguments = tiny_arguments(tmp_path, "evaluation.seeds=[0]")
-    monkeypatch.setattr(sys, "argv", ["denoisers", *arguments, *asked, "gru network=gru width=8"])
+    monkeypatch.setattr(
+        sys, "argv", ["denoisers", *arguments, *asked, "flat multipliers=[1] width=8"]
+    )
     denoisers.main()
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
-    assert [row[0].strip("| ") for row in rows[-4:]] == ["real only", "unet", "unet_ema0.5", "gru"]
+    assert [row[0].strip("| ") for row in rows[-4:]] == ["real only", "unet", "unet_ema0.5", "flat"]
     for name, *cells in rows[-3:]:
         steps, loss, auroc = int(cells[1]), float(cells[4]), float(cells[5].split()[0])
         assert steps >= 1 and 0.1 < loss < 2 and 0 <= auroc <= 1, name

@@ -4,6 +4,7 @@ from scipy.stats import ks_2samp
 
 from scripts.quality.fidelity.marginals import (
     channel_marginals,
+    charted_variation,
     kolmogorov_smirnov,
     marginals_report,
     train_spread,
@@ -28,6 +29,30 @@ def test_a_shift_a_stretch_and_zeros_have_closed_forms():
     assert stretched["ks"] == pytest.approx(1 / 3, rel=1e-2)
     zeros = channel_marginals(np.ones(10), np.r_[np.zeros(3), np.ones(7)], 1.0)
     assert zeros["zero_share"] == pytest.approx(0.3)
+
+
+def test_total_variation_counts_charted_steps():
+    real = np.repeat([100.0, 100.5, 101.0, 101.5], [10, 30, 40, 20])
+    combed = np.repeat([100.0, 100.5, 101.0, 101.5], [30, 10, 60, 0])
+    assert charted_variation(real, combed + 0.1, 0.5) == pytest.approx(0.4)
+    assert charted_variation(real, np.repeat(real, 3), 0.5) == 0.0
+    assert charted_variation(real, real + 7, 0.5) == 1.0
+
+
+def test_a_channel_in_no_charted_step_has_no_variation():
+    train, holdout, fresh = (gaussian(100, seed) for seed in range(3))
+    assert (
+        "marginal_variation"
+        not in marginals_report(comparison(train, holdout, fresh), seed=0).values
+    )
+    whole = []
+    for stays in (train, holdout, fresh):
+        values = stays.values.copy()
+        values[:, 1] = np.round(10 * values[:, 1])
+        whole.append(dataset(values))
+    report = marginals_report(comparison(*whole), seed=0).values
+    assert report["marginal_variation"] == report["marginal_variation/channel_1"] > 0
+    assert "marginal_variation/channel_0" not in report
 
 
 def test_spread_is_over_measured_entries():

@@ -62,6 +62,7 @@ MEANT_FOR = {
     "overspread": {"marginal_sd_ratio_worst", "out_of_range_share", "precision"},
     "frozen": {"flat_share", "change_ratio_worst"},
     "repeated": {"unique_share", "recall"},
+    "combed": {"marginal_variation"},
 }
 
 

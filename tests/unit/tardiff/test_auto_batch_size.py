@@ -27,7 +27,7 @@ from tardiff.training.module import DiffusionModule
 from tests.support.tiny_runs import tiny_arguments
 
 CPU = torch.device("cpu")
-KINDS = ("unet", "transformer", "gru")
+KINDS = ("unet", "published_unet")
 
 
 def test_saved_bytes_of_known_operations():
@@ -45,7 +45,7 @@ def test_bytes_per_series_counts_what_grows_with_the_batch(kind):
         arguments = {"kind": kind, "in_channels": 3, "num_classes": 2, "width": width}
         return bytes_per_series(build_network(arguments), 3, length)
 
-    # Linear in the length, whatever the weights take; the transformer keeps no attention matrix.
+    # Linear in the length, whatever the weights take; the U-Net keeps no attention matrix.
     assert counted(64) / counted(32) == pytest.approx(2, rel=0.1)
     assert counted(64, width=32) / counted(64) == pytest.approx(2, rel=0.35)
     assert counted(32) > 32 * 16 * 4 * 4  # some layers' outputs at least
@@ -71,7 +71,7 @@ def test_total_memory_obeys_the_control_group(monkeypatch, tmp_path):
 
 
 def test_sampling_rows_are_256_on_a_cpu_unless_memory_is_short(monkeypatch):
-    network = UNet1D(2, 2, width=8, multipliers=(1, 2))
+    network = UNet1D(2, 2, width=8)
     assert sampling_rows(network, 2, 8) == 256
     per_series = bytes_per_series(network, 2, 8)
     monkeypatch.setattr(memory, "total_memory", lambda device: 4 * 100 * per_series)

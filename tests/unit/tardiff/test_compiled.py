@@ -19,7 +19,7 @@ from tardiff.training.checkpoint import load_model
 from tests.support.tiny_runs import tiny_arguments
 
 ROOT = Path(__file__).parents[3]
-NETWORK = {"kind": "transformer", "in_channels": 2, "num_classes": 2, "width": 8}
+NETWORK = {"kind": "unet", "in_channels": 2, "num_classes": 2, "width": 8}
 
 
 def test_an_output_survives_the_next_call(monkeypatch):

@@ -82,6 +82,8 @@ def test_an_average_of_the_same_length_is_the_modules_own(study, monkeypatch):
 
 
 def test_an_arm_is_a_name_and_keys_of_the_diffusion_section():
-    name, config = arm_config(["configs/base/tiny.yaml", "seed=4"], "g network=gru width=24")
+    name, config = arm_config(
+        ["configs/base/tiny.yaml", "seed=4"], "g network=published_unet width=24"
+    )
     assert (name, config.seed) == ("g", 4)
-    assert (config.diffusion.network, config.diffusion.width) == ("gru", 24)
+    assert (config.diffusion.network, config.diffusion.width) == ("published_unet", 24)

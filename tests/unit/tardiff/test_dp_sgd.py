@@ -45,7 +45,7 @@ def module(rows=20, *, patients=None, rate=1.0, noise=0.0, bound=0.05):
     torch.manual_seed(0)
     x = torch.randn(rows, 2, 8)
     data = SeriesBatch(x, torch.rand(rows, 2, 8) > 0.3, torch.arange(rows) % 2)
-    network = UNet1D(2, 2, width=8, multipliers=(1, 2), attention_levels=(1,))
+    network = UNet1D(2, 2, width=16)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     patients = np.arange(rows) if patients is None else patients

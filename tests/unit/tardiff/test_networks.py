@@ -11,7 +11,7 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.generate import main as generate
-from tardiff.networks.blocks import GatedResidual
+from tardiff.networks.blocks import GatedFeedForward, GatedResidual, SelfAttention
 from tardiff.networks.registry import NETWORKS, build_network
 from tardiff.train import build_module, network_arguments
 from tardiff.train import main as train_diffusion
@@ -20,9 +20,8 @@ from tests.support.tiny_runs import tiny_arguments
 
 KINDS = sorted(NETWORKS)
 OPTIONS = {
-    "unet": {"width": 8, "multipliers": [1, 2], "attention_levels": [1]},
-    "transformer": {"width": 8, "depth": 2, "heads": 2, "patch": 4},
-    "gru": {"width": 8, "depth": 2},
+    "unet": {"width": 8, "multipliers": [1, 2], "heads": 2, "patch": 2},
+    "published_unet": {"width": 8, "multipliers": [1, 2], "attention_levels": [1]},
 }
 
 
@@ -72,7 +71,7 @@ def test_the_untrained_output_does_not_depend_on_the_series(kind):
     made, (x, levels, y) = network(kind), inputs()
     out = made(x, levels, y)
     torch.testing.assert_close(out, out[:1, :, :1].expand_as(out))
-    if kind != "unet":  # whose last bias is random
+    if kind != "published_unet":  # whose last bias is random
         assert not out.any()
 
 
@@ -84,55 +83,85 @@ def test_gradients_reach_every_parameter(kind):
     assert not unreached
 
 
-def test_a_gated_residual_follows_its_formula_and_starts_as_the_identity():
+def test_a_gated_residual_follows_its_formula_and_starts_open():
     h, embedding = torch.randn(3, 5, 8), torch.randn(3, 4)
     layer = GatedResidual(8, 4, torch.nn.Tanh(), 0.0)
-    assert torch.equal(layer(h, embedding), h)
-    torch.nn.init.normal_(layer.modulate.weight)
-    scale, shift, gate = layer.modulate(embedding)[:, None].split(8, dim=2)
     centred = h - h.mean(2, keepdim=True)
     normed = centred / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
-    expected = h + gate * torch.tanh(normed * (1 + scale) + shift)
+    torch.testing.assert_close(layer(h, embedding), h + torch.tanh(normed))
+    torch.nn.init.normal_(layer.modulate.weight)
+    scale, shift, gate = layer.modulate(embedding)[:, None].split(8, dim=2)
+    expected = h + (1 + gate) * torch.tanh(normed * (1 + scale) + shift)
     torch.testing.assert_close(layer(h, embedding), expected)
 
 
+def test_a_gated_layer_follows_its_formula():
+    h, layer = torch.randn(3, 5, 8), GatedFeedForward(8)
+    value, gate = layer.value_and_gate(h).split(16, dim=2)
+    torch.testing.assert_close(layer(h), layer.out(value * gate * torch.sigmoid(gate)))
+
+
+def test_attention_is_that_of_its_formula():
+    h, layer = torch.randn(3, 5, 8), SelfAttention(8, heads=2)
+    q, k, v = (part.reshape(3, 5, 2, 4) for part in layer.to_qkv(h).split(8, dim=2))
+    weights = torch.einsum("blgd,bmgd->bglm", q, k).div(2.0).softmax(dim=3)
+    mixed = torch.einsum("bglm,bmgd->blgd", weights, v).reshape(3, 5, 8)
+    torch.testing.assert_close(layer(h), layer.to_out(mixed))
+
+
 def test_tokens_know_their_place():
-    made, (x, levels, y) = shaken("transformer"), inputs(length=8)
-    swapped = torch.cat([x[..., 4:], x[..., :4]], dim=2)  # its two patches of 4
+    made, (x, levels, y) = shaken("unet"), inputs(length=8)
+    swapped = torch.cat([x[..., 4:], x[..., :4]], dim=2)  # its two tokens of the coarsest level
     out = made(x, levels, y)
     back = made(swapped, levels, y).roll(4, dims=2)
     assert (back - out).abs().max() > 1e-3
 
 
-def test_a_patch_and_its_padding_stay_in_order():
-    made = network("transformer", width=12)
-    made.layers = torch.nn.ModuleList()
+def test_patches_levels_and_padding_stay_in_order():
+    """Without blocks and with identities between the levels the network doubles the series."""
+    made = network("unet", width=12, patch=4)
     made.norm_out = torch.nn.Identity()
+    made.down, made.middle, made.up = (
+        torch.nn.ModuleList(torch.nn.ModuleList() for _ in range(count)) for count in (1, 0, 1)
+    )
     with torch.no_grad():
-        made.tokens_in.weight.copy_(torch.eye(12))
-        made.tokens_in.bias.zero_()
-        made.tokens_out.weight.copy_(torch.eye(12))
-    x, levels, y = inputs(length=9)
+        for layer in (made.tokens_in, made.fold[0], made.unfold[0], made.tokens_out):
+            layer.weight.copy_(torch.eye(len(layer.weight)))
+            layer.bias.zero_()
+    x, levels, y = inputs(length=13)
     places = made(torch.zeros_like(x), levels, y)
-    torch.testing.assert_close(made(x, levels, y) - places, x)
+    torch.testing.assert_close(made(x, levels, y) - places, 2 * x)
 
 
-def test_what_is_missing_of_a_patch_repeats_the_last_value():
-    made, (x, levels, y) = shaken("transformer"), inputs(length=9)
-    whole = torch.cat([x, x[..., -1:].expand(-1, -1, 3)], dim=2)
+def test_what_is_missing_of_a_token_repeats_the_last_value():
+    made, (x, levels, y) = shaken("unet"), inputs(length=9)
+    whole = torch.cat(
+        [x, x[..., -1:].expand(-1, -1, 3)], dim=2
+    )  # two coarse tokens of 4 and a half
     torch.testing.assert_close(made(x, levels, y), made(whole, levels, y)[..., :9])
+
+
+def test_every_level_adds_to_what_goes_past_it():
+    made, (x, levels, y) = shaken("unet"), inputs()
+    out = made(x, levels, y)
+    for cut in (made.fold[0], made.unfold[0], made.down[0][1].inner.out, made.up[0][1].inner.out):
+        kept = cut.weight.detach().clone()
+        torch.nn.init.zeros_(cut.weight)
+        assert (made(x, levels, y) - out).abs().max() > 1e-3
+        with torch.no_grad():
+            cut.weight.copy_(kept)
 
 
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("transformer", {"heads": 3}),
-        ("transformer", {"heads": 0}),
-        ("transformer", {"patch": 0}),
-        ("transformer", {"depth": 0}),
-        ("transformer", {"width": 9, "heads": 3}),
-        ("gru", {"width": 9}),
-        ("gru", {"depth": 0}),
+        ("unet", {"heads": 3}),
+        ("unet", {"heads": 0}),
+        ("unet", {"patch": 0}),
+        ("unet", {"blocks_per_level": 0}),
+        ("unet", {"multipliers": []}),
+        ("unet", {"multipliers": [1, 0]}),
+        ("unet", {"width": 9, "heads": 3}),
         ("other", {}),
     ],
 )
@@ -143,22 +172,21 @@ def test_arguments_that_do_not_fit_are_refused(kind, changes):
 
 
 def test_the_config_names_what_does_not_fit():
-    base = ["configs/base/tiny.yaml", "diffusion.network=transformer"]
+    base = ["configs/base/tiny.yaml"]
     with pytest.raises(ConfigError, match=r"diffusion\.heads=5: must divide diffusion\.width=16"):
         load_config([*base, "diffusion.heads=5"])
     with pytest.raises(ConfigError, match=r"diffusion\.patch=0"):
         load_config([*base, "diffusion.patch=0"])
-    with pytest.raises(ConfigError, match="expected one of unet, transformer, gru"):
+    with pytest.raises(ConfigError, match="expected one of unet, published_unet"):
         load_config(["configs/base/tiny.yaml", "diffusion.network=mlp"])
-    load_config(["configs/base/tiny.yaml", "diffusion.heads=5"])  # the U-Net does not read it
+    load_config([*base, "diffusion.heads=5", "diffusion.network=published_unet"])  # reads none
 
 
 def test_every_option_of_the_config_reaches_its_network():
     base = load_config(["configs/base/tiny.yaml"]).diffusion
     changes = {
-        "unet": {"multipliers": [1, 3], "blocks_per_level": 2, "attention_levels": [0]},
-        "transformer": {"depth": 3, "heads": 2, "patch": 3},
-        "gru": {"depth": 3},
+        "unet": {"multipliers": [1, 3], "blocks_per_level": 2, "heads": 2, "patch": 3},
+        "published_unet": {"multipliers": [1, 3], "blocks_per_level": 2, "attention_levels": [0]},
     }
     for kind, options in changes.items():
         for name, value in (options | {"width": 24, "dropout": 0.25}).items():
@@ -173,12 +201,9 @@ def test_every_option_of_the_config_reaches_its_network():
 @pytest.fixture(scope="module", params=KINDS)
 def trained(request, tmp_path_factory):
     root = tmp_path_factory.mktemp(request.param)
-    more = (
-        f"diffusion.network={request.param}",
-        "diffusion.patch=2",
-        "diffusion.depth=2",
+    config = load_config(
+        tiny_arguments(root, f"diffusion.network={request.param}", "guidance.kind=none")
     )
-    config = load_config(tiny_arguments(root, *more, "guidance.kind=none"))
     ensure_built(config.data)
     train_diffusion(config)
     return config, root

@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from configs import load_config
 from configs.schema.experiment import SamplerConfig
+from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.quantile_mapping import KNOTS, MarginalMap
-from tardiff.generation.fit_quantile_mapping import GRID, SAMPLER
+from tardiff.generation.fit_quantile_mapping import GRID, SAMPLER, fit_marginals
 from tardiff.networks.registry import build_network
+from tardiff.train import build_module
 from tardiff.training.checkpoint import DiffusionModel, load_model, save_model
+from tests.support.tiny_runs import tiny_arguments
 
 N, C, T = 4000, 2, 5
 
@@ -114,6 +118,53 @@ def test_whole_numbers_get_their_training_shares():
     whole = (2 * made(drawn) + 3).round().clamp(0, 6).long()
     found = whole.flatten().bincount(minlength=7) / (N * T)
     torch.testing.assert_close(found, shares, rtol=0, atol=0.01)
+
+
+def test_many_whole_numbers_are_rounded_to_no_comb():
+    """Shares of 60 whole numbers, rounded: within sampling error if dithered, a comb if not."""
+    rng = torch.Generator().manual_seed(1)
+    train = (12 * torch.randn(N, 1, T, generator=rng)).round()
+    dither = torch.rand(train.shape, generator=rng) - 0.5
+    drawn = 0.9 * torch.randn(N, 1, T, generator=rng) + 0.1
+    measured = torch.ones_like(train, dtype=torch.bool)
+
+    def variation(target):
+        made = MarginalMap(1, T, masks=False)
+        made.fit(drawn, target, measured)
+        counts = [
+            (whole.flatten().long() + 60).clamp(0, 120).bincount(minlength=121)
+            for whole in (made(drawn).round(), train)
+        ]
+        return float((counts[0] - counts[1]).abs().sum()) / (2 * N * T)
+
+    assert variation(train + dither) < 0.025 < 0.05 < variation(train)
+
+
+def test_a_model_is_matched_to_dithered_values(tmp_path, monkeypatch):
+    config = load_config(tiny_arguments(tmp_path, "data.space.rounded=true"))
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    module, arguments = build_module(config, splits)
+    train = splits.train
+    model = DiffusionModel(
+        network=module.ema,
+        network_args=arguments,
+        prediction="v",
+        level_table=None,
+        feature_names=train.feature_names,
+        label_names=train.label_names,
+        length=train.length,
+        normaliser=splits.normaliser.fingerprint(),
+        data_fingerprint=splits.fingerprint,
+        val_loss=1.0,
+        step=1,
+    )
+    given = []
+    monkeypatch.setattr(MarginalMap, "fit", lambda self, *arguments: given.append(arguments))
+    fit_marginals(splits, model, torch.device("cpu"), rows=8, seed=0)
+    target = given[0][1]
+    assert not np.allclose(target, splits.normaliser.to_model(train.values))
+    np.testing.assert_allclose(splits.normaliser.to_clinical(target), train.values, atol=1e-3)
 
 
 @pytest.mark.parametrize("knots", [31, KNOTS])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from configs.schema.experiment import SamplerConfig
 from tardiff.diffusion.noise_schedule import alpha_sigma, linear_log_snr, log_snr_grid
 from tardiff.diffusion.samplers import posterior, sample_ddim, sample_ddpm, sample_dpmpp_2m
 from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
@@ -21,12 +22,15 @@ def labels(n=N):
     return torch.zeros(n, dtype=torch.long)
 
 
+# 25 steps, and the default, whose 2.3 % the quantile mapping then takes back.
+@pytest.mark.parametrize(("steps", "within"), [(25, 0.02), (SamplerConfig().num_steps, 0.025)])
 @pytest.mark.parametrize("sd", [0.1, 0.5, 1.0, 2.0])
-def test_t9_default_sampler_keeps_the_standard_deviation(sd):
+def test_t9_default_sampler_keeps_the_standard_deviation(sd, steps, within):
     noise = draw()
     x = noise()
-    sample = sample_dpmpp_2m(gaussian_denoiser(1.5, sd), x, labels(), log_snr_grid(25, -10.0, 9.0))
-    assert 0.98 <= float(sample.std() / x.std()) / sd <= 1.02
+    levels = log_snr_grid(steps, -10.0, 9.0)
+    sample = sample_dpmpp_2m(gaussian_denoiser(1.5, sd), x, labels(), levels)
+    assert abs(float(sample.std() / x.std()) / sd - 1) <= within
     # The map of the exact probability flow is affine: no noise is left around it.
     line = (x - x.mean()) / x.std()
     left = (sample - sample.mean()) / sample.std() - line

@@ -10,26 +10,32 @@ import pytest
 import torch
 
 from configs import load_config
+from configs.runtime.errors import MismatchError
+from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
+from tardiff.networks.published_unet import PublishedUNet
 from tardiff.networks.unet1d import UNet1D
-from tardiff.train import _deciding, build_module, train
+from tardiff.train import _deciding, build_module, main, train
+from tardiff.training.checkpoint import load_model
 from tardiff.training.module import DiffusionModule, SeriesBatch
+from tardiff.training.more_steps import Patience
 from tardiff.training.trainer import best_checkpoint, training_precision
 from tests.support.small_objective import objective
+from tests.support.tiny_runs import tiny_arguments
 
 
 @pytest.mark.parametrize("length", [5, 12, 24, 25])
 def test_unet_keeps_any_length(length):
-    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(2,))
+    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2))
     x = torch.randn(2, 3, length)
     assert network(x, torch.zeros(2), torch.tensor([0, 1])).shape == x.shape
 
 
 def test_unet_rows_are_independent_and_use_label_and_level():
     torch.manual_seed(0)
-    network = UNet1D(3, 2, width=8, multipliers=(1, 2)).eval()
+    network = UNet1D(3, 2, width=8).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     x, levels, y = torch.randn(4, 3, 8), torch.tensor([-3.0, 0.0, 1.0, 4.0]), torch.arange(4) % 2
@@ -43,7 +49,7 @@ def test_unet_rows_are_independent_and_use_label_and_level():
 @pytest.mark.parametrize("length", [24, 7])
 def test_the_order_in_memory_changes_no_value_and_is_kept_through_the_network(length):
     torch.manual_seed(0)
-    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(1,)).eval()
+    network = PublishedUNet(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(1,)).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     inputs = (torch.randn(4, 3, length), torch.linspace(-3, 3, 4), torch.arange(4) % 2)
@@ -99,7 +105,7 @@ def module(**changes):
     y = (torch.arange(50) % 10 == 0).long()
     x = torch.randn(50, 2, 8)
     data = SeriesBatch(x, torch.rand(50, 2, 8) > 0.3, y)
-    network = UNet1D(2, 2, width=8, multipliers=(1, 2))
+    network = UNet1D(2, 2, width=8)
     return DiffusionModule(network, data, data, objective(**changes), seed=3)
 
 
@@ -199,6 +205,42 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
             logs.append([(r["step"], r["val_loss"]) for r in csv.DictReader(handle)])
     assert logs[0] == logs[1]
     assert [step for step, _ in logs[0]] == ["20.0", "40.0"]
+
+
+def test_a_raised_max_steps_goes_on_from_the_last_checkpoint(tmp_path):
+    arguments = tiny_arguments(tmp_path, "diffusion.patience=1")
+    main(load_config(arguments))
+    folder = tmp_path / "runs/tiny/diffusion"
+    short = load_plain(folder / "last.ckpt", "checkpoint")
+    main(load_config([*arguments, "diffusion.max_steps=80"]))
+    longer = load_plain(folder / "last.ckpt", "checkpoint")
+    assert (short["global_step"], longer["global_step"]) == (40, 80)
+    with (folder / "log.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["step"] for row in rows] == ["20.0", "40.0", "60.0", "80.0"]
+    # The schedule is that of 80 steps: back up from a tenth after step 40, a tenth at the end.
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert rates[2] > 2 * rates[1] and rates[3] == pytest.approx(rates[1])
+    model = load_model(folder / "model.pt", "train")
+    losses = {row["step"]: float(row["val_loss"]) for row in rows}
+    assert model.val_loss == pytest.approx(min(losses.values()))
+    with pytest.raises(MismatchError, match="max_steps: 80 -> 60"):
+        main(load_config([*arguments, "diffusion.max_steps=60"]))
+    with pytest.raises(
+        MismatchError, match=r"batch_size: 32 -> 16; diffusion\.max_steps: 80 -> 90"
+    ):
+        main(load_config([*arguments, "diffusion.max_steps=90", "diffusion.batch_size=16"]))
+    assert (folder / "model.pt").is_file()
+
+
+def test_going_on_gives_patience_afresh():
+    used, same, longer = (
+        Patience("val_loss", patience=3, max_steps=steps) for steps in (40, 40, 80)
+    )
+    used.wait_count = 2
+    for other in (same, longer):
+        other.load_state_dict(used.state_dict())
+    assert (same.wait_count, longer.wait_count) == (2, 0)
 
 
 def test_a_moved_training_remembers_its_best(tiny):
