@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from configs import load_config
+from configs import DEFAULT_CONFIG, load_config
 from configs.runtime.errors import explain
 from configs.schema.experiment import ExperimentConfig
 
@@ -20,13 +20,19 @@ def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
     message with exit code 2; set TARDIFF_DEBUG=1 for the traceback. Anything else is a defect and
     keeps its traceback.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    set_up_logging()
     sys.exit(_guarded(main))
 
 
+def set_up_logging() -> None:
+    """Plain lines on the standard output; libraries speak only of what went wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
+    """The exit code of `main` on the config of the command line."""
     try:
         main(load_config(sys.argv[1:]))
     except KeyboardInterrupt:
@@ -36,6 +42,17 @@ def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
         message = explain(error)
         if message is None or os.environ.get("TARDIFF_DEBUG"):
             raise
-        logging.getLogger("tardiff").error("error: %s", message)
+        logging.getLogger("tardiff").error("error: %s%s", message, _hint(sys.argv[1:]))
         return EXIT_USER_ERROR
     return 0
+
+
+def _hint(arguments: list[str]) -> str:
+    """What to add to an error where no config was named: the default one needs MIMIC-III."""
+    if any(argument.endswith((".yaml", ".yml")) for argument in arguments):
+        return ""
+    return (
+        f"\nNo config was named, so {DEFAULT_CONFIG} was taken, which needs MIMIC-III."
+        "\nTry the demo, which needs nothing: bash scripts/quickstart.sh"
+        "\nOr name a config: bash train.sh configs/base/demo.yaml (docs/data.md lists them)"
+    )

@@ -23,6 +23,7 @@ while [ $# -gt 0 ]; do
         --memory-limit) overrides+=("data.memory_limit=$2"); shift ;;
         --threads) overrides+=("data.threads=$2"); shift ;;
         --rebuild) overrides+=("data.rebuild=true") ;;
+        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "data_preprocess/$source.sh"; exit 0 ;;
         -*) echo "error: unknown option $1" >&2; usage ;;
         *=*) overrides+=("$1") ;;
         *) [ -z "$folder" ] || { echo "error: two folders: $folder and $1" >&2; usage; }

@@ -3,6 +3,7 @@
 # stages on the embedded simulated cohort. Run it again to go on after an interruption.
 # usage: bash scripts/quickstart.sh [config.yaml] [key=value ...]
 set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/make_env.sh ""   # an argument, or it would take those of this script
 

@@ -1,7 +1,6 @@
 """What fit_classifier hangs into the Trainer: the best weights, a progress bar, and quiet."""
 
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,11 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from tqdm import tqdm
 
 from classifier.metrics import HIGHER_IS_BETTER
+from configs.runtime.progress import Progress
+
+log = logging.getLogger("tardiff.classifier")
 
 _LOGGERS = ("pytorch_lightning", "lightning_fabric")
 _HARMLESS = (
@@ -80,33 +81,38 @@ class EpochBar(Callback):
 
     def __init__(self, select_by: str) -> None:
         self.select_by = select_by
-        self.bar: tqdm | None = None
+        self.bar: Progress | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Opens the bar."""
         total = (trainer.max_epochs or 1) * int(trainer.num_training_batches)
-        # A log file gets a line now and then, a terminal a bar that moves.
-        pace = 0.2 if sys.stderr.isatty() else 10.0
-        self.bar = tqdm(
-            total=total, desc="classifier", unit="batch", dynamic_ncols=True, mininterval=pace
-        )
+        self.bar = Progress("classifier", total, "batches")
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Moves it."""
         assert self.bar is not None
-        self.bar.update()
+        self.bar.update(1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Shows the scores of the epoch."""
         module: Any = pl_module
         row = module.history[-1]
         if self.bar is not None:
-            shown = {"loss": f"{row['train_loss']:.3f}", "val": f"{row[self.select_by]:.3f}"}
-            self.bar.set_postfix({"epoch": row["epoch"] + 1, **shown}, refresh=False)
+            loss, score = row["train_loss"], row[self.select_by]
+            self.bar.show(
+                f"epoch {row['epoch'] + 1}, loss {loss:.3f}, {self.select_by} {score:.3f}"
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes it."""
+        """Closes it, and says why it stopped short."""
         self._close()
+        if self.bar is not None and trainer.current_epoch < (trainer.max_epochs or 1):
+            log.info(
+                "classifier: stopped early after %d of %s epochs, %s on val_select no longer rises",
+                trainer.current_epoch,
+                trainer.max_epochs,
+                self.select_by,
+            )
 
     def on_exception(self, *args: Any, **kwargs: Any) -> None:
         """Closes it on an error or Ctrl-C too."""

@@ -33,6 +33,7 @@ class Progress:
         self._title, self._total, self._unit = title, total, unit
         self._before, self._done = done, done
         self._start = self._said = time.monotonic()
+        self._shown = ""
 
     def __enter__(self) -> "Progress":
         return self
@@ -40,6 +41,15 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self.close()
+
+    def show(self, text: str) -> None:
+        """What stands behind the count from now on, such as a loss."""
+        self._shown = text
+        self._bar.set_postfix_str(text, refresh=False)
+
+    def close(self) -> None:
+        """Leaves the terminal on a fresh line."""
         self._bar.close()
 
     def update(self, units: int) -> None:
@@ -51,10 +61,11 @@ class Progress:
             self._said = now
             left = (self._total - self._done) * (now - self._start) / (self._done - self._before)
             log.info(
-                "%s: %d of %d %s, about %.0f s left",
+                "%s: %d of %d %s, about %.0f s left%s",
                 self._title,
                 self._done,
                 self._total,
                 self._unit,
                 left,
+                f" ({self._shown})" if self._shown else "",
             )

@@ -12,9 +12,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
-from tqdm import tqdm
 
 from configs.runtime.atomic_files import atomic_path
+from configs.runtime.progress import Progress
 
 # The loaders only count steps, since the series lie on the device; the averaged network is meant
 # to be in eval mode; resuming finds its own folder.
@@ -39,14 +39,12 @@ class StepBar(pl.Callback):
     """One bar over all training steps, with the loss and the time left."""
 
     def __init__(self) -> None:
-        self.bar: Any = None
+        self.bar: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the bar at the step a resumed run starts from."""
         if trainer.is_global_zero:
-            self.bar = tqdm(
-                total=trainer.max_steps, initial=trainer.global_step, desc="diffusion", unit="step"
-            )
+            self.bar = Progress("diffusion", trainer.max_steps, "steps", done=trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -55,9 +53,8 @@ class StepBar(pl.Callback):
         if self.bar is not None:
             self.bar.update(1)
             if trainer.global_step % 10 == 0:
-                self.bar.set_postfix(
-                    shown_losses(trainer.callback_metrics, pl_module.last_loss), refresh=False
-                )
+                losses = shown_losses(trainer.callback_metrics, pl_module.last_loss)
+                self.bar.show(", ".join(f"{name}={loss}" for name, loss in losses.items()))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the bar."""

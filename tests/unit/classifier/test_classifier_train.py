@@ -166,17 +166,17 @@ def _script(echo: Path, cwd: Path, script: str, *arguments: str) -> list[str]:
 
 def test_script_runs_from_the_root_and_from_classifier(echo):
     arguments = ["configs/base/demo.yaml", "seed=3", "data.files.train=a b.npz"]
-    expected = [str(ROOT), "-m", "classifier.train", *arguments]
+    expected = [str(ROOT), "-m", "configs", "classifier.train", *arguments]
     assert _script(echo, ROOT / "classifier", "train.sh", *arguments) == expected
-    expected[3] = f"{ROOT}/configs/base/demo.yaml"
+    expected[4] = f"{ROOT}/configs/base/demo.yaml"
     assert _script(echo, ROOT, "classifier/train.sh", *arguments) == expected
-    assert _script(echo, ROOT, "classifier/train.sh") == expected[:3]
+    assert _script(echo, ROOT, "classifier/train.sh") == expected[:4]
 
 
 def test_script_finds_a_config_where_the_user_is(echo, tmp_path):
     (tmp_path / "own.yaml").write_text("experiment: own\n")
     lines = _script(echo, tmp_path, str(ROOT / "classifier" / "train.sh"), "own.yaml")
-    assert lines[3] == f"{tmp_path}/own.yaml"
+    assert lines[4] == f"{tmp_path}/own.yaml"
 
 
 def test_script_without_an_environment_says_how_to_make_one(tmp_path):
@@ -184,7 +184,7 @@ def test_script_without_an_environment_says_how_to_make_one(tmp_path):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "classifier").mkdir()
     (tmp_path / "bin").mkdir()
-    for name in ("scripts/env.sh", "classifier/train.sh"):
+    for name in ("scripts/env.sh", "scripts/help.sh", "classifier/train.sh"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "bin" / "dirname").symlink_to("/usr/bin/dirname")
     done = subprocess.run(
