@@ -203,7 +203,7 @@ def test_artefacts_of_other_data_are_refused(trained, tmp_path):
         generate(config)
     with pytest.raises(MismatchError, match="diffusion model: .*is expected"):
         generate(load_config(other))
-    with pytest.raises(MismatchError, match=r"diffusion.width: 16 -> 24"):
+    with pytest.raises(MismatchError, match=r"diffusion.width: 8 -> 24"):
         train_diffusion(load_config([*arguments, "diffusion.width=24"]))
 
 

@@ -173,7 +173,7 @@ def test_arguments_that_do_not_fit_are_refused(kind, changes):
 
 def test_the_config_names_what_does_not_fit():
     base = ["configs/base/tiny.yaml"]
-    with pytest.raises(ConfigError, match=r"diffusion\.heads=5: must divide diffusion\.width=16"):
+    with pytest.raises(ConfigError, match=r"diffusion\.heads=5: must divide diffusion\.width=8"):
         load_config([*base, "diffusion.heads=5"])
     with pytest.raises(ConfigError, match=r"diffusion\.patch=0"):
         load_config([*base, "diffusion.patch=0"])
