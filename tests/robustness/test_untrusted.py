@@ -55,7 +55,7 @@ def test_a_header_must_fit_the_bytes_behind_it(tmp_path, shape):
         read_npy(tmp_path / "x.npy")
     np.save(tmp_path / "x_labels.npy", np.zeros(3))
     with pytest.raises(DataError, match=r"x\.npy: not a plain"):
-        read_arrays(tmp_path / "x.npy")
+        read_arrays(tmp_path / "x.npy", key="data.files.train")
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("values.npy", raw)
     with pytest.raises(DataError, match=r"x\.npz: not a dataset file"):
@@ -154,7 +154,7 @@ def test_labels_that_name_a_trillion_classes_are_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 3, 4)))
     np.save(tmp_path / "x_labels.npy", np.array([0, 10**12]))
     with pytest.raises(DataError, match="at most 1,000"):
-        read_arrays(tmp_path / "x.npy")
+        read_arrays(tmp_path / "x.npy", key="data.files.train")
 
 
 # ---- checkpoints
