@@ -109,7 +109,7 @@ def test_files_are_read_whole_or_refused(values, labels, fitting):
         np.save(Path(folder) / "x.npy", values)
         np.save(Path(folder) / "x_labels.npy", labels)
         try:
-            found = read_arrays(Path(folder) / "x.npy")
+            found = read_arrays(Path(folder) / "x.npy", key="data.files.train")
         except DataError as error:
             assert "x" in str(error) and not fitting or np.isinf(values).any(), error
             return
