@@ -47,6 +47,10 @@ class ContentCache:
     folder: Path
     code: Sequence[str]
 
+    def __post_init__(self) -> None:
+        # Worker processes may stand in another folder than the one that a relative path means.
+        object.__setattr__(self, "folder", self.folder.absolute())
+
     def path(self, key: Mapping[str, Any]) -> Path:
         """The file of the result that `key` decides; `key` is JSON-able."""
         return self.folder / f"{self._digest(key)[:32]}.npz"

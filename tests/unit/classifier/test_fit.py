@@ -206,10 +206,15 @@ def test_quiet_and_without_files(tmp_path, monkeypatch, capfd):
     assert logging.getLogger("pytorch_lightning").level == level
 
 
-def test_progress_bar_on_request(capfd):
+def test_progress_on_request(monkeypatch, caplog):
+    monkeypatch.setattr("configs.runtime.progress.SECONDS_BETWEEN_LINES", 0.0)
+    caplog.set_level("INFO")
     recipe = FitRecipe(max_epochs=1)
-    fit_classifier(toy(60, 0), toy(50, 1), build=rnn(), recipe=recipe, seed=0, progress=True)
-    assert "classifier" in capfd.readouterr().err
+    for progress in (False, True):
+        fit_classifier(
+            toy(60, 0), toy(50, 1), build=rnn(), recipe=recipe, seed=0, progress=progress
+        )
+        assert ("classifier: 1 of" in caplog.text) is progress
 
 
 def _with(data, **changes):
