@@ -109,13 +109,14 @@ def choice_outcome(
     facts: dict[str, Any],
     score: str,
 ) -> GuidanceOutcome:
-    """The outcome of choosing `rows[k]` of the pool with these scores and labels in class k."""
+    """The outcome of choosing `rows[k]` of the pool with these scores and labels in class k; the
+    unguided set is the first as many of the class."""
     return GuidanceOutcome(
         score=score,
         requested=[calibration.requested for calibration in calibrations],
         realised=[calibration.realised or 0.0 for calibration in calibrations],
         mean_score=[_mean(scores[chosen]) for chosen in rows],
-        mean_score_unguided=[_mean(scores[y == k]) for k in range(len(calibrations))],
+        mean_score_unguided=[_mean(scores[y == k][: len(c)]) for k, c in enumerate(rows)],
         multiplier=[calibration.multiplier for calibration in calibrations],
         scale=[calibration.scale for calibration in calibrations],
         shift_rms=0.0,

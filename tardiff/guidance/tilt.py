@@ -17,7 +17,7 @@ Scores = Float[Tensor, " n"]
 Rows = Int[Tensor, " m"]
 
 LARGEST = 16.0  # multiplier at which the search for the asked shift ends
-BISECTIONS = 40
+BISECTIONS = 25
 
 
 def tilted_weights(scores: Scores, y: Labels, w: float) -> Scores:
@@ -32,15 +32,18 @@ def tilted_weights(scores: Scores, y: Labels, w: float) -> Scores:
 
 
 def choose(scores: Scores, count: int, w: float, *, seed: int) -> tuple[Rows, Calibration]:
-    """`count` of the series of one class, drawn so that their mean score is higher by w s.
+    """`count` of the series of one class, whose mean score is higher by w s than that of the first
+    `count`, which are the unguided set.
 
-    Drawn without replacement with chances exp(m I / s) (Gumbel top-k). A pool that is not endless
-    runs out of high scores, so the multiplier m that realises w is found by bisection, on one
-    draw of the noise: no series is sampled for it.
+    The sets are coupled as closely as the tilted and the untilted distribution allow (maximal
+    coupling): with v = exp(m I / s) / mean, an unguided series stays with chance min(1, v), and
+    what is missing is drawn from the rest of the pool in proportion to max(v - 1, 0). So the sets
+    differ by what the tilt changes, not by the luck of a second draw; w = 0 changes nothing. The
+    multiplier m that realises w is found by bisection, on one draw of the noise.
 
     Args:
-        scores: of the whole pool of the class, at least `count`.
-        w: shift of the (winsorised) mean, natural standard deviations; 0 takes the first `count`.
+        scores: of the whole pool of the class, more than `count` unless w is 0.
+        w: shift of the (winsorised) mean, unguided standard deviations.
         seed: of the noise.
 
     Returns:
@@ -49,26 +52,43 @@ def choose(scores: Scores, count: int, w: float, *, seed: int) -> tuple[Rows, Ca
     if count == 0:
         empty = torch.zeros(0, dtype=torch.int64)
         return empty, Calibration(multiplier=0.0, scale=1.0, requested=w, realised=0.0)
-    scale, mean = natural_scale(scores), winsorised_mean(scores)
+    scale, mean = natural_scale(scores), winsorised_mean(scores[:count])
     if w == 0:
         return torch.arange(count), _outcome(scores[:count], mean, scale, 0.0, w)
-    noise = torch.from_numpy(np.random.default_rng(seed).gumbel(size=len(scores)))
+    rng = np.random.default_rng(seed)
+    luck = torch.from_numpy(rng.random(count))
+    noise = torch.from_numpy(rng.gumbel(size=len(scores) - count))
     standard = winsorised(scores) / scale
 
     def drawn(multiplier: float) -> Rows:
-        return (multiplier * standard + noise).topk(count).indices.sort().values
+        exponent = multiplier * standard
+        weights = (exponent - exponent.max()).exp()
+        weights = weights / weights.mean()
+        stays = luck < weights[:count]
+        # Of the rest of the pool first what the tilt favours, then the next by influence.
+        favoured = weights[count:] > 1
+        order = torch.where(favoured, (weights[count:] - 1).clamp(min=1e-12).log() + noise, -1e9)
+        order = torch.where(favoured, order, exponent[count:] - 1e6)
+        added = order.topk(min(count - int(stays.sum()), len(order))).indices + count
+        # A pool too small for the tilt gives back the best of what was dropped.
+        left = count - int(stays.sum()) - len(added)
+        stays[exponent[:count].masked_fill(stays, -torch.inf).topk(left).indices] = True
+        return torch.cat([torch.nonzero(stays)[:, 0], added]).sort().values
 
-    low, high = sorted((0.0, LARGEST if w > 0 else -LARGEST))
-    best: tuple[float, float, Rows] | None = None
+    def shift(multiplier: float) -> float:
+        return (winsorised_mean(scores[drawn(multiplier)]) - mean) / scale
+
+    # Doubled up to the asked shift, or to where the pool has no more to give; then halved.
+    near, far = 0.0, w
+    while shift(far) / w < 1 and abs(far) < LARGEST and shift(2 * far) / w > shift(far) / w:
+        near, far = far, 2 * far
+    best = min((abs(shift(m) - w), m) for m in (near, far))
     for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        rows = drawn(middle)
-        realised = (winsorised_mean(scores[rows]) - mean) / scale
-        if best is None or abs(realised - w) < best[0]:
-            best = (abs(realised - w), middle, rows)
-        low, high = (middle, high) if realised < w else (low, middle)
-    assert best is not None
-    return best[2], _outcome(scores[best[2]], mean, scale, best[1], w)
+        middle = (near + far) / 2
+        best = min(best, (abs(shift(middle) - w), middle))
+        near, far = (middle, far) if shift(middle) / w < 1 else (near, middle)
+    rows = drawn(best[1])
+    return rows, _outcome(scores[rows], mean, scale, best[1], w)
 
 
 def _outcome(chosen: Scores, mean: float, scale: float, multiplier: float, w: float) -> Calibration:

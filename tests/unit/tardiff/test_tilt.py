@@ -17,8 +17,23 @@ def test_the_chosen_have_the_asked_mean(w):
     scores = heavy_tailed()
     rows, outcome = choose(scores, 1000, w, seed=0)
     assert len(rows.unique()) == 1000
-    shift = (winsorised_mean(scores[rows]) - winsorised_mean(scores)) / natural_scale(scores)
+    unguided = winsorised_mean(scores[:1000])
+    shift = (winsorised_mean(scores[rows]) - unguided) / natural_scale(scores)
     assert shift == pytest.approx(w, abs=0.02) and outcome.realised == pytest.approx(shift)
+
+
+@pytest.mark.parametrize("w", [0.05, 0.3])
+def test_only_what_the_tilt_changes_is_exchanged(w):
+    """Maximal coupling: the share that leaves is the total variation between the distributions."""
+    scores = torch.randn(40_000, generator=torch.Generator().manual_seed(1)).double()
+    rows, outcome = choose(scores, 20_000, w, seed=0)
+    exponent = outcome.multiplier * scores / natural_scale(scores)
+    weights = exponent.exp() / exponent.exp().mean()
+    expected = float((1 - weights).clamp(min=0).mean())
+    assert float((rows >= 20_000).double().mean()) == pytest.approx(expected, abs=0.01)
+    # What stays and what comes are together a sample of the tilted distribution.
+    above = float((scores[rows] > 1).double().mean())
+    assert above == pytest.approx(float((weights * (scores > 1)).mean()), abs=0.01)
 
 
 def test_no_strength_takes_the_first():
