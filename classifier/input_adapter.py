@@ -1,6 +1,6 @@
 """What of a model-space series a classifier sees, and in which units.
 
-Every classifier is called with the whole of model space (values, masks, static facts), so that one
+Every classifier is called with the whole of model space (values, masks, covariates), so that one
 tensor serves diffusion, classifier and guidance. `SeriesInput` hands the wrapped network the parts
 it asks for. All of it is differentiable: gradients, and with them guidance and its strength, stay
 in model space (chain rule).
@@ -19,7 +19,7 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
 
 # values: the channels. mask: +1 where measured. time: steps since the last measurement, from the
-# mask. static: the static facts.
+# mask. static: the static covariates.
 PARTS = ("values", "mask", "time", "static")
 VALUES_ONLY = ("values",)
 

@@ -4,10 +4,11 @@ The config is read before the stage and its libraries are imported (some seconds
 mistyped key, or Ctrl-C, is answered at once.
 """
 
+import logging
 import sys
 from importlib import import_module
 
-from configs.cli import EXIT_INTERRUPTED, _guarded, run_stage, set_up_logging
+from configs.cli import run_stage
 from configs.schema.experiment import ExperimentConfig
 
 TITLES = {
@@ -17,24 +18,18 @@ TITLES = {
     "scripts.evaluate": "stage 4 of 4, evaluation",
 }
 
+log = logging.getLogger("tardiff")
+
 
 def main() -> None:
-    """Checks the config, says what begins, then imports and runs the stage."""
-    set_up_logging()
+    """Says what begins, then imports the stage and runs it."""
     stage = sys.argv.pop(1)
 
-    def announce(config: ExperimentConfig) -> None:
-        sys.stdout.write(f"{TITLES.get(stage, stage)} of experiment {config.experiment} ...\n")
-        sys.stdout.flush()
+    def run(config: ExperimentConfig) -> None:
+        log.info("%s of experiment %s ...", TITLES.get(stage, stage), config.experiment)
+        import_module(stage).main(config)
 
-    code = _guarded(announce)
-    if code:
-        sys.exit(code)
-    try:
-        module = import_module(stage)
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-    run_stage(module.main)
+    run_stage(run)
 
 
 if __name__ == "__main__":

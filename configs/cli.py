@@ -20,15 +20,10 @@ def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
     message with exit code 2; set TARDIFF_DEBUG=1 for the traceback. Anything else is a defect and
     keeps its traceback.
     """
-    set_up_logging()
-    sys.exit(_guarded(main))
-
-
-def set_up_logging() -> None:
-    """Plain lines on the standard output; libraries speak only of what went wrong."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for noisy in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    sys.exit(_guarded(main))
 
 
 def _guarded(main: Callable[[ExperimentConfig], None]) -> int:

@@ -1,7 +1,7 @@
 """Resume: an unfinished training of stage 2 on disk, after every epoch, and how it goes on.
 
 A resumed training draws the batches and the dropout that the interrupted one would have drawn, so
-it ends with the same weights. Cells of the evaluation do without: they take seconds, and a cell
+it ends with the same weights. The fits of stage 4 do without: they take seconds, and a fit
 is what is kept there.
 """
 

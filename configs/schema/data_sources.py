@@ -211,7 +211,7 @@ class SpaceConfig:
     types: dict[str, str] = field(default_factory=dict)
     rounded: bool = False  # generated values to the step in which a channel is charted
     masks: bool = False  # generate when something was measured together with its value
-    static: list[str] = many()  # static facts generated with the series
+    static: list[str] = many()  # static covariates generated with the series
     # Channels whose values rise in this order, such as [[diastolic_pressure, systolic_pressure]].
     ordered: list[list[str]] = many()
     # Channels that are measured at the same moments, such as the pressures of one cuff: one

@@ -40,7 +40,7 @@ class DataConfig(Sources):
     train_size: int | None = number(None, low=2)
     guide_size: int | None = number(None, low=2)
     select_size: int | None = number(None, low=2)
-    # Only stays with these static facts, such as {icu_type: [4]}; docs/data.md. Empty: all.
+    # Only stays with these static covariates, such as {icu_type: [4]}; docs/data.md. Empty: all.
     train_where: dict[str, list[float]] = field(default_factory=dict)
     guide_where: dict[str, list[float]] = field(default_factory=dict)
     select_where: dict[str, list[float]] = field(default_factory=dict)
@@ -167,7 +167,7 @@ class GuidanceConfig:
     # choose: series from a larger unguided pool (tardiff/guidance/tilt.py). push: the estimate of
     # every sampling step is moved (tardiff/guidance/guided_denoiser.py).
     by: str = choice("choose", "push")
-    # Realised shift of the mean influence, natural standard deviations. auto: what the guidance
+    # Realised shift of the mean influence, unguided standard deviations. auto: what the guidance
     # rows support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.
     w: Any = number("auto", words=("auto", "tuned"))
     w_per_class: list[float] | None = None  # one strength per class; wins over w

@@ -19,7 +19,7 @@ from tardiff.privacy.accountant import privacy_lines
 
 
 def facts_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
-    """Markdown lines; none where the set has neither gaps nor static facts."""
+    """Markdown lines; none where the set has neither gaps nor static covariates."""
     return [*_gap_lines(synthetic, train), *_static_lines(synthetic, train)]
 
 
@@ -42,7 +42,7 @@ def _static_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
         made = synthetic.static[:, index]
         real = train.static[:, train.static_names.index(name)]
         rows += _level_rows(name, made, real) if "=" in name else [_number_row(name, made, real)]
-    head = ["## Static facts (subgroups in stays; numbers as mean, s.d.)", ""]
+    head = ["## Static covariates (subgroups in stays; numbers as mean, s.d.)", ""]
     return [*head, "| fact | synthetic | train |", "| --- | --- | --- |", *rows, ""]
 
 
@@ -183,7 +183,7 @@ def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
         "",
         outcome.line(splits.train.label_names),
         "",
-        "| class | asked shift (s.d.) | realised (s.d.) | multiplier | natural s.d. of the score |",
+        "| class | asked shift (s.d.) | realised (s.d.) | multiplier | unguided s.d. of score |",
         "| --- | --- | --- | --- | --- |",
         *table,
         "",

@@ -64,7 +64,7 @@ class Pilot:
     key: Mapping[str, Any]
     cache: ContentCache
 
-    def natural_key(self, label: int) -> dict[str, Any]:
+    def unguided_key(self, label: int) -> dict[str, Any]:
         """All that decides the unguided scores of a class."""
         return {"pilot": self.key, "label": label}
 
@@ -98,7 +98,7 @@ class Pilot:
         def compute() -> Entry:
             return Entry({"scores": self._scores(label, None).numpy()})
 
-        entry = self.cache.fetch(self.natural_key(label), compute)
+        entry = self.cache.fetch(self.unguided_key(label), compute)
         return torch.from_numpy(entry.arrays["scores"])
 
     def _scores(self, label: int, gain: Gain | None) -> Tensor:

@@ -235,7 +235,7 @@ class GenerationSession:
             cache=self._cache,
         )
         asked = list(enumerate(wanted))
-        keys = [pilot.natural_key(label) for label, _ in asked]
+        keys = [pilot.unguided_key(label) for label, _ in asked]
         keys += [pilot.calibration_key(pair) for pair in asked]
         self._keep(keys)
         if any(self._cache.read(key) is None for key in keys):

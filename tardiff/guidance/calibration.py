@@ -1,7 +1,7 @@
 """Calibration: the multiplier per class whose *realised* shift of the mean score is the asked w.
 
 A raw multiplier of a heavy-tailed score overshoots or falls short by factors; what a user asks
-for is the shift that arrives, in natural standard deviations of the score, so that is what is
+for is the shift that arrives, in unguided standard deviations of the score, so that is what is
 solved for: on a pilot of series sampled twice from the same noise, with and without guidance.
 """
 
@@ -30,7 +30,7 @@ class Calibration:
 
     Attributes:
         multiplier: what the sampler uses.
-        scale: natural standard deviation s_y of the score.
+        scale: unguided standard deviation s_y of the score.
         requested, realised: shift of the mean score in units of s_y; None where none was asked
             for or the pilot did not measure it.
     """
@@ -41,7 +41,7 @@ class Calibration:
     realised: float | None
 
 
-def natural_scale(scores: Tensor) -> float:
+def unguided_scale(scores: Tensor) -> float:
     """Standard deviation of the scores winsorised at 1 % and 99 %.
 
     Raises:
@@ -60,7 +60,7 @@ def fixed(scores: Tensor, multiplier: float) -> Calibration:
     """No search: `multiplier` is used as it is and the shift is whatever comes out."""
     return Calibration(
         multiplier=multiplier,
-        scale=natural_scale(scores),
+        scale=unguided_scale(scores),
         requested=None,
         realised=None,
     )
@@ -71,7 +71,7 @@ def calibrate(pilot: PilotScores, label: int, unguided: Tensor, w: float) -> Cal
 
     A target out of reach (trust region, bounded score) is reported with a warning, not forced.
     """
-    scale, mean = natural_scale(unguided), winsorised_mean(unguided)
+    scale, mean = unguided_scale(unguided), winsorised_mean(unguided)
     multiplier, realised = w, 0.0
     best = (float("inf"), 0.0, 0.0)
     bracket: list[tuple[float, float]] = [(0.0, 0.0)]
@@ -86,7 +86,7 @@ def calibrate(pilot: PilotScores, label: int, unguided: Tensor, w: float) -> Cal
     miss, multiplier, realised = best if w else (0.0, 0.0, 0.0)
     if miss > 4 * TOLERANCE * abs(w):
         log.warning(
-            "class %d: asked for a shift of %+.2f natural standard deviations, best realised "
+            "class %d: asked for a shift of %+.2f unguided standard deviations, best realised "
             "%+.2f (multiplier %.3g); the trust region or the data bound it",
             label,
             w,

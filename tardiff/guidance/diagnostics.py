@@ -14,7 +14,7 @@ from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import GuidanceStats
 
 SCORE_BATCH = 512
-DEAD = 0.01  # natural standard deviations: below this, guidance moved nothing
+DEAD = 0.01  # unguided standard deviations: below this, guidance moved nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class GuidanceOutcome:
 
     Attributes:
         score: what guidance climbed, "influence" or "log p(label)".
-        requested: asked shift, natural standard deviations; None if only a multiplier was given.
+        requested: asked shift, unguided standard deviations; None if only a multiplier was given.
         realised: shift of the (winsorised) mean score of the whole set, same unit.
         mean_score, mean_score_unguided: means over the whole set, score's own unit.
         multiplier, scale: what the sampler used.
@@ -63,7 +63,7 @@ class GuidanceOutcome:
             else f"rms of the shift {100 * self.relative_to_step:.1f} % of the denoiser's step, "
             f"{100 * self.clipped:.1f} % of the steps clipped by the trust region"
         )
-        return f"guidance: mean {self.score} moved by {shifts} natural s.d.; {how}{warning}"
+        return f"guidance: mean {self.score} moved by {shifts} unguided s.d.; {how}{warning}"
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able copy."""

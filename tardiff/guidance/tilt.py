@@ -1,6 +1,6 @@
 """The tilted set: series weighted, or chosen, by exp(w I / s) within each class.
 
-s is the natural standard deviation of the influence I in the class, so w is dimensionless; class
+s is the unguided standard deviation of the influence I in the class, so w is dimensionless; class
 proportions do not change. Choosing from a larger pool and weighting all of it are two samples of
 one distribution, and neither can leave the data, as a push of the sampler can.
 """
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tardiff.diffusion.noise_schedule import Labels
-from tardiff.guidance.calibration import Calibration, natural_scale, winsorised, winsorised_mean
+from tardiff.guidance.calibration import Calibration, unguided_scale, winsorised, winsorised_mean
 
 Scores = Float[Tensor, " n"]
 Rows = Int[Tensor, " m"]
@@ -25,7 +25,7 @@ def tilted_weights(scores: Scores, y: Labels, w: float) -> Scores:
     weights = torch.ones_like(scores)
     for label in y.unique().tolist():
         mine = y == label
-        exponent = w * winsorised(scores[mine]) / natural_scale(scores[mine])
+        exponent = w * winsorised(scores[mine]) / unguided_scale(scores[mine])
         raised = (exponent - exponent.max()).exp()
         weights[mine] = raised / raised.mean()
     return weights
@@ -52,7 +52,7 @@ def choose(scores: Scores, count: int, w: float, *, seed: int) -> tuple[Rows, Ca
     if count == 0:
         empty = torch.zeros(0, dtype=torch.int64)
         return empty, Calibration(multiplier=0.0, scale=1.0, requested=w, realised=0.0)
-    scale, mean = natural_scale(scores), winsorised_mean(scores[:count])
+    scale, mean = unguided_scale(scores), winsorised_mean(scores[:count])
     if w == 0:
         return torch.arange(count), _outcome(scores[:count], mean, scale, 0.0, w)
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from torch import nn
 from classifier.losses import per_sample_loss
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.guidance.calibration import calibrate, natural_scale
+from tardiff.guidance.calibration import calibrate, unguided_scale
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels, limit
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
@@ -54,7 +54,7 @@ def guided(direction, w, scale, levels, interval=(0.0, 1.0), trust=100.0):
 
 
 @pytest.mark.parametrize("steps", [20, 50, 100])
-def test_t5_linear_score_moves_by_exactly_w_natural_standard_deviations(steps):
+def test_t5_linear_score_moves_by_exactly_w_unguided_standard_deviations(steps):
     v = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
     direction = LinearDirection(v)
     run = process(steps, 2, 3)
@@ -79,7 +79,7 @@ def test_t5_units_of_the_score_cancel():
     results = []
     for factor in (1.0, 100.0):
         direction = LinearDirection(v, factor)
-        scale = natural_scale(direction(plain, y)[0])
+        scale = unguided_scale(direction(plain, y)[0])
         guidance = guided(direction, 1.0, scale, run.levels)
         results.append(run.run(denoise, y, numbers, guidance).x)
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
@@ -224,7 +224,7 @@ def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
     labels = (torch.arange(400) < 48).long()
     plain = run.run(denoise, labels, range(400)).x
     scale = torch.tensor(
-        [natural_scale(direction.score(plain[labels == k], labels[labels == k])) for k in (0, 1)]
+        [unguided_scale(direction.score(plain[labels == k], labels[labels == k])) for k in (0, 1)]
     )
 
     def changes(w):
@@ -259,7 +259,9 @@ def test_preconditioned_guidance_calibrates_to_what_was_asked():
     natural = direction.score(run.run(denoise, labels, range(96)).x, labels)
 
     def pilot(label, multiplier):
-        guide_m = guided(direction, multiplier, natural_scale(natural), run.levels, (0.2, 0.8), 1.0)
+        guide_m = guided(
+            direction, multiplier, unguided_scale(natural), run.levels, (0.2, 0.8), 1.0
+        )
         return direction.score(run.run(denoise, labels, range(96), guide_m).x, labels)
 
     for w in (0.5, -0.5):
@@ -271,7 +273,7 @@ def test_preconditioned_guidance_calibrates_to_what_was_asked():
 
 def test_calibration_solves_steep_and_flat_responses(caplog):
     natural = torch.linspace(-1, 1, 101)
-    scale = natural_scale(natural)
+    scale = unguided_scale(natural)
 
     def response(function):
         return lambda label, m: natural + scale * function(m)
@@ -289,6 +291,6 @@ def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="positive"):
         guided(direction, 1.0, 0.0, log_snr_grid(5, -1.0, 1.0))
     with pytest.raises(ValueError, match="does not vary"):
-        natural_scale(torch.ones(10))
+        unguided_scale(torch.ones(10))
     with pytest.raises(ValueError, match="expected one of"):
         Guidance(direction=direction, gain=Tilt(torch.ones(1), torch.ones(1)), at="x0")

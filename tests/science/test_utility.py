@@ -13,7 +13,7 @@ import torch
 from classifier.losses import per_sample_loss
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.guidance.calibration import natural_scale
+from tardiff.guidance.calibration import unguided_scale
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.input_gradient import InfluenceDirection
@@ -58,7 +58,7 @@ def scores_of(seed):
     task = make_task(seed)
     plain, direction = KernelDenoiser(*task.train, WIDTH), direction_of(task)
     pilot = direction.score(sample(plain, 10_000), LABELS)
-    scale = torch.tensor([natural_scale(pilot[LABELS == k]) for k in (0, 1)])
+    scale = torch.tensor([unguided_scale(pilot[LABELS == k]) for k in (0, 1)])
     levels = log_snr_grid(25, -10.0, 9.0)
 
     def at(w):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tardiff.guidance.calibration import natural_scale, winsorised_mean
+from tardiff.guidance.calibration import unguided_scale, winsorised_mean
 from tardiff.guidance.tilt import choose, tilted_weights
 
 
@@ -18,7 +18,7 @@ def test_the_chosen_have_the_asked_mean(w):
     rows, outcome = choose(scores, 1000, w, seed=0)
     assert len(rows.unique()) == 1000
     unguided = winsorised_mean(scores[:1000])
-    shift = (winsorised_mean(scores[rows]) - unguided) / natural_scale(scores)
+    shift = (winsorised_mean(scores[rows]) - unguided) / unguided_scale(scores)
     assert shift == pytest.approx(w, abs=0.02) and outcome.realised == pytest.approx(shift)
 
 
@@ -27,7 +27,7 @@ def test_only_what_the_tilt_changes_is_exchanged(w):
     """Maximal coupling: the share that leaves is the total variation between the distributions."""
     scores = torch.randn(40_000, generator=torch.Generator().manual_seed(1)).double()
     rows, outcome = choose(scores, 20_000, w, seed=0)
-    exponent = outcome.multiplier * scores / natural_scale(scores)
+    exponent = outcome.multiplier * scores / unguided_scale(scores)
     weights = exponent.exp() / exponent.exp().mean()
     expected = float((1 - weights).clamp(min=0).mean())
     assert float((rows >= 20_000).double().mean()) == pytest.approx(expected, abs=0.01)
@@ -60,5 +60,5 @@ def test_weights_follow_the_exponential_within_each_class():
         assert float(mine.mean()) == pytest.approx(1.0)
         inner = scores[y == label]
         low, high = inner.kthvalue(50).indices, inner.kthvalue(150).indices
-        gap = (inner[high] - inner[low]) / natural_scale(inner)
+        gap = (inner[high] - inner[low]) / unguided_scale(inner)
         assert float((mine[high] / mine[low]).log()) == pytest.approx(0.3 * float(gap))
