@@ -16,6 +16,8 @@ from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 
 BASE = Path(configs.__file__).parent / "base"
+# A base config may fix sizes for the data that it was made for; arrays at hand have their own.
+SHARES = ("data.train_size=null", "data.guide_size=null", "data.select_size=null", "data.test=0.2")
 
 
 class Synthesiser:
@@ -44,6 +46,7 @@ class Synthesiser:
                 f"data.dir={self._folder / 'data'}",
                 "data.source=files",
                 f"data.files.train={self._folder / 'series.npz'}",
+                *SHARES,
                 *self._settings,
                 *more,
             ]

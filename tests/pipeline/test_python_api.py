@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs.runtime.errors import DataError, MismatchError
+from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.synthesiser import Synthesiser
 
@@ -29,6 +30,15 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch):
     assert not np.array_equal(first.values, other.values)
     with pytest.raises(MismatchError, match="other content"):
         model.fit(x + 1, y)
+
+
+def test_the_default_settings_take_arrays_of_any_number(tmp_path):
+    """The demo's config fixes the sizes of its own, much larger cohort."""
+    x = np.random.default_rng(0).normal(80, 10, (120, 2, 12))
+    few = ("diffusion.max_steps=2", "diffusion.marginal_rows=0", "classifier.max_epochs=1")
+    model = Synthesiser(tmp_path, *few).fit(x, np.arange(120) % 2)
+    sizes = {name: len(split) for name, split in load_splits(model.config().data).items()}
+    assert sizes == {"train": 72, "val_guide": 12, "val_select": 12, "test": 24}
 
 
 def test_arrays_that_do_not_fit_are_refused(tmp_path):
