@@ -137,6 +137,7 @@ def difference_figure(summaries: Sequence[Summary], model: str, styles: Styles) 
         axes.set_yticks(range(len(rows)), [_protocol_name(row) for row, _ in rows])
         axes.invert_yaxis()
         axes.set_xlabel(f"difference in {TITLES[metric]} (right is better)")
+        axes.locator_params(axis="x", nbins=5)  # labels of small differences are long
 
     count = sum(1 for s in chosen if s.metric == "auroc" and difference(s))
     title = f"Paired difference to {reference}, downstream model {model}"
