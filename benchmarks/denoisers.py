@@ -24,7 +24,7 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.encoding import encode, loss_weights
 from data_preprocess.splits import Splits
-from scripts.evaluate import downstream, evaluation_data, fit_cache
+from scripts.from_config import downstream, evaluation_data, fit_cache
 from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.marginals import marginals_report
 from scripts.quality.privacy.distances import distances_report

@@ -1,7 +1,7 @@
 """Stage 4 entry: utility, fidelity and privacy of synthetic sets as tables, files and a report.
 
-The config is read here and nowhere below. Everything is computed into one Results object, which is
-written and printed before the first figure is drawn.
+Everything is computed into one Results object, which is written and printed before the first figure
+is drawn.
 """
 
 import logging
@@ -9,27 +9,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from classifier.train import checkpoint_path, recipe_of
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
-from configs.run_record import provenance, read_mapping, record_stage, run_dir, sha256_file
-from configs.runtime.device import pick_device
-from configs.runtime.errors import UserError
-from configs.runtime.processes import Processes
+from configs.run_record import provenance, read_mapping, record_stage, run_dir
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from data_preprocess.storage.content_cache import ContentCache, Entry
-from scripts.quality.common.metric_report import MetricReport
+from scripts.from_config import (
+    downstream,
+    evaluation_data,
+    fit_cache,
+    fit_processes,
+    generator_report,
+    influence,
+)
 from scripts.quality.common.registry import KINDS
-from scripts.quality.privacy.white_box import attack_generator
 from scripts.quality.suite import fingerprint, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
@@ -46,7 +43,6 @@ from scripts.results.files import (
     write_results,
     write_summary,
 )
-from scripts.results.influence import Influence, influence_of_sets
 from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import (
     Table,
@@ -57,29 +53,17 @@ from scripts.results.tables import (
 )
 from scripts.synthetic_sets import find_sets
 from scripts.utility import guidance_loss
-from scripts.utility.downstream import Downstream
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Fit, Series, plan_fits, require_enough
+from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
-from tardiff.diffusion.denoiser import NetworkDenoiser
-from tardiff.generate import (
-    configured_settings,
-    convex_guide,
-    influence_inputs,
-    is_convex,
+from tardiff.from_config import (
     tuning_path,
 )
-from tardiff.generation.session import MOST_GUIDE_ROWS
-from tardiff.guidance.diagnostics import score_all
-from tardiff.guidance.directions import Direction
-from tardiff.influence.gradient_cache import LabelledSeries
-from tardiff.training.checkpoint import load_model
 
 HASH_SHOWN = 16
-GENERATOR_CODE = ("scripts.quality.privacy.white_box", "tardiff.privacy", "tardiff.networks")
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +111,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     cache = folder / "evaluation" / "sets"
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
     _print(quality_tables(quality))
-    generator = _generator_report(config, splits) if chosen.privacy else None
+    generator = generator_report(config, splits) if chosen.privacy else None
     _print([] if generator is None else [generator_table(generator)])
     documents, absent = _documents(config, list(sets))
     return Results(
@@ -147,7 +131,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
             hours_per_step=config.data.step_minutes / 60,
         ),
         maps=embed(data.test, data.synthetic, seed=seed),
-        influence=_influence(config, splits, data.synthetic) if sets else "there is no set",
+        influence=influence(config, splits, data.synthetic) if sets else "there is no set",
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
         made_with=_made_with(chosen.seeds, splits, sets),
         documents=documents,
@@ -161,23 +145,6 @@ def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
         return True
     looked_at = evaluation.fidelity or evaluation.privacy
     return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
-
-
-def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:
-    """The rows of all fits in model space."""
-
-    def series(dataset: EHRDataset) -> Series:
-        return Series(x=encode(splits.normaliser, dataset).numpy(), y=dataset.labels)
-
-    return EvaluationData(
-        train=series(splits.train),
-        guide=series(splits.val_guide),
-        select=series(splits.val_select),
-        test=series(splits.test),
-        synthetic={name: series(dataset) for name, dataset in sets.items()},
-        num_classes=splits.train.num_classes,
-        num_values=splits.train.num_channels,
-    )
 
 
 def _fit_all(
@@ -199,98 +166,6 @@ def _fit_all(
     fitter.check(chosen.models, in_channels=in_channels, length=length)
     places = fit_processes(config)
     return run_fits(fits, data, fitter=fitter, cache=fit_cache(config), processes=places)
-
-
-def fit_cache(config: ExperimentConfig) -> Path:
-    """Where an experiment keeps its fits, whatever table they are for."""
-    return run_dir(config) / "evaluation" / "fits"
-
-
-def fit_processes(config: ExperimentConfig) -> Processes:
-    """Where the downstream models are trained."""
-    places = config.processes
-    return Processes(config.evaluation.workers, places.backend, places.scheduler)
-
-
-def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:
-    """The downstream models, trained as the experiment's task classifier is."""
-    chosen = config.classifier
-    return Downstream(
-        model=chosen.model,
-        model_args=chosen.model_args,
-        recipe=recipe_of(chosen),
-        num_classes=num_classes,
-        normaliser=normaliser,
-        inputs=tuple(chosen.inputs),
-        clinical=chosen.input_space == "clinical",
-    )
-
-
-def _generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport | None:
-    """The white-box attack on the experiment's diffusion model, if there is one of these data."""
-    path = run_dir(config) / "diffusion" / "model.pt"
-    if not path.is_file():
-        return None
-    model = load_model(path, f"bash train.sh <config of {config.experiment}>")
-    if model.data_fingerprint != splits.fingerprint:
-        return None
-    device, seed = pick_device(config.accelerator), config.evaluation.seeds[0]
-    denoiser = NetworkDenoiser(model.network.to(device), prediction=model.prediction)
-
-    def attack() -> Entry:
-        report = attack_generator(denoiser, splits, seed=seed, device=device)
-        return Entry(report.arrays, {"values": report.values})
-
-    key = {"model": sha256_file(path), "data": splits.fingerprint, "seed": seed}
-    entry = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE).fetch(key, attack)
-    return MetricReport(values=entry.facts["values"], arrays=dict(entry.arrays))
-
-
-def _influence(
-    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
-) -> Influence | str:
-    """Read from what the stages before left; where that is absent, how to get it."""
-    if is_convex(config):
-        return _convex_influence(config, splits, sets)
-    classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
-    absent = [] if classifier.is_file() else [str(classifier)]
-    absent += [] if cached.is_dir() and any(cached.iterdir()) else [str(cached)]
-    if absent:
-        how = "bash classifier/train.sh and bash generation.sh make them"
-        return f"{' and '.join(absent)} not found; {how}."
-    device = pick_device(config.accelerator)
-    try:
-        inputs = influence_inputs(config, splits, device)
-        direction = inputs.direction(configured_settings(config)).direction
-    except UserError as error:
-        return str(error)
-    return _influence_along(config, splits, sets, direction, device)
-
-
-def _convex_influence(
-    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
-) -> Influence | str:
-    if UNGUIDED not in sets:
-        return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
-    device = pick_device(config.accelerator)
-    x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
-    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
-    guide = convex_guide(config, splits, device, LabelledSeries(x[rows], y[rows]))
-    return _influence_along(config, splits, sets, guide.direction, device)
-
-
-def _influence_along(
-    config: ExperimentConfig,
-    splits: Splits,
-    sets: Mapping[str, Series],
-    direction: Direction,
-    device: torch.device,
-) -> Influence:
-    def score(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return score_all(direction, torch.from_numpy(x), torch.from_numpy(y), device).numpy()
-
-    seed = config.evaluation.seeds[0]
-    return influence_of_sets(score, sets, splits.train.label_names, seed=seed)
 
 
 def _provenance(

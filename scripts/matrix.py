@@ -22,7 +22,8 @@ from configs.schema.checks import BASELINES
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.tune import main as tune
-from tardiff.generate import is_current, load, tuning_path
+from tardiff.from_config import load, tuning_path
+from tardiff.generate import is_current
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 

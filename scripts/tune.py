@@ -22,14 +22,15 @@ from configs.runtime.atomic_files import write_text
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from scripts.evaluate import downstream, evaluation_data, fit_cache, fit_processes
+from scripts.from_config import downstream, evaluation_data, fit_cache, fit_processes
 from scripts.report.figures import save
 from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
 from scripts.utility.protocols import Fit, plan_fits
-from tardiff.generate import Loaded, is_current, load, session_of, tuning_path, write_generated
+from tardiff.from_config import Loaded, load, session_of, tuning_path
+from tardiff.generate import is_current, write_generated
 from tardiff.generation.session import GenerationSession
 
 METRICS = ("auroc", "auprc")

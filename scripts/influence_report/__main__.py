@@ -24,7 +24,7 @@ from configs.schema.evaluation import InfluenceReportConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
-from scripts.evaluate import downstream, evaluation_data, fit_cache, fit_processes
+from scripts.from_config import downstream, evaluation_data, fit_cache, fit_processes
 from scripts.influence_report.figures import (
     curve_figure,
     distribution_figure,
@@ -50,7 +50,7 @@ from scripts.influence_report.retraining import (
 from scripts.influence_report.summary import markdown
 from scripts.report.figures import save
 from scripts.utility.protocols import Series
-from tardiff.generate import (
+from tardiff.from_config import (
     Loaded,
     configured_settings,
     convex_guide,

@@ -17,7 +17,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.influence_report.__main__ import main as report
 from scripts.influence_report.named_sets import rows_per_class
-from tardiff.generate import configured_settings, influence_inputs
+from tardiff.from_config import configured_settings, influence_inputs
 from tardiff.influence.parameter_space import inner, row_gradients
 from tests.support.tiny_runs import tiny_arguments
 

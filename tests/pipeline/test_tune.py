@@ -15,7 +15,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts import matrix, tune
 from scripts.utility.protocols import EvaluationData
-from tardiff.generate import load, tuning_path, with_tuned_strength
+from tardiff.from_config import load, tuning_path, with_tuned_strength
 from tardiff.generate import main as generate
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion

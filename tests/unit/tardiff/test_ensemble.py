@@ -12,7 +12,7 @@ from configs.run_record import sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import load_splits
-from tardiff.generate import configured_settings, guidance_files, influence_inputs
+from tardiff.from_config import configured_settings, guidance_files, influence_inputs
 from tardiff.guidance.directions import EnsembleDirection
 from tardiff.guidance.influence_inputs import influence_checkpoints
 from tardiff.influence.guidance_gradient import guidance_gradient

@@ -24,7 +24,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from tardiff.export_guidance import _one_per_patient
 from tardiff.export_guidance import main as export
-from tardiff.generate import configured_settings, guidance_files, influence_inputs
+from tardiff.from_config import configured_settings, guidance_files, influence_inputs
 from tardiff.guidance.exported_gradient import load_guidance, save_guidance
 from tardiff.influence.dp_gradient import add_noise, clipped_sum, noise_multiplier
 from tardiff.influence.guidance_gradient import guidance_gradient

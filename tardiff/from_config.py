@@ -1,0 +1,296 @@
+"""From a config to what stage 3 computes with: artefacts, checked once, and plain values.
+
+Tuning, the matrix, the evaluation and the influence report use the same.
+"""
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classifier.train import checkpoint_path
+from configs.run_record import read_mapping, run_dir, sha256_file
+from configs.runtime.device import pick_device
+from configs.runtime.processes import Processes
+from configs.schema.experiment import ExperimentConfig
+from data_preprocess.build import load_splits
+from data_preprocess.splits import Splits
+from tardiff.diffusion.auto_batch_size import sampling_rows
+from tardiff.diffusion.noise_schedule import linear_log_snr
+from tardiff.generation.artefacts import (
+    compiled,
+    load_trained,
+    requested_labels,
+    sampler_levels,
+    strengths,
+    tuned_choice,
+)
+from tardiff.generation.pilot import GuidanceSettings
+from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.session import GenerationSession
+from tardiff.guidance.algorithm1 import paper_levels
+from tardiff.guidance.convex_estimate import ConvexEstimate, ConvexSettings, convex_estimate
+from tardiff.guidance.influence_inputs import (
+    InfluenceInputs,
+    LoadedDirection,
+    influence_checkpoints,
+)
+from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.training.checkpoint import DiffusionModel
+
+AUTO, TUNED = "auto", "tuned"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The artefacts of an experiment; `config` holds numbers where "tuned" stood."""
+
+    config: ExperimentConfig
+    splits: Splits
+    model: DiffusionModel
+    device: torch.device
+
+
+def wanted_strengths(
+    config: ExperimentConfig, session: GenerationSession
+) -> tuple[list[float], dict[str, Any]]:
+    """The shift to ask for per class, and the prediction that it rests on.
+
+    Nothing is asked for where the retraining test says that influence does not predict retraining.
+    """
+    classes = session.splits.train.num_classes
+    reason = held_back(config, session.splits.fingerprint)
+    if reason is not None:
+        log.warning("%s", reason)
+        return [0.0] * classes, {}
+    known: dict[str, Any] = {}
+    w, w_per_class = config.guidance.w, config.guidance.w_per_class
+    if session.convex is not None:
+        strength = session.estimate.strength()
+        log.info("%s", strength.line())
+        known = {"strength": strength.to_plain()}
+        w = strength.w if w == AUTO else w
+    return strengths(classes, w=float(w), w_per_class=w_per_class), known
+
+
+def is_convex(config: ExperimentConfig) -> bool:
+    """Whether the convex guide decides what guidance prefers."""
+    convex = config.guidance.kind == "influence" and config.influence.estimator == "convex"
+    return convex and config.compat == "none"
+
+
+def retraining_path(config: ExperimentConfig) -> Path:
+    """Where the linear data-modelling scores of an experiment are kept."""
+    return run_dir(config) / "influence" / "retraining.json"
+
+
+def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
+    """Why nothing should be guided: the retraining test of this experiment found the score of its
+    estimator within the band of chance. None: it did not, was not made, or guidance.force."""
+    path = retraining_path(config)
+    if config.guidance.kind != "influence" or config.guidance.force or not path.is_file():
+        return None
+    found = read_mapping(path)
+    score = found["estimators"].get(config.influence.estimator)
+    if found["data_fingerprint"] != data_fingerprint or score is None:
+        return None
+    if score["guide"]["score"] > found["band"]:
+        return None
+    return (
+        f"influence ({config.influence.estimator}) does not predict retraining of {found['model']} "
+        f"here: LDS {score['guide']['score']:+.2f}, band of chance +-{found['band']:.2f} ({path}). "
+        "Nothing is guided; guidance.force=true guides nevertheless"
+    )
+
+
+def load(config: ExperimentConfig) -> Loaded:
+    """Reads splits and diffusion model; refuses a model of other data, channels or normaliser.
+
+    Raises:
+        MissingInputError: a stage before has not run.
+        MismatchError: the artefacts do not belong together.
+    """
+    splits = load_splits(config.data)
+    config = with_tuned_strength(config, splits.fingerprint)
+    command = f"bash train.sh <config of {config.experiment}>"
+    model = load_trained(run_dir(config) / "diffusion" / "model.pt", splits, command)
+    device = pick_device(config.accelerator)
+    model.network.to(device)
+    channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size
+    rows = sampling_rows(model.network, channels, model.length, asked=asked)
+    sampler = dataclasses.replace(config.sampler, batch_size=rows)
+    if sampler.compile:
+        model = compiled(model)
+    return Loaded(dataclasses.replace(config, sampler=sampler), splits, model, device)
+
+
+def tuning_path(config: ExperimentConfig) -> Path:
+    """Where the tuning of an experiment keeps its curve and its choice."""
+    return run_dir(config) / "tuning" / "scale.json"
+
+
+def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> ExperimentConfig:
+    """`config` with every "tuned" replaced by the choice of the tuning of its experiment; errors as
+    in `tuned_choice`."""
+    guidance, sampler = config.guidance, config.sampler
+    if TUNED not in (guidance.w, sampler.cfg_scale):
+        return config
+    chosen = tuned_choice(tuning_path(config), data_fingerprint)
+    if guidance.w == TUNED:
+        guidance = dataclasses.replace(guidance, w=chosen["w"])
+    if sampler.cfg_scale == TUNED:
+        sampler = dataclasses.replace(sampler, cfg_scale=chosen["cfg_scale"])
+    return dataclasses.replace(config, guidance=guidance, sampler=sampler)
+
+
+def session_of(loaded: Loaded) -> GenerationSession:
+    """The computation that the config asks for, nothing of it done yet."""
+    config = loaded.config
+    generation, guidance = config.generation, config.guidance
+    return GenerationSession(
+        splits=loaded.splits,
+        model=loaded.model,
+        process=_process(loaded),
+        cfg_scale=float(config.sampler.cfg_scale),
+        y=requested_labels(loaded.splits.train, ratio=generation.ratio, counts=generation.counts),
+        load_direction=cache(lambda: _direction(loaded)),
+        convex=partial(convex_guide, config, loaded.splits, loaded.device)
+        if is_convex(config)
+        else None,
+        pool=_pool(config),
+        guidance=GuidanceSettings(
+            calibrate=guidance.calibrate,
+            at=guidance.at,
+            interval=(guidance.interval[0], guidance.interval[1]),
+            trust=guidance.trust,
+            pilot_rows=guidance.pilot_rows,
+        ),
+        gaps=generation.gaps,
+        allow_copies=generation.allow_copies,
+        folder=run_dir(config) / "synthetic" / ".parts",
+        processes=_processes(loaded),
+    )
+
+
+def _pool(config: ExperimentConfig) -> int:
+    guidance = config.guidance
+    chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
+    return guidance.pool if chooses else 1
+
+
+def convex_guide(
+    config: ExperimentConfig, splits: Splits, device: torch.device, pool: LabelledSeries
+) -> ConvexEstimate:
+    """The configured convex guide of the unguided series `pool`, for the guidance rows."""
+    influence = config.influence
+    settings = ConvexSettings(
+        guidance_loss=influence.guidance_loss,
+        classes=influence.classes,
+        penalty=influence.penalty,
+        kernels=influence.kernels,
+        inputs=config.classifier.inputs,
+    )
+    return convex_estimate(
+        pool,
+        influence_inputs(config, splits, device).series(splits.val_guide),
+        settings,
+        splits.normaliser,
+        num_classes=splits.train.num_classes,
+        seed=config.seed,
+        device=device,
+    )
+
+
+def _process(loaded: Loaded) -> ReverseProcess:
+    config, model, sampler = loaded.config, loaded.model, loaded.config.sampler
+    paper = config.compat == "paper"
+    if paper:
+        diffusion = config.diffusion
+        betas = linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
+        levels = paper_levels(model.level_table, betas)
+    else:
+        levels = sampler_levels(
+            sampler.name,
+            model.level_table,
+            steps=sampler.num_steps,
+            lowest=sampler.log_snr_min,
+            highest=sampler.log_snr_max,
+        )
+    return ReverseProcess(
+        sampler="ddpm" if paper else sampler.name,
+        levels=levels,
+        shape=(loaded.splits.normaliser.num_model_channels, model.length),
+        seed=config.generation.seed,
+        batch_size=sampler.batch_size,
+        device=loaded.device,
+        eta=sampler.eta,
+        sde=sampler.sde,
+        finish=None if paper else model.marginals,
+    )
+
+
+def _processes(loaded: Loaded) -> Processes:
+    config = loaded.config
+    # A GPU has one process, and a compiled network does not reach another one.
+    alone = loaded.device.type != "cpu" or config.sampler.compile
+    workers = 1 if alone else config.generation.workers
+    return Processes(workers, config.processes.backend, config.processes.scheduler)
+
+
+def _direction(loaded: Loaded) -> LoadedDirection:
+    config = loaded.config
+    inputs = influence_inputs(config, loaded.splits, loaded.device)
+    settings = configured_settings(config)
+    if config.compat == "paper":
+        settings = dataclasses.replace(settings, guidance_loss="nll", preconditioner="none")
+    elif config.guidance.kind == "classifier":
+        return inputs.likelihood()
+    return inputs.direction(settings)
+
+
+def influence_inputs(
+    config: ExperimentConfig, splits: Splits, device: torch.device
+) -> InfluenceInputs:
+    """What the configured influence is made of."""
+    vector = config.influence.vector
+    return InfluenceInputs(
+        splits=splits,
+        device=device,
+        trained=checkpoint_path(config),
+        checkpoints=_influence_checkpoints(config),
+        allowed_model=config.classifier.model,
+        exported=None if vector is None else Path(vector),
+        seed=config.seed,
+        cache=run_dir(config) / "influence",
+    )
+
+
+def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
+    """The settings of the influence section."""
+    names = [field.name for field in dataclasses.fields(InfluenceSettings)]
+    return InfluenceSettings(**{name: getattr(config.influence, name) for name in names})
+
+
+def _influence_checkpoints(config: ExperimentConfig) -> list[Path]:
+    influence = config.influence
+    best, exported = checkpoint_path(config), influence.vector is not None
+    return influence_checkpoints(influence.checkpoints, best, exported=exported)
+
+
+def guidance_files(config: ExperimentConfig) -> list[str]:
+    """SHA-256 of every file that decides what guidance climbs: classifiers and an imported G; the
+    convex guide has none but the retraining test that may hold it back."""
+    if is_convex(config):
+        path = retraining_path(config)
+        return [sha256_file(path)] if path.is_file() else []
+    if config.guidance.kind == "classifier" and config.compat == "none":
+        return [sha256_file(checkpoint_path(config))]
+    vector = config.influence.vector
+    paths = [*_influence_checkpoints(config), *([] if vector is None else [Path(vector)])]
+    return [sha256_file(path) for path in paths]
