@@ -2,7 +2,7 @@
 
 Besides this project's own .npz: the `(data, label)` pickle of the published TarDiff code, a .npy
 pair, and the long table id,time,variable,value (.csv, .csv.gz, .parquet) with `<stem>_labels.csv`
-beside it, as `generation.csv` writes it. Values are clinical units, as everywhere on disk.
+beside it, as the export `csv` writes it. Values are clinical units, as everywhere on disk.
 """
 
 import logging

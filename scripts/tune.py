@@ -109,7 +109,7 @@ def with_strength(config: ExperimentConfig, w: float, cfg_scale: float) -> Exper
     return dataclasses.replace(
         config,
         sampler=dataclasses.replace(config.sampler, cfg_scale=cfg_scale),
-        guidance=dataclasses.replace(config.guidance, kind=kind, w=w, w_per_class=None),
+        guidance=dataclasses.replace(config.guidance, kind=kind, w=w),
     )
 
 

@@ -26,7 +26,6 @@ from tardiff.generation.artefacts import (
     load_trained,
     requested_labels,
     sampler_levels,
-    strengths,
     tuned_choice,
 )
 from tardiff.generation.pilot import GuidanceSettings
@@ -70,13 +69,13 @@ def wanted_strengths(
         log.warning("%s", reason)
         return [0.0] * classes, {}
     known: dict[str, Any] = {}
-    w, w_per_class = config.guidance.w, config.guidance.w_per_class
+    w = config.guidance.w
     if session.convex is not None:
         strength = session.estimate.strength()
         log.info("%s", strength.line())
         known = {"strength": strength.to_plain()}
         w = strength.w if w == AUTO else w
-    return strengths(classes, w=float(w), w_per_class=w_per_class), known
+    return [float(w)] * classes, known
 
 
 def is_convex(config: ExperimentConfig) -> bool:
@@ -165,13 +164,10 @@ def session_of(loaded: Loaded) -> GenerationSession:
         else None,
         pool=_pool(config),
         guidance=GuidanceSettings(
-            calibrate=guidance.calibrate,
-            at=guidance.at,
             interval=(guidance.interval[0], guidance.interval[1]),
             trust=guidance.trust,
             pilot_rows=guidance.pilot_rows,
         ),
-        gaps=generation.gaps,
         allow_copies=generation.allow_copies,
         folder=run_dir(config) / "synthetic" / ".parts",
         processes=_processes(loaded),
@@ -230,7 +226,6 @@ def _process(loaded: Loaded) -> ReverseProcess:
         batch_size=sampler.batch_size,
         device=loaded.device,
         eta=sampler.eta,
-        sde=sampler.sde,
         finish=None if paper else model.marginals,
     )
 

@@ -81,8 +81,7 @@ def write_generated(
         "copies": made.copies.to_plain() if made.copies else None,
     }
     synthetic = SyntheticSet(name=name, x=made.x, y=made.y, outcome=outcome, facts=facts)
-    step = config.data.step_minutes if config.generation.csv else None
-    path = write_set(folder or run_dir(config) / "synthetic", synthetic, splits, step)
+    path = write_set(folder or run_dir(config) / "synthetic", synthetic, splits)
     record_stage(config, f"generation/{name}", facts)
     if outcome:
         log.info("%s", outcome.line(splits.train.label_names))

@@ -265,7 +265,6 @@ def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
     """The objective of a config section, for batches of any size."""
     return Objective(
         prediction=diffusion.prediction,
-        loss=diffusion.loss,
         observed_only=diffusion.observed_only,
         label_dropout=diffusion.label_dropout,
         class_balanced=diffusion.class_balanced,

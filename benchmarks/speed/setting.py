@@ -116,7 +116,6 @@ class Setting:
             batch_size=min(largest, self.sampling_rows),
             device=self.device,
             eta=sampler.eta,
-            sde=sampler.sde,
         )
 
     @cached_property

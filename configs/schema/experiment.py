@@ -71,7 +71,6 @@ class DiffusionConfig:
     num_steps: int = number(200, low=2)  # linear schedule only
     beta_start: float = number(5e-4, low=0.0, high=1.0, open_low=True)
     beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
-    loss: str = choice("l2", "l1", "huber")
     observed_only: bool = True  # loss on measured entries only
     width: int = number(32, low=8)  # times a multiplier: of a level; a multiple of 8
     multipliers: list[int] = many(2, 3)  # of the levels, finest first
@@ -134,9 +133,7 @@ class InfluenceConfig:
     estimator: str = choice("convex", "classifier")
     penalty: float = number(0.1, low=0.0, open_low=True)  # convex: of the squared weights
     kernels: int = number(64, low=0)  # convex: random convolutions, two features each
-    guidance_loss: str = choice(
-        "auto", "rank", "balanced", "nll", "minority"
-    )  # auto: rank if binary
+    guidance_loss: str = choice("auto", "rank", "balanced", "nll")  # auto: rank if binary
     classes: list[int] | None = None  # only guidance rows of these classes; None: all
     # The rest is of the classifier alone.
     preconditioner: str = choice("ggn_cg", "none")
@@ -170,13 +167,10 @@ class GuidanceConfig:
     # Realised shift of the mean influence, unguided standard deviations. auto: what the guidance
     # rows support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.
     w: Any = number("auto", words=("auto", "tuned"))
-    w_per_class: list[float] | None = None  # one strength per class; wins over w
     pool: int = number(2, low=2)  # choose: unguided series per series asked for
     # Guide although influence did not predict retraining (bash scripts/influence.sh lds=true).
     force: bool = False
     # The rest is of push.
-    calibrate: bool = True  # find the multiplier that realises w on a pilot; False: w multiplies
-    at: str = choice("x0hat", "xt")
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
     trust: float = number(1.0, low=0.0, open_low=True)  # rms(shift) <= trust * kappa_t per series
     pilot_rows: int = number(256, low=8)  # series per class of the pilot
@@ -193,7 +187,6 @@ class SamplerConfig:
     log_snr_min: float = number(-10.0, low=-11.0)
     log_snr_max: float = number(9.0, high=11.0)
     eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
-    sde: bool = False  # dpmpp_2m only: the stochastic variant
     # Classifier-free guidance; 1: off, tuned: as guidance.w.
     cfg_scale: Any = number(1.0, low=0.0, words=("tuned",))
     # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
@@ -210,11 +203,7 @@ class GenerationConfig:
     ratio: float = number(1.0, low=0.0, open_low=True)  # synthetic : train, per class
     counts: list[int] | None = None  # explicit number per class; wins over ratio
     seed: int = 0
-    csv: bool = False  # also write the long-form table id,time,variable,value
     unguided_too: bool = True  # write the unguided set from the same noise beside it
-    # Where a generated mask is off: carry the last value forward as the real splits do, or keep
-    # what was sampled. Without data.space.masks there are no gaps.
-    gaps: str = choice("carry", "sampled")
     allow_copies: bool = (
         False  # release series that copy a training stay (tardiff/privacy/memorisation.py)
     )

@@ -91,12 +91,8 @@ def write_croissant(
     write_text(path, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
 
 
-def hub_head(dataset: EHRDataset, *, name: str, tables: Sequence[str] = ()) -> str:
-    """The YAML head of a card, with its fences.
-
-    Args:
-        tables: files that the Hub's viewer shows, one configuration each.
-    """
+def hub_head(dataset: EHRDataset, *, name: str) -> str:
+    """The YAML head of a card, with its fences."""
     head: dict[str, Any] = {
         "pretty_name": name,
         "license": "other",
@@ -106,8 +102,6 @@ def hub_head(dataset: EHRDataset, *, name: str, tables: Sequence[str] = ()) -> s
         "tags": ["synthetic", "medical", "time-series", "electronic-health-records"],
         "size_categories": [_size(len(dataset))],
     }
-    if tables:
-        head["configs"] = [{"config_name": Path(t).stem, "data_files": t} for t in tables]
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n"
 
 

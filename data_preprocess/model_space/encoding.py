@@ -16,8 +16,6 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute
 from data_preprocess.model_space.normaliser import Normaliser
 
-GAPS = ("carry", "sampled")
-
 
 def encode(normaliser: Normaliser, dataset: EHRDataset) -> Float[Tensor, "n channel time"]:
     """The stays in model space, float32: values, then what the layout adds.
@@ -47,15 +45,14 @@ def loss_weights(normaliser: Normaliser, dataset: EHRDataset) -> Bool[Tensor, "n
 
 
 def decode(
-    normaliser: Normaliser, x: Float[Tensor, "n channel time"], *, gaps: str = "carry"
+    normaliser: Normaliser, x: Float[Tensor, "n channel time"]
 ) -> tuple[
     Float[np.ndarray, "n value time"], Bool[np.ndarray, "n value time"], Float[np.ndarray, "n fact"]
 ]:
     """Values in clinical units, masks and static covariates of model-space series.
 
-    Args:
-        gaps: what stands where a mask is off: "carry", the last measurement before it (else the
-            next one, else the train median), as in the real splits; "sampled", what was drawn.
+    Where a mask is off stands the last measurement before it (else the next one, else the train
+    median), as in the real splits.
     """
     layout, num_values = normaliser.layout, len(normaliser.feature_names)
     x = x.detach().cpu()
@@ -68,7 +65,7 @@ def decode(
         observed = (masks > 0).numpy()
     for group in layout.ordered:
         _sort(values, observed, group)
-    if layout.masks and gaps == "carry":
+    if layout.masks:
         values = impute(np.where(observed, values, np.nan), np.array(layout.fill))[0]
     start = layout.static_start(num_values)
     covariates = []

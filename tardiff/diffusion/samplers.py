@@ -26,10 +26,9 @@ def sample_dpmpp_2m(
     y: Labels,
     levels: Levels,
     *,
-    noise: NoiseSource | None = None,
     callback: Callback | None = None,
 ) -> Series:
-    """DPM-Solver++(2M), Lu et al. 2022 alg. 2, in x_0 form; with `noise` its SDE variant.
+    """DPM-Solver++(2M), Lu et al. 2022 alg. 2, in x_0 form.
 
     Raises:
         FloatingPointError: a step produced a non-finite value; names the step and the series.
@@ -44,11 +43,7 @@ def sample_dpmpp_2m(
             estimate = x0_hat + (x0_hat - previous_x0) / (2 * ratio)
         _, sigma = alpha_sigma(levels[step])
         alpha_next, sigma_next = alpha_sigma(levels[step + 1])
-        if noise is None:
-            x = sigma_next / sigma * x - alpha_next * torch.expm1(-h) * estimate
-        else:
-            x = sigma_next / sigma * torch.exp(-h) * x - alpha_next * torch.expm1(-2 * h) * estimate
-            x = x + sigma_next * torch.sqrt(-torch.expm1(-2 * h)) * noise()
+        x = sigma_next / sigma * x - alpha_next * torch.expm1(-h) * estimate
         previous_x0, previous_h = x0_hat, h
     return _denoise(denoiser, x, y, levels, len(levels) - 1, callback)
 

@@ -103,18 +103,3 @@ def requested_labels(
             f"one per class ({', '.join(train.label_names)}), not all zero"
         )
     return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-
-
-def strengths(num_classes: int, *, w: float, w_per_class: Sequence[float] | None) -> list[float]:
-    """The requested realised shift per class.
-
-    Raises:
-        ConfigError: `w_per_class` does not hold one number per class.
-    """
-    if w_per_class is None:
-        return [w] * num_classes
-    if len(w_per_class) != num_classes:
-        raise ConfigError(
-            f"guidance.w_per_class={list(w_per_class)}: expected {num_classes} numbers"
-        )
-    return list(w_per_class)

@@ -12,7 +12,6 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.croissant import hub_head, write_croissant
 from data_preprocess.model_space.encoding import decode, static_names
 from data_preprocess.splits import Splits
-from data_preprocess.storage.csv_export import table_columns, write_long_csv
 from data_preprocess.storage.dataset_files import save_dataset
 from tardiff.guidance.diagnostics import GuidanceOutcome
 from tardiff.privacy.accountant import privacy_lines
@@ -78,44 +77,22 @@ class SyntheticSet:
     facts: dict[str, Any]
 
 
-def write_set(
-    folder: Path, synthetic: SyntheticSet, splits: Splits, csv_step_minutes: float | None
-) -> Path:
-    """Writes `<name>.npz`, `<name>.card.md` and `<name>.croissant.json`, and `<name>.csv` with its
-    labels if a step is given.
-
-    Returns:
-        The path of the .npz.
-    """
-    gaps = synthetic.facts["config"]["generation"]["gaps"]
-    dataset = to_dataset(synthetic.x, synthetic.y, splits, gaps=gaps)
+def write_set(folder: Path, synthetic: SyntheticSet, splits: Splits) -> Path:
+    """Writes `<name>.npz`, `<name>.card.md` and `<name>.croissant.json`; the path of the first."""
+    dataset = to_dataset(synthetic.x, synthetic.y, splits)
     path = folder / f"{synthetic.name}.npz"
-    tables: dict[str, dict[str, str]] = {}
-    if csv_step_minutes is not None:
-        table = folder / f"{synthetic.name}.csv"
-        write_long_csv(table, dataset, step_minutes=csv_step_minutes)
-        tables = table_columns(table, dataset)
-    head = hub_head(dataset, name=synthetic.name, tables=[*tables])
+    head = hub_head(dataset, name=synthetic.name)
     write_text(folder / f"{synthetic.name}.card.md", head + card(synthetic, dataset, splits))
     save_dataset(path, dataset, extra=synthetic.facts)
-    write_croissant(
-        folder / f"{synthetic.name}.croissant.json",
-        dataset,
-        name=synthetic.name,
-        files=[path, *(folder / file for file in tables)],
-        tables=tables,
-    )
+    description = folder / f"{synthetic.name}.croissant.json"
+    write_croissant(description, dataset, name=synthetic.name, files=[path])
     return path
 
 
-def to_dataset(x: Tensor, y: Tensor, splits: Splits, *, gaps: str = "carry") -> EHRDataset:
+def to_dataset(x: Tensor, y: Tensor, splits: Splits) -> EHRDataset:
     """A set in model space as any other split: clinical units, no patient; everything observed
-    where no masks are generated.
-
-    Args:
-        gaps: as `decode` takes it.
-    """
-    values, observed, static = decode(splits.normaliser, x, gaps=gaps)
+    where no masks are generated."""
+    values, observed, static = decode(splits.normaliser, x)
     n = len(values)
     return EHRDataset(
         values=values,

@@ -23,14 +23,11 @@ class GuidanceSettings:
     """When and how far the sampler is pushed; docs/method.md.
 
     Attributes:
-        calibrate: find the multiplier that realises the asked shift; False: it multiplies.
-        at, trust: as in `Guidance`.
+        trust: as in `Guidance`.
         interval: shares of the sampling steps, from the noisy end.
         pilot_rows: pilot series per class.
     """
 
-    calibrate: bool
-    at: str
     interval: tuple[float, float]
     trust: float
     pilot_rows: int
@@ -38,7 +35,7 @@ class GuidanceSettings:
     def guidance(self, direction: Direction, gain: Gain, levels: Tensor) -> Guidance:
         """Guidance on the steps of `levels` that lie in the interval."""
         active = active_levels(levels, self.interval)
-        return Guidance(direction=direction, gain=gain, active=active, trust=self.trust, at=self.at)
+        return Guidance(direction=direction, gain=gain, active=active, trust=self.trust)
 
 
 def pilot_numbers(label: int, rows: int) -> list[int]:
@@ -82,8 +79,6 @@ class Pilot:
 
     def _calibrate(self, label: int, w: float) -> Calibration:
         natural = self.natural(label)
-        if not self.settings.calibrate:
-            return fixed(natural, w)
 
         def shifted(label: int, multiplier: float) -> Tensor:
             trial = fixed(natural, multiplier)

@@ -66,7 +66,6 @@ class ReverseProcess:
         seed: of the run.
         batch_size: series per denoiser call; changes memory only.
         eta: stochasticity of ddim.
-        sde: the stochastic variant of dpmpp_2m.
         finish: what a drawn series goes through, row by row; None: it is left as it is.
     """
 
@@ -77,7 +76,6 @@ class ReverseProcess:
     batch_size: int
     device: torch.device
     eta: float = 0.0
-    sde: bool = False
     finish: MarginalMap | None = None
 
     def run(
@@ -118,5 +116,4 @@ class ReverseProcess:
             return sample_ddpm(denoiser, x, y, self.levels, noise=noise)
         if self.sampler == "ddim":
             return sample_ddim(denoiser, x, y, self.levels, eta=self.eta, noise=noise)
-        source = noise if self.sde else None
-        return sample_dpmpp_2m(denoiser, x, y, self.levels, noise=source)
+        return sample_dpmpp_2m(denoiser, x, y, self.levels)

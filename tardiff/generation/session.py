@@ -76,7 +76,6 @@ class GenerationSession:
         convex: fits the convex guide to unguided series; None: `load_direction` counts.
         pool: unguided series per series asked for, from which guided ones are chosen; 1: nothing
             is chosen, the sampler is pushed.
-        gaps: what a released set holds where its mask is off, see `decode`.
         allow_copies: release series that copy a training stay.
         folder: of finished batches and calibrations; processes on other machines must see it.
         used: the files of this session in `folder`.
@@ -91,7 +90,6 @@ class GenerationSession:
     convex: Callable[[LabelledSeries], ConvexEstimate] | None = None
     pool: int = 1
     guidance: GuidanceSettings
-    gaps: str
     allow_copies: bool
     folder: Path
     processes: Processes
@@ -127,7 +125,7 @@ class GenerationSession:
 
     def released(self, made: Sampled) -> LabelledSeries:
         """Series as they are written: what a model that is trained on them sees."""
-        dataset = to_dataset(made.x, made.y, self.splits, gaps=self.gaps)
+        dataset = to_dataset(made.x, made.y, self.splits)
         return LabelledSeries(encode(self.splits.normaliser, dataset), made.y)
 
     def _guide_series(self) -> LabelledSeries:
@@ -156,7 +154,7 @@ class GenerationSession:
         than that of `unguided`, and how strong guidance really was.
 
         Args:
-            wanted: one shift per class; raw multipliers where calibration is off.
+            wanted: one shift per class.
         """
         if self.pool > 1:
             return self._chosen(wanted)
@@ -217,7 +215,7 @@ class GenerationSession:
             "network": [weights_sha256(self.model.network), self.model.network_args],
             "prediction": self.model.prediction,
             "cfg_scale": self.cfg_scale,
-            "sampler": [process.sampler, process.eta, process.sde, process.levels.tolist()],
+            "sampler": [process.sampler, process.eta, process.levels.tolist()],
             "noise": [process.seed, list(process.shape)],
             "batch_size": process.batch_size,
             "margins": None if finish is None else weights_sha256(finish),
@@ -300,7 +298,7 @@ class GenerationSession:
                 return job.process.run(job.denoiser, y, numbers, job.guidance).x
 
         def released(series: Series) -> Tensor:
-            return normaliser.to_model(decode(normaliser, series, gaps=self.gaps)[0])
+            return normaliser.to_model(decode(normaliser, series)[0])
 
         train = normaliser.to_model(self.splits.train.values)
         return replace_copies(x, train, resample, through=released)

@@ -15,7 +15,7 @@ from torch.nn import functional
 from tardiff.diffusion.noise_schedule import Labels
 
 Logits = Float[Tensor, "batch out"]
-KINDS = ("rank", "balanced", "nll", "minority")
+KINDS = ("rank", "balanced", "nll")
 
 # Entries of the (positive, negative) pair matrix held at a time.
 PAIR_BLOCK = 1_000_000
@@ -35,10 +35,10 @@ def logit_gradient(
 
     Args:
         logits: of the whole guidance set, (n, 1) for binary tasks, else (n, num_classes).
-        kind: "nll": mean over rows; "balanced": mean of the class means; "minority": mean over
-            the rarest class; "rank": mean over (positive, negative) pairs of
-            softplus(-(f+ - f-)), a smooth 1 - AUROC that no change of prevalence moves. With
-            more than two classes: the mean over classes of one-against-rest ranks.
+        kind: "nll": mean over rows; "balanced": mean of the class means; "rank": mean over
+            (positive, negative) pairs of softplus(-(f+ - f-)), a smooth 1 - AUROC that no change of
+            prevalence moves. With more than two classes: the mean over classes of one-against-rest
+            ranks.
         classes: use the rows of these classes only; None uses all.
 
     Raises:
@@ -84,9 +84,6 @@ def row_weights(
     counts = torch.bincount(y, minlength=num_classes)
     used = torch.zeros(num_classes, dtype=torch.bool, device=y.device)
     used[list(classes) if classes is not None else slice(None)] = True
-    if kind == "minority":
-        rarest = int(counts.masked_fill(~used, torch.iinfo(counts.dtype).max).argmin())
-        used = torch.arange(num_classes, device=y.device) == rarest
     if (counts[used] == 0).any() or not used.any():
         raise ValueError(f"guidance loss {kind!r}: a class has no row (counts {counts.tolist()})")
     share = used.double()

@@ -33,7 +33,6 @@ class Objective:
     """
 
     prediction: str
-    loss: str
     observed_only: bool
     label_dropout: float
     class_balanced: bool
@@ -178,7 +177,7 @@ class DiffusionModule(pl.LightningModule):
         eps = torch.randn(x_0.shape, generator=_on_device(generator, x_0.device), device=x_0.device)
         target = training_target(x_0, eps, levels, self.objective.prediction)
         prediction = self._predict(network, add_noise(x_0, levels, eps), levels, y)
-        errors = _elementwise(prediction, target, self.objective.loss)
+        errors = functional.mse_loss(prediction, target, reduction="none")
         if not self.objective.observed_only:
             return errors.mean(dim=(1, 2))
         weight = observed.to(errors)
@@ -225,14 +224,6 @@ def _on_device(generator: torch.Generator, device: torch.device) -> torch.Genera
     if device.type == "cpu":
         return generator
     return torch.Generator(device).manual_seed(generator.initial_seed())
-
-
-def _elementwise(prediction: Tensor, target: Tensor, kind: str) -> Tensor:
-    if kind == "l2":
-        return functional.mse_loss(prediction, target, reduction="none")
-    if kind == "l1":
-        return functional.l1_loss(prediction, target, reduction="none")
-    return functional.huber_loss(prediction, target, reduction="none")
 
 
 def _learning_rate_factor(step: int, warmup: int, total: int) -> float:

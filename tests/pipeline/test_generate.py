@@ -16,7 +16,7 @@ from configs.runtime.errors import ConfigError, DataError, MismatchError, Missin
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.generate import main as generate
-from tardiff.generation.artefacts import requested_labels, strengths
+from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.pilot import pilot_numbers
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -136,10 +136,8 @@ def test_strength_zero_equals_unguided(trained):
 
 
 def test_the_sign_of_w_is_the_sign_of_the_shift(trained):
-    folder = run(trained, "guidance.w_per_class=[-0.5,0.5]", "generation.name=mixed")
-    realised = load_extra(folder / "mixed.npz")["guidance"]["realised"]
-    assert realised[0] < -0.1
-    assert realised[1] > 0.1
+    folder = run(trained, "guidance.w=-0.5", "generation.name=control")
+    assert max(load_extra(folder / "control.npz")["guidance"]["realised"]) < -0.1
 
 
 def test_guidance_none_and_classifier_guidance(trained):
@@ -167,15 +165,11 @@ def test_a_multiplier_so_strong_that_values_overflow_is_reported(trained):
         run(trained, FEW, "compat=paper", "guidance.paper_w=1e38")
 
 
-def test_csv_on_request(trained):
-    folder = run(trained, "guidance=none", "generation.csv=true", "generation.counts=[3,2]")
-    lines = (folder / "unguided.csv").read_text().splitlines()
-    assert lines[0] == "id,time,variable,value"
-    assert len(lines) == 1 + 5 * 4 * 12
+def test_a_set_is_described(trained):
+    folder = run(trained, "guidance=none", "generation.counts=[3,2]")
     described = json.loads((folder / "unguided.croissant.json").read_text())
     files = {file["contentUrl"]: file["sha256"] for file in described["distribution"]}
-    assert [*files] == ["unguided.npz", "unguided.csv", "unguided_labels.csv"]
-    assert all(sha256_file(folder / name) == digest for name, digest in files.items())
+    assert files == {"unguided.npz": sha256_file(folder / "unguided.npz")}
     assert (folder / "unguided.card.md").read_text().startswith("---\npretty_name: unguided\n")
 
 
@@ -234,8 +228,6 @@ def test_requests(trained):
     for counts in ([1], [0, 0], [-1, 2]):
         with pytest.raises(ConfigError, match="generation.counts"):
             requested_labels(train, ratio=1.0, counts=counts)
-    with pytest.raises(ConfigError, match="w_per_class"):
-        strengths(2, w=0.5, w_per_class=[1.0])
     assert len(set(pilot_numbers(0, 50)) | set(pilot_numbers(1, 50))) == 100
 
 

@@ -11,6 +11,7 @@ from classifier.train import main as train_classifier
 from configs import load_config
 from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
+from data_preprocess.export.writers import export
 from data_preprocess.impute import impute
 from data_preprocess.storage.dataset_files import load_dataset
 from scripts.evaluate import main as evaluate
@@ -30,7 +31,7 @@ INPUTS = "classifier.inputs=[values,mask,time,static]"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("masked")
-    arguments = tiny_arguments(root, *SPACE, INPUTS, "generation.csv=true")
+    arguments = tiny_arguments(root, *SPACE, INPUTS)
     config = load_config(arguments)
     train_diffusion(config)
     train_classifier(config)
@@ -72,10 +73,11 @@ def test_sets_have_static_facts_and_the_card_counts_them(made):
 
 
 def test_the_long_table_holds_measurements_only_and_labels_come_with_facts(made):
-    folder = made[0] / "runs/tiny/synthetic"
+    folder = made[0] / "exported"
+    export(made[0] / "runs/tiny/synthetic/guided.npz", "csv", folder, step_minutes=60.0)
     dataset = sets(made)["guided"]
-    assert len(pd.read_csv(folder / "guided.csv")) == dataset.observed.sum()
-    labels = pd.read_csv(folder / "guided_labels.csv")
+    assert len(pd.read_csv(folder / "series.csv")) == dataset.observed.sum()
+    labels = pd.read_csv(folder / "series_labels.csv")
     np.testing.assert_allclose(labels[dataset.static_names[0]], dataset.static[:, 0], rtol=1e-5)
 
 
@@ -89,18 +91,6 @@ def test_judges_with_and_without_masks_stand_in_one_table(made):
     assert judged == {"lstm", "lstm+mask", "gbdt+mask"}
     rows = pd.read_csv(root / "runs/tiny/evaluation/results.csv")
     assert "missing_rate_difference" in set(rows["metric"])
-
-
-def test_sampled_gaps_keep_what_was_drawn(made):
-    config = load_config([*made[1], "generation.gaps=sampled", "generation.name=raw"])
-    generate(config)
-    raw = load_dataset(made[0] / "runs/tiny/synthetic/raw.npz")
-    carried = sets(made)["guided"]
-    same = (raw.observed == carried.observed).all(axis=(1, 2))  # others replaced a copy
-    assert same.mean() > 0.9
-    on = raw.observed[same]
-    np.testing.assert_array_equal(raw.values[same][on], carried.values[same][on])
-    assert (raw.values != carried.values)[same][~on].mean() > 0.5
 
 
 def test_a_mask_aware_judge_of_data_without_masks_is_refused(made, tmp_path):

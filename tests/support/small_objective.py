@@ -9,7 +9,6 @@ from tardiff.training.module import Objective
 def objective(**changes: Any) -> Objective:
     base = Objective(
         prediction="v",
-        loss="l2",
         observed_only=True,
         label_dropout=0.1,
         class_balanced=True,

@@ -123,12 +123,11 @@ def test_the_croissant_package_reads_every_row(tmp_path, dataset):
     assert labels == [dataset.label_names[label] for label in dataset.labels]
 
 
-def test_the_head_of_a_card_is_yaml_that_names_the_tables(dataset):
-    text = hub_head(dataset, name="guided", tables=["guided.csv"])
+def test_the_head_of_a_card_is_yaml(dataset):
+    text = hub_head(dataset, name="guided")
     assert text.startswith("---\n") and text.endswith("---\n")
     head = yaml.safe_load(text.strip("-\n"))
     assert head["size_categories"] == ["n<1K"] and head["license"] == "other"
-    assert head["configs"] == [{"config_name": "guided", "data_files": "guided.csv"}]
 
 
 def test_an_export_touches_nothing_that_is_there(tmp_path, dataset, caplog):

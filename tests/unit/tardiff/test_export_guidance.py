@@ -141,7 +141,6 @@ def test_missing_and_foreign_files_are_named(trained, tmp_path):
     [
         (["export.epsilon=1"], "needs export.clip"),
         (["export.clip=1"], "no sum over series"),
-        (["export.clip=1", "influence.guidance_loss=minority"], "no sum over series"),
     ],
 )
 def test_what_cannot_be_bounded_is_refused(trained, overrides, message):
