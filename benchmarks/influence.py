@@ -26,6 +26,7 @@ from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.networks.unet1d import UNet1D
 from tests.support.oracles import double_backward
@@ -43,8 +44,8 @@ def gradient(given: argparse.Namespace) -> None:
     """J of a 2-layer bidirectional GRU-256 for a batch, in chunks that fit into memory."""
     model = RNNClassifier(given.channels, given.length, 1, hidden=256).eval()
     x, y = series(given.rows, given.channels, given.length)
-    g = guidance_gradient(model, *series(64, given.channels, given.length), kind="rank",
-                          num_classes=2)  # fmt: skip
+    guide = series(64, given.channels, given.length)
+    g = guidance_gradient(model, *guide, GuidanceLoss("rank", 2))
     directions = {
         "finite_difference": InfluenceDirection(model, per_sample_loss, g),
         "double_backward": double_backward(model, per_sample_loss, g),
@@ -96,7 +97,7 @@ def sampling(given: argparse.Namespace) -> None:
     for name, arguments in GUIDES.items():
         model = RNNClassifier(given.channels, given.length, 1, **arguments).eval()
         guide = series(256, given.channels, given.length)
-        g = guidance_gradient(model, *guide, kind="rank", num_classes=2)
+        g = guidance_gradient(model, *guide, GuidanceLoss("rank", 2))
         seconds = sampling_seconds(
             run,
             plain,
@@ -115,16 +116,16 @@ def vector(given: argparse.Namespace) -> None:
     """G over many rows: extra peak memory, and seconds against one training epoch."""
     x, y = series(given.rows, given.channels, given.length)
     model = RNNClassifier(given.channels, given.length, 1).eval()
-    guidance_gradient(model, x[:512], y[:512], kind="rank", num_classes=2)  # libraries wake up
+    guidance_gradient(model, x[:512], y[:512], GuidanceLoss("rank", 2))  # libraries wake up
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = CLOCK()
-    guidance_gradient(model, x, y, kind="rank", num_classes=2)
+    guidance_gradient(model, x, y, GuidanceLoss("rank", 2))
     once = CLOCK() - start
     extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     seconds = take_turns(
         {
             "epoch": lambda: _epoch(model, x, y),
-            "vector": lambda: guidance_gradient(model, x, y, kind="rank", num_classes=2),
+            "vector": lambda: guidance_gradient(model, x, y, GuidanceLoss("rank", 2)),
         },
         given.rounds,
         CLOCK,

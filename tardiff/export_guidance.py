@@ -28,7 +28,7 @@ from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.guidance.exported_gradient import GuidanceFile, save_guidance
 from tardiff.influence.dp_gradient import add_noise, clipped_sum, noise_multiplier
 from tardiff.influence.guidance_gradient import guidance_gradient
-from tardiff.influence.guidance_losses import resolve_kind, row_weights
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.parameter_space import weights_sha256
 
 log = logging.getLogger(__name__)
@@ -53,15 +53,16 @@ def main(config: ExperimentConfig) -> None:
     """Writes the file of `export.path`."""
     given = config.export
     owned = _owned(config)
-    kind = resolve_kind(config.influence.guidance_loss, owned.guide.num_classes)
-    _require_separable(config, kind)
+    influence = config.influence
+    loss = GuidanceLoss(influence.guidance_loss, owned.guide.num_classes, influence.classes)
+    _require_separable(config, loss.kind)
     rows = _one_per_patient(owned.guide) if given.epsilon is not None else owned.guide
     if not len(rows):
         raise DataError("the guidance set is empty")
-    content = _content(config, Owned(owned.classifier, rows), kind)
+    content = _content(config, Owned(owned.classifier, rows), loss)
     path = Path(given.path) if given.path else run_dir(config) / "guidance_gradient.pt"
     save_guidance(path, content)
-    told = {"rows": content.rows, "guidance_loss": kind, "clip": given.clip}
+    told = {"rows": content.rows, "guidance_loss": loss.kind, "clip": given.clip}
     record_stage(config, "export", told | {"privacy": content.privacy, "path": str(path)})
     log.info("%s: G of %d guidance rows, %s", path, content.rows, _promise(content.privacy))
 
@@ -113,20 +114,15 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
     return guide.take(first)
 
 
-def _content(config: ExperimentConfig, owned: Owned, kind: str) -> GuidanceFile:
+def _content(config: ExperimentConfig, owned: Owned, loss: GuidanceLoss) -> GuidanceFile:
     classifier, given = owned.classifier, config.export
     x = encode(classifier.normaliser, owned.guide)
     y = torch.from_numpy(owned.guide.labels)
-    told: dict[str, Any] = {
-        "kind": kind,
-        "num_classes": owned.guide.num_classes,
-        "classes": config.influence.classes,
-    }
     privacy = None
     if given.clip is None:
-        vector = guidance_gradient(classifier.model, x, y, **told)
+        vector = guidance_gradient(classifier.model, x, y, loss)
     else:
-        vector, privacy = _clipped(config, owned, x, y, told)
+        vector, privacy = _clipped(config, owned, x, y, loss)
     return GuidanceFile(
         vector={name: part.float() for name, part in vector.items()},
         classifier=weights_sha256(classifier.model),
@@ -134,8 +130,8 @@ def _content(config: ExperimentConfig, owned: Owned, kind: str) -> GuidanceFile:
         label_names=classifier.label_names,
         length=classifier.length,
         normaliser=classifier.normaliser.fingerprint(),
-        guidance_loss=kind,
-        classes=config.influence.classes,
+        guidance_loss=loss.kind,
+        classes=loss.classes,
         rows=len(y),
         clip=given.clip,
         privacy=privacy,
@@ -143,11 +139,11 @@ def _content(config: ExperimentConfig, owned: Owned, kind: str) -> GuidanceFile:
 
 
 def _clipped(
-    config: ExperimentConfig, owned: Owned, x: Tensor, y: Tensor, told: dict[str, Any]
+    config: ExperimentConfig, owned: Owned, x: Tensor, y: Tensor, loss: GuidanceLoss
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     given = config.export
     assert given.clip is not None
-    weights = row_weights(y, told["kind"], told["num_classes"], told["classes"])
+    weights = loss.row_weights(y)
     multiplier = None if given.epsilon is None else noise_multiplier(given.epsilon, given.delta)
     found = clipped_sum(
         owned.classifier.model,
@@ -161,7 +157,7 @@ def _clipped(
     log.info("%.1f %% of the series clipped (keep this number)", 100 * found.share_clipped)
     if multiplier is None:
         return found.vector, None
-    any_label = told["kind"] == "nll" and told["classes"] is None
+    any_label = loss.kind == "nll" and loss.classes is None
     return add_noise(found.vector, multiplier * found.sensitivity), {
         "epsilon": given.epsilon,
         "delta": given.delta,

@@ -16,6 +16,7 @@ from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.networks.registry import build_network
 from tardiff.train import network_arguments, objective_of
@@ -86,7 +87,7 @@ class Setting:
     def direction(self) -> InfluenceDirection:
         """Influence along a G of 256 rows."""
         model = self.guide
-        g = guidance_gradient(model.cpu(), *self.series(256), kind="nll", num_classes=CLASSES)
+        g = guidance_gradient(model.cpu(), *self.series(256), GuidanceLoss("nll", CLASSES))
         moved = {name: part.to(self.device) for name, part in g.items()}
         return InfluenceDirection(model.to(self.device), per_sample_loss, moved)
 

@@ -62,9 +62,8 @@ from tardiff.from_config import (
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.influence_inputs import InfluenceInputs
-from tardiff.influence.convex_guide import GuidanceLoss
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
-from tardiff.influence.guidance_losses import resolve_kind
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
 
 log = logging.getLogger(__name__)
@@ -129,7 +128,7 @@ def retraining_test(config: ExperimentConfig) -> None:
     session = session_of(loaded)
     pool = session.released(session.unguided)
     data = evaluation_data(loaded.splits, {})
-    kind = resolve_kind(config.influence.guidance_loss, data.num_classes)
+    influence = config.influence
     found = retraining_scores(
         Series(x=pool.x.numpy(), y=pool.y.numpy()),
         {name: _pool_influence(config, loaded, pool, name) for name in given.lds_estimators},
@@ -138,7 +137,7 @@ def retraining_test(config: ExperimentConfig) -> None:
             model=given.lds_model,
             subsets=given.lds_subsets,
             seeds=given.lds_seeds,
-            loss=GuidanceLoss(kind, data.num_classes, config.influence.classes),
+            loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
             fitter=downstream(config, data.num_classes, loaded.splits.normaliser),
             cache=fit_cache(config),
             processes=fit_processes(config),

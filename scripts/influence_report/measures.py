@@ -13,7 +13,7 @@ from scripts.influence_report.named_sets import RankedSet, rows_per_class
 from tardiff.guidance.influence_inputs import InfluenceInputs
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
-from tardiff.influence.guidance_losses import guidance_loss, resolve_kind
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
 from tardiff.influence.parameter_space import ParamGrads, gradient_norms, inner, norm
 
@@ -35,14 +35,8 @@ def norm_rows(
     rows = []
     for label in series.y.unique().tolist():
         mine = norms[series.y[chosen] == label]
-        mean = guidance_gradient(
-            model,
-            series.x,
-            series.y,
-            kind="nll",
-            num_classes=len(label_names),
-            classes=[label],
-        )
+        own = GuidanceLoss("nll", len(label_names), [label])
+        mean = guidance_gradient(model, series.x, series.y, own)
         rows.append(
             {
                 "set": name,
@@ -122,12 +116,7 @@ def measured_steps(
 ) -> StepTest:
     """One training step on each of `rows` random series: predicted and measured."""
     guide = inputs.series(inputs.splits.val_guide)
-    k = inputs.splits.train.num_classes
-    loss: dict[str, Any] = {
-        "kind": resolve_kind(settings.guidance_loss, k),
-        "num_classes": k,
-        "classes": settings.classes,
-    }
+    loss = _loss(inputs, settings)
     double = inputs.classifier().double()
     x = guide.x.double()
     chosen = np.sort(np.random.default_rng(0).permutation(len(candidates.y))[:rows])
@@ -136,8 +125,8 @@ def measured_steps(
         per_sample_loss,
         candidates.x[chosen],
         candidates.y[chosen],
-        guide_gradient=guidance_gradient(double, x, guide.y, **loss),
-        guide_loss=lambda trial: guidance_loss(all_logits(trial, x, BATCH), guide.y, **loss),
+        guide_gradient=guidance_gradient(double, x, guide.y, loss),
+        guide_loss=lambda trial: loss.value(all_logits(trial, x, BATCH), guide.y),
         step_norm=step_norm,
         title="one-step test",
     )
@@ -154,18 +143,10 @@ def size_curve(
     """Paper figure 4: G of n stratified guidance rows against G of all of them, not
     preconditioned; per n, the mean and standard deviation over random subsets."""
     guide = inputs.series(inputs.splits.val_guide)
-    k = inputs.splits.train.num_classes
-    kind, model = resolve_kind(settings.guidance_loss, k), inputs.classifier()
+    loss, model = _loss(inputs, settings), inputs.classifier()
 
     def vector(rows: Tensor) -> dict[str, Tensor]:
-        return guidance_gradient(
-            model,
-            guide.x[rows],
-            guide.y[rows],
-            kind=kind,
-            num_classes=k,
-            classes=settings.classes,
-        )
+        return guidance_gradient(model, guide.x[rows], guide.y[rows], loss)
 
     def influence(g: dict[str, Tensor]) -> Tensor:
         direction = inputs.along(inputs.classifier(), g)
@@ -191,6 +172,11 @@ def size_curve(
             }
         )
     return rows
+
+
+def _loss(inputs: InfluenceInputs, settings: InfluenceSettings) -> GuidanceLoss:
+    num_classes = inputs.splits.train.num_classes
+    return GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
 
 
 def stratified(y: Tensor, size: int, seed: int) -> Tensor:

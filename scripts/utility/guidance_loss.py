@@ -13,7 +13,7 @@ from data_preprocess.storage.dataset_files import load_extra
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import UNGUIDED
-from tardiff.influence.convex_guide import GuidanceLoss
+from tardiff.influence.guidance_losses import GuidanceLoss
 
 
 def loss_of(predictions: Predictions, loss: GuidanceLoss) -> float:

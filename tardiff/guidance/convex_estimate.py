@@ -14,13 +14,12 @@ from tardiff.influence.convex_guide import (
     ConvexGuide,
     ConvexInfluence,
     Design,
-    GuidanceLoss,
     Head,
     design,
     fit_guide,
 )
 from tardiff.influence.gradient_cache import LabelledSeries
-from tardiff.influence.guidance_losses import resolve_kind
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures
 
 
@@ -99,7 +98,5 @@ def convex_estimate(
     features = SeriesFeatures(pool.x, view=view, kernels=settings.kernels, seed=seed).to(device)
     rows = design(features, pool.x)
     fitted = fit_guide(rows, pool.y, num_classes=num_classes, penalty=settings.penalty)
-    kind = resolve_kind(settings.guidance_loss, num_classes)
-    classes = None if settings.classes is None else list(settings.classes)
-    loss = GuidanceLoss(kind, num_classes, classes)
+    loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
     return ConvexEstimate(features, fitted, design(features, guide.x), guide.y, loss, seed)

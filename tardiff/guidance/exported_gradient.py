@@ -11,7 +11,6 @@ from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from configs.runtime.torch_files import load_marked, save_plain
 from data_preprocess.splits import Splits
 from tardiff.influence.gradient_cache import InfluenceSettings
-from tardiff.influence.guidance_losses import resolve_kind
 from tardiff.influence.parameter_space import trainable, weights_sha256
 from tardiff.training.checkpoint import require_match
 
@@ -102,7 +101,7 @@ def require_usable(
         raise MismatchError(f"influence.vector {path}: its parameters are not the classifier's")
     wanted: dict[str, Any] = {}
     if settings.guidance_loss != "auto":
-        wanted["guidance_loss"] = resolve_kind(settings.guidance_loss, splits.train.num_classes)
+        wanted["guidance_loss"] = settings.guidance_loss
     if settings.classes is not None:
         wanted["classes"] = list(settings.classes)
     require_match(

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from classifier.losses import num_outputs, per_sample_loss
 from tardiff.diffusion.noise_schedule import Labels, Series
-from tardiff.influence.guidance_losses import guidance_loss, logit_gradient, residual
+from tardiff.influence.guidance_losses import GuidanceLoss, residual
 from tardiff.influence.series_features import CHUNK, SeriesFeatures
 
 Design = Float[Tensor, "n feature"]
@@ -30,27 +30,6 @@ RowWeights = Float[Tensor, " n"]
 FREE_BIAS = 1e-6  # penalty of the intercepts: none but what keeps H invertible
 CONVERGED = 1e-12  # of the Newton decrement
 NEWTON_STEPS, CHORD_STEPS = 50, 30
-
-
-@dataclass(frozen=True)
-class GuidanceLoss:
-    """A loss of `tardiff.influence.guidance_losses` with its choices made; fields as there."""
-
-    kind: str
-    num_classes: int
-    classes: list[int] | None = None
-
-    def value(self, logits: Tensor, y: Labels) -> float:
-        """The loss of all rows together."""
-        return guidance_loss(
-            logits, y, kind=self.kind, num_classes=self.num_classes, classes=self.classes
-        )
-
-    def gradient(self, logits: Tensor, y: Labels) -> Tensor:
-        """Its derivative with respect to the logits."""
-        return logit_gradient(
-            logits, y, kind=self.kind, num_classes=self.num_classes, classes=self.classes
-        )
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from classifier.checkpoint_validation import require_weights
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
-from tardiff.influence.guidance_losses import resolve_kind
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.parameter_space import ParamGrads, norm, trainable, weights_sha256
 from tardiff.influence.preconditioner import precondition
@@ -96,18 +96,11 @@ def _compute(
     seed: int,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     started = time.monotonic()
-    kind = resolve_kind(settings.guidance_loss, num_classes)
-    vector = guidance_gradient(
-        model,
-        guide.x,
-        guide.y,
-        kind=kind,
-        num_classes=num_classes,
-        classes=settings.classes,
-    )
+    loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
+    vector = guidance_gradient(model, guide.x, guide.y, loss)
     _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
     facts: dict[str, Any] = {
-        "guidance_loss": kind,
+        "guidance_loss": loss.kind,
         "guidance_rows": len(guide.y),
         "gradient_norm": norm(vector),
     }

@@ -6,13 +6,11 @@ higher score lowers the guidance loss more; the sampler climbs I, along J = +gra
 eq. 23 with G as in Algorithm 1). docs/method.md says where the paper's signs disagree.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from tardiff.diffusion.noise_schedule import Labels, Series
-from tardiff.influence.guidance_losses import logit_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.parameter_space import trainable
 
 
@@ -20,10 +18,8 @@ def guidance_gradient(
     model: nn.Module,
     x: Series,
     y: Labels,
+    loss: GuidanceLoss,
     *,
-    kind: str,
-    num_classes: int,
-    classes: Sequence[int] | None = None,
     batch_size: int = 512,
 ) -> dict[str, Tensor]:
     """G: gradient of the guidance loss with respect to each trainable parameter.
@@ -32,9 +28,6 @@ def guidance_gradient(
     J^T dL/dlogits. No graph outlives its batch, so memory does not grow with the number of rows,
     and the batch size changes memory only, not G.
 
-    Args:
-        kind: see `tardiff.influence.guidance_losses.logit_gradient`.
-
     Raises:
         ValueError: model in training mode, no rows, or a class without rows.
     """
@@ -42,13 +35,7 @@ def guidance_gradient(
         raise ValueError("the model is in training mode: dropout would make G random; call eval()")
     if len(y) == 0:
         raise ValueError("the guidance set is empty")
-    weights = logit_gradient(
-        all_logits(model, x, batch_size),
-        y,
-        kind=kind,
-        num_classes=num_classes,
-        classes=classes,
-    )
+    weights = loss.gradient(all_logits(model, x, batch_size), y)
     return jacobian_transpose(model, x, weights, batch_size)
 
 

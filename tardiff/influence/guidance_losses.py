@@ -6,6 +6,7 @@ i's logits with respect to the parameters, so G streams over rows whatever L cou
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,59 +16,85 @@ from torch.nn import functional
 from tardiff.diffusion.noise_schedule import Labels
 
 Logits = Float[Tensor, "batch out"]
-KINDS = ("rank", "balanced", "nll")
 
 # Entries of the (positive, negative) pair matrix held at a time.
 PAIR_BLOCK = 1_000_000
 
 
-def resolve_kind(kind: str, num_classes: int) -> str:
-    """The loss that "auto" stands for: rank for binary tasks, balanced otherwise."""
-    if kind == "auto":
-        return "rank" if num_classes == 2 else "balanced"
-    return kind
+@dataclass(frozen=True)
+class GuidanceLoss:
+    """A loss of the guidance set.
 
-
-def logit_gradient(
-    logits: Logits, y: Labels, *, kind: str, num_classes: int, classes: Sequence[int] | None = None
-) -> Logits:
-    """dL/dlogits of the guidance loss, one row per series.
-
-    Args:
-        logits: of the whole guidance set, (n, 1) for binary tasks, else (n, num_classes).
+    Attributes:
         kind: "nll": mean over rows; "balanced": mean of the class means; "rank": mean over
             (positive, negative) pairs of softplus(-(f+ - f-)), a smooth 1 - AUROC that no change of
-            prevalence moves. With more than two classes: the mean over classes of one-against-rest
-            ranks.
-        classes: use the rows of these classes only; None uses all.
+            prevalence moves (with more than two classes: the mean over classes of one-against-rest
+            ranks); "auto" becomes rank for binary tasks, balanced otherwise.
+        classes: the rows of these classes only; None: all.
 
     Raises:
-        ValueError: a class that the loss needs has no row.
+        ValueError: "rank" of some classes only.
     """
-    if kind == "rank":
-        if classes is not None:
+
+    kind: str
+    num_classes: int
+    classes: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "auto":
+            object.__setattr__(self, "kind", "rank" if self.num_classes == 2 else "balanced")
+        if self.kind == "rank" and self.classes is not None:
             raise ValueError(
                 "guidance loss 'rank' compares classes, so influence.classes must be empty; "
                 "use balanced or nll for a class-specific guidance set"
             )
-        return _rank_gradient(logits, y, num_classes)
-    weights = row_weights(y, kind, num_classes, classes).to(logits.dtype)
-    return weights[:, None] * residual(logits, y)
 
+    @torch.no_grad()
+    def value(self, logits: Logits, y: Labels) -> float:
+        """The loss of all rows together; logits (n, 1) for binary tasks, else (n, num_classes).
 
-@torch.no_grad()
-def guidance_loss(
-    logits: Logits, y: Labels, *, kind: str, num_classes: int, classes: Sequence[int] | None = None
-) -> float:
-    """The guidance loss itself, whose derivative `logit_gradient` gives; arguments as there."""
-    if kind == "rank":
-        columns = logits if logits.shape[1] == 1 else _margins(logits)
-        positive = [y == 1] if columns.shape[1] == 1 else [y == k for k in range(num_classes)]
-        losses = [_pair_loss(s, mine) for s, mine in zip(columns.T, positive, strict=True)]
-        return sum(losses) / len(losses)
-    both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
-    losses = functional.cross_entropy(both, y, reduction="none")
-    return float((row_weights(y, kind, num_classes, classes) * losses.double()).sum())
+        Raises:
+            ValueError: a class that the loss needs has no row.
+        """
+        if self.kind == "rank":
+            columns = logits if logits.shape[1] == 1 else _margins(logits)
+            pairs = zip(columns.T, self._sides(y), strict=True)
+            losses = [_pair_loss(scores, positive) for scores, positive in pairs]
+            return sum(losses) / len(losses)
+        both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+        losses = functional.cross_entropy(both, y, reduction="none")
+        return float((self.row_weights(y) * losses.double()).sum())
+
+    def gradient(self, logits: Logits, y: Labels) -> Logits:
+        """dL/dlogits, one row per series; arguments and errors as in `value`."""
+        if self.kind != "rank":
+            return self.row_weights(y).to(logits.dtype)[:, None] * residual(logits, y)
+        if logits.shape[1] == 1:
+            return _pair_gradient(logits[:, 0], y == 1)[:, None]
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_()
+            margins = _margins(leaf)
+        sides = zip(margins.detach().T, self._sides(y), strict=True)
+        weights = torch.stack([_pair_gradient(s, mine) for s, mine in sides], 1) / self.num_classes
+        return torch.autograd.grad(margins, leaf, weights)[0]
+
+    def row_weights(self, y: Labels) -> Float[Tensor, " batch"]:
+        """Weight of each row's loss in "nll" and "balanced", which are weighted sums of them."""
+        counts = torch.bincount(y, minlength=self.num_classes)
+        used = torch.zeros(self.num_classes, dtype=torch.bool, device=y.device)
+        used[list(self.classes) if self.classes is not None else slice(None)] = True
+        if (counts[used] == 0).any() or not used.any():
+            raise ValueError(
+                f"guidance loss {self.kind!r}: a class has no row (counts {counts.tolist()})"
+            )
+        share = used.double()
+        if self.kind != "balanced":
+            share = share * counts
+        return (share / share.sum() / counts.clamp(min=1))[y]
+
+    def _sides(self, y: Labels) -> list[Tensor]:
+        """The positive rows of every comparison of "rank"."""
+        return [y == 1] if self.num_classes == 2 else [y == k for k in range(self.num_classes)]
 
 
 def residual(logits: Logits, y: Labels) -> Logits:
@@ -75,32 +102,6 @@ def residual(logits: Logits, y: Labels) -> Logits:
     if logits.shape[1] == 1:
         return torch.sigmoid(logits) - y[:, None]
     return torch.softmax(logits, 1) - functional.one_hot(y, logits.shape[1])
-
-
-def row_weights(
-    y: Labels, kind: str, num_classes: int, classes: Sequence[int] | None
-) -> Float[Tensor, " batch"]:
-    """Weight of each row in a guidance loss that is a weighted sum of losses (not "rank")."""
-    counts = torch.bincount(y, minlength=num_classes)
-    used = torch.zeros(num_classes, dtype=torch.bool, device=y.device)
-    used[list(classes) if classes is not None else slice(None)] = True
-    if (counts[used] == 0).any() or not used.any():
-        raise ValueError(f"guidance loss {kind!r}: a class has no row (counts {counts.tolist()})")
-    share = used.double()
-    if kind != "balanced":
-        share = share * counts
-    return (share / share.sum() / counts.clamp(min=1))[y]
-
-
-def _rank_gradient(logits: Logits, y: Labels, num_classes: int) -> Logits:
-    if logits.shape[1] == 1:
-        return _pair_gradient(logits[:, 0], y == 1)[:, None]
-    with torch.enable_grad():
-        leaf = logits.detach().requires_grad_()
-        margins = _margins(leaf)
-    weights = [_pair_gradient(margins[:, k].detach(), y == k) for k in range(num_classes)]
-    stacked = torch.stack(weights, 1) / num_classes
-    return torch.autograd.grad(margins, leaf, stacked)[0]
 
 
 def _margins(logits: Logits) -> Logits:

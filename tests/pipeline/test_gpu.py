@@ -18,6 +18,7 @@ from scripts.influence_report.__main__ import main as report_influence
 from tardiff.generate import main as generate
 from tardiff.influence.gradient_cache import build_influence
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.train import main as train_diffusion
 from tardiff.training.module import DiffusionModule
 from tests.support.oracles import double_backward
@@ -99,7 +100,7 @@ def test_a_finite_difference_has_its_digits(name):
     torch.manual_seed(0)
     model = build_model(*CLASSIFIERS[name], in_channels=7, length=24, num_outputs=1).eval()
     x, y = torch.randn(64, 7, 24), torch.arange(64) % 2
-    g = guidance_gradient(model, x, y, kind="nll", num_classes=2)
+    g = guidance_gradient(model, x, y, GuidanceLoss("nll", 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # cuDNN warns of weights that lie apart
         moved = copy.deepcopy(model)

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from classifier.losses import per_sample_loss
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.preconditioner import precondition
 from tests.support.toy_task import logits_of, make_task, member, rank_loss, train_many
@@ -54,7 +55,7 @@ def predictions(task, pool, hidden, seed=1000):
     x, y = task.train
     phi = train_many(x, y, torch.ones(1, len(y)), [seed], hidden=hidden)
     model = member(phi, 0)
-    g = guidance_gradient(model, task.guide[0].double(), task.guide[1], kind="rank", num_classes=2)
+    g = guidance_gradient(model, task.guide[0].double(), task.guide[1], GuidanceLoss("rank", 2))
     solved, _ = precondition(model, g, x.double(), damping=0.015, iterations=20)
     return {
         name: InfluenceDirection(model, per_sample_loss, vector).score(pool[0].double(), pool[1])

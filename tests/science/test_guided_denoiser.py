@@ -13,6 +13,7 @@ from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.calibration import calibrate, unguided_scale
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels, limit
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.preconditioner import precondition
 from tests.support.oracles import KernelDenoiser, Recurrent, gaussian_denoiser
@@ -216,7 +217,7 @@ def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
     x, y = toy()
     train, guide = slice(0, 400), slice(400, 1000)
     model = trained_guide(x[train], y[train])
-    g = guidance_gradient(model, x[guide], y[guide], kind="nll", num_classes=2)
+    g = guidance_gradient(model, x[guide], y[guide], GuidanceLoss("nll", 2))
     direction = InfluenceDirection(model, per_sample_loss, g)
     judge, guide_x, guide_y = copy.deepcopy(model).double(), x[guide].double(), y[guide]
     denoise = KernelDenoiser(x[train].float(), y[train], 0.3)
@@ -250,7 +251,7 @@ def test_preconditioned_guidance_calibrates_to_what_was_asked():
     x, y = toy(1)
     train, guide = slice(0, 400), slice(400, 1000)
     model = trained_guide(x[train], y[train])
-    g = guidance_gradient(model, x[guide], y[guide], kind="rank", num_classes=2)
+    g = guidance_gradient(model, x[guide], y[guide], GuidanceLoss("rank", 2))
     g, _ = precondition(model, g, x[train], damping=0.015, iterations=20)
     direction = InfluenceDirection(model, per_sample_loss, g)
     denoise = KernelDenoiser(x[train], y[train], 0.3)

@@ -10,7 +10,7 @@ from torch import nn
 
 from classifier.losses import per_sample_loss
 from tardiff.influence.guidance_gradient import guidance_gradient
-from tardiff.influence.guidance_losses import logit_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.parameter_space import moved_copy, norm
 from tests.support.oracles import (
@@ -67,7 +67,7 @@ def test_t1_finite_difference_in_float32(name):
     model, x, y, _ = make(name)
     guide = torch.randn(100, 3, 10, dtype=torch.float64)
     labels = torch.randint(0, 2, (100,))
-    g = guidance_gradient(model, guide, labels, kind="rank", num_classes=2)
+    g = guidance_gradient(model, guide, labels, GuidanceLoss("rank", 2))
     _, gradient = oracle(model, x, y, g)
     single = {key: part.float() for key, part in g.items()}
     _, found = InfluenceDirection(model.float(), per_sample_loss, single)(x.float(), y)
@@ -147,7 +147,7 @@ def test_t2_sign_of_two_hand_computed_series():
     nn.init.zeros_(model.head.bias)
     model.head.bias.requires_grad_(False)
     guide = torch.tensor([[[1.0, 0.0]]], dtype=torch.float64)
-    g = guidance_gradient(model, guide, torch.tensor([1]), kind="nll", num_classes=2, classes=[1])
+    g = guidance_gradient(model, guide, torch.tensor([1]), GuidanceLoss("nll", 2, [1]))
     torch.testing.assert_close(g["head.weight"], torch.tensor([[-0.5, 0.0]], dtype=torch.float64))
     direction = double_backward(model, per_sample_loss, g)
     score, _ = direction(torch.cat([guide, guide]), torch.tensor([1, 0]))
@@ -164,7 +164,7 @@ def test_t3_predicts_the_measured_change_of_one_step():
     model = Recurrent(nn.GRU, 3, 8, 1).double().eval()
     guide_x, guide_y = torch.randn(64, 3, 8, dtype=torch.float64), torch.randint(0, 2, (64,))
     x, y = torch.randn(200, 3, 8, dtype=torch.float64), torch.randint(0, 2, (200,))
-    g = guidance_gradient(model, guide_x, guide_y, kind="nll", num_classes=2)
+    g = guidance_gradient(model, guide_x, guide_y, GuidanceLoss("nll", 2))
     score = InfluenceDirection(model, per_sample_loss, g).score(x, y)
     before = guide_loss(model, guide_x, guide_y)
     size = 1e-3 * norm({k: p.detach() for k, p in model.named_parameters()})
@@ -204,7 +204,7 @@ def test_guidance_gradient_equals_autograd_of_the_written_out_loss(kind, out):
         loss = written_out_rank(logits, y, k)
     expected = torch.autograd.grad(loss, list(model.parameters()))
     for batch in (1, 7, 100):
-        g = guidance_gradient(model, x, y, kind=kind, num_classes=k, batch_size=batch)
+        g = guidance_gradient(model, x, y, GuidanceLoss(kind, k), batch_size=batch)
         for (name, _), part in zip(model.named_parameters(), expected, strict=True):
             torch.testing.assert_close(g[name], part, rtol=1e-8, atol=1e-10)
 
@@ -229,17 +229,17 @@ def written_out_rank(logits, y, k):
 
 def test_rank_gradient_does_not_depend_on_the_block_size(monkeypatch):
     logits, y = torch.randn(40, 1), (torch.arange(40) % 5 == 0).long()
-    whole = logit_gradient(logits, y, kind="rank", num_classes=2)
+    whole = GuidanceLoss("rank", 2).gradient(logits, y)
     monkeypatch.setattr("tardiff.influence.guidance_losses.PAIR_BLOCK", 7)
-    torch.testing.assert_close(logit_gradient(logits, y, kind="rank", num_classes=2), whole)
+    torch.testing.assert_close(GuidanceLoss("rank", 2).gradient(logits, y), whole)
 
 
 def test_class_specific_guidance_uses_those_rows_only():
     model, x, y, _ = make("conv", 3)
     y = torch.arange(16) % 3
-    g = guidance_gradient(model, x, y, kind="nll", num_classes=3, classes=[2])
+    g = guidance_gradient(model, x, y, GuidanceLoss("nll", 3, [2]))
     mine = y == 2
-    expected = guidance_gradient(model, x[mine], y[mine], kind="nll", num_classes=3, classes=[2])
+    expected = guidance_gradient(model, x[mine], y[mine], GuidanceLoss("nll", 3, [2]))
     for name in g:
         torch.testing.assert_close(g[name], expected[name])
 
@@ -271,17 +271,17 @@ def test_weights_of_a_moved_copy_lie_in_one_block(monkeypatch):
 def test_errors_at_the_door():
     model, x, y, g = make("gru")
     with pytest.raises(ValueError, match="training mode"):
-        guidance_gradient(copy.deepcopy(model).train(), x, y, kind="nll", num_classes=2)
+        guidance_gradient(copy.deepcopy(model).train(), x, y, GuidanceLoss("nll", 2))
     with pytest.raises(ValueError, match="training mode"):
         InfluenceDirection(copy.deepcopy(model).train(), per_sample_loss, g)
     with pytest.raises(ValueError, match="empty"):
-        guidance_gradient(model, x[:0], y[:0], kind="nll", num_classes=2)
+        guidance_gradient(model, x[:0], y[:0], GuidanceLoss("nll", 2))
     with pytest.raises(ValueError, match="another classifier"):
         InfluenceDirection(model, per_sample_loss, {"odd": torch.zeros(1)})
     with pytest.raises(ValueError, match="no row"):
-        guidance_gradient(model, x, torch.zeros_like(y), kind="balanced", num_classes=2)
+        guidance_gradient(model, x, torch.zeros_like(y), GuidanceLoss("balanced", 2))
     with pytest.raises(ValueError, match="at least one guidance row"):
-        guidance_gradient(model, x, torch.zeros_like(y), kind="rank", num_classes=2)
+        guidance_gradient(model, x, torch.zeros_like(y), GuidanceLoss("rank", 2))
     zero = {name: torch.zeros_like(part) for name, part in g.items()}
     with pytest.raises(ValueError, match="no direction"):
         InfluenceDirection(model, per_sample_loss, zero)

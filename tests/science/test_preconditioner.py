@@ -110,6 +110,7 @@ def test_t8_ranks_rows_like_exact_leave_one_in_newton_on_ridge_logistic():
 
     from classifier.losses import per_sample_loss
     from tardiff.influence.guidance_gradient import guidance_gradient
+    from tardiff.influence.guidance_losses import GuidanceLoss
     from tardiff.influence.input_gradient import InfluenceDirection
 
     torch.manual_seed(1)
@@ -134,7 +135,7 @@ def test_t8_ranks_rows_like_exact_leave_one_in_newton_on_ridge_logistic():
     train, guide = list(range(n)), slice(n, n + 300)
     base = newton(train, torch.zeros(features, dtype=torch.float64))
     model.head.weight.data = base[None]
-    g = guidance_gradient(model, x[guide], y[guide], kind="nll", num_classes=2)
+    g = guidance_gradient(model, x[guide], y[guide], GuidanceLoss("nll", 2))
     product = GaussNewton(model, x[:n])
     solved, _ = conjugate_gradient(product, g, damping=ridge, iterations=50)
     candidates = list(range(n + 300, n + 360))

@@ -16,6 +16,7 @@ from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.calibration import unguided_scale
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.preconditioner import precondition
 from tests.support.oracles import KernelDenoiser
@@ -30,7 +31,7 @@ def direction_of(task):
     """Influence on the rank loss of the guidance set, Gauss-Newton preconditioned."""
     x, y = task.train
     model = member(train_many(x, y, torch.ones(1, len(y)), [1000], hidden=HIDDEN), 0).float()
-    g = guidance_gradient(model, *task.guide, kind="rank", num_classes=2)
+    g = guidance_gradient(model, *task.guide, GuidanceLoss("rank", 2))
     solved, _ = precondition(model, g, x, damping=0.015, iterations=20)
     return InfluenceDirection(model, per_sample_loss, solved)
 

@@ -7,7 +7,7 @@ from data_preprocess.storage.dataset_files import save_dataset
 from scripts.utility.guidance_loss import as_text, changes, loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
-from tardiff.influence.convex_guide import GuidanceLoss
+from tardiff.influence.guidance_losses import GuidanceLoss
 
 
 def predictions(logits: list[float]) -> Predictions:

@@ -16,6 +16,7 @@ from tardiff.from_config import configured_settings, guidance_files, influence_i
 from tardiff.guidance.directions import EnsembleDirection
 from tardiff.guidance.influence_inputs import influence_checkpoints
 from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tests.support.oracles import Recurrent
 from tests.support.tiny_runs import tiny_arguments
@@ -26,7 +27,7 @@ def members(x, y):
     for seed in (0, 1, 2):
         torch.manual_seed(seed)
         model = Recurrent(nn.GRU, 2, 4, 1).double().eval()
-        g = guidance_gradient(model, x, y, kind="rank", num_classes=2)
+        g = guidance_gradient(model, x, y, GuidanceLoss("rank", 2))
         found.append(InfluenceDirection(model, per_sample_loss, g))
     return found
 

@@ -28,7 +28,7 @@ from tardiff.from_config import configured_settings, guidance_files, influence_i
 from tardiff.guidance.exported_gradient import load_guidance, save_guidance
 from tardiff.influence.dp_gradient import add_noise, clipped_sum, noise_multiplier
 from tardiff.influence.guidance_gradient import guidance_gradient
-from tardiff.influence.guidance_losses import row_weights
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.parameter_space import combine, norm
 from tests.support.oracles import Recurrent
 from tests.support.tiny_runs import tiny_arguments
@@ -170,7 +170,7 @@ def test_replacing_a_series_moves_the_sum_by_at_most_the_sensitivity(kind):
     model, x, y = rows_of()
 
     def total(series):
-        weights = row_weights(y, kind, 2, None)
+        weights = GuidanceLoss(kind, 2).row_weights(y)
         return clipped_sum(model, per_sample_loss, series, y, weights=weights, clip=0.2)
 
     base = total(x)
@@ -202,9 +202,9 @@ def test_removing_a_series_moves_the_sum_by_at_most_its_clipped_part():
 def test_unclipped_weights_give_the_guidance_gradient():
     model, x, y = rows_of()
     for kind in ("nll", "balanced"):
-        weights = row_weights(y, kind, 2, None)
+        weights = GuidanceLoss(kind, 2).row_weights(y)
         found = clipped_sum(model, per_sample_loss, x, y, weights=weights, clip=1e9).vector
-        expected = guidance_gradient(model, x, y, kind=kind, num_classes=2)
+        expected = guidance_gradient(model, x, y, GuidanceLoss(kind, 2))
         for name in expected:
             torch.testing.assert_close(found[name], expected[name])
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from classifier.losses import per_sample_loss
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
-from tardiff.influence.guidance_losses import guidance_loss, logit_gradient
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
 from tardiff.influence.parameter_space import gradient_norms, inner, row_gradients
 from tests.support.oracles import Recurrent, random_direction
@@ -25,10 +25,10 @@ def test_the_loss_has_the_gradient_that_guides(kind, out):
     torch.manual_seed(0)
     logits = torch.randn(30, out, dtype=torch.float64)
     y = (torch.arange(30) % max(2, out)) * (torch.arange(30) % 4 > 0)
-    told = {"kind": kind, "num_classes": max(2, out)}
+    guide = GuidanceLoss(kind, max(2, out))
     step = 1e-5 * torch.randn_like(logits)
-    change = guidance_loss(logits + step, y, **told) - guidance_loss(logits - step, y, **told)
-    expected = float((logit_gradient(logits, y, **told) * 2 * step).sum())
+    change = guide.value(logits + step, y) - guide.value(logits - step, y)
+    expected = float((guide.gradient(logits, y) * 2 * step).sum())
     assert change == pytest.approx(expected, rel=1e-5)
 
 
@@ -37,7 +37,7 @@ def test_single_gradients_add_up_to_the_guidance_gradient():
     total = dict.fromkeys(dict(model.named_parameters()), 0.0)
     for part in row_gradients(model, per_sample_loss, x, y):
         total = {name: total[name] + part[name] / 20 for name in part}
-    mean = guidance_gradient(model, x, y, kind="nll", num_classes=2)
+    mean = guidance_gradient(model, x, y, GuidanceLoss("nll", 2))
     for name in mean:
         torch.testing.assert_close(total[name], mean[name])
     norms = gradient_norms(model, per_sample_loss, x, y)
@@ -49,13 +49,13 @@ def test_single_gradients_add_up_to_the_guidance_gradient():
 def test_t3_one_step_at_fixed_norm(kind):
     model, x, y = make(260)
     guide, candidates = (x[:60], y[:60]), (x[60:], y[60:].roll(1))
-    told = {"kind": kind, "num_classes": 2}
+    loss = GuidanceLoss(kind, 2)
     found = one_step_test(
         model,
         per_sample_loss,
         *candidates,
-        guide_gradient=guidance_gradient(model, *guide, **told),
-        guide_loss=lambda trial: guidance_loss(all_logits(trial, guide[0], 64), guide[1], **told),
+        guide_gradient=guidance_gradient(model, *guide, loss),
+        guide_loss=lambda trial: loss.value(all_logits(trial, guide[0], 64), guide[1]),
         step_norm=1e-3,
     )
     assert found.spearman >= 0.99
@@ -66,14 +66,14 @@ def test_t3_one_step_at_fixed_norm(kind):
 def test_a_vector_that_is_not_the_gradient_fails_the_one_step_test():
     model, x, y = make(60)
     wrong = {name: part.double() for name, part in random_direction(model, 3).items()}
-    told = {"kind": "nll", "num_classes": 2}
+    loss = GuidanceLoss("nll", 2)
     found = one_step_test(
         model,
         per_sample_loss,
         x,
         y,
         guide_gradient=wrong,
-        guide_loss=lambda trial: guidance_loss(all_logits(trial, x, 64), y, **told),
+        guide_loss=lambda trial: loss.value(all_logits(trial, x, 64), y),
         step_norm=1e-3,
     )
     assert abs(found.spearman) < 0.9 or not 0.5 < found.slope < 2
