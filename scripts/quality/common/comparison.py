@@ -4,7 +4,8 @@ Every fidelity and privacy metric is a function of one Comparison. Held-out real
 metric its reference: what they score is what a perfect generator would score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -42,6 +43,16 @@ class Comparison:
     def matched_size(self) -> int:
         """Series in the smallest of the three sets: the fair size for metrics biased by size."""
         return min(len(self.train), len(self.holdout), len(self.synthetic))
+
+    def matched(self, most: int, seed: int) -> "Comparison":
+        """Equally many random series of every set, `most` at the most."""
+        size = min(most, self.matched_size)
+        parts: dict[str, Any] = {}
+        for name in ("train", "holdout", "synthetic"):
+            rows = draw(len(getattr(self, name)), size, seed)
+            parts[name] = getattr(self, name).take(rows)
+            parts[f"x_{name}"] = getattr(self, f"x_{name}")[rows]
+        return replace(self, **parts)
 
 
 def make_comparison(

@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.features import RandomConvolutions, summary_features
 from scripts.quality.common.metric_report import MetricReport, auc_interval
 from scripts.quality.common.registry import FIDELITY, metric, surely_below
@@ -56,31 +56,19 @@ def conditional_report(
     synthetic series carry their label?). `label_auc_of_synthetic_probe`: fitted on synthetic,
     scored on held-out series (is it the real label?). Shuffled labels bring both to 0.5.
     """
-    size = min(max_rows, comparison.matched_size)
-    sets = {
-        "train": comparison.train,
-        "holdout": comparison.holdout,
-        "synthetic": comparison.synthetic,
-    }
-    series = {
-        "train": comparison.x_train,
-        "holdout": comparison.x_holdout,
-        "synthetic": comparison.x_synthetic,
-    }
-    rows = {name: draw(len(dataset), size, seed) for name, dataset in sets.items()}
-    labels = {name: dataset.labels[rows[name]] for name, dataset in sets.items()}
+    part = comparison.matched(max_rows, seed)
+    sets = ("train", "holdout", "synthetic")
+    labels = {name: getattr(part, name).labels for name in sets}
     lacking = [name for name, values in labels.items() if len(np.unique(values)) < 2]
     if lacking:
         return MetricReport(
             values={}, remarks=[f"label probes: one class only in the {', '.join(lacking)} set"]
         )
-    encoder = RandomConvolutions(
-        comparison.x_train.shape[1], comparison.x_train.shape[2], num_kernels=NUM_KERNELS, seed=seed
-    )
+    encoder = RandomConvolutions(part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     inputs = {}
-    for name, x in series.items():
-        chosen = x[rows[name]]
-        inputs[name] = np.hstack([encoder(chosen), summary_features(chosen)])
+    for name in sets:
+        x = getattr(part, f"x_{name}")
+        inputs[name] = np.hstack([encoder(x), summary_features(x)])
 
     values: dict[str, float] = {}
     for probe, fit, score in (

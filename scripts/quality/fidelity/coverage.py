@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.features import PrincipalAxes, RandomConvolutions
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, below, metric
@@ -69,15 +69,9 @@ def coverage_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_RO
     The features are projected on their leading principal axes in train: nearest neighbours mean
     little in hundreds of dimensions.
     """
-    size = min(max_rows, comparison.matched_size)
-    sets = [
-        x[draw(len(x), size, seed)]
-        for x in (comparison.x_train, comparison.x_holdout, comparison.x_synthetic)
-    ]
-    encoder = RandomConvolutions(
-        sets[0].shape[1], sets[0].shape[2], num_kernels=NUM_KERNELS, seed=seed
-    )
-    features = [encoder(x) for x in sets]
+    part = comparison.matched(max_rows, seed)
+    encoder = RandomConvolutions(part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    features = [encoder(x) for x in (part.x_train, part.x_holdout, part.x_synthetic)]
     axes = PrincipalAxes(features[0], NUM_AXES)
     train, holdout, synthetic = (torch.from_numpy(axes(f)).float() for f in features)
     values = support_scores(holdout, synthetic)

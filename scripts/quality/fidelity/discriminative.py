@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.features import RandomConvolutions, summary_features
 from scripts.quality.common.metric_report import MetricReport, auc_interval
 from scripts.quality.common.registry import FIDELITY, above, metric
@@ -62,7 +62,7 @@ def discriminate(
     x = torch.cat([real, other])
     is_other = np.r_[np.zeros(len(real), int), np.ones(len(other), int)]
     summary = summary_features(x)
-    encoder = RandomConvolutions(x.shape[1], x.shape[2], num_kernels=NUM_KERNELS, seed=seed)
+    encoder = RandomConvolutions(x.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     both = np.hstack([encoder(x), summary])
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
     trees = HistGradientBoostingClassifier(
@@ -92,16 +92,12 @@ def discriminative_report(
     Args:
         max_rows: series per set; equal sizes are used.
     """
-    size = min(max_rows, comparison.matched_size)
-    holdout = comparison.x_holdout[draw(len(comparison.x_holdout), size, seed)]
-    train = comparison.x_train[draw(len(comparison.x_train), size, seed)]
-    synthetic = comparison.x_synthetic[draw(len(comparison.x_synthetic), size, seed)]
-    found = discriminate(holdout, synthetic, seed=seed)
-    reference = discriminate(holdout, train, seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    noisy = train + CONTROL_NOISE * torch.randn(train.shape, generator=generator)
-    control = discriminate(holdout, noisy, seed=seed)
-    low, high = auc_interval(found.auc, size, size)
+    part = comparison.matched(max_rows, seed)
+    found = discriminate(part.x_holdout, part.x_synthetic, seed=seed)
+    reference = discriminate(part.x_holdout, part.x_train, seed=seed)
+    noise = torch.randn(part.x_train.shape, generator=torch.Generator().manual_seed(seed))
+    control = discriminate(part.x_holdout, part.x_train + CONTROL_NOISE * noise, seed=seed)
+    low, high = auc_interval(found.auc, part.matched_size, part.matched_size)
     values = {
         "discriminative_auc": found.auc,
         "discriminative_auc_low": low,

@@ -5,7 +5,7 @@ from scipy.stats import wasserstein_distance
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.channel_transforms import charted_step
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, metric, outside, times
 
@@ -82,11 +82,8 @@ def marginals_report(
     the total variation over charted steps, of the channels that are charted in steps; absent where
     there is none.
     """
-    size = min(max_rows, comparison.matched_size)
-    holdout, train, synthetic = (
-        d.values[draw(len(d), size, seed)]
-        for d in (comparison.holdout, comparison.train, comparison.synthetic)
-    )
+    part = comparison.matched(max_rows, seed)
+    holdout, train, synthetic = (d.values for d in (part.holdout, part.train, part.synthetic))
     values: dict[str, float] = {}
     table: dict[str, list[float]] = {}
     steps = charted_steps(comparison.train)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, metric
 
@@ -69,17 +69,9 @@ def missingness_report(
                 "set marks all entries as measured; its pattern of measurement is not compared"
             ],
         )
-    size = min(max_rows, comparison.matched_size)
-    holdout, train, synthetic = (
-        d.observed[draw(len(d), size, seed)]
-        for d in (comparison.holdout, comparison.train, comparison.synthetic)
-    )
-    values = {
-        f"missing_{name}_difference": value
-        for name, value in mask_difference(holdout, synthetic).items()
-    }
-    values |= {
-        f"missing_{name}_difference_reference": value
-        for name, value in mask_difference(holdout, train).items()
-    }
+    part = comparison.matched(max_rows, seed)
+    values: dict[str, float] = {}
+    for dataset, suffix in ((part.synthetic, ""), (part.train, "_reference")):
+        found = mask_difference(part.holdout.observed, dataset.observed)
+        values |= {f"missing_{name}_difference{suffix}": value for name, value in found.items()}
     return MetricReport(values=values)

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, QualityFlag, metric
 
@@ -66,10 +66,9 @@ def mmd_report(
     `mmd_p` is the permutation p-value; `mmd_permuted_q95` the size that chance alone reaches
     in one of twenty; the reference is train against held-out.
     """
-    size = min(max_rows, comparison.matched_size)
+    part = comparison.matched(max_rows, seed)
     holdout, train, synthetic = (
-        x[draw(len(x), size, seed)].flatten(1)
-        for x in (comparison.x_holdout, comparison.x_train, comparison.x_synthetic)
+        x.flatten(1) for x in (part.x_holdout, part.x_train, part.x_synthetic)
     )
     # The width comes from train alone, so that every synthetic set is judged by one kernel. A set
     # that is mostly one repeated series has median distance 0 and no kernel.

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, metric, outside
 
@@ -84,13 +84,12 @@ def predictive_report(
     Args:
         max_rows: series per set; both forecasters get the same number.
     """
-    size = min(max_rows, comparison.matched_size)
-    rows = draw(len(comparison.x_holdout), size, seed)
-    x, measured = comparison.x_holdout[rows], comparison.holdout.observed[rows]
+    part = comparison.matched(max_rows, seed)
+    x, measured = part.x_holdout, part.holdout.observed
     errors: dict[str, np.ndarray] = {}
     lags = min(LAGS, x.shape[2] - 1)
-    for name, source in (("synthetic", comparison.x_synthetic), ("real", comparison.x_train)):
-        forecaster = NextStepForecaster(source[draw(len(source), size, seed)], seed=seed)
+    for name, source in (("synthetic", part.x_synthetic), ("real", part.x_train)):
+        forecaster = NextStepForecaster(source, seed=seed)
         errors[name] = channel_errors(forecaster(x), x[:, :, lags:], measured[:, :, lags:])
     carried = x[:, :, lags - 1 : -1].double()
     errors["carried"] = channel_errors(carried, x[:, :, lags:], measured[:, :, lags:])

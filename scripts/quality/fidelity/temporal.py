@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, metric, times
 
@@ -69,21 +69,13 @@ def temporal_report(
     comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS, max_lag: int = MAX_LAG
 ) -> MetricReport:
     """Differences to held-out series; the reference is train against held-out."""
-    size = min(max_rows, comparison.matched_size)
-    sets = {
-        name: x[draw(len(x), size, seed)]
-        for name, x in (
-            ("holdout", comparison.x_holdout),
-            ("synthetic", comparison.x_synthetic),
-            ("train", comparison.x_train),
-        )
-    }
-    max_lag = min(max_lag, comparison.x_train.shape[2] - 2)
-    tables = {name: lagged_correlations(x, max_lag) for name, x in sets.items()}
+    part = comparison.matched(max_rows, seed)
+    max_lag = min(max_lag, part.x_train.shape[2] - 2)
+    holdout = lagged_correlations(part.x_holdout, max_lag)
     values: dict[str, float] = {}
-    for name, suffix in (("synthetic", ""), ("train", "_reference")):
-        gaps = structure_difference(tables["holdout"], tables[name])
-        gaps["mean_curve"] = mean_curve_difference(sets["holdout"], sets[name])
+    for x, suffix in ((part.x_synthetic, ""), (part.x_train, "_reference")):
+        gaps = structure_difference(holdout, lagged_correlations(x, max_lag))
+        gaps["mean_curve"] = mean_curve_difference(part.x_holdout, x)
         values |= {f"{metric}_difference{suffix}": value for metric, value in gaps.items()}
     return MetricReport(values=values)
 

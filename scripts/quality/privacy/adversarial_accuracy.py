@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import Z95, MetricReport
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
@@ -57,10 +57,9 @@ def adversarial_report(
     `nnaa_real` compares the two real sets; far from 0.5 they differ in distribution, and every
     comparison of train with held-out series on this page is then off.
     """
-    size = min(max_rows, comparison.matched_size)
+    part = comparison.matched(max_rows, seed)
     train, holdout, synthetic = (
-        x[draw(len(x), size, seed)].flatten(1)
-        for x in (comparison.x_train, comparison.x_holdout, comparison.x_synthetic)
+        x.flatten(1) for x in (part.x_train, part.x_holdout, part.x_synthetic)
     )
     on_train = adversarial_accuracy(train, synthetic)
     on_holdout = adversarial_accuracy(holdout, synthetic)
