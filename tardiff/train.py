@@ -25,7 +25,7 @@ from data_preprocess.splits import Splits
 from tardiff.diffusion.auto_batch_size import bytes_per_series, rows_that_fit
 from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.fit_quantile_mapping import fit_marginals
-from tardiff.networks.registry import build_network
+from tardiff.networks.registry import build_network, network_arguments
 from tardiff.privacy.accountant import planned, promise_line
 from tardiff.training.callbacks import BestCheckpoint, quiet
 from tardiff.training.checkpoint import DiffusionModel, save_model
@@ -225,33 +225,6 @@ def _deciding(config: ExperimentConfig) -> dict[str, Any]:
         section.pop("private")  # likewise
     section.pop("micro_batch")  # roundings only: it may be lowered to go on after too much memory
     return section
-
-
-def network_arguments(
-    diffusion: DiffusionConfig, *, in_channels: int, num_classes: int
-) -> dict[str, Any]:
-    """What `build_network` takes: the options of the config that its kind reads."""
-    options: dict[str, dict[str, Any]] = {
-        "unet": {
-            "multipliers": list(diffusion.multipliers),
-            "blocks_per_level": diffusion.blocks_per_level,
-            "heads": diffusion.heads,
-            "patch": diffusion.patch,
-        },
-        "published_unet": {
-            "multipliers": list(diffusion.multipliers),
-            "blocks_per_level": diffusion.blocks_per_level,
-            "attention_levels": list(diffusion.attention_levels),
-        },
-    }
-    return {
-        "kind": diffusion.network,
-        "in_channels": in_channels,
-        "num_classes": num_classes,
-        "width": diffusion.width,
-        "dropout": diffusion.dropout,
-        **options[diffusion.network],
-    }
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:

@@ -18,8 +18,8 @@ from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
-from tardiff.networks.registry import build_network
-from tardiff.train import network_arguments, objective_of
+from tardiff.networks.registry import build_network, network_arguments
+from tardiff.train import objective_of
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tardiff.training.trainer import training_precision
 

@@ -18,11 +18,13 @@ from tardiff.networks.published_blocks import (
     Up1D,
     to_strip,
 )
+from tardiff.networks.registry import network
 
 # Wider networks spend their time in products whose library has an order of its own.
 WIDEST_CHANNELS_LAST = 64
 
 
+@network("published_unet")
 class PublishedUNet(nn.Module):
     """A 1D U-Net over time with the noise level and the label added to one embedding.
 

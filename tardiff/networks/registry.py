@@ -1,18 +1,60 @@
-"""build_network: the denoising network that a config or a checkpoint describes."""
+"""The denoising networks: `diffusion.network` -> its class. A network registers itself in its file.
 
-from collections.abc import Mapping
-from typing import Any
+    @network("mine")
+    class Mine(nn.Module):
+        def __init__(self, in_channels: int, num_classes: int, *, width: int, ...) -> None: ...
+
+stands in any file of this folder. Its keyword arguments are keys of the section `diffusion`.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from torch import nn
 
-from tardiff.networks.published_unet import PublishedUNet
-from tardiff.networks.unet1d import UNet1D
+import tardiff.networks
 
+_Class = TypeVar("_Class", bound=type[nn.Module])
 # All that a checkpoint may name: nothing else is imported or called for one.
-NETWORKS: dict[str, type[nn.Module]] = {
-    "unet": UNet1D,
-    "published_unet": PublishedUNet,
-}
+_NETWORKS: dict[str, type[nn.Module]] = {}
+
+
+def network(kind: str) -> Callable[[_Class], _Class]:
+    """Registers the decorated class as `diffusion.network=<kind>`."""
+
+    def register(found: _Class) -> _Class:
+        _NETWORKS[kind] = found
+        return found
+
+    return register
+
+
+def network_class(kind: Any) -> type[nn.Module]:
+    """The class of that name.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    for module in pkgutil.iter_modules(tardiff.networks.__path__, "tardiff.networks."):
+        importlib.import_module(module.name)
+    if kind not in _NETWORKS:
+        raise ValueError(f"unknown network {kind!r}; known: {', '.join(_NETWORKS)}")
+    return _NETWORKS[kind]
+
+
+def network_arguments(diffusion: Any, *, in_channels: int, num_classes: int) -> dict[str, Any]:
+    """What `build_network` takes.
+
+    Args:
+        diffusion: the values of the section `diffusion`, of which the network reads its own.
+    """
+    wanted = inspect.signature(network_class(diffusion.network)).parameters
+    shape = {"in_channels": in_channels, "num_classes": num_classes}
+    own = {name: getattr(diffusion, name) for name in wanted if name not in shape}
+    return {"kind": diffusion.network, **shape, **own}
 
 
 def build_network(arguments: Mapping[str, Any]) -> nn.Module:
@@ -26,7 +68,4 @@ def build_network(arguments: Mapping[str, Any]) -> nn.Module:
         TypeError: an argument that the class does not take.
     """
     rest = dict(arguments)
-    kind = rest.pop("kind", None)
-    if kind not in NETWORKS:
-        raise ValueError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
-    return NETWORKS[kind](**rest)
+    return network_class(rest.pop("kind", None))(**rest)

@@ -18,8 +18,10 @@ from tardiff.networks.blocks import (
     positions,
     zeroed,
 )
+from tardiff.networks.registry import network
 
 
+@network("unet")
 class UNet1D(nn.Module):
     """A U-Net over tokens of `patch` grid points; a level's token is two of the level above.
 

@@ -12,8 +12,7 @@ from classifier.losses import num_outputs
 from classifier.models.registry import build_model
 from configs import load_config, split_arguments, to_plain, to_yaml
 from configs.runtime.errors import ConfigError
-from tardiff.networks.registry import build_network
-from tardiff.train import network_arguments
+from tardiff.networks.registry import build_network, network_arguments
 
 ROOT = Path(__file__).parents[3]
 YAMLS = sorted((ROOT / "configs" / "base").glob("*.yaml"))
