@@ -32,7 +32,7 @@ from data_preprocess.storage.source_files import changed_files, describe_files
 
 FORMAT = 1
 RECORD = "data.json"
-MIN_STEPS = 2  # a series of one point has no course that could be judged
+MIN_STEPS = 2  # a series of one point has no course in time
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
 log = logging.getLogger("tardiff.data")
 

@@ -32,7 +32,7 @@ class Splits:
         DataError: a patient is in two splits, channels, classes or lengths differ, or a class
             has no stay in one of the splits.
         MismatchError: the normaliser was fitted on other channels, or guidance rows stand in a
-            split that judges.
+            split that evaluates.
     """
 
     train: EHRDataset
@@ -185,7 +185,7 @@ def _require_other_rows(guide: EHRDataset, held_out: EHRDataset) -> None:
     equal = sum(row.tobytes() in known for row in guide.values)
     if equal > MAX_EQUAL_SHARE * len(guide):
         raise MismatchError(
-            f"{equal} of {len(guide)} guidance rows (val_guide) are also in a split that judges "
-            "(val_select or test): guidance would climb towards what measures it - give other "
-            "files, or build the splits again with data.rebuild=true"
+            f"{equal} of {len(guide)} guidance rows (val_guide) are also in val_select or "
+            "test: guidance would then raise the score that measures it - give other files, or build "
+            "the splits again with data.rebuild=true"
         )

@@ -1,1 +1,1 @@
-"""Stage 4: judging synthetic sets on real patients."""
+"""Stage 4: evaluation of synthetic sets on real patients."""

@@ -1,4 +1,4 @@
-"""find_sets: the synthetic sets to judge, proven to fit the real data before anything is fitted."""
+"""find_sets: the synthetic sets to evaluate, checked against the real data before any fit."""
 
 import logging
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ def find_sets(
     """The sets by file name without suffixes, `unguided` first, then in alphabetical order.
 
     Args:
-        paths: files to judge, or names of sets in `folder`; None means every .npz of `folder`.
-        folder: the experiment's own synthetic sets. Its unguided.npz is judged whatever `paths`
+        paths: files to evaluate, or names of sets in `folder`; None means every .npz of `folder`.
+        folder: the experiment's own synthetic sets. Its unguided.npz is evaluated whatever `paths`
             says, since guided sets are compared with it.
         splits: the real data.
         step_minutes: minutes between grid points; external tables are sorted onto the grid.
@@ -55,7 +55,7 @@ def load_set(path: Path, splits: Splits, *, step_minutes: float) -> EHRDataset:
     try:
         require_same_task(splits.train, synthetic, f"train split against {path}")
     except DataError as error:
-        raise MismatchError(f"{error}; the set cannot be judged on this data") from error
+        raise MismatchError(f"{error}; the set cannot be evaluated on this data") from error
     made_from = load_extra(path).get("data_fingerprint") if path.suffix == ".npz" else None
     if made_from not in (None, splits.fingerprint):
         raise MismatchError(

@@ -1,4 +1,4 @@
-"""Stage 2 at the data owner's: one file with G, so that the guidance rows need not leave.
+"""For the data custodian: G as one file, so that the guidance rows need not leave.
 
 `python -m tardiff.export_guidance [config.yaml] [out=path] [export.guide=rows.npz]`. Stage 3
 elsewhere uses the file alone: `influence.vector=path`. With `export.clip` and `export.epsilon`
@@ -42,8 +42,8 @@ REPLACE = {
 
 
 @dataclass(frozen=True)
-class Owned:
-    """What the owner of the guidance rows has."""
+class Custody:
+    """What the custodian of the guidance rows has."""
 
     classifier: LoadedClassifier
     guide: EHRDataset
@@ -59,7 +59,7 @@ def main(config: ExperimentConfig) -> None:
     rows = _one_per_patient(owned.guide) if given.epsilon is not None else owned.guide
     if not len(rows):
         raise DataError("the guidance set is empty")
-    content = _content(config, Owned(owned.classifier, rows), loss)
+    content = _content(config, Custody(owned.classifier, rows), loss)
     path = Path(given.path) if given.path else run_dir(config) / "guidance_gradient.pt"
     save_guidance(path, content)
     told = {"rows": content.rows, "guidance_loss": loss.kind, "clip": given.clip}
@@ -67,12 +67,12 @@ def main(config: ExperimentConfig) -> None:
     log.info("%s: G of %d guidance rows, %s", path, content.rows, _promise(content.privacy))
 
 
-def _owned(config: ExperimentConfig) -> Owned:
+def _owned(config: ExperimentConfig) -> Custody:
     """Classifier and guidance rows; with `export.guide`, no split is read."""
     checkpoint, allow = checkpoint_path(config), config.classifier.model
     if config.export.guide is None:
         splits = load_splits(config.data)
-        return Owned(load_classifier(checkpoint, splits, allow=allow), splits.val_guide)
+        return Custody(load_classifier(checkpoint, splits, allow=allow), splits.val_guide)
     classifier = load_classifier(checkpoint, allow=allow)
     guide = load_dataset(Path(config.export.guide))
     for name in ("feature_names", "label_names", "length"):
@@ -82,7 +82,7 @@ def _owned(config: ExperimentConfig) -> Owned:
                 f"{config.export.guide}: {name} is {found}, but the classifier {checkpoint} was "
                 f"trained with {trained}"
             )
-    return Owned(classifier, guide)
+    return Custody(classifier, guide)
 
 
 def _require_separable(config: ExperimentConfig, kind: str) -> None:
@@ -114,7 +114,7 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
     return guide.take(first)
 
 
-def _content(config: ExperimentConfig, owned: Owned, loss: GuidanceLoss) -> GuidanceFile:
+def _content(config: ExperimentConfig, owned: Custody, loss: GuidanceLoss) -> GuidanceFile:
     classifier, given = owned.classifier, config.export
     x = encode(classifier.normaliser, owned.guide)
     y = torch.from_numpy(owned.guide.labels)
@@ -139,7 +139,7 @@ def _content(config: ExperimentConfig, owned: Owned, loss: GuidanceLoss) -> Guid
 
 
 def _clipped(
-    config: ExperimentConfig, owned: Owned, x: Tensor, y: Tensor, loss: GuidanceLoss
+    config: ExperimentConfig, owned: Custody, x: Tensor, y: Tensor, loss: GuidanceLoss
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     given = config.export
     assert given.clip is not None

@@ -279,7 +279,7 @@ def _influence_checkpoints(config: ExperimentConfig) -> list[Path]:
 
 
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance climbs: classifiers and an imported G; the
+    """SHA-256 of every file that decides what guidance raises: classifiers and an imported G; the
     convex guide has none but the retraining test that may hold it back."""
     if is_convex(config):
         path = retraining_path(config)

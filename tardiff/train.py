@@ -111,7 +111,7 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     model = _averaged_model(config, splits, module, network_args, best)
     if config.diffusion.marginal_rows == 0:
         return model
-    log.info("drawing %d series to match the training margins", config.diffusion.marginal_rows)
+    log.info("drawing %d series to match the training marginals", config.diffusion.marginal_rows)
     device = pick_device(config.accelerator)
     model.network.to(device)
     fitted = fit_marginals(

@@ -152,7 +152,7 @@ def _check_private(config: ExperimentConfig) -> None:
     needed = {
         "class_balanced": (False, "the accounting needs every patient drawn equally often"),
         "precision": ("32-true", "gradients are bounded and noised in single precision"),
-        "marginal_rows": (0, "the margins of the training stays are not noised"),
+        "marginal_rows": (0, "the marginal distributions of the training stays are not noised"),
         "dropout": (0.0, "its masks would be drawn from a seed that is known"),
         "micro_batch": ("auto", "private training goes through its batches in its own pieces"),
     }

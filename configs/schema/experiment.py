@@ -79,7 +79,7 @@ class DiffusionConfig:
     heads: int = number(4, low=1)  # unet: of the attention; must divide width
     attention_levels: list[int] = many()  # published_unet: indices into multipliers
     dropout: float = number(0.0, low=0.0, high=0.9)
-    # Series drawn after training to match the margins of the training series
+    # Series drawn after training to match the marginal distributions of the training series
     # (tardiff/diffusion/quantile_mapping.py); 0: they stay as drawn.
     marginal_rows: int = number(2048, low=0)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance

@@ -19,25 +19,27 @@ def interpolate(values: Tensor, source: tuple[float, ...], target: tuple[float, 
 
 
 Knots = tuple[tuple[float, ...], tuple[float, ...]]  # clinical values, model values
-Atoms = tuple[tuple[float, float, float], ...]  # (clinical value, from, to) in model space
+PointMasses = tuple[tuple[float, float, float], ...]  # (clinical value, from, to) in model space
 
 # continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated: a knot at
-# zero, quantiles above; bounded: quantiles; in both an atom wherever values pile up. integer and
-# binary: every level an atom.
+# zero, quantiles above; bounded: quantiles; in both a point mass wherever values pile up.
+# integer and binary: every level a point mass.
 TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
 NUM_QUANTILES = 65
 # A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
 # this share of the spread are merged so that every slope stays finite and non-zero.
 MIN_KNOT_GAP = 1e-3
 MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
-PILE = 0.01  # share of the measurements that makes a value an atom
+PILE = 0.01  # share of the measurements that makes a value a point mass
 STEPS = (1.0, 0.5, 0.1, 0.01)  # in which values are charted
 MOST = 0.6
 FAR = 1e3  # model-space "everything beyond"
 
 
-def fit_map(measured: Float[np.ndarray, " m"], kind: str, channel_type: str) -> tuple[Knots, Atoms]:
-    """Knots and atoms of a channel.
+def fit_map(
+    measured: Float[np.ndarray, " m"], kind: str, channel_type: str
+) -> tuple[Knots, PointMasses]:
+    """Knots and point masses of a channel.
 
     Args:
         measured: at least two distinct values, clinical units.
@@ -99,11 +101,13 @@ def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0, high: fl
 
 
 def snap(
-    clinical: Float[np.ndarray, " *shape"], model: Float[np.ndarray, " *shape"], atoms: Atoms
+    clinical: Float[np.ndarray, " *shape"],
+    model: Float[np.ndarray, " *shape"],
+    point_masses: PointMasses,
 ) -> Float[np.ndarray, " *shape"]:
-    """The clinical values, with the atom's own value wherever `model` lies in its stretch."""
+    """The clinical values, with the point mass's own value wherever `model` lies in its stretch."""
     snapped = clinical.copy()
-    for value, start, end in atoms:
+    for value, start, end in point_masses:
         snapped[(model >= start) & (model < end)] = value
     return snapped
 
@@ -111,13 +115,13 @@ def snap(
 def spread_over_stretches(
     clinical: Float[np.ndarray, " *shape"],
     model: Float[np.ndarray, " *shape"],
-    atoms: Atoms,
+    point_masses: PointMasses,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " *shape"]:
-    """The model values, with normal draws from the atom's stretch wherever `clinical` is its value:
-    what `snap` takes back."""
+    """The model values, with normal draws from a point mass's stretch wherever `clinical` is its
+    value: what `snap` takes back."""
     spread = model.copy()
-    for value, start, end in atoms:
+    for value, start, end in point_masses:
         at = np.isclose(clinical, value)
         low, high = norm.cdf([start, end])
         spread[at] = norm.ppf(rng.uniform(low, high, int(at.sum())))
@@ -137,7 +141,7 @@ def _log_knots(measured: np.ndarray) -> Knots:
     return tuple(np.exp(grid).tolist()), tuple(model.tolist())
 
 
-def _zero_inflated(measured: np.ndarray) -> tuple[Knots, Atoms]:
+def _zero_inflated(measured: np.ndarray) -> tuple[Knots, PointMasses]:
     if measured.min() < 0:
         raise DataError(f"a zero_inflated channel holds {measured.min():g}")
     positive = measured[measured > 0]
@@ -146,14 +150,14 @@ def _zero_inflated(measured: np.ndarray) -> tuple[Knots, Atoms]:
         return quantile_knots(measured), ()
     zero = float(norm.ppf(share / 2))
     clinical, model = quantile_knots(positive, low=share)
-    return ((0.0, *clinical), (zero, *model)), _heaps(measured)
+    return ((0.0, *clinical), (zero, *model)), _point_masses(measured)
 
 
-def _bounded(measured: np.ndarray) -> tuple[Knots, Atoms]:
-    return quantile_knots(measured), _heaps(measured)
+def _bounded(measured: np.ndarray) -> tuple[Knots, PointMasses]:
+    return quantile_knots(measured), _point_masses(measured)
 
 
-def _heaps(measured: np.ndarray) -> Atoms:
+def _point_masses(measured: np.ndarray) -> PointMasses:
     """Values that many measurements share (urine of 0, 60 or 100 ml, a saturation of 100 %), each
     with the stretch of its ranks."""
     values, counts = np.unique(measured, return_counts=True)
@@ -165,7 +169,7 @@ def _heaps(measured: np.ndarray) -> Atoms:
     )
 
 
-def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, Atoms]:
+def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, PointMasses]:
     """Every whole number that occurs, at the normal quantile of its middle rank.
 
     Its stretch spans its ranks, so that normal draws get every level as often as it was measured.
@@ -181,8 +185,8 @@ def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, Atoms]:
     scores = norm.ppf(ends - counts / len(measured) / 2)
     edges = norm.ppf(ends[:-1]).tolist()
     starts, stops = [-FAR, *edges], [*edges, FAR]
-    atoms = tuple(zip(levels.tolist(), starts, stops, strict=True))
-    return (tuple(levels.tolist()), tuple(scores.tolist())), atoms
+    point_masses = tuple(zip(levels.tolist(), starts, stops, strict=True))
+    return (tuple(levels.tolist()), tuple(scores.tolist())), point_masses
 
 
 def _group_close(ascending: np.ndarray, gap: float) -> np.ndarray:

@@ -22,8 +22,8 @@ from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.channel_transforms import (
-    Atoms,
     Knots,
+    PointMasses,
     charted_step,
     fit_map,
     interpolate,
@@ -47,8 +47,8 @@ class Normaliser:
         low, high: smallest and largest measured training value per channel; `to_clinical` stays
             within them.
         clip: bound of model space.
-        atoms: per channel, the legal values that own a stretch of model space; all empty (or the
-            empty tuple) where every channel is continuous.
+        point_masses: per channel, the legal values that own a stretch of model space; all empty
+            (or the empty tuple) where every channel is continuous.
         steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
             `to_clinical` rounds; 0 for none, empty where nothing is rounded.
         layout: what model space holds besides these channels; see model_space/encoding.py.
@@ -60,7 +60,7 @@ class Normaliser:
     low: tuple[float, ...]
     high: tuple[float, ...]
     clip: float
-    atoms: tuple[Atoms, ...] = ()
+    point_masses: tuple[PointMasses, ...] = ()
     steps: tuple[float, ...] = ()
     layout: Layout = Layout()
 
@@ -69,9 +69,9 @@ class Normaliser:
             raise DataError(f"normaliser kind {self.kind!r}: expected one of {', '.join(KINDS)}")
         if not len(self.feature_names) == len(self.knots) == len(self.low) == len(self.high):
             raise DataError("normaliser: feature_names, knots, low and high differ in length")
-        for per_channel in (self.atoms, self.steps):
+        for per_channel in (self.point_masses, self.steps):
             if per_channel and len(per_channel) != len(self.knots):
-                raise DataError("normaliser: atoms or steps and knots differ in length")
+                raise DataError("normaliser: point masses or steps and knots differ in length")
         self.layout.require_channels(len(self.feature_names))
         for name, sides in zip(self.feature_names, self.knots, strict=True):
             rising = all(len(side) > 1 and (np.diff(side) > 0).all() for side in sides)
@@ -92,17 +92,16 @@ class Normaliser:
         """The map fitted on the measured entries of `train`.
 
         Args:
-            types: per channel, one of channel_maps.TYPES; None: all continuous.
-            steps: per channel, the step in which its values are charted (1 bpm, 0.1 C), to which
-            `to_clinical` rounds; 0 for none, empty where nothing is rounded.
-        layout: what model space holds besides the channels.
+            types: per channel, one of channel_transforms.TYPES; None: all continuous.
+            rounded: `to_clinical` rounds to the step in which a channel is charted.
+            layout: what model space holds besides the channels.
 
         Raises:
             DataError: a channel has fewer than two distinct measured values, values that its type
                 cannot have, or unknown `kind`.
         """
         types = types or ["continuous"] * train.num_channels
-        knots, atoms, steps, low, high = [], [], [], [], []
+        knots, point_masses, steps, low, high = [], [], [], [], []
         for index, name in enumerate(train.feature_names):
             measured = train.values[:, index][train.observed[:, index]].astype(np.float64)
             if len(measured) == 0 or measured.min() == measured.max():
@@ -116,7 +115,7 @@ class Normaliser:
             except DataError as error:
                 raise DataError(f"channel {name}: {error}") from error
             knots.append(fitted[0])
-            atoms.append(fitted[1])
+            point_masses.append(fitted[1])
             steps.append(charted_step(measured))
             low.append(float(measured.min()))
             high.append(float(measured.max()))
@@ -127,7 +126,7 @@ class Normaliser:
             low=tuple(low),
             high=tuple(high),
             clip=clip,
-            atoms=tuple(atoms) if any(atoms) else (),
+            point_masses=tuple(point_masses) if any(point_masses) else (),
             steps=tuple(steps) if rounded else (),
             layout=layout or Layout(),
         )
@@ -143,15 +142,17 @@ class Normaliser:
         self, values: Float[np.ndarray, "n channel time"], rng: np.random.Generator
     ) -> Float[Tensor, "n channel time"]:
         """`to_model` of what each value may have been before it was charted: anything within half
-        a charted step, or within the stretch of its atom. `to_clinical` takes it back.
+        a charted step, or within the stretch of its point mass. `to_clinical` takes it back.
 
         Charted values have quantiles like a staircase, and what is matched to it rounds to a comb;
         these have smooth ones.
         """
         steps = np.array(self.steps or [0.0] * len(self.knots))[:, None]
         model = self.to_model(values + steps * rng.uniform(-0.5, 0.5, values.shape))
-        for index, atoms in enumerate(self.atoms):
-            spread = spread_over_stretches(values[:, index], model[:, index].numpy(), atoms, rng)
+        for index, point_masses in enumerate(self.point_masses):
+            spread = spread_over_stretches(
+                values[:, index], model[:, index].numpy(), point_masses, rng
+            )
             model[:, index] = torch.from_numpy(spread).clamp(-self.clip, self.clip)
         return model
 
@@ -162,7 +163,8 @@ class Normaliser:
 
         Args:
             clamp: only legal values: within the measured range of the train split, so that a
-                sample cannot hold, say, negative urine, and the atom's own value in its stretch.
+                sample cannot hold, say, negative urine, and a point mass's value in its
+                stretch.
         """
         model = x.detach().cpu().double()
         values = self.inverse_map(model)
@@ -171,8 +173,8 @@ class Normaliser:
             for index, step in enumerate(self.steps):
                 if step:
                     values[:, index] = torch.round(values[:, index] / step) * step
-            for index, atoms in enumerate(self.atoms):
-                snapped = snap(values[:, index].numpy(), model[:, index].numpy(), atoms)
+            for index, point_masses in enumerate(self.point_masses):
+                snapped = snap(values[:, index].numpy(), model[:, index].numpy(), point_masses)
                 values[:, index] = torch.from_numpy(snapped)
         return values.float().numpy()
 
@@ -212,8 +214,12 @@ class Normaliser:
             "low": list(self.low),
             "high": list(self.high),
             "clip": self.clip,
-            # Absent where there is nothing to say, so that maps from before stay what they are.
-            **({"atoms": [[list(a) for a in atoms] for atoms in self.atoms]} if self.atoms else {}),
+            # Absent where there is nothing to say; "atoms" is the files' name of point masses.
+            **(
+                {"atoms": [[list(a) for a in point_masses] for point_masses in self.point_masses]}
+                if self.point_masses
+                else {}
+            ),
             **({"steps": list(self.steps)} if self.steps else {}),
             **({"layout": self.layout.to_plain()} if self.layout != Layout() else {}),
         }
@@ -228,7 +234,10 @@ class Normaliser:
             low=tuple(plain["low"]),
             high=tuple(plain["high"]),
             clip=plain["clip"],
-            atoms=tuple(tuple((a, b, c) for a, b, c in atoms) for atoms in plain.get("atoms", ())),
+            point_masses=tuple(
+                tuple((a, b, c) for a, b, c in point_masses)
+                for point_masses in plain.get("atoms", ())
+            ),
             steps=tuple(plain.get("steps", ())),
             layout=Layout.from_plain(plain.get("layout", {})),
         )

@@ -4,7 +4,7 @@ A downstream model is trained on random halves of a pool of unguided series, wit
 counts in each. The score is the rank correlation, over the halves, of the summed influence with
 minus the guidance loss of the retrained models, seeds averaged: on the guidance rows, where G comes
 from, and on val_select, which took no part in G (but stops the trainings). Within the band of
-chance, guidance climbs noise: stage 3 then guides nothing.
+chance, guidance follows noise: stage 3 then guides nothing.
 """
 
 import dataclasses

@@ -30,7 +30,7 @@ class Summary:
             resampling raises, with the draws moved to have the mean as theirs.
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
-            where it was not evaluated, and for TRTS, whose sets are judged on different rows.
+            where it was not evaluated, and for TRTS, whose fits are tested on other rows.
     """
 
     protocol: str

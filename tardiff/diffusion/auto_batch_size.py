@@ -1,4 +1,4 @@
-"""How many series at a time fit into memory, told before any is run.
+"""How many series at a time fit into memory, known before any is run.
 
 What grows with the batch is counted, not guessed: the bytes that autograd keeps of a forward pass.
 The whole memory of the device is the measure, not what happens to be free: the answer is then the

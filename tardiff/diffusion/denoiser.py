@@ -82,7 +82,7 @@ class CompiledNetwork(nn.Module):
         self.null_label = network.null_label
         self.network = network
         on_gpu = next(network.parameters()).device.type == "cuda"
-        # In place: the network is still itself to whoever looks for its weights.
+        # In place: its weights keep their names.
         network.compile(mode="reduce-overhead" if on_gpu else "default")
 
     def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:

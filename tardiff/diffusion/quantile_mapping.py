@@ -1,4 +1,4 @@
-"""MarginalMap: gives what the model draws the margins of the training series, channel by channel.
+"""MarginalMap: gives drawn series the marginal distributions of the training series, by channel.
 
 A denoiser that is a little too smooth draws too few values at the ends of a scale and measurements
 a little too often. Quantile mapping, as climate models are corrected for bias, undoes that: a
@@ -25,7 +25,7 @@ LEAST_GAP = 1e-4  # between knots: every slope stays finite, and not zero
 
 
 class MarginalMap(nn.Module):
-    """Model-space series as drawn -> with corrected margins; static channels stay as they are.
+    """Model-space series as drawn -> with corrected marginals; static channels stay as they are.
 
     Args:
         channels: value channels.

@@ -26,7 +26,7 @@ SAMPLER, GRID = "dpmpp_2m", (15, -10.0, 9.0)
 def fit_marginals(
     splits: Splits, model: DiffusionModel, device: torch.device, *, rows: int, seed: int
 ) -> MarginalMap:
-    """The map of what `model` draws to the margins of the training split.
+    """The map from what `model` draws to the marginal distributions of the training split.
 
     Sampled by the default sampler, without classifier-free guidance, whatever stage 3 is asked to
     do: the map belongs to the model, and a setting of stage 3 must not change it.
@@ -46,7 +46,7 @@ def fit_marginals(
     denoiser = NetworkDenoiser(model.network, prediction=model.prediction)
     y = torch.from_numpy(_labels(splits.train, rows))
     parts = []
-    with Progress("margins", rows, "series") as progress:
+    with Progress("marginal distributions", rows, "series") as progress:
         for chosen in torch.arange(rows).split(BATCH_SIZE):
             numbers = [OFFSET + row for row in chosen.tolist()]
             parts.append(process.run(denoiser, y[chosen], numbers).x)

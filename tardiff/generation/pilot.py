@@ -78,16 +78,16 @@ class Pilot:
         return Calibration(**self.cache.fetch(self.calibration_key(asked), compute).facts)
 
     def _calibrate(self, label: int, w: float) -> Calibration:
-        natural = self.natural(label)
+        unguided = self.unguided(label)
 
         def shifted(label: int, multiplier: float) -> Tensor:
-            trial = fixed(natural, multiplier)
+            trial = fixed(unguided, multiplier)
             strength = [torch.full((self.num_classes,), v) for v in (multiplier, trial.scale)]
             return self._scores(label, Tilt(strength[0], strength[1]))
 
-        return calibrate(shifted, label, natural, w)
+        return calibrate(shifted, label, unguided, w)
 
-    def natural(self, label: int) -> Tensor:
+    def unguided(self, label: int) -> Tensor:
         """Scores of the unguided pilot of a class."""
 
         def compute() -> Entry:

@@ -64,7 +64,7 @@ def load_guidance(path: Path) -> GuidanceFile:
     """
     if not path.is_file():
         raise MissingInputError(
-            f"influence.vector: {path} does not exist; the owner of the guidance rows makes it "
+            f"influence.vector: {path} does not exist; the custodian of the guidance rows makes it "
             "with `python -m tardiff.export_guidance <config.yaml> out=<file>`"
         )
     content = load_marked(path, "guidance gradient", kind=KIND, version=FORMAT)

@@ -1,4 +1,4 @@
-"""Clipping and noise: what a guidance gradient needs before it may leave its owner.
+"""Clipping and noise: what a guidance gradient needs before it may leave the data custodian.
 
 The Gaussian mechanism on one weighted sum: every series' gradient is clipped to a norm C, so
 replacing one series by another moves sum_i w_i g_i by at most 2 C max_i w_i, and normal noise in
@@ -31,7 +31,7 @@ class ClippedSum:
         vector: by parameter name, float64.
         sensitivity: the most it can move when one series is replaced by another.
         share_clipped: of the series with a weight; says something about the series, so it stays
-            with their owner.
+            with the data custodian.
     """
 
     vector: dict[str, Tensor]

@@ -2,7 +2,7 @@
 
 Sign, from first principles: one SGD step on z moves phi by -eta grad_phi loss(z), so the guidance
 loss changes by -eta <G, grad_phi loss(z)> to first order. Training on a series with a higher score
-lowers the guidance loss more; the sampler climbs I, along J = +grad_x I (TarDiff eq. 23 with G as
+lowers the guidance loss more; guidance raises I, along J = +grad_x I (TarDiff eq. 23 with G as
 in Algorithm 1). docs/method.md says where the paper's signs disagree.
 
 J is a central difference in parameter space along G. It needs two first-order passes and nothing

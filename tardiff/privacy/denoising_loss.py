@@ -1,6 +1,6 @@
 """Denoising losses of given series: what a holder of the generator's weights can ask it about them.
 
-A model that has learned a series by heart removes noise from it better than from a series it has
+A model that has memorised a series removes noise from it better than from a series it has
 never seen, so its own training loss is a membership score (white-box attack; Matsumoto et al.
 2023, Carlini et al. 2023).
 """

@@ -85,7 +85,7 @@ def replace_copies(
             for behind it.
 
     Raises:
-        UserError: copies remain after TRIES rounds: the model has learnt stays by heart.
+        UserError: copies remain after TRIES rounds: the model has memorised stays.
     """
     found = closeness(through(x), train)
     exact, near = int(found.exact.sum()), int(found.near.sum())
@@ -94,7 +94,7 @@ def replace_copies(
         if tries == TRIES:
             raise UserError(
                 f"{len(rows)} of {len(x)} series are still copies of training stays after {TRIES} "
-                "rounds of new ones: the diffusion model has learnt them by heart. Train it less "
+                "rounds of new ones: the diffusion model has memorised them. Train it less "
                 "or smaller (diffusion.max_steps, diffusion.width), or on more stays; "
                 "generation.allow_copies=true releases the copies"
             )

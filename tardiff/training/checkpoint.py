@@ -31,7 +31,7 @@ class DiffusionModel:
         data_fingerprint: SHA-256 of the splits.
         val_loss: held-out denoising loss of these weights.
         step: training step of these weights.
-        marginals: the map of what the network draws to the training margins; None: there is none.
+        marginals: the map from drawn to training marginal distributions; None: there is none.
         privacy: what the training promises to its patients; None: nothing.
     """
 

@@ -61,7 +61,7 @@ class SeriesBatch:
 
 
 class DiffusionModule(pl.LightningModule):
-    """Trains `network`; `ema` holds the averaged copy that samples and is judged.
+    """Trains `network`; `ema` holds the averaged copy, which is validated and sampled from.
 
     Args:
         network: (x_t, log_snr, y) -> prediction.

@@ -50,7 +50,7 @@ def best_checkpoint(folder: Path) -> BestCheckpoint:
         monitor="val_loss",
         save_last=True,
         save_top_k=1,
-        # Right after the evaluation, as early stopping judges: a checkpoint then holds both.
+        # Right after the evaluation, as early stopping does: a checkpoint then holds both.
         save_on_train_epoch_end=False,
         enable_version_counter=False,
     )

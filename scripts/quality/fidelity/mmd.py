@@ -70,8 +70,8 @@ def mmd_report(
     holdout, train, synthetic = (
         x.flatten(1) for x in (part.x_holdout, part.x_train, part.x_synthetic)
     )
-    # The width comes from train alone, so that every synthetic set is judged by one kernel. A set
-    # that is mostly one repeated series has median distance 0 and no kernel.
+    # The width comes from train alone, so that one kernel measures every synthetic set. A set that
+    # is mostly one repeated series has median distance 0 and no kernel.
     width = median_distance(train)
     if width == 0:
         return MetricReport(

@@ -53,7 +53,8 @@ def adversarial_report(
 ) -> MetricReport:
     """Accuracy against train and against held-out series, and their difference.
 
-    `nnaa_loss` = held-out minus train, above 0 when synthetic series hug their training series.
+    `nnaa_loss` = held-out minus train, above 0 when synthetic series are closer to training than to
+    held-out series.
     `nnaa_real` compares the two real sets; far from 0.5 they differ in distribution, and every
     comparison of train with held-out series on this page is then off.
     """

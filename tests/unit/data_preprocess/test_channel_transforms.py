@@ -19,10 +19,10 @@ DRAWS = {
 
 
 def both_ways(measured, kind, channel_type):
-    (clinical, model), atoms = fit_map(measured, kind, channel_type)
+    (clinical, model), point_masses = fit_map(measured, kind, channel_type)
     coded = interpolate(torch.from_numpy(measured), clinical, model)
     back = interpolate(coded, model, clinical).numpy()
-    return coded.numpy(), snap(back, coded.numpy(), atoms), atoms
+    return coded.numpy(), snap(back, coded.numpy(), point_masses), point_masses
 
 
 @pytest.mark.parametrize("kind", ["zscore", "quantile"])
@@ -38,37 +38,45 @@ def test_what_was_measured_comes_back_the_same(channel_type, kind):
 @pytest.mark.parametrize("channel_type", ["zero_inflated", "integer", "binary"])
 def test_gaussian_draws_get_the_shares_of_the_real_values(channel_type):
     measured = DRAWS[channel_type]
-    (clinical, model), atoms = fit_map(measured, "quantile", channel_type)
+    (clinical, model), point_masses = fit_map(measured, "quantile", channel_type)
     drawn = RNG.normal(size=40_000)
-    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
-    for value, *_ in atoms:
+    values = snap(
+        interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, point_masses
+    )
+    for value, *_ in point_masses:
         assert np.mean(values == value) == pytest.approx(np.mean(measured == value), abs=0.01)
 
 
 @pytest.mark.parametrize("channel_type", ["integer", "binary"])
 def test_only_levels_that_occur_are_drawn(channel_type):
     measured = DRAWS[channel_type]
-    (clinical, model), atoms = fit_map(measured, "zscore", channel_type)
+    (clinical, model), point_masses = fit_map(measured, "zscore", channel_type)
     drawn = np.linspace(-8, 8, 999)
-    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    values = snap(
+        interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, point_masses
+    )
     assert set(values) == set(np.unique(measured))
 
 
 def test_zero_is_drawn_as_zero_and_the_rest_stays_positive():
-    (clinical, model), atoms = fit_map(DRAWS["zero_inflated"], "quantile", "zero_inflated")
+    (clinical, model), point_masses = fit_map(DRAWS["zero_inflated"], "quantile", "zero_inflated")
     drawn = RNG.normal(size=20_000)
-    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    values = snap(
+        interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, point_masses
+    )
     assert np.mean(values == 0) == pytest.approx(0.3, abs=0.015)
-    assert (values[drawn < atoms[0][2]] == 0).all()
+    assert (values[drawn < point_masses[0][2]] == 0).all()
     assert (values[drawn > model[1]] > 0).all()
 
 
 def test_values_on_which_measurements_pile_up_are_drawn_as_often():
     rng = np.random.default_rng(3)
     measured = np.where(rng.random(8000) < 0.2, 60.0, rng.exponential(80, 8000).round())
-    (clinical, model), atoms = fit_map(measured, "quantile", "zero_inflated")
+    (clinical, model), point_masses = fit_map(measured, "quantile", "zero_inflated")
     drawn = rng.normal(size=20_000)
-    values = snap(interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, atoms)
+    values = snap(
+        interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, point_masses
+    )
     share = np.mean(measured == 60)
     assert np.mean(values == 60) == pytest.approx(share, abs=0.015) and share > 0.2
 

@@ -127,7 +127,7 @@ def test_dithered_values_are_spread_over_what_they_stand_for_and_come_back(stays
     # Stretches of the whole-number channel, drawn normal, together are a normal distribution.
     measured = x[:, 2][torch.from_numpy(whole.observed[:, 2])]
     assert abs(float(measured.mean())) < 0.1 and float(measured.std()) == pytest.approx(1, abs=0.1)
-    plain = dataclasses.replace(normaliser, steps=(), atoms=())
+    plain = dataclasses.replace(normaliser, steps=(), point_masses=())
     assert torch.equal(
         plain.dithered(whole.values, np.random.default_rng(0)), plain.to_model(whole.values)
     )
