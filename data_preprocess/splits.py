@@ -185,7 +185,7 @@ def _require_other_rows(guide: EHRDataset, held_out: EHRDataset) -> None:
     equal = sum(row.tobytes() in known for row in guide.values)
     if equal > MAX_EQUAL_SHARE * len(guide):
         raise MismatchError(
-            f"{equal} of {len(guide)} guidance rows (val_guide) are also in val_select or "
-            "test: guidance would then raise the score that measures it - give other files, or build "
-            "the splits again with data.rebuild=true"
+            f"{equal} of {len(guide)} guidance rows (val_guide) are also in val_select or test: "
+            "guidance would raise the score that measures it - give other files, or build the "
+            "splits again with data.rebuild=true"
         )
