@@ -25,7 +25,7 @@ from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.registry import Settings, SourceData, read_source
-from data_preprocess.split_assignment import deal
+from data_preprocess.split_assignment import assign
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.source_files import changed_files, describe_files
@@ -125,7 +125,7 @@ def make_splits(source: SourceData, data: DataConfig) -> Splits:
             f"the series have {source.pool.values.shape[2]} grid point; at least {MIN_STEPS} are "
             "needed - widen data.window_hours or lower data.step_minutes"
         )
-    cohorts = deal(source, data)
+    cohorts = assign(source, data)
     fill = train_medians(cohorts["train"].values, source.pool.feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
     normaliser = fit_space(datasets["train"], fill, data)

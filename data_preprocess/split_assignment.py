@@ -4,18 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.cohort import Cohort
 from data_preprocess.sources.registry import SourceData
-from data_preprocess.splits import split_by_subject
 
 Rule = Mapping[str, Sequence[float]]
 
 
-def deal(source: SourceData, data: Any) -> dict[str, Cohort]:
-    """Deals the pool; a split that the source brings itself is not drawn from the pool.
+def assign(source: SourceData, data: Any) -> dict[str, Cohort]:
+    """Assigns the pool to splits; a split that the source brings itself is not drawn from it.
 
     Args:
         data: the values of the section `data`: sizes, shares and rules of the splits, seed.
@@ -26,19 +25,19 @@ def deal(source: SourceData, data: Any) -> dict[str, Cohort]:
     if source.val is None:
         held_out |= {"val_guide": guide, "val_select": select}
     rules = rules_of(data)
-    cohorts = _deal(source.pool, held_out, data.train_size, data.seed, rules)
+    cohorts = _assign(source.pool, held_out, data.train_size, data.seed, rules)
     if source.test is not None:
         cohorts["test"] = only_allowed(source.test, rules["test"], "test")
     if source.val is not None:
         if data.guide_size is None:  # the two shares become the proportion of the two halves
             guide = data.val_guide / max(data.val_guide + data.val_select, 1e-12)
         rules["train"] = rules["val_select"]  # what is left of the source's own validation set
-        halves = _deal(source.val, {"val_guide": guide}, data.select_size, data.seed, rules)
+        halves = _assign(source.val, {"val_guide": guide}, data.select_size, data.seed, rules)
         cohorts |= {"val_guide": halves["val_guide"], "val_select": halves["train"]}
     return cohorts
 
 
-def _deal(
+def _assign(
     cohort: Cohort,
     held_out: dict[str, float | int],
     train_size: int | None,
@@ -54,6 +53,117 @@ def _deal(
         eligible={name: allowed(cohort, rules[name], name) for name in (*held_out, "train")},
     )
     return {name: cohort.take(chosen) for name, chosen in rows.items()}
+
+
+def split_by_subject(
+    subject_ids: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    held_out: dict[str, float | int],
+    train_size: int | None = None,
+    seed: int,
+    eligible: Mapping[str, Bool[np.ndarray, " n"]] | None = None,
+) -> dict[str, Int[np.ndarray, " m"]]:
+    """Row numbers per split, ascending; no patient is in two splits.
+
+    Patients are stratified by the largest label among their stays, shuffled with `seed`, and
+    assigned to the held-out splits in the given order; what is left is train.
+
+    Args:
+        held_out: per split, a share of all stays (float in [0, 1)) or a number of stays (int).
+            A split is filled with whole patients, so it can fall short by less than one patient's
+            stays per stratum, never exceed.
+        train_size: subsample train, again by patient, to at most this many stays.
+        eligible: per split, the stays that may enter it (all where a split is not named); shares
+            are of these. A patient enters a split only with all of their stays.
+
+    Raises:
+        DataError: the sizes ask for more stays than there are.
+    """
+    patients, member = np.unique(subject_ids, return_inverse=True)
+    stays = np.bincount(member, minlength=len(patients))
+    strata = np.zeros(len(patients), np.int64)
+    np.maximum.at(strata, member, labels)
+    free = np.random.default_rng(seed).permutation(len(patients))
+    may = {
+        name: (eligible or {}).get(name, np.ones(len(labels), bool))
+        for name in (*held_out, "train")
+    }
+    chosen: dict[str, np.ndarray] = {}
+    for name, wanted in held_out.items():
+        size = wanted if isinstance(wanted, int) else round(wanted * int(may[name].sum()))
+        own = free[_whole(may[name], member)[free]]
+        chosen[name] = _draw(own, stays, strata, size, name)
+        free = free[~np.isin(free, chosen[name])]
+    free = free[_whole(may["train"], member)[free]]
+    chosen["train"] = (
+        free if train_size is None else _draw(free, stays, strata, train_size, "train")
+    )
+    return {name: np.flatnonzero(np.isin(member, chosen[name])) for name in ("train", *held_out)}
+
+
+def _whole(
+    may: Bool[np.ndarray, " n"], member: Int[np.ndarray, " n"]
+) -> Bool[np.ndarray, " patient"]:
+    """Patients all of whose stays may enter."""
+    whole = np.ones(int(member.max()) + 1, bool)
+    np.logical_and.at(whole, member, may)
+    return whole
+
+
+def _draw(
+    free: Int[np.ndarray, " p"],
+    stays: Int[np.ndarray, " q"],
+    strata: Int[np.ndarray, " q"],
+    size: int,
+    name: str,
+) -> Int[np.ndarray, " r"]:
+    """Patients for a split of `size` stays, drawn from `free` in its order, per stratum."""
+    available = int(stays[free].sum())
+    if size > available:
+        raise DataError(
+            f"{name} split: {size} stays wanted but only {available} are left in the pool after "
+            "the splits assigned before it - ask for fewer or add data"
+        )
+    totals = np.bincount(strata[free], weights=stays[free])
+    quotas = _apportion(totals, size)
+    taken = [
+        _fill(free[strata[free] == stratum], stays, int(quota))
+        for stratum, quota in enumerate(quotas)
+    ]
+    return np.concatenate(taken)
+
+
+def _apportion(totals: np.ndarray, size: int) -> Int[np.ndarray, " stratum"]:
+    """`size` shared among strata in proportion to `totals`, by largest remainder.
+
+    A stratum that has patients gets at least one stay where the split has room for it: a rare
+    class must not vanish from a small split by rounding.
+    """
+    exact = size * totals / max(totals.sum(), 1)
+    quotas = np.floor(exact).astype(np.int64)
+    order = np.argsort(quotas - exact, kind="stable")
+    quotas[order[: size - quotas.sum()]] += 1
+    for stratum in np.flatnonzero((quotas == 0) & (totals > 0)):
+        largest = int(quotas.argmax())
+        if quotas[largest] > 1:
+            quotas[largest] -= 1
+            quotas[stratum] += 1
+    return quotas
+
+
+def _fill(
+    patients: Int[np.ndarray, " p"], stays: Int[np.ndarray, " q"], quota: int
+) -> Int[np.ndarray, " r"]:
+    """The first patients that fit into `quota` stays, larger ones skipped once they do not fit."""
+    taken, left = [], quota
+    for patient in patients:
+        if left == 0:
+            break
+        if stays[patient] <= left:
+            taken.append(patient)
+            left -= stays[patient]
+    return np.array(taken, np.int64)
 
 
 def rules_of(data: Any) -> dict[str, Rule]:

@@ -30,7 +30,7 @@ from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import (
     configured_settings,
     convex_guide,
-    influence_inputs,
+    direction_loader,
     is_convex,
 )
 from tardiff.generation.session import MOST_GUIDE_ROWS
@@ -118,7 +118,7 @@ def influence(
         return f"{' and '.join(absent)} not found; {how}."
     device = pick_device(config.accelerator)
     try:
-        inputs = influence_inputs(config, splits, device)
+        inputs = direction_loader(config, splits, device)
         direction = inputs.direction(configured_settings(config)).direction
     except UserError as error:
         return str(error)

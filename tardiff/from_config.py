@@ -33,8 +33,8 @@ from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import paper_levels
 from tardiff.guidance.convex_estimate import ConvexEstimate, ConvexSettings, convex_estimate
-from tardiff.guidance.influence_inputs import (
-    InfluenceInputs,
+from tardiff.guidance.direction_loader import (
+    DirectionLoader,
     LoadedDirection,
     influence_checkpoints,
 )
@@ -194,7 +194,7 @@ def convex_guide(
     )
     return convex_estimate(
         pool,
-        influence_inputs(config, splits, device).series(splits.val_guide),
+        direction_loader(config, splits, device).series(splits.val_guide),
         settings,
         splits.normaliser,
         num_classes=splits.train.num_classes,
@@ -240,7 +240,7 @@ def _processes(loaded: Loaded) -> Processes:
 
 def _direction(loaded: Loaded) -> LoadedDirection:
     config = loaded.config
-    inputs = influence_inputs(config, loaded.splits, loaded.device)
+    inputs = direction_loader(config, loaded.splits, loaded.device)
     settings = configured_settings(config)
     if config.compat == "paper":
         settings = dataclasses.replace(settings, guidance_loss="nll", preconditioner="none")
@@ -249,12 +249,12 @@ def _direction(loaded: Loaded) -> LoadedDirection:
     return inputs.direction(settings)
 
 
-def influence_inputs(
+def direction_loader(
     config: ExperimentConfig, splits: Splits, device: torch.device
-) -> InfluenceInputs:
+) -> DirectionLoader:
     """What the configured influence is made of."""
     vector = config.influence.vector
-    return InfluenceInputs(
+    return DirectionLoader(
         splits=splits,
         device=device,
         trained=checkpoint_path(config),

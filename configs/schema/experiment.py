@@ -161,8 +161,8 @@ class GuidanceConfig:
     """What is preferred, how strongly, and by which means."""
 
     kind: str = choice("influence", "classifier", "none")
-    # choose: series from a larger unguided pool (tardiff/guidance/tilt.py). push: the estimate of
-    # every sampling step is moved (tardiff/guidance/guided_denoiser.py).
+    # choose: series from a larger unguided pool (tardiff/guidance/pool_selection.py).
+    # push: the estimate of every sampling step is moved (tardiff/guidance/guided_denoiser.py).
     by: str = choice("choose", "push")
     # Realised shift of the mean influence, unguided standard deviations. auto: what the guidance
     # rows support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.

@@ -54,14 +54,14 @@ from tardiff.from_config import (
     Loaded,
     configured_settings,
     convex_guide,
-    influence_inputs,
+    direction_loader,
     load,
     retraining_path,
     session_of,
 )
 from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
-from tardiff.guidance.influence_inputs import InfluenceInputs
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
@@ -82,7 +82,7 @@ def main(config: ExperimentConfig) -> None:
             "leaves behind; run it where they are"
         )
     settings = configured_settings(config)
-    inputs = influence_inputs(config, load_splits(config.data), pick_device(config.accelerator))
+    inputs = direction_loader(config, load_splits(config.data), pick_device(config.accelerator))
     named = named_sets(
         given.sets,
         inputs.splits,
@@ -159,14 +159,14 @@ def _pool_influence(
     direction: Direction = (
         convex_guide(*place, pool).direction
         if name == "convex"
-        else influence_inputs(*place).direction(configured_settings(config)).direction
+        else direction_loader(*place).direction(configured_settings(config)).direction
     )
     title = f"influence of the pool ({name})"
     return score_all(direction, pool.x, pool.y, loaded.device, title=title).double().numpy()
 
 
 def _ranked(
-    inputs: InfluenceInputs, direction: Direction, name: str, real: bool, data: EHRDataset
+    inputs: DirectionLoader, direction: Direction, name: str, real: bool, data: EHRDataset
 ) -> RankedSet:
     rows = inputs.series(data)
     title = f"influence of {name}"
@@ -177,7 +177,7 @@ def _ranked(
 
 def _measure(
     given: InfluenceReportConfig,
-    inputs: InfluenceInputs,
+    inputs: DirectionLoader,
     settings: InfluenceSettings,
     sets: Sequence[RankedSet],
 ) -> tuple[StepTest, dict[str, list[Row]]]:
@@ -204,7 +204,7 @@ def _measure(
 
 
 def _overhead(
-    config: ExperimentConfig, inputs: InfluenceInputs, direction: Direction, ranked: RankedSet
+    config: ExperimentConfig, inputs: DirectionLoader, direction: Direction, ranked: RankedSet
 ) -> Row | str:
     """The costs, or why sampling could not be timed."""
     model = run_dir(config) / "diffusion" / "model.pt"

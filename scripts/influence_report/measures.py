@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
 from scripts.influence_report.named_sets import RankedSet, rows_per_class
-from tardiff.guidance.influence_inputs import InfluenceInputs
+from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -74,7 +74,7 @@ def distribution_rows(ranked: RankedSet) -> list[Row]:
 
 
 def class_guidance(
-    inputs: InfluenceInputs,
+    inputs: DirectionLoader,
     settings: InfluenceSettings,
     series: dict[str, LabelledSeries],
 ) -> tuple[list[Row], list[Row]]:
@@ -107,7 +107,7 @@ def class_guidance(
 
 
 def measured_steps(
-    inputs: InfluenceInputs,
+    inputs: DirectionLoader,
     settings: InfluenceSettings,
     candidates: LabelledSeries,
     *,
@@ -133,7 +133,7 @@ def measured_steps(
 
 
 def size_curve(
-    inputs: InfluenceInputs,
+    inputs: DirectionLoader,
     settings: InfluenceSettings,
     candidates: LabelledSeries,
     *,
@@ -174,7 +174,7 @@ def size_curve(
     return rows
 
 
-def _loss(inputs: InfluenceInputs, settings: InfluenceSettings) -> GuidanceLoss:
+def _loss(inputs: DirectionLoader, settings: InfluenceSettings) -> GuidanceLoss:
     num_classes = inputs.splits.train.num_classes
     return GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
 

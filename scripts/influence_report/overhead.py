@@ -11,9 +11,9 @@ from scripts.influence_report.named_sets import RankedSet
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession
+from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
-from tardiff.guidance.influence_inputs import InfluenceInputs
 from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 
 ROUNDS = 3
@@ -61,7 +61,7 @@ def sampling_seconds(
     return {name: value / len(y) for name, value in take_turns(sides, rounds, clock).items()}
 
 
-def vector_seconds(inputs: InfluenceInputs, settings: InfluenceSettings) -> float:
+def vector_seconds(inputs: DirectionLoader, settings: InfluenceSettings) -> float:
     """Seconds of G, computed anew, not read from the cache."""
     start = time.perf_counter()
     guide_vector(

@@ -37,9 +37,9 @@ from tardiff.guidance.diagnostics import (
     score_all,
     summarise,
 )
+from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
-from tardiff.guidance.influence_inputs import LoadedDirection
-from tardiff.guidance.tilt import choose
+from tardiff.guidance.pool_selection import choose
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies

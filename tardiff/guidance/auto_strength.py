@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from tardiff.diffusion.noise_schedule import Labels
-from tardiff.guidance.tilt import tilted_weights
+from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.influence.convex_guide import ConvexGuide, Design, GuidanceLoss
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)

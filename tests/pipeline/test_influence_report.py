@@ -17,7 +17,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.influence_report.__main__ import main as report
 from scripts.influence_report.named_sets import rows_per_class
-from tardiff.from_config import configured_settings, influence_inputs
+from tardiff.from_config import configured_settings, direction_loader
 from tardiff.influence.parameter_space import inner, row_gradients
 from tests.support.tiny_runs import tiny_arguments
 
@@ -47,7 +47,7 @@ def test_every_series_is_ranked_by_its_own_influence(reported):
     assert sorted(int(row["rank"]) for row in rows) == list(range(1, len(rows) + 1))
     best = min(rows, key=lambda row: int(row["rank"]))
     assert float(best["influence"]) == max(float(row["influence"]) for row in rows)
-    inputs = influence_inputs(config, splits, pick_device("cpu"))
+    inputs = direction_loader(config, splits, pick_device("cpu"))
     model = inputs.classifier().double()
     vector, _ = inputs.vector(inputs.classifier(), configured_settings(config))
     series = inputs.series(splits.train)

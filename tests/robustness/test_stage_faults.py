@@ -43,7 +43,7 @@ FEW = (
 )
 # Per stage: what runs, where its work is done, what to remove so that it has work to do.
 STAGES = {
-    "data": (build.main, (build, "deal"), ["data"]),
+    "data": (build.main, (build, "assign"), ["data"]),
     "train": (train, (DiffusionModule, "training_step"), ["runs/faults/diffusion"]),
     "classifier": (classifier, (ClassifierModule, "training_step"), ["classifier"]),
     "generate": (generate, (ReverseProcess, "run"), ["runs/faults/synthetic"]),

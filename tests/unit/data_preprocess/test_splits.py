@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.splits import Splits, split_by_subject
+from data_preprocess.split_assignment import split_by_subject
+from data_preprocess.splits import Splits
 
 SHARES = {"test": 0.2, "val_guide": 0.1, "val_select": 0.1}
 

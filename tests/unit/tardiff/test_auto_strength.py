@@ -3,7 +3,7 @@
 import torch
 
 from tardiff.guidance.auto_strength import cross_validated_strength
-from tardiff.guidance.tilt import tilted_weights
+from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.influence.convex_guide import GuidanceLoss, fit_guide
 
 LOSS = GuidanceLoss("rank", 2)

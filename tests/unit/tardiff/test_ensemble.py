@@ -12,9 +12,9 @@ from configs.run_record import sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import load_splits
-from tardiff.from_config import configured_settings, guidance_files, influence_inputs
+from tardiff.from_config import configured_settings, direction_loader, guidance_files
+from tardiff.guidance.direction_loader import influence_checkpoints
 from tardiff.guidance.directions import EnsembleDirection
-from tardiff.guidance.influence_inputs import influence_checkpoints
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
@@ -60,10 +60,10 @@ def test_kept_checkpoints_are_averaged_each_with_its_own_vector(tmp_path):
     train_classifier(load_config([*arguments, "classifier.keep_checkpoints=0"]))
     splits = load_splits(config.data)
     with pytest.raises(MissingInputError, match="keep_checkpoints"):
-        influence_inputs(config, splits, pick_device("cpu"))
+        direction_loader(config, splits, pick_device("cpu"))
     train_classifier(config)
     inputs, settings = (
-        influence_inputs(config, splits, pick_device("cpu")),
+        direction_loader(config, splits, pick_device("cpu")),
         configured_settings(config),
     )
     paths = inputs.checkpoints

@@ -24,7 +24,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from tardiff.export_guidance import _one_per_patient
 from tardiff.export_guidance import main as export
-from tardiff.from_config import configured_settings, guidance_files, influence_inputs
+from tardiff.from_config import configured_settings, direction_loader, guidance_files
 from tardiff.guidance.exported_gradient import load_guidance, save_guidance
 from tardiff.influence.dp_gradient import add_noise, clipped_sum, noise_multiplier
 from tardiff.influence.guidance_gradient import guidance_gradient
@@ -54,7 +54,7 @@ def exported(trained, *overrides):
 
 def inputs_of(trained, *overrides):
     config = load_config([*trained[1], *overrides])
-    return influence_inputs(config, trained[2], pick_device("cpu")), configured_settings(config)
+    return direction_loader(config, trained[2], pick_device("cpu")), configured_settings(config)
 
 
 @pytest.mark.parametrize("loss", ["auto", "balanced", "nll"])

@@ -44,7 +44,7 @@ class LoadedDirection(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfluenceInputs:
+class DirectionLoader:
     """What an influence is made of, besides its settings.
 
     Attributes:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tardiff.guidance.calibration import unguided_scale, winsorised_mean
-from tardiff.guidance.tilt import choose, tilted_weights
+from tardiff.guidance.pool_selection import choose, tilted_weights
 
 
 def heavy_tailed(n: int = 2000) -> torch.Tensor:
