@@ -1,4 +1,4 @@
-"""The four splits of an experiment: train / val_guide / val_select / test, stratified, seeded and disjoint.
+"""Splits: train, val_guide, val_select and test of one experiment, disjoint by patient.
 
 val_guide is the guidance set of the influence; val_select picks checkpoints, thresholds and
 guidance strength. They are disjoint so that a choice is never made on the rows that guided.
