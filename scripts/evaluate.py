@@ -52,7 +52,7 @@ from scripts.results.tables import (
     score_tables,
 )
 from scripts.synthetic_sets import find_sets
-from scripts.utility import guidance_loss_change
+from scripts.utility import guidance_loss
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import Predictions
@@ -103,10 +103,10 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
     logger.info("\n%s", wrapped([heading(facts)]))
     _print(score_tables(summaries) + difference_tables(summaries))
-    changes = guidance_loss_change.changes(predictions, folder / "synthetic", data.num_classes)
+    changes = guidance_loss.changes(predictions, folder / "synthetic", data.num_classes)
     facts["guidance_loss"] = changes
     if changes:
-        logger.info("\n%s", guidance_loss_change.as_text(changes))
+        logger.info("\n%s", guidance_loss.as_text(changes))
     kinds = [kind for kind in KINDS if getattr(chosen, kind)]
     cache = folder / "evaluation" / "sets"
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 
 from configs.runtime.processes import Processes
 from scripts.utility.fits import Fitter, run_fits
-from scripts.utility.guidance_loss_change import loss_of
+from scripts.utility.guidance_loss import loss_of
 from scripts.utility.protocols import EvaluationData, Fit, Series
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import rank_correlation

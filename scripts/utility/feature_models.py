@@ -63,7 +63,7 @@ def fit_rocket(
     train: LabelledArrays, select: LabelledArrays, *, select_by: str, class_weight: str, seed: int
 ) -> Predictor:
     """Logistic regression on maxima and positive shares of random convolutions (ROCKET's)."""
-    convolutions = RandomConvolutions(train[0].shape[1:], num_kernels=KERNELS, seed=seed)
+    convolutions = RandomConvolutions(*train[0].shape[1:], num_kernels=KERNELS, seed=seed)
     raw = convolutions(torch.tensor(train[0]))
     standardise = Standardiser(raw)
     x, y = standardise(raw), train[1]

@@ -4,7 +4,6 @@ Nothing is trained, so a Frechet distance in this space does not depend on a net
 to fit one data set (unlike Context-FID), and two papers that use one seed use one metric.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,13 +32,12 @@ class RandomConvolutions:
     subset of channels; half of the kernels are mean-free (shape only), half are not (level too).
 
     Args:
-        shape: (channel, time) of a series.
+        num_channels, length: shape of a series.
         num_kernels: kernels; features are twice as many.
         seed: of the kernels.
     """
 
-    def __init__(self, shape: Sequence[int], *, num_kernels: int, seed: int) -> None:
-        num_channels, length = shape
+    def __init__(self, num_channels: int, length: int, *, num_kernels: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}
         for number in range(num_kernels):

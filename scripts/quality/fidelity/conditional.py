@@ -64,7 +64,7 @@ def conditional_report(
         return MetricReport(
             values={}, remarks=[f"label probes: one class only in the {', '.join(lacking)} set"]
         )
-    encoder = RandomConvolutions(part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    encoder = RandomConvolutions(*part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     inputs = {}
     for name in sets:
         x = getattr(part, f"x_{name}")

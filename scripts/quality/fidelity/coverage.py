@@ -70,7 +70,7 @@ def coverage_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_RO
     little in hundreds of dimensions.
     """
     part = comparison.matched(max_rows, seed)
-    encoder = RandomConvolutions(part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    encoder = RandomConvolutions(*part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     features = [encoder(x) for x in (part.x_train, part.x_holdout, part.x_synthetic)]
     axes = PrincipalAxes(features[0], NUM_AXES)
     train, holdout, synthetic = (torch.from_numpy(axes(f)).float() for f in features)

@@ -62,7 +62,7 @@ def discriminate(
     x = torch.cat([real, other])
     is_other = np.r_[np.zeros(len(real), int), np.ones(len(other), int)]
     summary = summary_features(x)
-    encoder = RandomConvolutions(x.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    encoder = RandomConvolutions(*x.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     both = np.hstack([encoder(x), summary])
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
     trees = HistGradientBoostingClassifier(

@@ -55,7 +55,7 @@ def frechet_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_ROW
     labels score well overall and badly here. `frechet_within_class_p` is the chance of a value
     this high if synthetic and held-out series of a class were interchangeable.
     """
-    encoder = RandomConvolutions(comparison.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    encoder = RandomConvolutions(*comparison.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     sets = {
         "train": comparison.x_train,
         "holdout": comparison.x_holdout,

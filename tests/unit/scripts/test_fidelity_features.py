@@ -16,7 +16,7 @@ def series(n=20, channels=3, length=12, seed=0):
 
 def test_random_convolutions_equal_the_loop():
     x = series(4)
-    encoder = RandomConvolutions((3, 12), num_kernels=20, seed=1)
+    encoder = RandomConvolutions(3, 12, num_kernels=20, seed=1)
     columns = []
     for bank in encoder.banks:
         size = bank.weights.shape[2]
@@ -39,15 +39,15 @@ def test_random_convolutions_equal_the_loop():
 
 def test_features_are_fixed_by_the_seed_and_row_by_row():
     x = series()
-    encode = RandomConvolutions((3, 12), num_kernels=16, seed=5)
-    assert np.array_equal(encode(x), RandomConvolutions((3, 12), num_kernels=16, seed=5)(x))
-    assert not np.allclose(encode(x), RandomConvolutions((3, 12), num_kernels=16, seed=6)(x))
+    encode = RandomConvolutions(3, 12, num_kernels=16, seed=5)
+    assert np.array_equal(encode(x), RandomConvolutions(3, 12, num_kernels=16, seed=5)(x))
+    assert not np.allclose(encode(x), RandomConvolutions(3, 12, num_kernels=16, seed=6)(x))
     assert encode(x)[7:8] == pytest.approx(encode(x[7:8]), abs=1e-6)
 
 
 @pytest.mark.parametrize(("channels", "length"), [(1, 4), (2, 5), (40, 288)])
 def test_any_shape(channels, length):
-    encode = RandomConvolutions((channels, length), num_kernels=30, seed=0)
+    encode = RandomConvolutions(channels, length, num_kernels=30, seed=0)
     assert np.isfinite(encode(series(3, channels, length))).all()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_preprocess.storage.dataset_files import save_dataset
-from scripts.utility.guidance_loss_change import as_text, changes, loss_of
+from scripts.utility.guidance_loss import as_text, changes, loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from tardiff.influence.guidance_losses import GuidanceLoss
