@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tardiff.guidance.calibration import unguided_scale, winsorised_mean
+from tardiff.guidance.calibration import Calibration, unguided_scale, winsorised_mean
 from tardiff.guidance.pool_selection import choose, tilted_weights
 
 
@@ -19,7 +19,8 @@ def test_the_chosen_have_the_asked_mean(w):
     assert len(rows.unique()) == 1000
     unguided = winsorised_mean(scores[:1000])
     shift = (winsorised_mean(scores[rows]) - unguided) / unguided_scale(scores)
-    assert shift == pytest.approx(w, abs=0.02) and outcome.realised == pytest.approx(shift)
+    assert shift == pytest.approx(w, abs=0.004) and outcome.realised == pytest.approx(shift)
+    assert (outcome.requested, outcome.scale) == (w, unguided_scale(scores))
 
 
 @pytest.mark.parametrize("w", [0.05, 0.3])
@@ -34,31 +35,45 @@ def test_only_what_the_tilt_changes_is_exchanged(w):
     # What stays and what comes are together a sample of the tilted distribution.
     above = float((scores[rows] > 1).double().mean())
     assert above == pytest.approx(float((weights * (scores > 1)).mean()), abs=0.01)
+    if w == 0.05:  # few enough that the pool is not depleted
+        # Those that come are drawn in proportion to what the tilt adds.
+        excess = (weights[20_000:] - 1).clamp(min=0)
+        mean = float((excess * scores[20_000:]).sum() / excess.sum())
+        assert float(scores[rows[rows >= 20_000]].mean()) == pytest.approx(mean, abs=0.06)
 
 
 def test_no_strength_takes_the_first():
     rows, outcome = choose(heavy_tailed(), 50, 0.0, seed=0)
-    assert rows.tolist() == list(range(50)) and outcome.multiplier == 0
+    assert rows.tolist() == list(range(50))
+    assert outcome.multiplier == outcome.requested == outcome.realised == 0
 
 
 def test_an_unreachable_shift_is_reported():
-    _, outcome = choose(heavy_tailed(100), 90, 3.0, seed=0)
-    assert outcome.realised is not None and outcome.realised < 1.0
+    rows, outcome = choose(heavy_tailed(100), 90, 3.0, seed=0)
+    assert outcome.realised is not None and 0 < outcome.realised < 1.0
+    assert len(rows.unique()) == 90
 
 
 def test_a_class_that_nobody_asked_for():
-    assert len(choose(torch.zeros(0).double(), 0, 0.2, seed=0)[0]) == 0
+    rows, outcome = choose(torch.zeros(0).double(), 0, 0.2, seed=0)
+    assert rows.shape == (0,) and rows.dtype == torch.int64
+    assert outcome == Calibration(multiplier=0.0, scale=1.0, requested=0.2, realised=0.0)
 
 
 def test_weights_follow_the_exponential_within_each_class():
-    scores = torch.randn(400, generator=torch.Generator().manual_seed(0)).double()
-    y = torch.arange(400) % 2
+    scores = torch.randn(600, generator=torch.Generator().manual_seed(0)).double()
+    y = torch.arange(600) % 3
     scores[y == 1] = scores[y == 1] * 5 + 7
     weights = tilted_weights(scores, y, 0.3)
-    for label in (0, 1):
+    for label in (0, 1, 2):
         mine = weights[y == label]
         assert float(mine.mean()) == pytest.approx(1.0)
         inner = scores[y == label]
         low, high = inner.kthvalue(50).indices, inner.kthvalue(150).indices
         gap = (inner[high] - inner[low]) / unguided_scale(inner)
         assert float((mine[high] / mine[low]).log()) == pytest.approx(0.3 * float(gap))
+
+
+def test_a_strength_whose_exponential_overflows_gives_finite_weights():
+    weights = tilted_weights(heavy_tailed(), torch.zeros(2000, dtype=torch.int64), 300.0)
+    assert bool(weights.isfinite().all()) and float(weights.mean()) == pytest.approx(1.0)
