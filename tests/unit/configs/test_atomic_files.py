@@ -115,6 +115,41 @@ def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted(["data.d", "x.npz", mine.name])
 
 
+def test_a_folder_is_replaced_whole(tmp_path):
+    final = tmp_path / "built"
+    for content in ("old", "new"):
+        with atomic.fresh_folder(final) as folder:
+            (folder / content).write_text(content)
+    assert [path.name for path in final.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["built"]
+
+
+def test_a_failed_build_leaves_the_old_folder(tmp_path):
+    final = tmp_path / "built"
+    with atomic.fresh_folder(final) as folder:
+        (folder / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic.fresh_folder(final):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["built", "old"]
+
+
+def test_what_another_users_process_may_still_write_stays(tmp_path, monkeypatch):
+    def forbidden(process, signal_number):
+        raise PermissionError
+
+    partial = atomic.temporary_sibling(tmp_path / "a.txt")
+    partial.write_text("in progress")
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert atomic.stale_siblings(tmp_path / "a.txt") == []
+
+
+def test_a_folder_is_flushed_too(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
+    atomic.flush(tmp_path)
+    assert flushed == [tmp_path.stat().st_ino]
+
+
 def test_plain_files_come_back_as_they_were(tmp_path):
     save_plain(tmp_path / "x.pt", {"a": torch.arange(3), "b": [1, "two"]})
     found = load_plain(tmp_path / "x.pt", "file")
