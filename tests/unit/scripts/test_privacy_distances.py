@@ -81,3 +81,11 @@ def test_copies_of_held_out_series_are_flagged():
     train, holdout = gaussian(40, 0), gaussian(40, 1)
     report = distances_report(comparison(train, holdout, dataset(holdout.values)), seed=0)
     assert "40 synthetic series are exact matches of held-out series" in report.remarks[0]
+
+
+def test_a_subsample_is_that_of_its_seed():
+    three = comparison(gaussian(60, 0), gaussian(60, 1), gaussian(60, 2))
+    first, again, other = (
+        distances_report(three, seed=seed, max_rows=20).values for seed in (0, 0, 1)
+    )
+    assert first == again and first["dcr_median"] != other["dcr_median"]
