@@ -17,7 +17,7 @@ from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.simulated.cohort import simulate_cohort
+from data_preprocess.sources.simulated.cohort import simulate
 from scripts.quality.common.metric_report import MetricReport, merge, number
 from scripts.quality.common.registry import KINDS, quality_flags, raised
 from scripts.quality.suite import quality_report
@@ -42,7 +42,7 @@ class Evaluated:
 
 def three_sets(num_series: int, seed: int) -> tuple[EHRDataset, EHRDataset, EHRDataset]:
     """Train, held-out and fresh series of the embedded cohort; one series per patient."""
-    cohort = simulate_cohort(num_subjects=3 * num_series, prevalence=PREVALENCE, seed=seed)
+    cohort, _ = simulate(num_subjects=3 * num_series, prevalence=PREVALENCE, seed=seed)
     values, observed = impute(cohort.values, train_medians(cohort.values, cohort.feature_names))
     series = EHRDataset(
         values=values,

@@ -1,4 +1,4 @@
-"""simulate_cohort: the embedded cohort, a small physiological simulator of ICU stays.
+"""simulate: the embedded cohort, a small physiological simulator of ICU stays.
 
 A patient has a frailty, a stay has a phenotype (stable, septic, haemorrhagic, respiratory or
 neurologic) and an intensity that ramps up at a random time and may recover. The activation drives
@@ -61,7 +61,7 @@ def read_simulated(section: Any, settings: Settings) -> SourceData:
     """The simulated pool; its test split is drawn from it.
 
     Args:
-        section: num_subjects, prevalence, num_channels, num_steps, num_classes of `simulate`.
+        section: arguments of `simulate` by name.
 
     Raises:
         ConfigError: a task other than mortality, the only outcome that is simulated; or a window
@@ -77,36 +77,8 @@ def read_simulated(section: Any, settings: Settings) -> SourceData:
             f"data.window_hours={settings.window_hours:g}: simulated series last "
             f"data.simulated.num_steps x data.step_minutes = {hours:g} h; set num_steps instead"
         )
-    cohort, _ = simulate(
-        num_subjects=section.num_subjects,
-        prevalence=section.prevalence,
-        num_channels=section.num_channels,
-        num_steps=section.num_steps,
-        num_classes=section.num_classes,
-        seed=settings.seed,
-        step_minutes=settings.step_minutes,
-    )
+    cohort, _ = simulate(**vars(section), seed=settings.seed, step_minutes=settings.step_minutes)
     return SourceData(cohort)
-
-
-def simulate_cohort(
-    *,
-    num_subjects: int = 3000,
-    prevalence: float = 0.09,
-    num_channels: int = 7,
-    num_steps: int = 24,
-    num_classes: int = 2,
-    seed: int = 0,
-) -> Cohort:
-    """The cohort alone, on an hourly grid; see `simulate`."""
-    return simulate(
-        num_subjects=num_subjects,
-        prevalence=prevalence,
-        num_channels=num_channels,
-        num_steps=num_steps,
-        num_classes=num_classes,
-        seed=seed,
-    )[0]
 
 
 def simulate(

@@ -12,7 +12,7 @@ from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.simulated.cohort import simulate_cohort
+from data_preprocess.sources.simulated.cohort import simulate
 
 KINDS = ("zscore", "quantile")
 
@@ -20,7 +20,7 @@ KINDS = ("zscore", "quantile")
 @pytest.fixture(scope="module")
 def vitals():
     """Values, mask and a dataset maker of 300 simulated stays: skewed, discrete, clipped at 100."""
-    cohort = simulate_cohort(num_subjects=300, num_channels=9, seed=3)
+    cohort, _ = simulate(num_subjects=300, num_channels=9, seed=3)
     values, observed = impute(cohort.values, train_medians(cohort.values, cohort.feature_names))
     return values, observed, cohort.feature_names
 

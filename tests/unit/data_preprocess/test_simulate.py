@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from configs.runtime.errors import ConfigError
 from data_preprocess.impute import impute, train_medians
-from data_preprocess.sources.simulated.cohort import read_simulated, simulate, simulate_cohort
+from data_preprocess.sources.simulated.cohort import read_simulated, simulate
 from tests.support import sections
 
 HR, SBP, DBP, MBP, TEMP, RR, SPO2 = range(7)
@@ -18,7 +18,7 @@ def large():
 
 
 def test_default_cohort_has_the_shape_and_names_promised():
-    cohort = simulate_cohort()
+    cohort, _ = simulate()
     assert cohort.values.shape[1:] == (7, 24) and len(cohort) > 3000
     assert cohort.feature_names == (
         "heart_rate[bpm]",
@@ -101,7 +101,7 @@ def test_noise_is_autocorrelated_and_hours_do_not_depend_on_the_grid():
 
 
 def test_a_seed_fixes_everything():
-    first, again, other = (simulate_cohort(num_subjects=80, seed=seed) for seed in (4, 4, 5))
+    first, again, other = (simulate(num_subjects=80, seed=seed)[0] for seed in (4, 4, 5))
     for name in ("values", "labels", "subject_ids", "static"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert not np.array_equal(first.values, other.values, equal_nan=True)
@@ -114,7 +114,7 @@ def test_some_patients_have_two_stays(large):
 
 @pytest.mark.parametrize(("channels", "steps"), [(1, 4), (3, 288), (16, 256), (20, 12)])
 def test_any_number_of_channels_and_steps(channels, steps):
-    cohort = simulate_cohort(num_subjects=60, num_channels=channels, num_steps=steps)
+    cohort, _ = simulate(num_subjects=60, num_channels=channels, num_steps=steps)
     assert cohort.values.shape[1:] == (channels, steps)
     assert len(set(cohort.feature_names)) == channels
     spread = np.nanstd(cohort.values, axis=(0, 2))
