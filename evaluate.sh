@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stage 4: judges the synthetic sets of an experiment (or synthetic=path) on real test stays.
+# Stage 4: evaluates the synthetic sets of an experiment (or synthetic=path) on real test stays.
 # usage: bash evaluate.sh [config.yaml] [key=value ...]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/help.sh"

@@ -23,7 +23,7 @@ set -- ${ARGS[@]+"${ARGS[@]}"}
 
 # What a user gives comes last, and wins over what an item sets.
 trained() { bash train.sh "$@" && bash classifier/train.sh "$@"; }
-judged() { # judged PROTOCOLS ARG...
+evaluated() { # evaluated PROTOCOLS ARG...
     local protocols=$1
     shift
     bash evaluate.sh "evaluation.dir=$item" "evaluation.protocols=$protocols" \
@@ -35,17 +35,17 @@ case $item in
 table1 | table4)
     trained "$@"
     bash generation.sh "$@"
-    judged "[TRTR,TSTR]" "${utility_only[@]}" "$@"
+    evaluated "[TRTR,TSTR]" "${utility_only[@]}" "$@"
     ;;
 table2)
     trained "$@"
     bash generation.sh "$@"
-    judged "[TRTR,TSRTR]" "evaluation.ratios=[1.0]" "${utility_only[@]}" "$@"
+    evaluated "[TRTR,TSRTR]" "evaluation.ratios=[1.0]" "${utility_only[@]}" "$@"
     ;;
 figure2)
     trained "$@"
     bash generation.sh "$@"
-    judged "[TRTR,TSRTR]" "evaluation.ratios=[0.2,0.4,0.6,0.8,1.0]" "${utility_only[@]}" "$@"
+    evaluated "[TRTR,TSRTR]" "evaluation.ratios=[0.2,0.4,0.6,0.8,1.0]" "${utility_only[@]}" "$@"
     ;;
 table5)
     # Guidance rows of class 1 alone, beside those of all classes. The rank loss compares classes,
@@ -56,7 +56,7 @@ table5)
         generation.unguided_too=false "$@"
     bash generation.sh influence.guidance_loss=nll influence.classes=[1] \
         generation.name=guided_minority generation.unguided_too=false "$@"
-    judged "[TRTR,TSTR]" "synthetic=[unguided,guided,guided_nll,guided_minority]" \
+    evaluated "[TRTR,TSTR]" "synthetic=[unguided,guided,guided_nll,guided_minority]" \
         "${utility_only[@]}" "$@"
     ;;
 table3 | table8 | figure4)
@@ -70,6 +70,6 @@ figure3)
 table9 | table10 | table11 | table12)
     trained "$@"
     bash generation.sh "$@"
-    judged "[TRTR]" "evaluation.fidelity=true" "evaluation.privacy=true" "$@"
+    evaluated "[TRTR]" "evaluation.fidelity=true" "evaluation.privacy=true" "$@"
     ;;
 esac
