@@ -1,4 +1,4 @@
-"""fit_classifier: one training of one classifier, used by stage 2 and by every judge of stage 4.
+"""fit_classifier: one training of one classifier, used by stage 2 and by the fits of stage 4.
 
 It keeps everything in memory, writes and prints nothing unless asked to, leaves the caller's
 random state alone, and gives the same weights for the same seed on the same machine and thread

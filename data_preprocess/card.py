@@ -1,5 +1,6 @@
 """card: what a built data set says about itself, for programs (summary) and people (markdown)."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,15 @@ def _static_summary(train: EHRDataset) -> dict[str, dict[str, float]]:
     return summary
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _flow_table(flow: list[dict[str, Any]]) -> str:
     rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
-    return _table(["rule", "removed", "left"], rows)
+    return markdown_table(["rule", "removed", "left"], rows)
 
 
 def _class_table(known: dict[str, Any]) -> str:
@@ -147,7 +149,7 @@ def _class_table(known: dict[str, Any]) -> str:
         total = sum(counts)
         shares = [f"{count:,} ({count / total:.1%})" for count in counts]
         rows.append([name, f"{total:,}", f"{known['patients'][name]:,}", *shares])
-    return _table(["split", "stays", "patients", *known["label_names"]], rows)
+    return markdown_table(["split", "stays", "patients", *known["label_names"]], rows)
 
 
 def _missing_table(known: dict[str, Any]) -> str:
@@ -156,7 +158,7 @@ def _missing_table(known: dict[str, Any]) -> str:
         [channel, *(f"{known['missing_share'][name][index]:.1%}" for name in names)]
         for index, channel in enumerate(known["feature_names"])
     ]
-    return _table(["channel", *names], rows)
+    return markdown_table(["channel", *names], rows)
 
 
 def _normaliser_table(splits: Splits) -> str:
@@ -166,7 +168,7 @@ def _normaliser_table(splits: Splits) -> str:
         numbers = (measured.mean(dtype=float), measured.std(dtype=float))
         numbers += (splits.normaliser.low[index], splits.normaliser.high[index])
         rows.append([name, *(f"{number:.4g}" for number in numbers)])
-    return _table(["channel", "mean", "sd", "lowest", "highest"], rows)
+    return markdown_table(["channel", "mean", "sd", "lowest", "highest"], rows)
 
 
 def _static_table(static: dict[str, dict[str, float]]) -> str:
@@ -175,4 +177,4 @@ def _static_table(static: dict[str, dict[str, float]]) -> str:
     for name, summary in static.items():
         numbers = [f"{summary[key]:.4g}" if key in summary else "-" for key in keys]
         rows.append([name, *numbers, f"{summary['unknown']:.1%}"])
-    return _table(["covariate", *keys, "unknown"], rows)
+    return markdown_table(["covariate", *keys, "unknown"], rows)

@@ -92,7 +92,7 @@ class Resume(Checkpoint):
             self._random = {}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves, after early stopping has judged the epoch."""
+        """Saves, after early stopping has seen the epoch."""
         trainer.save_checkpoint(self.path)
 
 

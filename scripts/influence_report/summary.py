@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from data_preprocess.card import markdown_table
 from scripts.influence_report.named_sets import RankedSet
 from tardiff.influence.one_step_check import StepTest
 
@@ -55,9 +56,7 @@ def markdown(
 def table(rows: Sequence[Row]) -> str:
     """Rows with the same keys as a Markdown table."""
     head = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [head, ["---"] * len(head)]
-    lines += [[_show(row.get(key, "")) for key in head] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, ([_show(row.get(key, "")) for key in head] for row in rows))
 
 
 def _ends(ranked: RankedSet, top: int) -> str:

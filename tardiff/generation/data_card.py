@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from configs.runtime.atomic_files import write_text
+from data_preprocess.card import markdown_table
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.croissant import hub_head, write_croissant
 from data_preprocess.model_space.encoding import decode, static_names
@@ -26,11 +27,11 @@ def _gap_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
     if synthetic.observed.all():
         return []
     rows = [
-        f"| {name} | {synthetic.observed[:, i].mean():.1%} | {train.observed[:, i].mean():.1%} |"
+        [name, *(f"{side.observed[:, i].mean():.1%}" for side in (synthetic, train))]
         for i, name in enumerate(train.feature_names)
     ]
-    head = ["## Share of grid points with a measurement (`observed`)", ""]
-    return [*head, "| channel | synthetic | train |", "| --- | --- | --- |", *rows, ""]
+    head = "## Share of grid points with a measurement (`observed`)"
+    return [head, "", markdown_table(["channel", "synthetic", "train"], rows), ""]
 
 
 def _static_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
@@ -41,29 +42,27 @@ def _static_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
         made = synthetic.static[:, index]
         real = train.static[:, train.static_names.index(name)]
         rows += _level_rows(name, made, real) if "=" in name else [_number_row(name, made, real)]
-    head = ["## Static covariates (subgroups in stays; numbers as mean, s.d.)", ""]
-    return [*head, "| fact | synthetic | train |", "| --- | --- | --- |", *rows, ""]
+    head = "## Static covariates (subgroups in stays; numbers as mean, s.d.)"
+    return [head, "", markdown_table(["covariate", "synthetic", "train"], rows), ""]
 
 
-def _level_rows(name: str, made: np.ndarray, real: np.ndarray) -> list[str]:
-    levels = np.unique(real[~np.isnan(real)])
+def _level_rows(name: str, made: np.ndarray, real: np.ndarray) -> list[list[str]]:
     rows = [
-        f"| {name} {level:g} | {int((made == level).sum())} | {int((real == level).sum())} |"
-        for level in levels
+        [f"{name} {level:g}", *(str(int((side == level).sum())) for side in (made, real))]
+        for level in np.unique(real[~np.isnan(real)])
     ]
-    if np.isnan(real).any() or np.isnan(made).any():
-        rows.append(f"| {name} unknown | {np.isnan(made).sum()} | {np.isnan(real).sum()} |")
-    return rows
+    unknown = [int(np.isnan(side).sum()) for side in (made, real)]
+    return [*rows, [f"{name} unknown", *map(str, unknown)]] if any(unknown) else rows
 
 
-def _number_row(name: str, made: np.ndarray, real: np.ndarray) -> str:
+def _number_row(name: str, made: np.ndarray, real: np.ndarray) -> list[str]:
     cells = [
         f"{np.nanmean(side):.4g}, {np.nanstd(side):.3g}, {np.isnan(side).mean():.1%} unknown"
         if not np.isnan(side).all()
         else "unknown"
         for side in (made, real)
     ]
-    return f"| {name} | {' | '.join(cells)} |"
+    return [name, *cells]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +129,7 @@ def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
         *_guidance_lines(synthetic, splits),
         "## Channels, synthetic against train (mean, standard deviation)",
         "",
-        "| channel | synthetic | train |",
-        "| --- | --- | --- |",
-        *_channel_rows(dataset, splits.train),
+        markdown_table(["channel", "synthetic", "train"], _channel_rows(dataset, splits.train)),
         "",
         *facts_lines(dataset, splits.train),
     ]
@@ -152,17 +149,22 @@ def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
         strict=True,
     )
     table = [
-        f"| {n} | {'-' if a is None else format(a, '+.2f')} | {r:+.2f} | {m:.3g} | {s:.3g} |"
+        [n, "-" if a is None else f"{a:+.2f}", f"{r:+.2f}", f"{m:.3g}", f"{s:.3g}"]
         for n, a, r, m, s in rows
+    ]
+    head = [
+        "class",
+        "asked shift (s.d.)",
+        "realised (s.d.)",
+        "multiplier",
+        "unguided s.d. of score",
     ]
     return [
         "## Guidance",
         "",
         outcome.line(splits.train.label_names),
         "",
-        "| class | asked shift (s.d.) | realised (s.d.) | multiplier | unguided s.d. of score |",
-        "| --- | --- | --- | --- | --- |",
-        *table,
+        markdown_table(head, table),
         "",
         f"Guidance gradient: {_pairs(outcome.facts)}" if outcome.facts else "",
         "",
@@ -178,12 +180,11 @@ def _copies_line(copies: dict[str, int] | None) -> str:
     )
 
 
-def _channel_rows(dataset: EHRDataset, train: EHRDataset) -> list[str]:
+def _channel_rows(dataset: EHRDataset, train: EHRDataset) -> list[list[str]]:
     rows = []
     for index, name in enumerate(dataset.feature_names):
         made, real = dataset.values[:, index], train.values[:, index]
-        cells = [f"{side.mean():.4g}, {side.std():.3g}" for side in (made, real)]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+        rows.append([name, *(f"{side.mean():.4g}, {side.std():.3g}" for side in (made, real))])
     return rows
 
 
