@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from classifier.losses import num_classes
 from classifier.training.batches import TensorBatches, require_labels, require_series
-from classifier.training.callbacks import BestWeights, EpochBar, EpochWeights, quiet_lightning
+from classifier.training.callbacks import BestWeights, EpochBar, quiet_lightning
 from classifier.training.module import ClassifierModule
 from classifier.training.resume import Resume
 from configs.runtime.errors import DataError
@@ -54,14 +54,12 @@ class FittedClassifier:
         history: one dict per epoch: epoch, train_loss, auroc, auprc, loss (on the select set).
         best_epoch: 0-based.
         best_score: value of the recipe's `select_by` in that epoch.
-        kept: weights of the epochs asked for with `keep`, by 0-based epoch, on the CPU.
     """
 
     model: nn.Module
     history: list[dict[str, int | float]]
     best_epoch: int
     best_score: float
-    kept: dict[int, dict[str, Tensor]]
 
 
 def fit_classifier(
@@ -72,7 +70,6 @@ def fit_classifier(
     recipe: FitRecipe,
     seed: int,
     progress: bool = False,
-    keep: int = 0,
     unfinished: tuple[Path, str] | None = None,
 ) -> FittedClassifier:
     """A classifier trained on `train`, at the epoch that scores best on `select`.
@@ -84,7 +81,6 @@ def fit_classifier(
         recipe: the hyper-parameters.
         seed: of the initial weights, the batches and dropout.
         progress: show a bar with loss, score and time left.
-        keep: weights of that many epochs, evenly spaced from the first to the best, are kept too.
         unfinished: (path, key): the training is saved there after every epoch, and goes on from
             there if the file is of the same key; the caller removes it. None: nothing is written.
 
@@ -103,11 +99,10 @@ def fit_classifier(
             learning_rate=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
         )
-        best, every = BestWeights(recipe.select_by), EpochWeights()
+        best = BestWeights(recipe.select_by)
         extra: list[Callback] = [EpochBar(recipe.select_by)] if progress else []
-        extra += [every] if keep else []
         batches = TensorBatches(train, recipe.batch_size, torch.Generator().manual_seed(seed))
-        held = {"module": module, "generator": batches.generator, "best": best, "every": every}
+        held = {"module": module, "generator": batches.generator, "best": best}
         resume = None if unfinished is None else Resume(*unfinished, **held)
         _run(module, best, batches, select, recipe=recipe, extra=extra, resume=resume)
     model.load_state_dict(best.weights)
@@ -116,7 +111,6 @@ def fit_classifier(
         history=module.history,
         best_epoch=best.epoch,
         best_score=best.score,
-        kept=every.spaced(keep, best.epoch),
     )
 
 

@@ -29,7 +29,6 @@ from data_preprocess.splits import Splits
 log = logging.getLogger("tardiff.classifier")
 
 UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
-KEPT = "epoch_*.ckpt"  # beside best.ckpt, see classifier.keep_checkpoints
 
 
 def main(config: ExperimentConfig) -> None:
@@ -71,10 +70,8 @@ def recipe_of(classifier: ClassifierConfig) -> FitRecipe:
 def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
     section = to_plain(config)["classifier"]
     section.pop("checkpoint_dir")
-    if not section["keep_checkpoints"]:
-        section.pop("keep_checkpoints")  # a classifier from before there was the key is the same
     if section["inputs"] == ["values"]:
-        section.pop("inputs")  # likewise
+        section.pop("inputs")  # a classifier from before there was the key is the same
     return ClassifierFacts(
         model_path=config.classifier.model,
         model_args=section["model_args"],
@@ -123,7 +120,6 @@ def _fit(
         recipe=recipe_of(config.classifier),
         seed=config.seed,
         progress=True,
-        keep=config.classifier.keep_checkpoints,
         unfinished=(unfinished, json.dumps([*deciding, torch.__version__], sort_keys=True)),
     )
 
@@ -137,18 +133,6 @@ def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
     metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
     write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
     write_text(path.with_name("history.csv"), _as_csv(fitted.history))
-    for stale in path.parent.glob(KEPT):
-        stale.unlink()
-    kept = facts.build() if fitted.kept else None
-    for epoch, weights in fitted.kept.items():
-        assert kept is not None
-        kept.load_state_dict(weights)
-        row = {name: float(value) for name, value in fitted.history[epoch].items()}
-        save_classifier(
-            path.with_name(f"epoch_{epoch + 1:03d}.ckpt"),
-            kept,
-            dataclasses.replace(facts, scores=row),
-        )
     save_classifier(path, fitted.model, facts)
 
 

@@ -36,7 +36,6 @@ from tardiff.guidance.convex_estimate import ConvexEstimate, ConvexSettings, con
 from tardiff.guidance.direction_loader import (
     DirectionLoader,
     LoadedDirection,
-    influence_checkpoints,
 )
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.training.checkpoint import DiffusionModel
@@ -258,7 +257,6 @@ def direction_loader(
         splits=splits,
         device=device,
         trained=checkpoint_path(config),
-        checkpoints=_influence_checkpoints(config),
         allowed_model=config.classifier.model,
         exported=None if vector is None else Path(vector),
         seed=config.seed,
@@ -272,14 +270,8 @@ def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
     return InfluenceSettings(**{name: getattr(config.influence, name) for name in names})
 
 
-def _influence_checkpoints(config: ExperimentConfig) -> list[Path]:
-    influence = config.influence
-    best, exported = checkpoint_path(config), influence.vector is not None
-    return influence_checkpoints(influence.checkpoints, best, exported=exported)
-
-
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance raises: classifiers and an imported G; the
+    """SHA-256 of every file that decides what guidance raises: the classifier, an imported G; the
     convex guide has none but the retraining test that may hold it back."""
     if is_convex(config):
         path = retraining_path(config)
@@ -287,5 +279,5 @@ def guidance_files(config: ExperimentConfig) -> list[str]:
     if config.guidance.kind == "classifier" and config.compat == "none":
         return [sha256_file(checkpoint_path(config))]
     vector = config.influence.vector
-    paths = [*_influence_checkpoints(config), *([] if vector is None else [Path(vector)])]
+    paths = [checkpoint_path(config), *([] if vector is None else [Path(vector)])]
     return [sha256_file(path) for path in paths]

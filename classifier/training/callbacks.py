@@ -51,31 +51,6 @@ class BestWeights(Callback):
             self.weights = {k: v.detach().clone() for k, v in module.model.state_dict().items()}
 
 
-class EpochWeights(Callback):
-    """Keeps, in memory, the weights after every epoch.
-
-    Attributes:
-        weights: state of the model, by 0-based epoch.
-    """
-
-    def __init__(self) -> None:
-        self.weights: dict[int, dict[str, Tensor]] = {}
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copies the weights of the epoch that has just been scored."""
-        model: Any = pl_module.model
-        self.weights[trainer.current_epoch] = {
-            name: part.detach().cpu().clone() for name, part in model.state_dict().items()
-        }
-
-    def spaced(self, number: int, last: int) -> dict[int, dict[str, Tensor]]:
-        """At most `number` epochs, evenly spaced from the first to `last`."""
-        if number < 2:
-            return {last: self.weights[last]} if number else {}
-        chosen = {round(place * last / (number - 1)) for place in range(number)}
-        return {epoch: self.weights[epoch] for epoch in sorted(chosen)}
-
-
 class EpochBar(Callback):
     """One bar over all batches of all epochs: loss, score and the time left at the most."""
 

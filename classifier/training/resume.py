@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
-from classifier.training.callbacks import BestWeights, EpochWeights
+from classifier.training.callbacks import BestWeights
 from classifier.training.module import ClassifierModule
 from configs.runtime.errors import DataError
 from configs.runtime.torch_files import load_plain
@@ -28,7 +28,7 @@ class Resume(Checkpoint):
 
     Args:
         key: says which training this is (data, settings, seed, device).
-        module, generator, best, every: what holds the state that Lightning does not know.
+        module, generator, best: what holds the state that Lightning does not know.
     """
 
     def __init__(
@@ -39,10 +39,9 @@ class Resume(Checkpoint):
         module: ClassifierModule,
         generator: torch.Generator,
         best: BestWeights,
-        every: EpochWeights,
     ) -> None:
         self.path, self.key = path, key
-        self._module, self._generator, self._best, self._every = module, generator, best, every
+        self._module, self._generator, self._best = module, generator, best
         self._random: dict[str, torch.Tensor] = {}
 
     def found(self) -> str | None:
@@ -68,7 +67,6 @@ class Resume(Checkpoint):
             "key": self.key,
             "history": self._module.history,
             "best": {"weights": best.weights, "epoch": best.epoch, "score": best.score},
-            "every": self._every.weights,
             "random": _random_state(self._generator, self._module.device),
         }
 
@@ -77,7 +75,6 @@ class Resume(Checkpoint):
         self._module.history[:] = state_dict["history"]
         for name, value in state_dict["best"].items():
             setattr(self._best, name, value)
-        self._every.weights |= state_dict["every"]
         self._random = state_dict["random"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -119,7 +119,6 @@ class ClassifierConfig:
     batch_size: int = number(64, low=1)
     max_epochs: int = number(40, low=1)
     patience: int = number(8, low=1)  # epochs without improvement before stopping
-    keep_checkpoints: int = number(0, low=0)  # epochs kept beside the best, evenly spaced up to it
     learning_rate: float = number(2e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
 
@@ -140,8 +139,6 @@ class InfluenceConfig:
     damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
     cg_iterations: int = number(20, low=1)
     preconditioner_rows: int = number(4096, low=1)
-    # Averaged over these: best, kept (classifier.keep_checkpoints), or paths of .ckpt files.
-    checkpoints: list[str] = many("best")
     vector: str | None = None  # an exported G: used instead of the guidance rows
 
 

@@ -1,6 +1,6 @@
-"""Directions of guidance: a score per series and its gradient; one classifier or an ensemble."""
+"""Directions of guidance: a score per series and its gradient."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -42,24 +42,3 @@ class ClassifierDirection:
             score = -self._loss(self._model(leaf), y)
             gradient = torch.autograd.grad(score.sum(), leaf)[0]
         return score.detach(), gradient
-
-
-class EnsembleDirection:
-    """Mean score and mean gradient of its members.
-
-    Args:
-        members: each with the G of its own classifier.
-
-    Raises:
-        ValueError: no member.
-    """
-
-    def __init__(self, members: Sequence[Direction]) -> None:
-        if not members:
-            raise ValueError("an ensemble needs at least one member")
-        self.members = tuple(members)
-
-    def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
-        """(score, gradient), (B,) and (B, C, T), detached."""
-        scores, gradients = zip(*(member(x, y) for member in self.members), strict=True)
-        return torch.stack(scores).mean(0), torch.stack(gradients).mean(0)

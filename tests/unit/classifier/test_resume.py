@@ -18,7 +18,6 @@ OPTIONS = (
     "classifier.patience=1",
     "classifier.select_by=auprc",
     "classifier.learning_rate=0.03",
-    "classifier.keep_checkpoints=3",
 )
 
 
