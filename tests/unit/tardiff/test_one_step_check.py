@@ -1,12 +1,13 @@
 """Under the influence report: loss values, single gradients and the one-step test (T3)."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from classifier.losses import per_sample_loss
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
-from tardiff.influence.guidance_losses import GuidanceLoss
+from tardiff.influence.guidance_losses import GuidanceLoss, residual
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
 from tardiff.influence.parameter_space import gradient_norms, inner, row_gradients
 from tests.support.oracles import Recurrent, random_direction
@@ -43,6 +44,19 @@ def test_single_gradients_add_up_to_the_guidance_gradient():
     norms = gradient_norms(model, per_sample_loss, x, y)
     first = next(row_gradients(model, per_sample_loss, x, y))
     assert float(norms[0]) == pytest.approx(inner(first, first) ** 0.5)
+
+
+def test_a_certain_prediction_has_a_finite_loss_and_gradient():
+    logits = 200 * torch.eye(3).repeat(2, 1)  # the probability of a class rounds to 1
+    y, loss = torch.arange(6) % 3, GuidanceLoss("rank", 3)
+    assert np.isfinite(loss.value(logits, y))
+    assert bool(loss.gradient(logits, y).isfinite().all())
+
+
+def test_rows_of_some_classes_have_residuals_for_all():
+    logits, y = torch.randn(4, 3), torch.tensor([0, 0, 1, 1])
+    expected = torch.softmax(logits, 1) - torch.eye(3)[y]
+    torch.testing.assert_close(residual(logits, y), expected)
 
 
 @pytest.mark.parametrize("kind", ["rank", "nll"])
