@@ -126,7 +126,7 @@ def _draw(
             "the splits assigned before it - ask for fewer or add data"
         )
     totals = np.bincount(strata[free], weights=stays[free])
-    quotas = _apportion(totals, size)
+    quotas = _none_left_out(apportion(totals, size), totals)
     taken = [
         _fill(free[strata[free] == stratum], stays, int(quota))
         for stratum, quota in enumerate(quotas)
@@ -134,16 +134,18 @@ def _draw(
     return np.concatenate(taken)
 
 
-def _apportion(totals: np.ndarray, size: int) -> Int[np.ndarray, " stratum"]:
-    """`size` shared among strata in proportion to `totals`, by largest remainder.
-
-    A stratum that has patients gets at least one stay where the split has room for it: a rare
-    class must not vanish from a small split by rounding.
-    """
+def apportion(totals: np.ndarray, size: int) -> Int[np.ndarray, " stratum"]:
+    """`size` shared among strata in proportion to `totals`, by largest remainder."""
     exact = size * totals / max(totals.sum(), 1)
     quotas = np.floor(exact).astype(np.int64)
     order = np.argsort(quotas - exact, kind="stable")
     quotas[order[: size - quotas.sum()]] += 1
+    return quotas
+
+
+def _none_left_out(quotas: np.ndarray, totals: np.ndarray) -> Int[np.ndarray, " stratum"]:
+    """A stratum that has patients gets at least one stay where the split has room for it: a rare
+    class must not vanish from a small split by rounding."""
     for stratum in np.flatnonzero((quotas == 0) & (totals > 0)):
         largest = int(quotas.argmax())
         if quotas[largest] > 1:

@@ -59,9 +59,7 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
-from tardiff.from_config import (
-    tuning_path,
-)
+from tardiff.from_config import tuning_path
 
 HASH_SHOWN = 16
 

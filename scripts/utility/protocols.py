@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from configs.runtime.errors import DataError
+from data_preprocess.split_assignment import apportion
 from data_preprocess.storage.content_cache import array_fingerprint
 from scripts.utility.baselines import CLASS_WEIGHTS, GUIDE_ROWS, baseline_rows
 
@@ -216,7 +217,7 @@ def draw_stratified(
             f"least {count} (a generation.ratio of at least the largest evaluation ratio), or "
             "leave the larger values out of evaluation.ratios"
         )
-    sizes = _apportion(sizes, min(count, len(labels)))
+    sizes = apportion(sizes, min(count, len(labels)))
     rng = np.random.default_rng(seed)
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:size] for k, size in enumerate(sizes)]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
@@ -232,12 +233,3 @@ def _augmented(fit: Fit, data: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([data.train.x, pool_x[rows]]), np.concatenate(
         [data.train.y, pool_y[rows]]
     )
-
-
-def _apportion(available: np.ndarray, count: int) -> np.ndarray:
-    """`count` shared among classes in proportion to `available`, by largest remainder."""
-    exact = available * (count / max(available.sum(), 1))
-    sizes = np.floor(exact).astype(np.int64)
-    order = np.argsort(sizes - exact, kind="stable")
-    sizes[order[: count - sizes.sum()]] += 1
-    return sizes

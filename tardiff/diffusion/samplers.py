@@ -15,7 +15,7 @@ from torch import Tensor
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.diffusion.noise_schedule import Labels, Series, alpha_sigma
 
-Levels = Float[Tensor, " step"]
+Steps = Float[Tensor, " step"]  # log-SNR of the sampling steps, noisy to clean
 NoiseSource = Callable[[], Series]  # a fresh standard normal draw shaped like the batch
 Callback = Callable[[int, Tensor, Tensor], None]  # (step, x_t, x0_hat); must not modify them
 
@@ -24,7 +24,7 @@ def sample_dpmpp_2m(
     denoiser: Denoiser,
     x: Series,
     y: Labels,
-    levels: Levels,
+    levels: Steps,
     *,
     callback: Callback | None = None,
 ) -> Series:
@@ -52,7 +52,7 @@ def sample_ddim(
     denoiser: Denoiser,
     x: Series,
     y: Labels,
-    levels: Levels,
+    levels: Steps,
     *,
     eta: float = 0.0,
     noise: NoiseSource | None = None,
@@ -75,7 +75,7 @@ def sample_ddpm(
     denoiser: Denoiser,
     x: Series,
     y: Labels,
-    levels: Levels,
+    levels: Steps,
     *,
     noise: NoiseSource,
     callback: Callback | None = None,

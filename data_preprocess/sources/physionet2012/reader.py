@@ -15,7 +15,7 @@ from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.physionet2012.files import ADDRESS, FILES, find_set, read_events
 from data_preprocess.sources.physionet2012.resample import (
     STATIC,
-    Grid,
+    RecordGrid,
     grid_values,
     static_covariates,
 )
@@ -73,7 +73,7 @@ def _read_set(
     events, dropped = read_events(folder, set_name, len(outcomes))
     _require_same_records(events, outcomes, find_set(folder, set_name))
     records = outcomes.index.to_numpy()
-    grid = Grid(records, num_steps, step_minutes)
+    grid = RecordGrid(records, num_steps, step_minutes)
     in_window = events.query(f"minute < {num_steps * step_minutes}")
     values, notes = grid_values(in_window, grid, channels)
     labels, label_names = _labels(outcomes, settings.task, settings.los_days)

@@ -20,7 +20,7 @@ _CODES = ("Gender", "ICUType")  # whole numbers
 
 
 @dataclass(frozen=True)
-class Grid:
+class RecordGrid:
     """The records and the time steps that values are sorted into.
 
     Attributes:
@@ -41,7 +41,7 @@ class Grid:
 
 
 def grid_values(
-    events: pd.DataFrame, grid: Grid, channels: tuple[Channel, ...]
+    events: pd.DataFrame, grid: RecordGrid, channels: tuple[Channel, ...]
 ) -> tuple[Float[np.ndarray, "n channel time"], list[str]]:
     """Values per record, channel and step (NaN where none), and what was repaired or refused."""
     notes: list[str] = []
@@ -78,7 +78,7 @@ def _clean(events: pd.DataFrame, parameter: str) -> tuple[pd.DataFrame, list[str
     return events.assign(value=value).query(f"{low} <= value <= {high}"), notes
 
 
-def _aggregate(events: pd.DataFrame, grid: Grid, *, summed: bool) -> np.ndarray:
+def _aggregate(events: pd.DataFrame, grid: RecordGrid, *, summed: bool) -> np.ndarray:
     """Mean (or sum) per cell, NaN where a cell has no value."""
     cells = grid.cells(events)
     size = len(grid.records) * grid.num_steps
@@ -88,7 +88,7 @@ def _aggregate(events: pd.DataFrame, grid: Grid, *, summed: bool) -> np.ndarray:
     return np.where(counts > 0, amounts, np.nan)
 
 
-def static_covariates(events: pd.DataFrame, grid: Grid) -> Float[np.ndarray, "n static"]:
+def static_covariates(events: pd.DataFrame, grid: RecordGrid) -> Float[np.ndarray, "n static"]:
     """The descriptors at admission, NaN where unknown or impossible.
 
     Where a -1 stands beside a value, the value counts.
