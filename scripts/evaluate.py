@@ -50,6 +50,8 @@ from scripts.results.tables import (
     generator_table,
     quality_tables,
     score_tables,
+    testing_table,
+    ungrouped,
 )
 from scripts.synthetic_sets import find_sets
 from scripts.utility import guidance_loss
@@ -59,6 +61,7 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
+from scripts.utility.synthetic_testing import auroc_errors
 from tardiff.from_config import (
     tuning_path,
 )
@@ -102,7 +105,10 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
     logger.info("\n%s", wrapped([heading(facts)]))
-    _print(score_tables(summaries) + difference_tables(summaries))
+    testing = auroc_errors(predictions, splits.test, sets, seed=seed)
+    tables = score_tables(summaries) + difference_tables(summaries)
+    _print(tables + ([testing_table(testing)] if testing else []))
+    logger.info("%s", wrapped([ungrouped(testing)]))
     changes = guidance_loss.changes(predictions, folder / "synthetic", data.num_classes)
     facts["guidance_loss"] = changes
     if changes:
@@ -119,6 +125,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         predictions=predictions,
         summaries=summaries,
         subgroups=subgroup_scores(predictions, splits.test, **bootstrap),
+        testing=testing,
         quality=quality,
         generator=generator,
         curves=training_curves(predictions),

@@ -35,7 +35,7 @@ class EvaluationConfig:
     dir: str = "evaluation"  # folder of the results, below runs/<experiment>
     # Files, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
     synthetic: list[str] | None = None
-    protocols: list[str] = many("TRTR", "TSTR", "TSRTR")
+    protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR")
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
     models: list[str] = many("rnn")
     # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py):

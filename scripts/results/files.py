@@ -59,9 +59,9 @@ def write_results(path: Path, results: Results) -> None:
 def write_summary(path: Path, results: Results) -> None:
     """All but the predictions and pictures, as plain types; undefined numbers become null.
 
-    Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; per kind and set
-    the values, remarks and raised quality flags; generator (values of the white-box attack on the
-    diffusion model); influence (shift of its mean per class and set).
+    Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; testing; per kind
+    and set the values, remarks and raised quality flags; generator (values of the white-box attack
+    on the diffusion model); influence (shift of its mean per class and set).
     """
     influence = results.influence
     content = {
@@ -69,6 +69,7 @@ def write_summary(path: Path, results: Results) -> None:
         "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts(results)],
         "rows": [dataclasses.asdict(summary) for summary in results.summaries],
         "subgroups": [dataclasses.asdict(score) for score in results.subgroups],
+        "testing": [dataclasses.asdict(error) for error in results.testing],
         **{
             kind: {
                 name: {

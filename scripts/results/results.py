@@ -15,6 +15,7 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
+from scripts.utility.synthetic_testing import AurocError
 
 SETTINGS = "All settings"  # title of the document that holds the config
 
@@ -29,6 +30,7 @@ class Results:
         predictions: of every fit of the utility protocols.
         summaries: their scores over seeds, with paired differences.
         subgroups: AUROC within groups of patients; empty where no group is known.
+        testing: error of the AUROC that a set gives real-only models; empty without TRTS.
         quality: fidelity and privacy per kind and set; a kind that was left out is absent.
         generator: the white-box membership attack on the experiment's own diffusion model; None
             where there is no model or privacy was left out.
@@ -46,6 +48,7 @@ class Results:
     predictions: Mapping[Fit, Predictions]
     summaries: Sequence[Summary]
     subgroups: Sequence[SubgroupScore] = ()
+    testing: Sequence[AurocError] = ()
     quality: SetScores = field(default_factory=dict)
     generator: MetricReport | None = None
     curves: Mapping[str, Mapping[str, Curves]] = field(default_factory=dict)

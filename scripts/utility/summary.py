@@ -31,6 +31,8 @@ class Summary:
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
             where it was not evaluated, and for TRTS, whose fits are tested on other rows.
+        vs_testing: of TRTS, the score on the synthetic set minus that of the same models on the
+            real test series; no pairs, as the rows differ, and in no family of Holm's correction.
     """
 
     protocol: str
@@ -46,6 +48,7 @@ class Summary:
     vs_unguided: Difference | None
     vs_real: Difference | None
     vs_steps: Difference | None
+    vs_testing: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,9 @@ def _score_rows(
         if judged_on not in counts:
             labels = per_seed[0].labels
             subjects = test_subjects if judged_on == REAL else np.arange(len(labels))
-            counts[judged_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
+            # Draws of other rows are independent of those of the real ones.
+            own = seed if judged_on == REAL else seed + 1
+            counts[judged_on] = resample_counts(subjects, labels, resamples=resamples, seed=own)
         scored[row] = _score_seeds(per_seed, counts[judged_on])
     return scored
 
@@ -155,8 +160,8 @@ def _summary(
     protocol, generator, ratio, model = row
     own = scored[row][metric]
 
-    def against(reference: Row) -> Difference | None:
-        if reference == row or protocol == "TRTS" or reference not in scored:
+    def against(reference: Row, *, unpaired: bool = False) -> Difference | None:
+        if reference == row or (protocol == "TRTS") != unpaired or reference not in scored:
             return None
         other = scored[reference][metric]
         return compare(
@@ -178,4 +183,5 @@ def _summary(
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),
         vs_steps=against((STEPS, REAL, ratio, model)),
+        vs_testing=against(("TRTR", REAL, 0.0, model), unpaired=True),
     )
