@@ -61,7 +61,7 @@ def write_summary(path: Path, results: Results) -> None:
 
     Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; testing; per kind
     and set the values, remarks and raised quality flags; generator (values of the white-box attack
-    on the diffusion model); influence (shift of its mean per class and set).
+    on the diffusion model); retraining (LDS); influence (shift of its mean per class and set).
     """
     influence = results.influence
     content = {
@@ -82,6 +82,7 @@ def write_summary(path: Path, results: Results) -> None:
             for kind, reports in results.quality.items()
         },
         "generator": None if results.generator is None else results.generator.values,
+        "retraining": None if results.retraining is None else results.retraining._asdict(),
         "influence": influence.shifts if isinstance(influence, Influence) else influence,
     }
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")

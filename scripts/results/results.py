@@ -16,6 +16,7 @@ from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
 from scripts.utility.synthetic_testing import AurocError
+from tardiff.influence.retraining_score import RetrainingScore
 
 SETTINGS = "All settings"  # title of the document that holds the config
 
@@ -38,6 +39,8 @@ class Results:
         distributions, maps: of all sets; None where there is no set.
         examples: one per class; empty where there is no set.
         influence: of every set, or why it is not known.
+        guided: the sets that stage 3 made with guidance.
+        retraining: the retraining test of the experiment; None where it was not made.
         tuning: the record of scripts/tune.py; None where it did not run.
         made_with: what -> value: code, packages, fingerprints.
         documents: title -> text: data card, cards of the sets, all settings.
@@ -56,6 +59,8 @@ class Results:
     examples: Sequence[ClassExamples] = ()
     maps: Maps | None = None
     influence: Influence | str = "not asked for"
+    guided: Sequence[str] = ()
+    retraining: RetrainingScore | None = None
     tuning: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
