@@ -122,9 +122,7 @@ def _score_rows(
         if judged_on not in counts:
             labels = per_seed[0].labels
             subjects = test_subjects if judged_on == REAL else np.arange(len(labels))
-            # Draws of other rows are independent of those of the real ones.
-            own = seed if judged_on == REAL else seed + 1
-            counts[judged_on] = resample_counts(subjects, labels, resamples=resamples, seed=own)
+            counts[judged_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
         scored[row] = _score_seeds(per_seed, counts[judged_on])
     return scored
 
