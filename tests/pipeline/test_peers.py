@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import benchmarks.peers.__main__ as peers
+from benchmarks.peers import drivers
 from benchmarks.peers.environment import Peer, interpreter
 from configs.runtime.errors import UserError
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
@@ -103,6 +104,15 @@ def test_what_was_trained_is_kept_and_model_space_is_another_set(run, clone, tmp
         for name in ("timegan", "timegan_model_space")
     )
     assert model == pytest.approx(clinical, rel=0.2)
+
+
+def test_every_series_is_in_a_whole_batch(clone, monkeypatch):
+    monkeypatch.syspath_prepend(clone)
+    for name in ("models", "models.timegan", "models.utils"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    train = np.random.default_rng(0).random((130, 8, 3)).astype(np.float32)
+    drawn = drivers.timegan(train, 5, 1.0)  # the stand-in refuses what is not a multiple of 128
+    assert drawn.sample().shape == (5, 8, 3) and drawn.done == "600 of 600 epochs a phase"
 
 
 @pytest.mark.parametrize(
