@@ -1,4 +1,8 @@
-"""RetrainingScore: whether influence predicts retraining here, as the retraining test found it."""
+"""RetrainingScore: whether influence predicts retraining here, as the retraining test found it.
+
+The test (scripts/influence_report/retraining.py) leaves a record; stage 3 guides nothing where the
+answer is no, and stage 4 says the answer beside its verdict on usefulness.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +32,13 @@ class RetrainingScore(NamedTuple):
 
 
 def read_score(path: Path, estimator: str, data_fingerprint: str) -> RetrainingScore | None:
-    """The score in the record of the test; None where it is of other data or another estimator."""
+    """The score in the record of the test; None where it is of other data or another estimator.
+
+    Args:
+        path: of the record, which exists.
+        estimator: as `influence.estimator` names it.
+        data_fingerprint: of the splits at hand.
+    """
     found = read_mapping(path)
     score = found["estimators"].get(estimator)
     if found["data_fingerprint"] != data_fingerprint or score is None:
