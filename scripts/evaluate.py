@@ -18,6 +18,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
+from data_preprocess.storage.dataset_files import load_extra
 from scripts.from_config import (
     downstream,
     evaluation_data,
@@ -26,7 +27,7 @@ from scripts.from_config import (
     generator_report,
     influence,
 )
-from scripts.quality.common.registry import KINDS
+from scripts.quality.common.registry import KINDS, PUBLISHED
 from scripts.quality.suite import fingerprint, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
@@ -50,6 +51,8 @@ from scripts.results.tables import (
     generator_table,
     quality_tables,
     score_tables,
+    testing_table,
+    ungrouped,
 )
 from scripts.synthetic_sets import find_sets
 from scripts.utility import guidance_loss
@@ -59,7 +62,8 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
-from tardiff.from_config import tuning_path
+from scripts.utility.synthetic_testing import auroc_errors
+from tardiff.from_config import retraining_score, tuning_path
 
 HASH_SHOWN = 16
 
@@ -100,12 +104,15 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
     logger.info("\n%s", wrapped([heading(facts)]))
-    _print(score_tables(summaries) + difference_tables(summaries))
+    testing = auroc_errors(predictions, splits.test, sets, seed=seed)
+    tables = score_tables(summaries) + difference_tables(summaries)
+    _print(tables + ([testing_table(testing)] if testing else []))
+    logger.info("%s", wrapped([ungrouped(testing)]))
     changes = guidance_loss.changes(predictions, folder / "synthetic", data.num_classes)
     facts["guidance_loss"] = changes
     if changes:
         logger.info("\n%s", guidance_loss.as_text(changes))
-    kinds = [kind for kind in KINDS if getattr(chosen, kind)]
+    kinds = [kind for kind in (*KINDS, PUBLISHED) if getattr(chosen, kind)]
     cache = folder / "evaluation" / "sets"
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
     _print(quality_tables(quality))
@@ -117,6 +124,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         predictions=predictions,
         summaries=summaries,
         subgroups=subgroup_scores(predictions, splits.test, **bootstrap),
+        testing=testing,
         quality=quality,
         generator=generator,
         curves=training_curves(predictions),
@@ -129,6 +137,8 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
             hours_per_step=config.data.step_minutes / 60,
         ),
         maps=embed(data.test, data.synthetic, seed=seed),
+        guided=[name for name in sets if _is_guided(folder / "synthetic" / f"{name}.npz")],
+        retraining=retraining_score(config, splits.fingerprint),
         influence=influence(config, splits, data.synthetic) if sets else "there is no set",
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
         made_with=_made_with(chosen.seeds, splits, sets),
@@ -164,6 +174,11 @@ def _fit_all(
     fitter.check(chosen.models, in_channels=in_channels, length=length)
     places = fit_processes(config)
     return run_fits(fits, data, fitter=fitter, cache=fit_cache(config), processes=places)
+
+
+def _is_guided(path: Path) -> bool:
+    """Whether stage 3 of this project made the set of this file with guidance."""
+    return path.is_file() and load_extra(path).get("guidance") is not None
 
 
 def _provenance(

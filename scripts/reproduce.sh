@@ -70,6 +70,7 @@ figure3)
 table9 | table10 | table11 | table12)
     trained "$@"
     bash generation.sh "$@"
-    evaluated "[TRTR]" "evaluation.fidelity=true" "evaluation.privacy=true" "$@"
+    evaluated "[TRTR]" "evaluation.fidelity=true" "evaluation.privacy=true" \
+        "evaluation.published=true" "$@"
     ;;
 esac

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from classifier.train import checkpoint_path
-from configs.run_record import read_mapping, run_dir, sha256_file
+from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
@@ -38,6 +38,7 @@ from tardiff.guidance.direction_loader import (
     LoadedDirection,
 )
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.retraining_score import RetrainingScore, read_score
 from tardiff.training.checkpoint import DiffusionModel
 
 AUTO, TUNED = "auto", "tuned"
@@ -88,21 +89,23 @@ def retraining_path(config: ExperimentConfig) -> Path:
     return run_dir(config) / "influence" / "retraining.json"
 
 
+def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> RetrainingScore | None:
+    """What the retraining test of this experiment found; None where it was not made."""
+    path, estimator = retraining_path(config), config.influence.estimator
+    return read_score(path, estimator, data_fingerprint) if path.is_file() else None
+
+
 def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
-    """Why nothing should be guided: the retraining test of this experiment found the score of its
-    estimator within the band of chance. None: it did not, was not made, or guidance.force."""
-    path = retraining_path(config)
-    if config.guidance.kind != "influence" or config.guidance.force or not path.is_file():
+    """Why nothing should be guided: influence does not predict retraining here. None: it does,
+    nobody looked, or guidance.force."""
+    if config.guidance.kind != "influence" or config.guidance.force:
         return None
-    found = read_mapping(path)
-    score = found["estimators"].get(config.influence.estimator)
-    if found["data_fingerprint"] != data_fingerprint or score is None:
-        return None
-    if score["guide"]["score"] > found["band"]:
+    found = retraining_score(config, data_fingerprint)
+    if found is None or found.predicts:
         return None
     return (
-        f"influence ({config.influence.estimator}) does not predict retraining of {found['model']} "
-        f"here: LDS {score['guide']['score']:+.2f}, band of chance +-{found['band']:.2f} ({path}). "
+        f"influence ({config.influence.estimator}) does not predict retraining of {found.model} "
+        f"here: {found} ({retraining_path(config)}). "
         "Nothing is guided; guidance.force=true guides nevertheless"
     )
 

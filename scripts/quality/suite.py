@@ -14,7 +14,7 @@ from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from scripts.quality.common.comparison import make_comparison
 from scripts.quality.common.metric_report import MetricReport, merge
-from scripts.quality.common.registry import FIDELITY, metrics
+from scripts.quality.common.registry import PRIVACY, metrics
 
 # Whose source decides a report.
 CODE = ("scripts.quality", "tardiff.privacy", "data_preprocess.model_space")
@@ -92,7 +92,7 @@ def fingerprint(dataset: EHRDataset) -> str:
 
 def _score(kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int) -> Entry:
     train = splits.train
-    if kind != FIDELITY:
+    if kind == PRIVACY:
         train = concatenate(train, splits.val_guide)
     try:
         report = quality_report(

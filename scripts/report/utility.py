@@ -18,12 +18,19 @@ from scripts.results.tables import (
     difference_tables,
     score_tables,
     subgroup_table,
+    testing_table,
+    ungrouped,
 )
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER
 from scripts.utility.protocols import REAL
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
+
+ABOUT_TESTING = (
+    "May a model be tested on synthetic series? Mean absolute error of the AUROC of models trained "
+    "on real series: on the whole set, and on so many real test series drawn at random. "
+)
 
 
 def utility_sections(results: Results, styles: Styles) -> list[Section]:
@@ -34,6 +41,11 @@ def utility_sections(results: Results, styles: Styles) -> list[Section]:
     ]
     tables = score_tables(summaries) + difference_tables(summaries)
     sections = [Section("Utility: models trained with it", [], pictures, tables)]
+    if results.testing:
+        table = testing_table(results.testing)
+        sections.append(
+            Section(table.heading, [ABOUT_TESTING + ungrouped(results.testing)], tables=[table])
+        )
     if results.subgroups:
         text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
         table = subgroup_table(results.subgroups)

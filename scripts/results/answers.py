@@ -14,6 +14,7 @@ from scripts.quality.common.registry import KINDS, QualityFlag, quality_flags, r
 from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
+from tardiff.influence.retraining_score import RetrainingScore
 
 YES, NO, CANNOT_TELL = "yes", "no", "cannot tell"
 NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not proven by trying
@@ -129,6 +130,15 @@ def answer_useful(
         reason = f"The set has collapsed: a channel has {spread:.2f} times the real spread."
         return Answer(NO, reason, f"the spread ratio {spread:.2f} must exceed {COLLAPSED:g}")
     return answer
+
+
+def predicts_retraining(found: RetrainingScore | None) -> str:
+    """What guidance rests on, in one sentence."""
+    if found is None:
+        answer = "not measured (bash scripts/influence.sh <config.yaml> lds=true)"
+    else:
+        answer = f"{YES if found.predicts else NO} ({found}, {found.model})"
+    return f"Influence predicts retraining: {answer}."
 
 
 def answer_fidelity(report: MetricReport, series: int) -> Answer:

@@ -59,9 +59,9 @@ def write_results(path: Path, results: Results) -> None:
 def write_summary(path: Path, results: Results) -> None:
     """All but the predictions and pictures, as plain types; undefined numbers become null.
 
-    Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; per kind and set
-    the values, remarks and raised quality flags; generator (values of the white-box attack on the
-    diffusion model); influence (shift of its mean per class and set).
+    Keys: those of the provenance; verdicts; rows (one `Summary` each); subgroups; testing; per kind
+    and set the values, remarks and raised quality flags; generator (values of the white-box attack
+    on the diffusion model); retraining (LDS); influence (shift of its mean per class and set).
     """
     influence = results.influence
     content = {
@@ -69,6 +69,7 @@ def write_summary(path: Path, results: Results) -> None:
         "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts(results)],
         "rows": [dataclasses.asdict(summary) for summary in results.summaries],
         "subgroups": [dataclasses.asdict(score) for score in results.subgroups],
+        "testing": [dataclasses.asdict(error) for error in results.testing],
         **{
             kind: {
                 name: {
@@ -81,6 +82,7 @@ def write_summary(path: Path, results: Results) -> None:
             for kind, reports in results.quality.items()
         },
         "generator": None if results.generator is None else results.generator.values,
+        "retraining": None if results.retraining is None else results.retraining._asdict(),
         "influence": influence.shifts if isinstance(influence, Influence) else influence,
     }
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")

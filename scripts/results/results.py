@@ -15,6 +15,8 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
+from scripts.utility.synthetic_testing import AurocError
+from tardiff.influence.retraining_score import RetrainingScore
 
 SETTINGS = "All settings"  # title of the document that holds the config
 
@@ -29,6 +31,7 @@ class Results:
         predictions: of every fit of the utility protocols.
         summaries: their scores over seeds, with paired differences.
         subgroups: AUROC within groups of patients; empty where no group is known.
+        testing: error of the AUROC that a set gives real-only models; empty without TRTS.
         quality: fidelity and privacy per kind and set; a kind that was left out is absent.
         generator: the white-box membership attack on the experiment's own diffusion model; None
             where there is no model or privacy was left out.
@@ -36,6 +39,8 @@ class Results:
         distributions, maps: of all sets; None where there is no set.
         examples: one per class; empty where there is no set.
         influence: of every set, or why it is not known.
+        guided: the sets that stage 3 made with guidance.
+        retraining: the retraining test of the experiment; None where it was not made.
         tuning: the record of scripts/tune.py; None where it did not run.
         made_with: what -> value: code, packages, fingerprints.
         documents: title -> text: data card, cards of the sets, all settings.
@@ -46,6 +51,7 @@ class Results:
     predictions: Mapping[Fit, Predictions]
     summaries: Sequence[Summary]
     subgroups: Sequence[SubgroupScore] = ()
+    testing: Sequence[AurocError] = ()
     quality: SetScores = field(default_factory=dict)
     generator: MetricReport | None = None
     curves: Mapping[str, Mapping[str, Curves]] = field(default_factory=dict)
@@ -53,6 +59,8 @@ class Results:
     examples: Sequence[ClassExamples] = ()
     maps: Maps | None = None
     influence: Influence | str = "not asked for"
+    guided: Sequence[str] = ()
+    retraining: RetrainingScore | None = None
     tuning: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)

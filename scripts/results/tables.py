@@ -4,15 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.quality.common.metric_report import MetricReport, number, with_interval
-from scripts.quality.common.registry import FIDELITY, PRIVACY, quality_flags, raised
+from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED, quality_flags, raised
 from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS
 from scripts.utility.protocols import BASELINE, STEPS
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary
+from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
 
 TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+TESTING = "testing"  # column of TRTS rows: AUROC on the set minus that on the real test series
+TITLES[TESTING] = "AUROC minus real testing"
 WITH_INTERVAL = ("auroc", "auprc")
 REFERENCE_TITLES = {
     "vs_unguided": f"minus {UNGUIDED}",
@@ -90,6 +93,30 @@ def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
     return Table("Subgroups (exploratory)", columns, rows)
 
 
+def testing_table(errors: Sequence[AurocError]) -> Table:
+    """How far the AUROC of real-only models is off when synthetic or few real series test them."""
+    rows = [
+        [e.group, e.generator, e.model, number(e.real), number(e.synthetic), number(e.error)]
+        + [number(e.small[size]) if size in e.small else "-" for size in SMALL]
+        for e in errors
+    ]
+    columns = ["group", "set", "model", "AUROC, all real", "on the set", "error"]
+    columns += [f"error of {size} real" for size in SMALL]
+    return Table("Synthetic series as a test set", columns, rows)
+
+
+def ungrouped(errors: Sequence[AurocError]) -> str:
+    """Which sets are tested on all patients alone; "" if none."""
+    grouped = {e.generator for e in errors if e.group != EVERYBODY}
+    names = [name for name in dict.fromkeys(e.generator for e in errors) if name not in grouped]
+    if not names:
+        return ""
+    return (
+        f"No groups of patients in {', '.join(names)}: only a set that is generated with static "
+        "covariates (data.space.static) has an age, a sex or a unit."
+    )
+
+
 def stars(summaries: Sequence[Summary]) -> set[tuple[str, float | None, str, str, str]]:
     """(protocol, ratio, model, metric, generator) of every number that earns a mark."""
     blocks: dict[tuple[str, float | None, str, str], list[Summary]] = {}
@@ -122,8 +149,11 @@ def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
             star = (s.protocol, s.ratio, model, s.metric, s.generator) in marked
             row = cells.setdefault((s.protocol, s.ratio, s.generator), {})
             row[s.metric] = _score_text(s) + ("*" if star else "")
-    columns = ["trained on", "set", *(TITLES[metric] for metric in METRICS)]
-    rows = _blocks({key: [values[m] for m in METRICS] for key, values in cells.items()})
+            if s.metric == "auroc":
+                row[TESTING] = "" if s.vs_testing is None else compared(s.vs_testing)
+    shown = [*METRICS, *([TESTING] if any(row[TESTING] for row in cells.values()) else [])]
+    columns = ["trained on", "set", *(TITLES[metric] for metric in shown)]
+    rows = _blocks({key: [values[name] for name in shown] for key, values in cells.items()})
     return Table(f"Scores, downstream model {model}", columns, rows)
 
 
@@ -204,8 +234,16 @@ SHOWN = {
         "near_copy_share": "near copies",
         "closer_to_train_share": "closer to train",
     },
+    PUBLISHED: {
+        "timegan_discriminative": "discriminative score",
+        "timegan_predictive": "predictive score",
+    },
 }
-HEADINGS = {FIDELITY: "Fidelity", PRIVACY: "Privacy"}
+HEADINGS = {
+    FIDELITY: "Fidelity",
+    PRIVACY: "Privacy",
+    PUBLISHED: "Scores as TimeGAN defines them (no verdict reads them)",
+}
 
 
 def quality_tables(scores: SetScores) -> list[Table]:

@@ -17,6 +17,7 @@ from scripts.results.answers import (
     answer_fidelity,
     answer_privacy,
     answer_useful,
+    predicts_retraining,
 )
 from scripts.results.results import Results
 from scripts.results.tables import TITLES, compared
@@ -85,8 +86,10 @@ def _useful(results: Results, name: str) -> Verdict | None:
         else f"the interval of the loss lies on one side of {LARGEST_LOSS:g}; no also if the "
         f"spread ratio is below {COLLAPSED:g}"
     )
-    numbers = " ".join(_sentence(row) for row in (addition, alone) if row)
-    return Verdict(name, "useful", *answer, numbers, rule)
+    numbers = [_sentence(row) for row in (addition, alone) if row]
+    if name in results.guided:
+        numbers.append(predicts_retraining(results.retraining))
+    return Verdict(name, "useful", *answer, " ".join(numbers), rule)
 
 
 def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:

@@ -77,7 +77,7 @@ def subgroup_scores(
     ]
     scores = []
     for group in find_subgroups(test):
-        within = {fit: _only(results[fit], group.rows) for fit in chosen}
+        within = {fit: only(results[fit], group.rows) for fit in chosen}
         subjects = test.subject_ids[group.rows]
         summaries = summarise(within, subjects, resamples=resamples, confidence=confidence)
         size = int(group.rows.sum())
@@ -115,7 +115,8 @@ def _is_large(labels: np.ndarray, num_classes: int) -> bool:
     return int(np.bincount(labels, minlength=num_classes).min()) >= MIN_PER_CLASS
 
 
-def _only(predictions: Predictions, rows: np.ndarray) -> Predictions:
+def only(predictions: Predictions, rows: Bool[np.ndarray, " n"]) -> Predictions:
+    """The predictions for the given rows."""
     return Predictions(
         probabilities=predictions.probabilities[rows],
         labels=predictions.labels[rows],

@@ -31,6 +31,8 @@ class Summary:
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
             where it was not evaluated, and for TRTS, whose fits are tested on other rows.
+        vs_testing: of TRTS, the score on the synthetic set minus that of the same models on the
+            real test series; no pairs, as the rows differ, and in no family of Holm's correction.
     """
 
     protocol: str
@@ -46,6 +48,7 @@ class Summary:
     vs_unguided: Difference | None
     vs_real: Difference | None
     vs_steps: Difference | None
+    vs_testing: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -155,8 +158,8 @@ def _summary(
     protocol, generator, ratio, model = row
     own = scored[row][metric]
 
-    def against(reference: Row) -> Difference | None:
-        if reference == row or protocol == "TRTS" or reference not in scored:
+    def against(reference: Row, *, unpaired: bool = False) -> Difference | None:
+        if reference == row or (protocol == "TRTS") != unpaired or reference not in scored:
             return None
         other = scored[reference][metric]
         return compare(
@@ -178,4 +181,5 @@ def _summary(
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),
         vs_steps=against((STEPS, REAL, ratio, model)),
+        vs_testing=against(("TRTR", REAL, 0.0, model), unpaired=True),
     )

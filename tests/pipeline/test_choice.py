@@ -11,6 +11,7 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts.influence_report.__main__ import main as influence_report
+from tardiff.from_config import retraining_score
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -97,6 +98,9 @@ def test_the_retraining_test_is_heeded(trained, caplog):
         path.write_text(json.dumps(found))
         facts = load_extra(run(trained, "guidance.w=0.3") / "guided.npz")["guidance"]
         assert facts["requested"] == [requested] * 2
+        known = retraining_score(load_config(arguments), found["data_fingerprint"])
+        assert known is not None and known.predicts == (requested > 0)
+    assert retraining_score(load_config(arguments), "of other data") is None
     assert "does not predict retraining of lstm here" in caplog.text
     facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
     assert facts["guidance"]["requested"] == [0.3, 0.3]

@@ -13,7 +13,9 @@ from importlib import import_module
 
 from scripts.quality.common.metric_report import MetricReport
 
-FIDELITY, PRIVACY = KINDS = ("fidelity", "privacy")
+FIDELITY, PRIVACY = KINDS = ("fidelity", "privacy")  # what flags and answers are made of
+PUBLISHED = "published"  # as other papers print them: no flag, no answer
+
 
 Values = dict[str, float]
 Compute = Callable[..., MetricReport]  # (comparison, *, seed)
@@ -38,7 +40,9 @@ class QualityFlag:
     raised: Callable[[Values], bool]
 
 
-_METRICS: dict[str, list[tuple[Compute, tuple[QualityFlag, ...]]]] = {kind: [] for kind in KINDS}
+_METRICS: dict[str, list[tuple[Compute, tuple[QualityFlag, ...]]]] = {
+    kind: [] for kind in (*KINDS, PUBLISHED)
+}
 
 
 def metric(kind: str, *flags: QualityFlag) -> Callable[[Compute], Compute]:

@@ -172,6 +172,20 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
     assert by_key["TRTR", REAL, "auroc"].vs_real is None
 
 
+def test_the_gap_of_testing_on_synthetic_series_is_that_of_the_same_models():
+    results = make_results()
+    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    for s in summaries:
+        assert (s.vs_testing is not None) == (s.protocol == "TRTS")
+    real = next(s for s in summaries if (s.protocol, s.metric) == ("TRTR", "auroc"))
+    gap = next(s for s in summaries if (s.protocol, s.metric) == ("TRTS", "auroc"))
+    assert gap.vs_testing is not None
+    assert gap.vs_testing.mean == pytest.approx(gap.mean - real.mean)
+    # Other rows, drawn independently: the variances of both scores add up.
+    width = np.hypot(real.high - real.low, gap.high - gap.low)
+    assert gap.vs_testing.test_high - gap.vs_testing.test_low == pytest.approx(width, rel=0.2)
+
+
 def test_families_are_corrected_by_reference_metric_and_model():
     results = make_results() | {
         Fit(c.protocol, c.generator, c.ratio, "conv", c.seed): p for c, p in make_results().items()

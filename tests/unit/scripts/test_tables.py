@@ -107,3 +107,16 @@ def test_differences_leave_out_the_real_baseline(rows):
     assert "+0.020 [+0.010, +0.030] p=0.010" in table.as_markdown()
     assert table.as_markdown().count("\n| ") == 2 + 3 * 2
     assert difference_tables(rows[:4]) == []
+
+
+def test_testing_on_a_set_shows_its_gap_to_real_testing(rows):
+    (plain,) = score_tables(rows)
+    assert "minus real testing" not in plain.as_text()
+    found = [
+        dataclasses.replace(row, vs_testing=CLEAR_GAIN, vs_real=None, vs_unguided=None)
+        for row in all_metrics("influence", 0.82, "TRTS")
+    ]
+    (table,) = score_tables([*rows, *found])
+    assert table.columns[-1] == "AUROC minus real testing"
+    shown = [row[-1] for row in table.rows if row]
+    assert shown.count("+0.020 [+0.010, +0.030]") == 1 and shown.count("") == len(shown) - 1

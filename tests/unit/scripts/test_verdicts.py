@@ -19,8 +19,10 @@ from scripts.results.answers import (
 )
 from scripts.results.files import TEXT_WIDTH, verdict_lines
 from scripts.results.results import Results
+from scripts.results.verdicts import verdicts
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
+from tardiff.influence.retraining_score import RetrainingScore
 
 NUM_TEST = 400
 
@@ -175,6 +177,48 @@ def test_a_surely_bad_set_is_not_left_open(addition, alone, spread, outcome):
     answer = answer_useful(*rows, spread, NUM_TEST)
     assert answer.outcome == outcome
     assert bool(answer.change) == (outcome != YES)
+
+
+def generated(name, alone, spread, **more):
+    """Results of one set with a TSRTR row that decides nothing and a TSTR row."""
+    addition = dataclasses.replace(row(difference(-0.02, 0.02)), generator=name)
+    substitute = dataclasses.replace(row(alone), generator=name, protocol="TSTR", ratio=None)
+    return Results(
+        provenance={
+            "synthetic_series_per_class": {name: [900, 100]},
+            "real_series_per_class": {"train": [900, 100], "test": [360, 40]},
+        },
+        predictions={},
+        summaries=[addition, substitute],
+        quality={"fidelity": {name: fidelity(auc=0.99, marginal_sd_ratio_worst=spread)}},
+        **more,
+    )
+
+
+def test_noise_and_a_collapsed_set_are_of_no_use():
+    """TSTR -0.13, significant after Holm; and a spread ratio of 0.08 with an open TSTR."""
+    noise, _ = verdicts(generated("noise", LOST, 1.0))
+    assert (noise.question, noise.outcome) == ("useful", NO)
+    assert noise.change == "the AUROC loss of 0.130 must fall to 0.02"
+    collapsed, _ = verdicts(generated("collapsed", difference(-0.03, 0.01), 0.08))
+    assert collapsed.outcome == NO
+    assert collapsed.change == "the spread ratio 0.08 must exceed 0.25"
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [
+        (RetrainingScore(0.42, 0.33, "lstm"), "yes (LDS +0.42, band of chance +-0.33, lstm)"),
+        (RetrainingScore(0.30, 0.33, "lstm"), "no (LDS +0.30, band of chance +-0.33, lstm)"),
+        (None, "not measured (bash scripts/influence.sh <config.yaml> lds=true)"),
+    ],
+)
+def test_usefulness_says_whether_influence_predicts_retraining(score, said):
+    alone = difference(-0.03, 0.01)
+    guided, _ = verdicts(generated("guided", alone, 1.0, guided=["guided"], retraining=score))
+    assert guided.numbers.endswith(f"Influence predicts retraining: {said}.")
+    other, _ = verdicts(generated("other", alone, 1.0, guided=["guided"], retraining=score))
+    assert "retraining" not in other.numbers
 
 
 def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():

@@ -1,0 +1,1 @@
+"""Other generators on the same splits, judged by the same stage 4."""
