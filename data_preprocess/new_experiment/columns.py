@@ -1,0 +1,88 @@
+"""look: what the columns of a table hold, by reading all of its cells; and what their names say."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from data_preprocess.storage.cell_text import STAMP, ZONE, number_sql, text_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile, identifier, quoted
+
+_MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
+
+
+@dataclass(frozen=True)
+class Column:
+    """The cells of one column.
+
+    Attributes:
+        filled: that are not missing; numbers, comma_numbers, stamps: that can be read as such.
+        distinct: different texts.
+        odd: the first that is no number; "" if all are.
+    """
+
+    name: str
+    filled: int
+    numbers: int
+    comma_numbers: int
+    stamps: int
+    distinct: int
+    odd: str
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether most cells are numbers, with whatever decimal sign."""
+        return self.filled > 0 and max(self.numbers, self.comma_numbers) > _MOSTLY * self.filled
+
+
+def look(engine: Engine, table: TableFile) -> dict[str, Column]:
+    """The columns of a table, by name."""
+    found = {}
+    for name in table.columns:
+        cell = text_sql(identifier(name))
+        point, comma = (number_sql(identifier(name), decimal=sign) for sign in (".", ","))
+        bad = f"isnan({point}) AND isnan({comma})"
+        row = engine.rows(
+            f"""SELECT count({cell}), count(*) FILTER (NOT isnan({point})),
+            count(*) FILTER (NOT isnan({comma})),
+            count(*) FILTER (regexp_full_match({cell}, {quoted(f"{STAMP}({ZONE})?")})),
+            count(DISTINCT {cell}), coalesce(first({cell}) FILTER ({bad}), '') FROM {table.scan}"""
+        )[0]
+        counts = [int(number) for number in row[:5]]
+        found[name] = Column(
+            name, counts[0], counts[1], counts[2], counts[3], counts[4], str(row[5])
+        )
+    return found
+
+
+def constant_within(
+    engine: Engine, table: TableFile, key: str, names: Iterable[str]
+) -> dict[str, bool]:
+    """Per column, whether it has one value in every series."""
+    cells = {name: text_sql(identifier(name)) for name in names}
+    if not cells:
+        return {}
+    counts = ", ".join(f"count(DISTINCT {cell}) AS n{k}" for k, cell in enumerate(cells.values()))
+    most = ", ".join(f"max(n{k})" for k in range(len(cells)))
+    row = engine.rows(
+        f"SELECT {most} FROM (SELECT {counts} FROM {table.scan} GROUP BY "
+        f"{text_sql(identifier(key))})"
+    )[0]
+    return {name: int(count or 0) <= 1 for name, count in zip(cells, row, strict=True)}
+
+
+def plain(name: str) -> str:
+    """A column name without unit, case and punctuation: "Stay_ID [no.]" -> "stayid"."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"[\[(].*", "", name).lower())
+
+
+def named(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The column that has the first of the `wanted` plain names that is there."""
+    by_name = {plain(name): name for name in reversed(columns)}
+    return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def unit_of(channel: str) -> str | None:
+    """The unit in "heart_rate[bpm]" or "Temp (C)"; None where none is named."""
+    found = re.search(r"[\[(]([^\])]+)[\])]\s*$", channel)
+    return found.group(1).strip() if found else None
