@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from scripts.utility.bootstrap import Difference, compare, holm, interval, resample_counts
 from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, point_scores, score
-from scripts.utility.protocols import REAL, STEPS, Fit
+from scripts.utility.protocols import REAL, STEPS, UNPAIRED, Fit
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
 REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
@@ -30,7 +30,7 @@ class Summary:
             resampling raises, with the draws moved to have the mean as theirs.
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
-            where it was not evaluated, and for TRTS, whose fits are tested on other rows.
+            where it was not evaluated, and for UNPAIRED protocols.
     """
 
     protocol: str
@@ -156,7 +156,7 @@ def _summary(
     own = scored[row][metric]
 
     def against(reference: Row) -> Difference | None:
-        if reference == row or protocol == "TRTS" or reference not in scored:
+        if reference == row or protocol in UNPAIRED or reference not in scored:
             return None
         other = scored[reference][metric]
         return compare(
