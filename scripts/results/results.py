@@ -10,6 +10,7 @@ from scripts.results.curves import Curves
 from scripts.results.distributions import Distributions
 from scripts.results.embedding import Maps
 from scripts.results.examples import ClassExamples
+from scripts.results.guidance_change import GuidanceChange
 from scripts.results.influence import Influence
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
@@ -36,6 +37,7 @@ class Results:
         distributions, maps: of all sets; None where there is no set.
         examples: one per class; empty where there is no set.
         influence: of every set, or why it is not known.
+        guidance_change: of the guided sets; None where there is none, or no unguided one.
         tuning: the record of scripts/tune.py; None where it did not run.
         made_with: what -> value: code, packages, fingerprints.
         documents: title -> text: data card, cards of the sets, all settings.
@@ -53,6 +55,7 @@ class Results:
     examples: Sequence[ClassExamples] = ()
     maps: Maps | None = None
     influence: Influence | str = "not asked for"
+    guidance_change: GuidanceChange | None = None
     tuning: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from scripts.results.tables import difference_tables, score_tables, stars
+from scripts.results.tables import Table, difference_tables, score_tables, stars
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
 
@@ -102,8 +102,23 @@ def test_p_values_that_survive_correction_say_so():
 
 
 def test_differences_leave_out_the_real_baseline(rows):
-    (table,) = difference_tables(rows)
-    assert "real (TRTR)" not in table.as_text()
-    assert "+0.020 [+0.010, +0.030] p=0.010" in table.as_markdown()
-    assert table.as_markdown().count("\n| ") == 2 + 3 * 2
+    tables = difference_tables(rows)
+    assert [table.heading.split(",")[0] for table in tables] == [
+        "Paired differences in AUROC",
+        "Paired differences in AUPRC",
+    ]
+    for table in tables:
+        assert "real  " not in table.as_text() and "real + 0.2 synthetic" in table.as_text()
+        assert "+0.020 [+0.010, +0.030] p=0.010" in table.as_markdown()
+        assert table.as_markdown().count("\n| ") == 2 + 3
     assert difference_tables(rows[:4]) == []
+
+
+def test_titles_wider_than_their_cells_are_broken():
+    rows = [["unguided", "0.1", "1"], [], ["b", "2", ""]]
+    table = Table("T", ["set", "title of " + 50 * "x", "other " + 50 * "y"], rows)
+    wide = table.as_text().splitlines()
+    assert wide[1] == f"set       title of{44 * ' '}other" and len(wide[1]) < 100
+    assert wide[2] == f"          {50 * 'x'}  {50 * 'y'}"
+    narrow = Table("T", ["set", "a long title", "x"], rows).as_text().splitlines()
+    assert narrow[1] == "set       a long title  x" and narrow[4] == "-" * 25
