@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from data_preprocess.storage.cell_text import STAMP, ZONE, number_sql, text_sql
+from data_preprocess.storage.cell_text import number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier, quoted
+from data_preprocess.storage.table_file import TableFile, identifier
 
 _MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
 
@@ -16,8 +16,8 @@ class Column:
     """The cells of one column.
 
     Attributes:
-        filled: that are not missing; numbers, comma_numbers, stamps: that can be read as such.
-        distinct: different texts.
+        filled: that are not missing; numbers, comma_numbers: that can be read with a decimal point
+            and with a comma.
         odd: the first that is no number; "" if all are.
     """
 
@@ -25,8 +25,6 @@ class Column:
     filled: int
     numbers: int
     comma_numbers: int
-    stamps: int
-    distinct: int
     odd: str
 
     @property
@@ -37,21 +35,24 @@ class Column:
 
 def look(engine: Engine, table: TableFile) -> dict[str, Column]:
     """The columns of a table, by name."""
-    found = {}
+    measures = []
     for name in table.columns:
         cell = text_sql(identifier(name))
         point, comma = (number_sql(identifier(name), decimal=sign) for sign in (".", ","))
         bad = f"isnan({point}) AND isnan({comma})"
-        row = engine.rows(
-            f"""SELECT count({cell}), count(*) FILTER (NOT isnan({point})),
-            count(*) FILTER (NOT isnan({comma})),
-            count(*) FILTER (regexp_full_match({cell}, {quoted(f"{STAMP}({ZONE})?")})),
-            count(DISTINCT {cell}), coalesce(first({cell}) FILTER ({bad}), '') FROM {table.scan}"""
-        )[0]
-        counts = [int(number) for number in row[:5]]
-        found[name] = Column(
-            name, counts[0], counts[1], counts[2], counts[3], counts[4], str(row[5])
-        )
+        measures += [
+            f"count({cell})",
+            f"count(*) FILTER (NOT isnan({point}))",
+            f"count(*) FILTER (NOT isnan({comma}))",
+            f"coalesce(first({cell}) FILTER ({bad}), '')",
+        ]
+    cells = list(engine.rows(f"SELECT {', '.join(measures)} FROM {table.scan}")[0])
+    per_column = len(measures) // len(table.columns)
+    found = {}
+    for k, name in enumerate(table.columns):
+        *counts, odd = cells[k * per_column : (k + 1) * per_column]
+        filled, numbers, commas = (int(count) for count in counts)
+        found[name] = Column(name, filled, numbers, commas, str(odd))
     return found
 
 
