@@ -21,9 +21,16 @@ def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
     keeps its traceback.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_matters)
     sys.exit(_guarded(main))
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """False for remarks of the libraries below a warning. (Their loggers set their own level when
+    they are imported, which is after this.)"""
+    noisy = ("pytorch_lightning", "lightning", "matplotlib")
+    return record.levelno >= logging.WARNING or not record.name.startswith(noisy)
 
 
 def _guarded(main: Callable[[ExperimentConfig], None]) -> int:

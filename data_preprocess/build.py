@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from configs.cli import run_stage
 from configs.run_record import sha256_file
@@ -28,11 +29,13 @@ from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import assign
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
+from data_preprocess.storage.safe_npy import read_npz
 from data_preprocess.storage.source_files import changed_files, describe_files
 
 FORMAT = 1
 RECORD = "data.json"
 MIN_STEPS = 2  # a series of one point has no course in time
+TRUE_RISK = "true_risk.npz"
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
 log = logging.getLogger("tardiff.data")
 
@@ -92,6 +95,16 @@ def load_splits(data: DataConfig) -> Splits:
         normaliser=Normaliser.load(folder / "normaliser.json"),
         fingerprint=record["fingerprint"],
     )
+
+
+def load_true_risk(data: DataConfig) -> dict[str, Float[np.ndarray, "n k"]]:
+    """P(label = k) of the stays of val_select and test; empty unless the stays were simulated."""
+    folder = Path(data.dir)
+    expected = _read_record(folder)["sha256"].get(TRUE_RISK)
+    if expected is None:
+        return {}
+    _require_sha256(folder / TRUE_RISK, expected)
+    return read_npz(folder / TRUE_RISK)
 
 
 def settings_of(data: DataConfig) -> dict[str, Any]:
@@ -154,9 +167,21 @@ def _build(data: DataConfig, folder: Path) -> None:
         log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
     splits.normaliser.save(folder / "normaliser.json")
     write_text(folder / "card.md", card.markdown(known, settings, splits, files))
-    digests = {name: sha256_file(folder / name) for name in _FILES}
+    names = [*_FILES, *_save_true_risk(folder / TRUE_RISK, source, data)]
+    digests = {name: sha256_file(folder / name) for name in names}
     record = {"format": FORMAT, "settings": settings, **known, "sha256": digests, "files": files}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def _save_true_risk(path: Path, source: SourceData, data: DataConfig) -> list[str]:
+    """Writes the risk of the stays that choose and test models; the file's name, if it is known."""
+    cohorts = assign(source, data) if source.pool.true_risk is not None else {}
+    named = {k: cohorts[k].true_risk for k in ("val_select", "test") if k in cohorts}
+    known: dict[str, Any] = {name: risk for name, risk in named.items() if risk is not None}
+    if not known:
+        return []
+    np.savez_compressed(path, **known)
+    return [path.name]
 
 
 def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:

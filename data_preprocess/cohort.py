@@ -32,6 +32,8 @@ class Cohort:
         static_names: their names with units ("age[years]").
         flow: the rules that led here, first to last (CONSORT style).
         notes: counts for the data card, e.g. "out-of-range values set to missing: 812".
+        true_risk: P(label = k) from which a simulator drew the label; None for patients. It
+            never becomes part of a split, so nothing can learn from it: it says what is possible.
 
     Raises:
         DataError: lengths disagree, a label is out of range or a measured value is infinite.
@@ -46,6 +48,7 @@ class Cohort:
     static_names: tuple[str, ...]
     flow: tuple[FlowStep, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    true_risk: Float[np.ndarray, "n k"] | None = None
 
     def __post_init__(self) -> None:
         n, num_channels, _ = self.values.shape
@@ -80,6 +83,7 @@ class Cohort:
             labels=self.labels[rows],
             subject_ids=self.subject_ids[rows],
             static=self.static[rows],
+            true_risk=None if self.true_risk is None else self.true_risk[rows],
         )
 
     def with_classes(self, classes: "Sequence[str] | None", key: str) -> "Cohort":

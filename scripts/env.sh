@@ -34,19 +34,41 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 export PYTHON
 
-# resolve_config CALLER_DIR ARG...: fills the array ARGS with the arguments; a relative .yaml path
-# that exists below CALLER_DIR, where the user typed it, is made absolute.
+# resolve_config CALLER_DIR ARG...: fills the array ARGS with the arguments. Where the user stands in
+# another folder, relative names of files there are made absolute: configs, tables, values of keys
+# and items of their lists. Says what the paths that are printed are relative to.
 resolve_config() {
     local caller=$1 argument
     shift
+    ARGS=("$@")
+    [ "$caller" != "$PWD" ] || return 0
+    echo "(started in $caller; paths below are relative to $PWD)"
     ARGS=()
     for argument in "$@"; do
         case $argument in
-            /* | *=*) ;;
-            *.yaml | *.yml) [ ! -f "$caller/$argument" ] || argument=$caller/$argument ;;
+            *=*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "${argument#*=}")") ;;
+            /* | -*) ARGS+=("$argument") ;;
+            # A file that is in neither folder was meant to be where the user stands.
+            *[./]*) if [ -e "$argument" ] && [ ! -e "$caller/$argument" ]; then ARGS+=("$argument"); else ARGS+=("$caller/$argument"); fi ;;
+            *) ARGS+=("$argument") ;;
         esac
-        ARGS+=("$argument")
     done
+}
+
+# resolve_value CALLER_DIR VALUE: the value, or [list], with the names of files below CALLER_DIR made
+# absolute. A word without a dot or a slash, such as a set's name, stays a word.
+resolve_value() {
+    local item items=() joined
+    case $2 in
+        "["*"]")
+            IFS=, read -ra items <<<"${2:1:${#2}-2}"
+            for item in ${items[@]+"${items[@]}"}; do joined=${joined-}${joined+,}$(resolve_value "$1" "$item"); done
+            echo "[${joined-}]"
+            ;;
+        /* | "") echo "$2" ;;
+        *[./]*) if [ -e "$1/$2" ]; then echo "$1/$2"; else echo "$2"; fi ;;
+        *) echo "$2" ;;
+    esac
 }
 
 # glibc returns a freed block to the system and clears it anew for the next layer's tensor. Keeping

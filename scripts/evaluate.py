@@ -14,7 +14,7 @@ from configs.cli import run_stage
 from configs.run_record import provenance, read_mapping, record_stage, run_dir
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
-from data_preprocess.build import load_splits
+from data_preprocess.build import load_splits, load_true_risk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
@@ -41,9 +41,11 @@ from scripts.results.files import (
     heading,
     verdict_lines,
     wrapped,
+    write_guidance_change,
     write_results,
     write_summary,
 )
+from scripts.results.guidance_change import guidance_change
 from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import (
     Table,
@@ -57,7 +59,7 @@ from scripts.results.tables import (
 from scripts.synthetic_sets import find_sets
 from scripts.utility import guidance_loss
 from scripts.utility.feature_models import FITS
-from scripts.utility.fits import run_fits
+from scripts.utility.fits import run_fits, upper_bound
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
@@ -66,6 +68,10 @@ from scripts.utility.synthetic_testing import auroc_errors
 from tardiff.from_config import retraining_score, tuning_path
 
 HASH_SHOWN = 16
+SIMULATED = (
+    "The patients are simulated: 'real' stands for the simulated cohort, and nothing here is a "
+    "finding about patients."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +90,13 @@ def main(config: ExperimentConfig) -> None:
         sets = find_sets(chosen.synthetic, folder / "synthetic", splits, step_minutes=step)
     results = _results(config, splits, sets)
     out = folder / chosen.dir
+    if (out / "report.html").is_file():
+        logger.info("\nreplacing the report in %s; evaluation.dir=NAME would keep it", out)
     write_results(out / "results.csv", results)
     write_summary(out / "summary.json", results)
-    logger.info("\n%s\n\n%s", wrapped([*LEGEND, *_notes(chosen, sets)]), verdict_lines(results))
+    if results.guidance_change is not None:
+        write_guidance_change(out / "guidance_change.csv", results.guidance_change)
+    logger.info("\n%s\n\n%s", wrapped([*LEGEND, *_notes(config, sets)]), verdict_lines(results))
     logger.info("\nnumbers  %s, %s", out / "results.csv", out / "summary.json")
     figures = write_page(out, build_page(results), confidence=chosen.confidence)
     logger.info("report   %s (the same as report.md)", out / "report.html")
@@ -101,6 +111,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     facts = _provenance(config, splits, sets)
     data = evaluation_data(splits, sets)
     predictions = _fit_all(config, data, splits.normaliser)
+    predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
     logger.info("\n%s", wrapped([heading(facts)]))
@@ -119,6 +130,10 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     generator = generator_report(config, splits) if chosen.privacy else None
     _print([] if generator is None else [generator_table(generator)])
     documents, absent = _documents(config, list(sets))
+    hours = config.data.step_minutes / 60
+    scored = influence(config, splits, data.synthetic) if sets else "there is no set"
+    realised = _realised(folder / "synthetic", list(sets))
+    guided = {name: sets[name] for name in realised}
     return Results(
         provenance=facts,
         predictions=predictions,
@@ -134,12 +149,20 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
             sets,
             seed=seed,
             show_real_series=chosen.show_real_series,
-            hours_per_step=config.data.step_minutes / 60,
+            hours_per_step=hours,
         ),
         maps=embed(data.test, data.synthetic, seed=seed),
-        guided=[name for name in sets if _is_guided(folder / "synthetic" / f"{name}.npz")],
+        guided=list(guided),
         retraining=retraining_score(config, splits.fingerprint),
-        influence=influence(config, splits, data.synthetic) if sets else "there is no set",
+        influence=scored,
+        guidance_change=guidance_change(
+            splits.train,
+            sets.get(UNGUIDED),
+            guided,
+            scored,
+            realised=realised,
+            hours_per_step=hours,
+        ),
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
         made_with=_made_with(chosen.seeds, splits, sets),
         documents=documents,
@@ -176,9 +199,11 @@ def _fit_all(
     return run_fits(fits, data, fitter=fitter, cache=fit_cache(config), processes=places)
 
 
-def _is_guided(path: Path) -> bool:
-    """Whether stage 3 of this project made the set of this file with guidance."""
-    return path.is_file() and load_extra(path).get("guidance") is not None
+def _realised(folder: Path, names: Sequence[str]) -> dict[str, list[float | None]]:
+    """The strength per class of the sets that stage 3 made with guidance."""
+    paths = {name: folder / f"{name}.npz" for name in names}
+    facts = {k: load_extra(p).get("guidance") for k, p in paths.items() if p.is_file()}
+    return {name: found["realised"] for name, found in facts.items() if found is not None}
 
 
 def _provenance(
@@ -193,19 +218,19 @@ def _provenance(
         "real_series_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
         "synthetic_series_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
         "settings": to_plain(config)["evaluation"],
-        "notes": _notes(config.evaluation, sets),
+        "notes": _notes(config, sets),
     }
 
 
-def _notes(evaluation: EvaluationConfig, sets: Mapping[str, EHRDataset]) -> list[str]:
+def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str]:
     """Sentences a reader must not miss."""
-    notes = []
+    notes = [SIMULATED] if config.data.source == "simulated" else []
     if sets and UNGUIDED not in sets:
         notes.append(
             f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
             "Make one with `bash generation.sh <config.yaml> guidance=none`."
         )
-    seeds = len(evaluation.seeds)
+    seeds = len(config.evaluation.seeds)
     if seeds == 1:
         notes.append(
             "One seed: intervals and p-values cover the test series only, not how much a model "

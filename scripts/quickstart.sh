@@ -4,9 +4,13 @@
 # usage: bash scripts/quickstart.sh [config.yaml] [key=value ...]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/make_env.sh ""   # an argument, or it would take those of this script
 
+source scripts/env.sh
+resolve_config "$caller" "$@"
+set -- ${ARGS[@]+"${ARGS[@]}"}
 [ $# -gt 0 ] || set -- configs/base/demo.yaml
 started=$SECONDS
 say() { printf '\n== %s\n' "$*"; }

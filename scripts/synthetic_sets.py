@@ -69,8 +69,14 @@ def load_set(path: Path, splits: Splits, *, step_minutes: float) -> EHRDataset:
 
 def _file(item: str, folder: Path) -> Path:
     """`item` as a path, or the experiment's own set of that name where there is no such file."""
-    own = folder / f"{item}.npz"
-    return own if own.is_file() and not Path(item).is_file() else Path(item)
+    own, path = folder / f"{item}.npz", Path(item)
+    if path.is_file() or own.is_file():
+        return path if path.is_file() else own
+    there = ", ".join(sorted(found.stem for found in folder.glob("*.npz"))) or "none"
+    raise MissingInputError(
+        f"synthetic={item}: {path.absolute()} does not exist, and no set of {folder} has this name "
+        f"(there are: {there})"
+    )
 
 
 def _require_distinct(files: Sequence[Path]) -> None:

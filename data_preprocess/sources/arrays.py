@@ -1,10 +1,12 @@
 """read_files: arrays at hand -> cohorts. NaN marks what was not measured.
 
-Three forms, told apart by suffix: `.npz` as this project writes it, a `.pkl` holding the tuple
-`(data, label)` as users of the published TarDiff code have it, and `x.npy` beside `x_labels.npy`.
+Three forms, told apart by suffix: `.npz` as this project writes it or with x, y and, if patients
+have several series, subject_ids; a `.pkl` holding the tuple `(data, label)` as users of the
+published TarDiff code have it; and `x.npy` beside `x_labels.npy`.
 """
 
 import logging
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +17,18 @@ from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.dataset_files import load_dataset
-from data_preprocess.storage.safe_npy import UNREADABLE, read_npy
+from data_preprocess.storage.safe_npy import UNREADABLE, read_npy, read_npz
 from data_preprocess.storage.safe_pickle import load_array_pickle
 
 log = logging.getLogger("tardiff.data")
 
 MAX_CLASSES = 1000
 _FAR = 100  # times the range from the 1st to the 99th percentile
+DATA_NAMES, LABEL_NAMES = ("x", "data", "values"), ("y", "label", "labels")  # in a plain .npz
 LAYOUT = "(N, C, T) = (series, channel, time)"
 ARRAY_FORMS = (
     f"expected x.npy with data {LAYOUT} and x_labels.npy (N,) beside it (numpy.save), a .pkl with "
-    "the tuple (data, label), or an .npz written by data_preprocess.storage.dataset_files"
+    "the tuple (data, label), or an .npz with x and y (numpy.savez) or as this project writes it"
 )
 
 
@@ -94,6 +97,9 @@ def read_arrays(path: Path, *, key: str) -> Arrays:
 
 
 def _read_npz(path: Path) -> Arrays:
+    own = _plain_npz(path)
+    if own is not None:
+        return own
     dataset = load_dataset(path)
     return Arrays(
         values=np.where(dataset.observed, dataset.values, np.nan),
@@ -104,6 +110,21 @@ def _read_npz(path: Path) -> Arrays:
         static=dataset.static,
         static_names=dataset.static_names,
     )
+
+
+def _plain_npz(path: Path) -> Arrays | None:
+    """What `numpy.savez(path, x=data, y=label)` wrote; None for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [member.removesuffix(".npy") for member in archive.namelist()]
+        data = next((name for name in names if name.lower() in DATA_NAMES), None)
+        label = next((name for name in names if name.lower() in LABEL_NAMES), None)
+        if data is None or label is None or "meta" in names:
+            return None
+        arrays = read_npz(path)
+    except UNREADABLE:
+        return None  # the reader of the project's own files says what is wrong
+    return Arrays(arrays[data], arrays[label], arrays.get("subject_ids"))
 
 
 def _read_pickle(path: Path) -> Arrays:

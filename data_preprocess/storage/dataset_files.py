@@ -59,8 +59,8 @@ def _load(path: Path) -> tuple[EHRDataset, dict[str, Any]]:
         raise DataError(
             f"{path}: not a dataset file of this project ({there}); expected an .npz with "
             f"{', '.join(_ARRAYS)} and meta, as save_dataset writes it. Arrays of your own go into "
-            "x.npy (series, channel, time) with x_labels.npy beside it, or into a .pkl with the "
-            "tuple (data, label)"
+            "numpy.savez(path, x=data, y=label) with data (series, channel, time), or into x.npy "
+            "with x_labels.npy beside it"
         ) from error
     if meta.get("format") != FORMAT:
         raise DataError(f"{path}: format {meta.get('format')}, this version reads {FORMAT}")

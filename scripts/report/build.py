@@ -1,7 +1,7 @@
 """build_page: results -> the content of the report, in reading order. Nothing is computed here."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scripts.quality.common.metric_report import MetricReport
@@ -17,10 +17,11 @@ from scripts.report.influence import influence_section
 from scripts.report.page import Page, Picture, Section
 from scripts.report.strength_curve import scale_figure, scale_points
 from scripts.report.utility import utility_sections
+from scripts.results.answers import CANNOT_TELL, NO
 from scripts.results.files import LEGEND, heading
 from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import Table, flag_table, generator_table, quality_tables
-from scripts.results.verdicts import verdicts
+from scripts.results.verdicts import Verdict, verdicts
 
 MEASURED_AGAINST = {
     FIDELITY: "Measured against held-out series. The row of real series is what a perfect "
@@ -61,10 +62,11 @@ def build_page(results: Results) -> Page:
     if results.sets:
         sections.append(_fidelity(results, styles))
         sections.append(_privacy(results, styles))
-        sections.append(influence_section(results.influence, styles))
+        sections.append(influence_section(results.influence, results.guidance_change, styles))
     sections.append(scale_section(results.tuning))
     sections += _provenance(results)
     found = verdicts(results)
+    sections.insert(0, Section("What next", next_steps(found)))
     rules = dict.fromkeys(f"{v.question}: {v.decided_by}." for v in found)
     sections.append(Section("How to read this", [*GLOSSARY, *LEGEND, *rules]))
     return Page(
@@ -74,6 +76,36 @@ def build_page(results: Results) -> Page:
         verdicts=found,
         sections=sections,
     )
+
+
+def next_steps(found: Sequence[Verdict]) -> list[str]:
+    """What to do about the verdicts, with the command."""
+    outcomes = {(v.question, v.outcome) for v in found}
+    steps = []
+    if outcomes & {("useful", NO), ("useful", CANNOT_TELL)}:
+        steps.append(
+            "Not useful, or not surely: more synthetic series come first (generation.ratio=4.0), "
+            "then test series and evaluation.seeds, which narrow the intervals."
+        )
+    if outcomes & {("faithful", NO), ("faithful", CANNOT_TELL)}:
+        steps.append(
+            "Not faithful, or not surely: raise diffusion.max_steps and run bash train.sh again; "
+            "it goes on from where it ended. The table of quality flags says what is off."
+        )
+    if ("private", NO) in outcomes:
+        steps.append(
+            "A leak: release nothing. Train on more series or for fewer steps, or with "
+            "diffusion.private.epsilon (docs/reliability.md), and evaluate again."
+        )
+    steps.append(
+        "Does influence predict retraining on these data? bash scripts/influence.sh <config.yaml> "
+        "lds=true tests it; bash scripts/tune.sh <config.yaml> draws utility against the strength."
+    )
+    steps.append(
+        "To hand a set on: python -m data_preprocess.export set.npz csv folder, with its card. "
+        "The diffusion model gives away more than a set."
+    )
+    return steps
 
 
 def _fidelity(results: Results, styles: Styles) -> Section:

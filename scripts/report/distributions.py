@@ -116,6 +116,10 @@ def embedding_picture(maps: Maps, styles: Styles) -> Picture:
             axes.set(xticks=[], yticks=[], title=f"{name}: {title}")
             axes.title.set_fontsize(9)
             tidy(axes)
+    # Each set has its own column: the entry of the real series is that of the first.
+    entries = [panel.get_legend_handles_labels() for panel in panels[0]]
+    handles = [entries[0][0][0], *(found[0][1] for found in entries)]
+    figure.legend(handles, ["held-out real", *sets], loc="outside lower center", ncols=4)
     caption = " ".join(
         f"{name}: spread along the first two real components {first:.2f} and {second:.2f} times "
         f"the real one, total variance {maps.variances[name]:.2f} times."

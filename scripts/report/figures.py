@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, told apart under every common colour blindne
 keeps its own marker and line style, so no figure relies on colour alone. Real data are black.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from configs.runtime.atomic_files import atomic_path
 from scripts.results.tables import TITLES, WITH_INTERVAL
 from scripts.utility.bootstrap import Difference
-from scripts.utility.protocols import REAL, STEPS
+from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER
 from scripts.utility.summary import UNGUIDED, Summary
 
 OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -34,6 +35,13 @@ class Styles:
 
     def __init__(self, generators: Sequence[str]) -> None:
         self._index = {name: index for index, name in enumerate(generators)}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def place(self, generator: str) -> int:
+        """Place of the set in the order of the tables, from 0."""
+        return self._index[generator]
 
     def colour(self, generator: str) -> str:
         """Black for real data, else the set's colour."""
@@ -82,36 +90,50 @@ def tsrtr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Fi
             ratios = [row.ratio or 0.0 for row in rows]
             style = styles.line(generator)
             axes.plot(ratios, [row.mean for row in rows], label=generator, **style)
-            low, high = [row.low for row in rows], [row.high for row in rows]
-            axes.fill_between(ratios, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            # Intervals stand side by side; bands over each other cannot be told apart.
+            aside = 0.012 * ratios[-1] * (styles.place(generator) - (len(styles) - 1) / 2)
+            for at, row in zip(ratios[1:], rows[1:], strict=True):
+                axes.plot([at + aside] * 2, [row.low, row.high], color=style["color"], alpha=0.7)
         axes.set_xlabel("synthetic : real training series")
         axes.set_ylabel(f"{TITLES[metric]} on real test series")
 
     title = f"Real plus synthetic training data (TSRTR), downstream model {model}"
-    note = "line: mean over seeds; band: interval over test series. Compare sets by their paired "
-    return _panels(title, note + "differences, not by overlapping bands.", draw)
+    note = "mean over seeds; bars: interval over test series. Compare sets by paired differences."
+    return _panels(title, note, draw)
 
 
-def tstr_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Figure:
-    """AUROC and AUPRC of models that saw synthetic data only, beside real-only training."""
+def headline_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Figure:
+    """AUROC with its interval: real, synthetic, and real + the most synthetic; the true risk as a
+    line where it is known."""
+    rows = headline_rows(summaries, model)
+    figure = Figure(figsize=(6.0, 1.5 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        known = row.protocol in ("TSTR", "TSRTR")
+        colour = styles.colour(row.generator) if known else "black"
+        axes.plot([row.low, row.high], [place, place], color=colour, linewidth=2.2)
+        marker = styles.line(row.generator)["marker"] if known else "o"
+        axes.plot(row.mean, place, marker=marker, color=colour, markersize=8, linestyle="none")
+        above = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+        axes.annotate(f"{row.mean:.3f}", (row.mean, place), **above)
+    for bound in _pick(summaries, UPPER, model, "auroc"):
+        label = f"true risk of the simulator, {bound.mean:.3f}: no model can expect more"
+        axes.axvline(bound.mean, color="0.35", linestyle="--", linewidth=1.3, label=label)
+        figure.legend(loc="outside lower center", fontsize=8)
+    axes.set_yticks(range(len(rows)), [_headline_name(row) for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.7)
+    axes.set_xlabel("AUROC on test series (0.5 is guessing)")
+    tidy(axes)
+    figure.suptitle(f"What models learn from each source ({model})", fontweight="bold")
+    return figure
 
-    def draw(axes: Axes, metric: str) -> None:
-        rows = _pick(summaries, "TRTR", model, metric) + _pick(summaries, "TSTR", model, metric)
-        floor = _axis_floor([row.low for row in rows])
-        for place, row in enumerate(rows):
-            colour = styles.colour(row.generator)
-            axes.barh(place, row.mean - floor, left=floor, color=colour, alpha=0.65)
-            errors = [[row.mean - row.low], [row.high - row.mean]]
-            axes.errorbar(row.mean, place, xerr=errors, color="black", capsize=4, linewidth=1.2)
-        axes.set_yticks(range(len(rows)), [_trained_on(row.generator) for row in rows])
-        axes.invert_yaxis()
-        axes.set_xlim(left=floor)
-        axes.set_xlabel(f"{TITLES[metric]} on real test series (axis starts at {floor:g})")
 
-    title = f"Trained on one source only (TRTR and TSTR), downstream model {model}"
-    count = len(_pick(summaries, "TSTR", model, "auroc")) + 1
-    note = "bar: mean over seeds; line: interval over test series"
-    return _panels(title, note, draw, height=1.9 + 0.45 * count, legend=False)
+def headline_rows(summaries: Sequence[Summary], model: str) -> list[Summary]:
+    """AUROC of real, baselines, each set alone, and real + the most of each set."""
+    mixed = _pick(summaries, "TSRTR", model, "auroc")
+    most = max((row.ratio or 0.0 for row in mixed), default=0.0)
+    single = (_pick(summaries, kind, model, "auroc") for kind in ("TRTR", BASELINE, "TSTR"))
+    return [*itertools.chain(*single), *(row for row in mixed if row.ratio == most)]
 
 
 def difference_figure(summaries: Sequence[Summary], model: str, styles: Styles) -> Figure:
@@ -209,13 +231,11 @@ def _generators(summaries: Sequence[Summary], protocol: str) -> list[str]:
     return list(dict.fromkeys(s.generator for s in summaries if s.protocol == protocol))
 
 
-def _axis_floor(values: Sequence[float]) -> float:
-    """A round number below all values, so that bars leave room for their differences."""
-    return max(0.0, int((min(values) - 0.02) * 20) / 20)
-
-
-def _trained_on(generator: str) -> str:
-    return "real only" if generator == REAL else generator
+def _headline_name(row: Summary) -> str:
+    name = f"real + {row.ratio:g} synthetic: " if row.protocol == "TSRTR" else "synthetic: "
+    if row.protocol in ("TRTR", BASELINE):
+        name = "" if row.protocol == "TRTR" else "real, no generator: "
+    return name + row.generator
 
 
 def _protocol_name(summary: Summary) -> str:

@@ -4,23 +4,29 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scripts.report.figures import Styles, shared_legend, tidy
+from scripts.report.guidance_change import guidance_change_picture
 from scripts.report.page import Picture, Section
+from scripts.results.guidance_change import GuidanceChange
 from scripts.results.influence import Influence
 
 MOST_BINS = 50
 TAIL = 0.005
 
 
-def influence_section(found: Influence | str, styles: Styles) -> Section:
-    """The distribution of the influence of every set, or what is needed to show it."""
+def influence_section(
+    found: Influence | str, change: GuidanceChange | None, styles: Styles
+) -> Section:
+    """The distribution of the influence of every set, or what is needed to show it, and what
+    guidance changed."""
+    pictures = [] if change is None else [guidance_change_picture(change)]
     if isinstance(found, str):
-        return Section("Influence", [f"Not shown: {found}"])
+        return Section("Influence", [f"Not shown: {found}"], pictures)
     text = (
         "The score that guidance raises: how much training on a series would lower the "
         "loss of the guide on the guidance rows, by its own estimate. The unit is the standard "
         f"deviation of {found.base}, per class."
     )
-    return Section("Influence", [text], [influence_picture(found, styles)])
+    return Section("Influence", [text], [influence_picture(found, styles), *pictures])
 
 
 def influence_picture(found: Influence, styles: Styles) -> Picture:

@@ -7,8 +7,9 @@ from scripts.report.figures import (
     Styles,
     difference_figure,
     file_name,
+    headline_figure,
+    headline_rows,
     tsrtr_figure,
-    tstr_figure,
 )
 from scripts.report.page import Picture, Section
 from scripts.results.results import Results
@@ -23,7 +24,7 @@ from scripts.results.tables import (
 )
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER
-from scripts.utility.protocols import REAL
+from scripts.utility.protocols import BASELINE, REAL
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
 
@@ -63,14 +64,12 @@ def _pictures(results: Results, model: str, styles: Styles) -> list[Picture]:
         figure = draw(source, model, styles)
         found.append(Picture(f"{name}_{file_name(model)}", figure, alt, caption))
 
+    alt = f"AUROC with intervals: real training series, {sets}, and both together"
+    add("auroc", headline_figure, results.summaries, alt, _headline(rows, model))
     if "TSRTR" in protocols:
         caption = _versus_real(_largest_ratio(rows), "auroc")
         alt = f"AUROC and AUPRC against the amount of synthetic data added: {sets}"
         add("tsrtr", tsrtr_figure, results.summaries, alt, caption)
-    if "TSTR" in protocols:
-        alt = f"Bars of AUROC and AUPRC: real-only training and synthetic-only training on {sets}"
-        caption = _versus_real([s for s in rows if s.protocol == "TSTR"], "auprc")
-        add("tstr", tstr_figure, results.summaries, alt, caption)
     if protocols & {"TSTR", "TSRTR"}:
         alt = f"Paired differences with intervals, per protocol: {sets}"
         add("differences", difference_figure, results.summaries, alt, _clear(rows))
@@ -97,6 +96,17 @@ def _versus_real(rows: Iterable[Summary], metric: str) -> str:
         + (f" (synthetic : real {s.ratio:g})." if s.ratio else ".")
         for s in rows
         if s.metric == metric and s.vs_real is not None
+    )
+
+
+def _headline(rows: Sequence[Summary], model: str) -> str:
+    """Differences of the drawn rows to real-only training."""
+    sources = {"TSTR": "{}", "TSRTR": "real + {}", BASELINE: "real, no generator, {}"}
+    return " ".join(
+        f"{sources[s.protocol].format(s.generator)}: {compared(s.vs_real)} against real alone, "
+        f"{reading(s.vs_real, lower_is_better=False)}."
+        for s in headline_rows(rows, model)
+        if s.vs_real is not None
     )
 
 

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs.runtime.atomic_files import write_text
+from scripts.results.guidance_change import GuidanceChange
 from scripts.results.influence import Influence
 from scripts.results.results import Results
-from scripts.results.tables import raised_flags
+from scripts.results.tables import TEXT_WIDTH, raised_flags
 from scripts.results.verdicts import verdicts
 from scripts.utility.metrics import point_scores
-
-TEXT_WIDTH = 100
 
 LEGEND = (
     "[low, high]: bootstrap interval; of a score over test series, of a difference over test "
@@ -86,6 +87,22 @@ def write_summary(path: Path, results: Results) -> None:
         "influence": influence.shifts if isinstance(influence, Influence) else influence,
     }
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+
+
+def write_guidance_change(path: Path, found: GuidanceChange) -> None:
+    """One row per guided set, class, channel and grid point: the values of the picture."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ("set", "class", "channel", "hour", "difference_sd", "standard_error")
+    writer.writerow((*columns, "influence_correlation"))
+    for name, maps in found.difference.items():
+        for place, change in np.ndenumerate(maps):
+            row, channel, step = place
+            known = "" if found.influence is None else f"{found.influence[place]:.4f}"
+            where = (name, found.classes[row], found.channels[channel])
+            numbers = (f"{step * found.hours_per_step:.6g}", f"{change:.5f}")
+            writer.writerow((*where, *numbers, f"{found.error[name][place]:.5f}", known))
+    write_text(path, text.getvalue())
 
 
 def wrapped(texts: Sequence[str]) -> str:

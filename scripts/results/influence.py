@@ -3,17 +3,19 @@
 Influence is the guide's own estimate, not a proof of usefulness.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 from scripts.quality.common.comparison import draw
 from scripts.quality.common.metric_report import Z95
 from scripts.utility.protocols import Series
 from scripts.utility.summary import UNGUIDED
 
-MAX_SERIES = 2000  # of each set
+MAX_SERIES = 10_000  # of each set
 
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, channel, time), labels -> (n,)
 
@@ -25,11 +27,13 @@ class Influence:
     Attributes:
         base: the first set, `unguided` if there is one.
         values: class -> set -> one value per series.
+        rows: class -> the series of `base` that were scored, in the order of `values`.
         shifts: class -> set -> mean above that of `base`, with the ends of its 95 % interval.
     """
 
     base: str
     values: dict[str, dict[str, np.ndarray]]
+    rows: dict[str, np.ndarray]
     shifts: dict[str, dict[str, tuple[float, float, float]]]
 
 
@@ -43,22 +47,49 @@ def influence_of_sets(
     """
     base = UNGUIDED if UNGUIDED in sets else next(iter(sets))
     scored = {}
+    drawn = {}
     for name, series in sets.items():
         rows = draw(len(series), MAX_SERIES, seed)
         found = score(series.x[rows], series.y[rows]).astype(np.float64)
         scored[name] = (found, series.y[rows])
-    values, shifts = {}, {}
+        drawn[name] = rows
+    values, shifts, base_rows = {}, {}, {}
     for label, class_name in enumerate(label_names):
         of_class = {name: found[y == label] for name, (found, y) in scored.items()}
         own = of_class[base]
         centre, spread = own.mean(), max(float(own.std()), np.finfo(float).tiny)
         scaled = {name: (found - centre) / spread for name, found in of_class.items()}
         values[class_name] = scaled
-        shifts[class_name] = {n: _shift(v, scaled[base]) for n, v in scaled.items() if n != base}
-    return Influence(base, values, shifts)
+        base_rows[class_name] = drawn[base][scored[base][1] == label]
+        of_rows = {n: sets[n].x[rows[scored[n][1] == label]] for n, rows in drawn.items()}
+        shifts[class_name] = {
+            n: _shift(v, scaled[base], coupled_weights(of_rows[n], of_rows[base]))
+            for n, v in scaled.items()
+            if n != base
+        }
+    return Influence(base, values, base_rows, shifts)
 
 
-def _shift(values: np.ndarray, base: np.ndarray) -> tuple[float, float, float]:
-    mean = float(values.mean() - base.mean())
-    error = Z95 * float(np.sqrt(values.var() / len(values) + base.var() / len(base)))
+def coupled_weights(
+    first: Shaped[np.ndarray, "n ..."], second: Shaped[np.ndarray, "m ..."]
+) -> Float[np.ndarray, " both"]:
+    """v over the rows of `first`, then of `second`: sum_i v_i f(row i) is the mean of f over the
+    first minus that over the second.
+
+    Rows that both hold cancel. So they do in the standard error sqrt(sum_i v_i^2 (f_i - mean)^2),
+    which two independent samples would have much larger than a chosen set and its pool.
+    """
+    weights = np.zeros(len(first) + len(second))
+    place: dict[bytes, int] = {}
+    for index, row in enumerate(itertools.chain(first, second)):
+        at = place.setdefault(row.tobytes(), index)
+        weights[at] += 1 / len(first) if index < len(first) else -1 / len(second)
+    weights[np.abs(weights) < 1e-12] = 0.0
+    return weights
+
+
+def _shift(values: np.ndarray, base: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    both = np.concatenate([values, base]) - base.mean()
+    mean = float(weights @ both)
+    error = Z95 * float(np.sqrt(weights**2 @ both**2))
     return mean, mean - error, mean + error

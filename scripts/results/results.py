@@ -10,6 +10,7 @@ from scripts.results.curves import Curves
 from scripts.results.distributions import Distributions
 from scripts.results.embedding import Maps
 from scripts.results.examples import ClassExamples
+from scripts.results.guidance_change import GuidanceChange
 from scripts.results.influence import Influence
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
@@ -41,6 +42,7 @@ class Results:
         influence: of every set, or why it is not known.
         guided: the sets that stage 3 made with guidance.
         retraining: the retraining test of the experiment; None where it was not made.
+        guidance_change: of the guided sets; None where there is none, or no unguided one.
         tuning: the record of scripts/tune.py; None where it did not run.
         made_with: what -> value: code, packages, fingerprints.
         documents: title -> text: data card, cards of the sets, all settings.
@@ -61,6 +63,7 @@ class Results:
     influence: Influence | str = "not asked for"
     guided: Sequence[str] = ()
     retraining: RetrainingScore | None = None
+    guidance_change: GuidanceChange | None = None
     tuning: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,8 @@
 """Text and Markdown tables of results."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scripts.quality.common.metric_report import MetricReport, number, with_interval
@@ -8,7 +10,7 @@ from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED, qualit
 from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS
-from scripts.utility.protocols import BASELINE, STEPS
+from scripts.utility.protocols import BASELINE, STEPS, UNPAIRED, UPPER
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary
 from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
@@ -22,6 +24,7 @@ REFERENCE_TITLES = {
     "vs_real": "minus real only",
     "vs_steps": "minus real, same steps",
 }
+TEXT_WIDTH = 100  # of what is printed
 DAGGER, HOLM_LEVEL = "+", 0.05
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
@@ -30,6 +33,7 @@ TRAINED_ON = {
     "TRTS": "real, scored on synthetic (TRTS)",
     "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
     BASELINE: "real, no generator (TRTR+)",
+    UPPER: "true risk (upper bound)",
 }
 
 
@@ -42,8 +46,16 @@ class Table:
     rows: list[list[str]]
 
     def as_text(self) -> str:
-        """Aligned columns, for a monospaced terminal."""
-        widths = [max(len(row[i]) for row in self._filled()) for i in range(len(self.columns))]
+        """Aligned columns, for a monospaced terminal; where they do not fit TEXT_WIDTH, a title
+        wider than its cells is broken."""
+        filled = [row for row in self.rows if row]
+        cells = [max((len(row[i]) for row in filled), default=0) for i in range(len(self.columns))]
+        titles = [[title] for title in self.columns]
+        widths = [max(w, len(title)) for w, title in zip(cells, self.columns, strict=True)]
+        if sum(widths) + 2 * (len(widths) - 1) > TEXT_WIDTH:
+            words = [max(map(len, title.split()), default=1) for title in self.columns]
+            widths = [max(width, word) for width, word in zip(cells, words, strict=True)]
+            titles = [textwrap.wrap(t, w) for t, w in zip(self.columns, widths, strict=True)]
 
         def line(cells: Sequence[str]) -> str:
             padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
@@ -51,7 +63,8 @@ class Table:
 
         rule = "-" * len(line(["-" * width for width in widths]))
         body = [line(row) if row else rule for row in self.rows]
-        return "\n".join([self.heading, line(self.columns), rule, *body])
+        head = [line(part) for part in itertools.zip_longest(*titles, fillvalue="")]
+        return "\n".join([self.heading, *head, rule, *body])
 
     def as_markdown(self) -> str:
         """A Markdown section with a pipe table."""
@@ -60,9 +73,6 @@ class Table:
         lines = ["| " + " | ".join(row) + " |" for row in (*header, *escaped)]
         return "\n".join([f"## {self.heading}", "", *lines])
 
-    def _filled(self) -> Iterable[list[str]]:
-        return [self.columns, *(row for row in self.rows if row)]
-
 
 def score_tables(summaries: Sequence[Summary]) -> list[Table]:
     """Per downstream model: one row per protocol and set, one column per metric."""
@@ -70,8 +80,13 @@ def score_tables(summaries: Sequence[Summary]) -> list[Table]:
 
 
 def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
-    """Per downstream model: paired differences to the unguided set and to real-only training."""
-    tables = [_difference_table(model, summaries) for model in _models(summaries)]
+    """Per downstream model and metric: paired differences to the unguided set and to real-only
+    training."""
+    tables = [
+        _difference_table(model, metric, summaries)
+        for model in _models(summaries)
+        for metric in WITH_INTERVAL
+    ]
     return [table for table in tables if table.rows]
 
 
@@ -157,24 +172,19 @@ def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
     return Table(f"Scores, downstream model {model}", columns, rows)
 
 
-def _difference_table(model: str, summaries: Sequence[Summary]) -> Table:
+def _difference_table(model: str, metric: str, summaries: Sequence[Summary]) -> Table:
     of_model = [s for s in summaries if s.model == model]
     references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
-    rows: list[list[str]] = []
-    for metric in WITH_INTERVAL:
-        chosen = [s for s in of_model if s.metric == metric]
-        compared = {
-            (s.protocol, s.ratio, s.generator): [
-                TITLES[metric],
-                *(_difference_text(getattr(s, name)) for name in references),
-            ]
-            for s in chosen
-            if s.protocol not in ("TRTR", "TRTS")
-        }
-        rows += _blocks(compared)
-    titles = [REFERENCE_TITLES[name] for name in references]
-    columns = ["trained on", "set", "metric", *titles]
-    return Table(f"Paired differences, downstream model {model}", columns, rows)
+    compared = {
+        (s.protocol, s.ratio, s.generator): [_difference_text(getattr(s, r)) for r in references]
+        for s in of_model
+        if s.metric == metric and s.protocol not in ("TRTR", *UNPAIRED)
+    }
+    columns = ["trained on", "set", *(REFERENCE_TITLES[name] for name in references)]
+    title = f"Paired differences in {TITLES[metric]}, downstream model {model}"
+    # Without the protocol in brackets the table fits a terminal.
+    rows = [[row[0].partition(" (")[0], *row[1:]] if row else row for row in _blocks(compared)]
+    return Table(title, columns, rows)
 
 
 def _blocks(cells: dict[tuple[str, float | None, str], list[str]]) -> list[list[str]]:

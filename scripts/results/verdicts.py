@@ -1,5 +1,6 @@
 """Is a set useful, faithful, private? One verdict per set and question, with its numbers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scripts.quality.common.metric_report import MetricReport, with_interval
@@ -26,6 +27,7 @@ from scripts.utility.summary import Summary
 
 QUESTIONS = ("useful", "faithful", "private")
 DECIDING_METRIC = "auroc"
+_SD_RATIO = "marginal_sd_ratio/"
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,22 @@ def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
     values = report.values
     numbers = (
         f"Discriminator AUC {with_interval(report, DISCRIMINATE)} (real series: "
-        f"{values[f'{DISCRIMINATE}_reference']:.3f}). The spread of the worst channel is "
-        f"{values['marginal_sd_ratio_worst']:.2f} times the real one."
+        f"{values[f'{DISCRIMINATE}_reference']:.3f}). The spread of {_worst_channel(values)} is "
+        f"{values['marginal_sd_ratio_worst']:.2f} times the real one, the farthest from 1."
     )
     rule = (
         f"no: a quality flag of fidelity is raised; yes: none is, with {FEWEST_SERIES} series or "
         f"more, and the AUC's interval ends below that of real series + {DISCRIMINATIVE_MARGIN:g}"
     )
     return Verdict(name, "faithful", *answer, numbers, rule)
+
+
+def _worst_channel(values: Mapping[str, float]) -> str:
+    """The channel that `marginal_sd_ratio_worst` is about."""
+    worst = values["marginal_sd_ratio_worst"]
+    ratios = {k.partition("/")[2]: v for k, v in values.items() if k.startswith(_SD_RATIO)}
+    name = min(ratios, key=lambda name: abs(ratios[name] - worst), default="the worst channel")
+    return name.partition("[")[0]
 
 
 def _private(results: Results, name: str, report: MetricReport) -> Verdict:

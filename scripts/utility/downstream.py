@@ -29,7 +29,7 @@ from classifier.input_adapter import (
     wrap,
 )
 from classifier.losses import class_probabilities, num_outputs
-from classifier.models.registry import build_model, resolve
+from classifier.models.registry import SHORT_NAMES, build_model, resolve
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import source_version
@@ -88,6 +88,12 @@ class Downstream:
     def check(self, names: list[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
         for name in names:
+            known = ("rnn", *RECURRENT, *FITS, *SHORT_NAMES)
+            if _bare(name) not in known and ":" not in name:
+                raise ConfigError(
+                    f"evaluation.models: unknown {name!r}; expected {', '.join(known)}, one of "
+                    f"these with {MASK_AWARE}, or package.module:Class"
+                )
             if self.normaliser is not None:
                 require_parts(self.normaliser, self._parts(name), f"evaluation.models {name!r}")
             elif self._parts(name) != VALUES_ONLY:

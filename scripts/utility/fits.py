@@ -7,7 +7,7 @@ source or seed is trained anew.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +23,7 @@ from scripts.utility.downstream import LabelledArrays, Predictor
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import (
     BASELINE,
+    UPPER,
     EvaluationData,
     Fit,
     other_rows,
@@ -38,6 +39,8 @@ CODE = (
     *(f"scripts.utility.{m}" for m in ("baselines", "downstream", "feature_models", "fits")),
     *(f"scripts.utility.{m}" for m in ("metrics", "protocols")),
 )
+
+SIMULATOR = "simulator"  # in place of a set in the row of the true risk
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +100,30 @@ def run_fits(
     return {fit: work.require(fit, on_select) for fit in fits}
 
 
+def upper_bound(
+    true_risk: Mapping[str, np.ndarray], data: EvaluationData, models: Sequence[str]
+) -> dict[Fit, Predictions]:
+    """The risk that a simulator drew the outcomes from, as predictions beside those of `models`.
+
+    No classifier can expect a higher AUROC or AUPRC or a lower Brier score: the risk knows the
+    hidden state of a simulated patient, a model the measured series only.
+
+    Args:
+        true_risk: P(label = k), (n, k), of the stays of "val_select" and "test", in their order;
+            empty where it is not known, as of patients.
+    """
+    if not true_risk:
+        return {}
+    cut = _threshold(true_risk["val_select"], data)
+    found = Predictions(
+        probabilities=true_risk["test"],
+        labels=data.test.y,
+        minority=data.minority,
+        threshold=float("nan") if cut is None else cut,
+    )
+    return {Fit(UPPER, SIMULATOR, None, model, 0): found for model in models}
+
+
 @dataclass(frozen=True)
 class _Work:
     """Trains, writes and reads fits; travels to the worker processes as it is."""
@@ -134,7 +161,7 @@ class _Work:
             select = predict(data.select.x)
             for fit in fits:
                 scored = predict(scored_rows(fit, data).x)
-                facts = {"fit": str(fit), "threshold": self._threshold(select)}
+                facts = {"fit": str(fit), "threshold": _threshold(select, data)}
                 self.cache.write(self._key(fit), Entry({"scored": scored, "select": select}, facts))
         except UserError as error:
             raise type(error)(f"fit {first}: {error}") from error
@@ -187,11 +214,11 @@ class _Work:
             "other": None if other is None else other.fingerprint,
         }
 
-    def _threshold(self, probabilities: np.ndarray) -> float | None:
-        """The cut on the minority's probability with the best F1 on val_select; None for more
-        than two classes."""
-        data = self.data
-        if data.num_classes > 2:
-            return None
-        minority = (data.select.y == data.minority).astype(np.int64)
-        return float(best_f1_threshold(probabilities[:, data.minority], minority)[0])
+
+def _threshold(probabilities: np.ndarray, data: EvaluationData) -> float | None:
+    """The cut on the minority's probability with the best F1 on val_select; None for more than two
+    classes."""
+    if data.num_classes > 2:
+        return None
+    minority = (data.select.y == data.minority).astype(np.int64)
+    return float(best_f1_threshold(probabilities[:, data.minority], minority)[0])

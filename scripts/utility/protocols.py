@@ -8,6 +8,7 @@
 | TRTS     | real train                              | the whole synthetic set |
 | TSRTR    | real train + ratio * len(train) synthetic rows | real test |
 | TRTR+    | real train, made better without a generator (utility/baselines.py) | real test |
+| UPPER    | nothing: the risk that a simulator drew the outcome from (upper_bound.py) | test |
 
 TRTR-steps is the control for TSRTR: more rows also mean more steps per epoch, and a gain that it
 shows too is not owed to the synthetic rows.
@@ -31,6 +32,8 @@ from scripts.utility.baselines import CLASS_WEIGHTS, GUIDE_ROWS, baseline_rows
 REAL = "real"  # the generator's name in the rows of the real-only baseline
 STEPS = "TRTR-steps"
 BASELINE = "TRTR+"
+UPPER = "UPPER"
+UNPAIRED = ("TRTS", UPPER)  # judged on other rows, or no model at all: no paired differences
 PROTOCOLS = ("TRTR", STEPS, "TSTR", "TRTS", "TSRTR")
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from scripts.utility.bootstrap import Difference, compare, holm, interval, resample_counts
 from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, point_scores, score
-from scripts.utility.protocols import REAL, STEPS, Fit
+from scripts.utility.protocols import REAL, STEPS, UNPAIRED, Fit
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
 REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
@@ -30,7 +30,7 @@ class Summary:
             resampling raises, with the draws moved to have the mean as theirs.
         vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
             training, and to real-only training for as many steps; None for the reference itself,
-            where it was not evaluated, and for TRTS, whose fits are tested on other rows.
+            where it was not evaluated, and for UNPAIRED protocols.
         vs_testing: of TRTS, the score on the synthetic set minus that of the same models on the
             real test series; no pairs, as the rows differ, and in no family of Holm's correction.
     """
@@ -158,8 +158,8 @@ def _summary(
     protocol, generator, ratio, model = row
     own = scored[row][metric]
 
-    def against(reference: Row, *, unpaired: bool = False) -> Difference | None:
-        if reference == row or (protocol == "TRTS") != unpaired or reference not in scored:
+    def against(reference: Row, *, wanted: bool = protocol not in UNPAIRED) -> Difference | None:
+        if not wanted or reference == row or reference not in scored:
             return None
         other = scored[reference][metric]
         return compare(
@@ -181,5 +181,5 @@ def _summary(
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),
         vs_steps=against((STEPS, REAL, ratio, model)),
-        vs_testing=against(("TRTR", REAL, 0.0, model), unpaired=True),
+        vs_testing=against(("TRTR", REAL, 0.0, model), wanted=protocol == "TRTS"),
     )

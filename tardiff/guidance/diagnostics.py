@@ -132,7 +132,7 @@ def score_all(
 ) -> Tensor:
     """The score of every series, (n,), on the CPU; None as `title` of the bar shows none."""
     pairs = list(zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True))
-    bar = tqdm(pairs, desc=title, unit="batch", disable=title is None)
+    bar = tqdm(pairs, desc=title, unit="batch", disable=None if title else True)
     return torch.cat([direction(a.to(device), b.to(device))[0].cpu() for a, b in bar])
 
 

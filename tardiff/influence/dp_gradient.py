@@ -62,7 +62,9 @@ def clipped_sum(
     total = {name: torch.zeros_like(p).double() for name, p in trainable(model).items()}
     clipped = 0
     rows = row_gradients(model, loss, x[used], y[used])
-    bar = tqdm(rows, total=int(used.sum()), desc=title, unit="series", disable=title is None)
+    bar = tqdm(
+        rows, total=int(used.sum()), desc=title, unit="series", disable=None if title else True
+    )
     for weight, part in zip(weights[used].tolist(), bar, strict=True):
         factor = min(1.0, clip / max(norm(part), 1e-300))
         clipped += factor < 1.0

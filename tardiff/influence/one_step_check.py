@@ -74,7 +74,7 @@ def one_step_test(
     before, size = guide_loss(trial), step_norm * norm(start)
     predicted, measured = [], []
     rows = row_gradients(trial, loss, x.double(), y)
-    for part in tqdm(rows, total=len(y), desc=title, unit="step", disable=title is None):
+    for part in tqdm(rows, total=len(y), desc=title, unit="step", disable=None if title else True):
         rate = size / norm(part)
         predicted.append(rate * inner(guide_gradient, part))
         _set(trial, start, part, -rate)

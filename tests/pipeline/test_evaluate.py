@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from configs import load_config
-from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
+from configs.runtime.errors import (
+    ConfigError,
+    DataError,
+    MismatchError,
+    MissingInputError,
+    UserError,
+)
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
@@ -83,12 +89,13 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     rows = list(csv.DictReader((out / "results.csv").read_text().splitlines()))
     fits = 1 + 2 + 2 + 2 * 2
     of_sets = [r for r in rows if r["protocol"] in ("fidelity", "privacy")]
-    assert len(rows) - len(of_sets) == fits * 2 * 5
+    assert len(rows) - len(of_sets) == fits * 2 * 5 + 5  # the true risk once
     assert list(rows[0]) == ["protocol", "generator", "ratio", "model", "seed", "metric", "value"]
     assert {r["ratio"] for r in rows if r["protocol"] in ("TSTR", "TRTS")} == {""}
     summary = json.loads((out / "summary.json").read_text())
-    assert len(summary["rows"]) == fits * 5
-    (note,) = summary["notes"]
+    assert len(summary["rows"]) == (fits + 1) * 5
+    simulated, note = summary["notes"]
+    assert simulated.startswith("The patients are simulated")
     assert note.startswith("2 seeds:") and "at least 5" in note
     mean = np.mean(
         [
@@ -107,7 +114,7 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
         "roc_pr_rnn.png",
         "calibration_rnn.png",
         "tsrtr_rnn.png",
-        "tstr_rnn.png",
+        "auroc_rnn.png",
         "differences_rnn.png",
     }
     sections = {"distributions", "examples_0", "examples_1", "embedding", "privacy"}
@@ -129,8 +136,11 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     before = (out / "results.csv").read_text()
     monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed again"))
     monkeypatch.setattr(Downstream, "fit", lambda *_, **__: pytest.fail("fitted again"))
-    evaluate.main(config)
+    assert "replacing the report" not in caplog.text
+    with caplog.at_level(logging.INFO):
+        evaluate.main(config)
     assert (out / "results.csv").read_text() == before
+    assert f"replacing the report in {out}" in caplog.text
 
 
 def test_fidelity_and_privacy_can_be_left_out(experiment, monkeypatch):
@@ -150,7 +160,19 @@ def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):
     assert "No set is called 'unguided'" in caplog.text.replace("\n", " ")
     assert "One seed" in caplog.text
     notes = json.loads((folder / "runs/tiny/evaluation/summary.json").read_text())["notes"]
-    assert len(notes) == 2
+    assert len(notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("synthetic=[nosuch]", r"no set of .* has this name \(there are: influence, unguided\)"),
+        ("evaluation.models=[nosuch]", "unknown 'nosuch'; expected rnn, lstm, gru, gbdt, rocket, "),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_those_there_are(experiment, argument, message):
+    with pytest.raises(UserError, match=message):
+        evaluate.main(load_config(arguments(experiment[0], argument)))
 
 
 def test_real_only_needs_no_synthetic_set(experiment):
@@ -238,5 +260,5 @@ def test_several_models_stand_side_by_side(experiment):
     more = ("evaluation.protocols=[TSTR]", f"evaluation.models=[rnn,'{path}']")
     evaluate.main(load_config(arguments(folder, *more)))
     out = folder / "runs/tiny/evaluation"
-    assert (out / "tstr_classifier.models.networks_ConvClassifier.png").is_file()
+    assert (out / "auroc_classifier.models.networks_ConvClassifier.png").is_file()
     assert path in (out / "report.md").read_text()

@@ -19,7 +19,7 @@ def test_the_environment_is_made_whatever_the_arguments(tmp_path, arguments):
     home, bin_ = tmp_path / "home", tmp_path / "bin"
     for folder in (home / "scripts", bin_):
         folder.mkdir(parents=True)
-    for name in ("quickstart.sh", "make_env.sh", "help.sh"):
+    for name in ("quickstart.sh", "make_env.sh", "env.sh", "help.sh"):
         shutil.copy(ROOT / "scripts" / name, home / "scripts")
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, home)
@@ -29,7 +29,7 @@ def test_the_environment_is_made_whatever_the_arguments(tmp_path, arguments):
     own = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
     own |= {"PATH": f"{bin_}:/usr/bin:/bin", "NOTES": str(tmp_path / "notes")}
     command = ["bash", str(home / "scripts" / "quickstart.sh"), *arguments]
-    done = subprocess.run(command, env=own, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=home, env=own, capture_output=True, text=True)
     assert done.returncode == 7, done.stdout + done.stderr
     assert f"trained with {' '.join(arguments) or 'configs/base/demo.yaml'}" in done.stdout
     installs = [

@@ -149,7 +149,9 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
     for name in SETS:
         assert f'<th scope="row">{name}</th>' in page
         assert f"**{name}, private? No.**" in markdown
-    assert {r["generator"] for r in rows} == {"real", *SETS}
+    assert {r["generator"] for r in rows} == {"real", "simulator", *SETS}
+    for text in ("The patients are simulated", "What next", "A leak: release nothing"):
+        assert text in page and text in markdown
 
 
 def test_results_are_written_before_the_first_figure(folder, monkeypatch):

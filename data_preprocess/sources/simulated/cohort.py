@@ -119,6 +119,7 @@ def simulate(
         static_names=_STATIC_NAMES,
         flow=(FlowStep(f"stays of {num_subjects} simulated patients", 0, len(labels)),),
         notes=("simulated: no value stems from a patient",),
+        true_risk=probabilities,
     )
     return cohort, SimulatedTruth(probabilities, stays.phenotype, stays.activation)
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -171,3 +173,21 @@ def test_a_whole_mapping_on_the_command_line_replaces(tmp_path_factory, written,
     assert load_config([str(path), nested]).classifier.model_args == wanted
     one = load_config([str(path), "classifier.model_args.a=5"])
     assert one.classifier.model_args == written | {"a": 5}
+
+
+def test_remarks_of_libraries_are_not_shown_and_warnings_are():
+    """Lightning sets the level of its logger when it is imported, after the stage has begun."""
+    program = """
+import logging
+from configs.cli import run_stage
+def main(config):
+    noisy = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    noisy.setLevel(logging.INFO)
+    noisy.info("a tip")
+    noisy.warning("a warning")
+    logging.getLogger("tardiff").info("a line")
+run_stage(main)
+"""
+    command = [sys.executable, "-c", program, "configs/base/tiny.yaml"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines() == ["a warning", "a line"]

@@ -23,7 +23,7 @@ from data_preprocess.sources.registry import READERS, Settings, read_source
 
 ROOT = Path(__file__).parents[3]
 FILES = {"train.npz", "val_guide.npz", "val_select.npz", "test.npz"}
-FILES |= {"normaliser.json", "data.json", "card.md"}
+FILES |= {"normaliser.json", "data.json", "card.md", "true_risk.npz"}
 SMALL = SimulatedConfig(num_subjects=150, prevalence=0.2, num_channels=4, num_steps=12)
 
 

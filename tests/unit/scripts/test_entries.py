@@ -1,4 +1,4 @@
-"""The config stops at the entries: nothing else in scripts/ knows the schema."""
+"""The config stops at the entries and from_config.py: nothing else in scripts/ knows the schema."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import scripts
 
 ROOT = Path(scripts.__file__).parent
-ENTRIES = {"evaluate.py", "tune.py", "matrix.py", "influence_report/__main__.py"}
+ENTRIES = {"evaluate.py", "tune.py", "matrix.py", "influence_report/__main__.py", "from_config.py"}
 
 
 def test_only_the_entries_know_the_schema():

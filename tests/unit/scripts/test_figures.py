@@ -11,9 +11,10 @@ from scripts.report.figures import (
     Styles,
     difference_figure,
     file_name,
+    headline_figure,
+    headline_rows,
     time_axis,
     tsrtr_figure,
-    tstr_figure,
 )
 from scripts.results.curves import GRID, average_curves, reliability, training_curves
 from scripts.utility.metrics import Predictions
@@ -49,13 +50,28 @@ def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
         assert line.get_ydata().tolist() == expected
 
 
-def test_tstr_bars_end_at_the_scores(summaries):
-    figure = tstr_figure(summaries, "rnn", STYLES)
+def test_headline_shows_each_source_with_its_interval(summaries):
+    figure = headline_figure(summaries, "rnn", STYLES)
     axes = figure.axes[0]
-    ends = [bar.get_x() + bar.get_width() for bar in axes.patches]
-    rows = [s for s in summaries if s.metric == "auroc" and s.protocol in ("TRTR", "TSTR")]
-    assert ends == pytest.approx([row.mean for row in rows])
-    assert [label.get_text() for label in axes.get_yticklabels()][0] == "real only"
+    rows = headline_rows(summaries, "rnn")
+    wanted = ("TRTR", "TSTR", "TSRTR")
+    expected = [s for w in wanted for s in summaries if (s.protocol, s.metric) == (w, "auroc")]
+    assert rows == expected
+    drawn = [line.get_xdata().tolist() for line in axes.lines]
+    assert drawn == [x for row in rows for x in ([row.low, row.high], [row.mean])]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[0] == "real" and names[-1] == "real + 0.5 synthetic: influence"
+    assert not figure.legends
+
+
+def test_the_true_risk_is_a_line_where_it_is_known(results):
+    bound = results[Fit("TRTR", "real", 0.0, "rnn", 0)]
+    known = results | {Fit("UPPER", "simulator", None, "rnn", 0): bound}
+    summaries = summarise(known, np.arange(200), resamples=100, confidence=0.95)
+    figure = headline_figure(summaries, "rnn", STYLES)
+    assert "true risk" in legend_of(figure)[0]
+    last = figure.axes[0].lines[-1].get_xdata()
+    assert last[0] == pytest.approx(roc_auc_score(bound.labels, bound.probabilities[:, 1]))
 
 
 def test_differences_are_to_unguided_or_else_to_real(summaries):

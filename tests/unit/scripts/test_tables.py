@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from scripts.results.tables import difference_tables, score_tables, stars
+from scripts.results.tables import Table, difference_tables, score_tables, stars
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
 
@@ -102,10 +102,15 @@ def test_p_values_that_survive_correction_say_so():
 
 
 def test_differences_leave_out_the_real_baseline(rows):
-    (table,) = difference_tables(rows)
-    assert "real (TRTR)" not in table.as_text()
-    assert "+0.020 [+0.010, +0.030] p=0.010" in table.as_markdown()
-    assert table.as_markdown().count("\n| ") == 2 + 3 * 2
+    tables = difference_tables(rows)
+    assert [table.heading.split(",")[0] for table in tables] == [
+        "Paired differences in AUROC",
+        "Paired differences in AUPRC",
+    ]
+    for table in tables:
+        assert "real  " not in table.as_text() and "real + 0.2 synthetic" in table.as_text()
+        assert "+0.020 [+0.010, +0.030] p=0.010" in table.as_markdown()
+        assert table.as_markdown().count("\n| ") == 2 + 3
     assert difference_tables(rows[:4]) == []
 
 
@@ -120,3 +125,13 @@ def test_testing_on_a_set_shows_its_gap_to_real_testing(rows):
     assert table.columns[-1] == "AUROC minus real testing"
     shown = [row[-1] for row in table.rows if row]
     assert shown.count("+0.020 [+0.010, +0.030]") == 1 and shown.count("") == len(shown) - 1
+
+
+def test_titles_wider_than_their_cells_are_broken():
+    rows = [["unguided", "0.1", "1"], [], ["b", "2", ""]]
+    table = Table("T", ["set", "title of " + 50 * "x", "other " + 50 * "y"], rows)
+    wide = table.as_text().splitlines()
+    assert wide[1] == f"set       title of{44 * ' '}other" and len(wide[1]) < 100
+    assert wide[2] == f"          {50 * 'x'}  {50 * 'y'}"
+    narrow = Table("T", ["set", "a long title", "x"], rows).as_text().splitlines()
+    assert narrow[1] == "set       a long title  x" and narrow[4] == "-" * 25

@@ -1,0 +1,188 @@
+"""Entry: looks at your table or arrays and writes a config for them.
+
+    python -m data_preprocess.new_experiment my.csv [labels.csv] [out=my.yaml] [key=value ...]
+
+A key of the config on the command line wins over what would be proposed, and is written too. The
+series are read as stage 1 will read them before anything is written.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from omegaconf import OmegaConf
+
+from configs import SHORTHANDS, load_config
+from configs.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from configs.runtime.atomic_files import write_text
+from configs.runtime.errors import ConfigError, MissingInputError, explain
+from data_preprocess.new_experiment.proposal import (
+    Proposal,
+    require_enough,
+    shares,
+    whole_config,
+)
+from data_preprocess.new_experiment.tables import propose_table
+from data_preprocess.sources.arrays import read_arrays
+from data_preprocess.sources.registry import Settings, SourceData, read_source
+from data_preprocess.split_assignment import assign
+from data_preprocess.storage.table_file import SUFFIXES
+
+ARRAYS = (".npz", ".npy", ".pkl", ".pickle")
+DRAFT = "draft"
+
+log = logging.getLogger("tardiff.data")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Prints what was understood and what was not, and writes the YAML.
+
+    Raises:
+        UserError: the data are not such series; or the YAML is there already.
+    """
+    files, out, overrides = _arguments(arguments)
+    given = OmegaConf.to_container(OmegaConf.from_dotlist(overrides))
+    assert isinstance(given, dict)
+    if files[0].name.lower().endswith(ARRAYS):
+        proposal = _propose_arrays(files)
+    else:
+        proposal = propose_table(files, (given.get("data") or {}).get("table") or {})
+    source, config = _read(proposal, out.stem, overrides)
+    _tell(proposal, source)
+    write_text(out, _yaml(config, files))
+    log.info("\nwritten  %s\nnext     bash train.sh %s", out, out)
+    log.info("         then classifier/train.sh, generation.sh and evaluate.sh with the same file")
+
+
+def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
+    """The files, the YAML to be written, and overrides of the config."""
+    files = [Path(argument) for argument in arguments if "=" not in argument]
+    pairs = [argument.split("=", 1) for argument in arguments if "=" in argument]
+    if not 1 <= len(files) <= 2:
+        raise ConfigError(
+            f"{len(files)} files given; expected a table ({', '.join(SUFFIXES)}) and, where the "
+            f"labels stand apart, theirs, or one file of arrays ({', '.join(ARRAYS)})"
+        )
+    for path in files:
+        if not path.exists():
+            raise MissingInputError(f"{path.absolute()} does not exist")
+    wanted = Path(dict(pairs).get("out", "."))
+    stem = files[0].name.split(".")[0].replace(" ", "_")
+    out = wanted / f"{stem}.yaml" if wanted.is_dir() else wanted
+    if out.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"out={out}: a config ends in .yaml")
+    if out.exists():
+        raise ConfigError(f"{out.absolute()} is there already; remove it, or give out=OTHER.yaml")
+    overrides = [f"{SHORTHANDS.get(key, key)}={value}" for key, value in pairs if key != "out"]
+    return files, out, overrides
+
+
+def _propose_arrays(files: Sequence[Path]) -> Proposal:
+    if len(files) > 1:
+        raise ConfigError("arrays: one file is expected; labels of x.npy stand in x_labels.npy")
+    path = files[0]
+    found = read_arrays(path, key="your file")
+    n, channels, length = found.values.shape
+    proposal = Proposal({"source": "files", "files": {"train": str(path.absolute())}})
+    proposal.data |= shares(n) | {"window_hours": float(length), "step_minutes": 60.0}
+    proposal.understood["series"] = f"{n:,} of {channels} channels x {length} points"
+    proposal.understood["channels"] = ", ".join(found.feature_names or ()) or "without names"
+    if found.feature_names is None:
+        proposal.decide.append(
+            "what are the channels called? data.files.channels=[heart_rate[bpm],...], in order"
+        )
+    if found.subject_ids is None:
+        proposal.decide.append(
+            "the file has no patient ids, so every series counts as a patient; if patients have "
+            "several, one can be in train and test: a table with data.table.subject avoids it"
+        )
+    proposal.decide.append(
+        "how far apart are the points? data.step_minutes (60 was assumed; it is shown on axes only)"
+    )
+    return proposal
+
+
+def _read(
+    proposal: Proposal, name: str, overrides: Sequence[str]
+) -> tuple[SourceData, dict[str, Any]]:
+    """The series as stage 1 will read them, and the config; the splits are checked."""
+    draft = {"experiment": DRAFT, "data": proposal.data}
+    data = _loaded(_merged(draft, overrides)).data
+    settings = {k: getattr(data, k) for k in Settings.__dataclass_fields__}
+    section = getattr(data, data.source)
+    unclear = [text for text in proposal.decide if "drop_unreadable" in text]
+    if unclear and data.source == "table":
+        # The user has yet to say whether these cells may go; what else is there can be told.
+        section = type(section)(**vars(section) | {"drop_unreadable": True})
+    source = read_source(data.source, section, Settings(**settings))
+    config = _merged(whole_config(name, proposal, source.pool), overrides)
+    cohorts = assign(source, _loaded(config).data)
+    require_enough(cohorts, source.pool.label_names)
+    proposal.understood["splits"] = "; ".join(
+        f"{split} {len(cohort):,} ({_counts(cohort.labels, source.pool.label_names)})"
+        for split, cohort in cohorts.items()
+    )
+    return source, config
+
+
+def _merged(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    merged = OmegaConf.merge(OmegaConf.create(config), OmegaConf.from_dotlist(list(overrides)))
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _loaded(config: dict[str, Any]) -> Any:
+    """The config as the stages will read it: unknown keys and bounds are checked."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "proposed.yaml"
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")
+        return load_config([str(path)])
+
+
+def _counts(labels: np.ndarray, names: Sequence[str]) -> str:
+    counts = np.bincount(labels, minlength=len(names)).tolist()
+    return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True))
+
+
+def _yaml(config: dict[str, Any], files: Sequence[Path]) -> str:
+    head = (
+        f"# Proposed from {', '.join(path.name for path in files)}; every key: configs/schema/.\n"
+    )
+    return head + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _tell(proposal: Proposal, source: SourceData) -> None:
+    log.info("understood")
+    for what, how in proposal.understood.items():
+        log.info("  %-18s %s", what, how)
+    for step in source.pool.flow:
+        if step.removed:
+            log.info("  %-18s %s: %d", "left out", step.rule, step.removed)
+    for note in source.pool.notes:
+        if not note.endswith(": 0"):
+            log.info("  %-18s %s", "note", note)
+    if proposal.decide:
+        log.info("\nfor you to decide")
+        for sentence in proposal.decide:
+            log.info("  - %s", sentence)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        message = explain(error)
+        if message is None or os.environ.get("TARDIFF_DEBUG"):
+            raise
+        log.error("error: %s", message)
+        sys.exit(EXIT_USER_ERROR)

@@ -1,0 +1,89 @@
+"""look: what the columns of a table hold, by reading all of its cells; and what their names say."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from data_preprocess.storage.cell_text import number_sql, text_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile, identifier
+
+_MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
+
+
+@dataclass(frozen=True)
+class Column:
+    """The cells of one column.
+
+    Attributes:
+        filled: that are not missing; numbers, comma_numbers: that can be read with a decimal point
+            and with a comma.
+        odd: the first that is no number; "" if all are.
+    """
+
+    name: str
+    filled: int
+    numbers: int
+    comma_numbers: int
+    odd: str
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether most cells are numbers, with whatever decimal sign."""
+        return self.filled > 0 and max(self.numbers, self.comma_numbers) > _MOSTLY * self.filled
+
+
+def look(engine: Engine, table: TableFile) -> dict[str, Column]:
+    """The columns of a table, by name."""
+    measures = []
+    for name in table.columns:
+        cell = text_sql(identifier(name))
+        point, comma = (number_sql(identifier(name), decimal=sign) for sign in (".", ","))
+        bad = f"isnan({point}) AND isnan({comma})"
+        measures += [
+            f"count({cell})",
+            f"count(*) FILTER (NOT isnan({point}))",
+            f"count(*) FILTER (NOT isnan({comma}))",
+            f"coalesce(first({cell}) FILTER ({bad}), '')",
+        ]
+    cells = list(engine.rows(f"SELECT {', '.join(measures)} FROM {table.scan}")[0])
+    per_column = len(measures) // len(table.columns)
+    found = {}
+    for k, name in enumerate(table.columns):
+        *counts, odd = cells[k * per_column : (k + 1) * per_column]
+        filled, numbers, commas = (int(count) for count in counts)
+        found[name] = Column(name, filled, numbers, commas, str(odd))
+    return found
+
+
+def constant_within(
+    engine: Engine, table: TableFile, key: str, names: Iterable[str]
+) -> dict[str, bool]:
+    """Per column, whether it has one value in every series."""
+    cells = {name: text_sql(identifier(name)) for name in names}
+    if not cells:
+        return {}
+    counts = ", ".join(f"count(DISTINCT {cell}) AS n{k}" for k, cell in enumerate(cells.values()))
+    most = ", ".join(f"max(n{k})" for k in range(len(cells)))
+    row = engine.rows(
+        f"SELECT {most} FROM (SELECT {counts} FROM {table.scan} GROUP BY "
+        f"{text_sql(identifier(key))})"
+    )[0]
+    return {name: int(count or 0) <= 1 for name, count in zip(cells, row, strict=True)}
+
+
+def plain(name: str) -> str:
+    """A column name without unit, case and punctuation: "Stay_ID [no.]" -> "stayid"."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"[\[(].*", "", name).lower())
+
+
+def named(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The column that has the first of the `wanted` plain names that is there."""
+    by_name = {plain(name): name for name in reversed(columns)}
+    return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def unit_of(channel: str) -> str | None:
+    """The unit in "heart_rate[bpm]" or "Temp (C)"; None where none is named."""
+    found = re.search(r"[\[(]([^\])]+)[\])]\s*$", channel)
+    return found.group(1).strip() if found else None

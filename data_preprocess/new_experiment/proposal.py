@@ -1,0 +1,106 @@
+"""Proposal: what was understood of a user's data and what was not, and the config that follows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from configs.runtime.errors import DataError
+from data_preprocess.cohort import Cohort
+
+FEW, MANY = 1000, 5000  # series
+FEWEST = 60  # series in all
+FEWEST_TRAINED = 20  # series in train and in test: metrics need as many
+FEWEST_PER_CLASS = 2  # series of a class in each split
+SHORT = 64  # grid points up to which every point is a token
+GAPS = 0.05  # share of missing grid points from which on masks are generated
+_POSITIVE = ("died", "dead", "death", "deceased", "expired", "yes", "true", "positive", "case")
+_POSITIVE += ("event", "sepsis", "sick", "ill", "nonsurvivor", "readmitted", "abnormal")
+
+
+@dataclass
+class Proposal:
+    """What is told to the user, and the section `data` of the config.
+
+    Attributes:
+        understood: what -> how, in the order of printing.
+        decide: what only the user can know, each a sentence that names its key.
+        data: the section `data`, as in a YAML.
+    """
+
+    data: dict[str, Any]
+    understood: dict[str, str] = field(default_factory=dict)
+    decide: list[str] = field(default_factory=list)
+
+
+def class_order(counts: Mapping[str, int]) -> tuple[list[str], str]:
+    """The two classes with the positive one last, and why it is that one.
+
+    Args:
+        counts: word labels -> series.
+    """
+    rarer = min(counts, key=lambda name: (counts[name], name))
+    known = [name for name in counts if name.lower().replace("-", "") in _POSITIVE]
+    positive = known[0] if len(known) == 1 else rarer
+    why = "by its name" if len(known) == 1 else "the rarer one"
+    return [name for name in counts if name != positive] + [positive], why
+
+
+def shares(num_series: int) -> dict[str, float]:
+    """Of few series more are held out: guidance and choice need some of every class."""
+    if num_series < FEW:
+        return {"val_guide": 0.15, "val_select": 0.15, "test": 0.25}
+    return {"val_guide": 0.1, "val_select": 0.1, "test": 0.2}
+
+
+def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any]:
+    """The config for the series that were read: what differs from the defaults and fits their
+    number, length and gaps."""
+    n, _, length = cohort.values.shape
+    gaps = float(np.isnan(cohort.values).mean())
+    masks = gaps > GAPS
+    space: dict[str, Any] = {"masks": masks, "rounded": True}
+    if cohort.static_names and masks:
+        space["static"] = [full.split("[")[0] for full in cohort.static_names]
+    diffusion: dict[str, Any] = {"max_steps": 1500 if n < FEW else 2000 if n < MANY else 4000}
+    if length <= SHORT:
+        diffusion |= {"patch": 1, "multipliers": [2, 4]}
+    if masks:
+        diffusion["observed_only"] = False
+    proposal.understood["gaps"] = f"{100 * gaps:.0f} % of the grid points are empty: " + (
+        "when something is measured is generated too" if masks else "they are filled in"
+    )
+    return {
+        "experiment": name,
+        "data": proposal.data | {"space": space},
+        "diffusion": diffusion,
+        "classifier": {"model_args": {"cell": "lstm", "layers": 1}},
+        "generation": {"ratio": 4.0 if n < MANY else 1.0},
+        "evaluation": {
+            "models": ["gbdt"] if n < MANY else ["gbdt", "rnn"],
+            "ratios": [1.0, 4.0] if n < MANY else [1.0],
+            "seeds": [0, 1, 2, 3, 4],
+            "baselines": ["guide_rows"],
+        },
+    }
+
+
+def require_enough(cohorts: Mapping[str, Cohort], names: Sequence[str]) -> None:
+    """Refuses splits that no stage could work with.
+
+    Raises:
+        DataError: names the split, the class and how many series are needed.
+    """
+    total = sum(map(len, cohorts.values()))
+    for split, cohort in cohorts.items():
+        counts = np.bincount(cohort.labels, minlength=len(names)).tolist()
+        needed = FEWEST_TRAINED if split in ("train", "test") else 1
+        if min(counts) >= FEWEST_PER_CLASS and len(cohort) >= needed and total >= FEWEST:
+            continue
+        have = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True))
+        raise DataError(
+            f"too few series for four splits: {total:,} in all, {split} would have {len(cohort)} "
+            f"({have}); needed are {FEWEST} in all, {FEWEST_TRAINED} in train and test, and "
+            f"{FEWEST_PER_CLASS} of every class in each split"
+        )

@@ -1,0 +1,100 @@
+"""Which unit the times of a table have, and the window and step that fit its series."""
+
+import re
+from dataclasses import dataclass
+
+from data_preprocess.sources.user_table.form import MINUTES, TableForm
+from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments
+from data_preprocess.storage.cell_text import text_sql
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import TableFile, identifier
+
+# Minutes; what most charts are kept in.
+STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1440)
+MOST_POINTS = 288  # of the proposed grid
+_ENDS = 0.75  # share of series that end within the proposed window
+_NAMED = (("hours", r"hour|hrs?\b|_h\b|\bh\b"), ("minutes", r"min"), ("seconds", r"sec|_s\b|\bs\b"))
+_NAMED += (("days", r"day"),)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The unit of times that are numbers, the grid, and why.
+
+    Attributes:
+        unit: a key of MINUTES; None where the times bring their own.
+        doubt: why the unit is a guess; "" where its name says it.
+    """
+
+    unit: str | None
+    step_minutes: float
+    window_hours: float
+    why: str
+    doubt: str
+
+
+def find_timing(
+    engine: Engine, table: TableFile, form: TableForm, unit: str | None = None
+) -> Timing:
+    """The timing of the series of `table`.
+
+    Args:
+        form: id and time are set.
+        unit: of the times, where the user named it.
+
+    Raises:
+        DataError: the column of times holds none.
+    """
+    found = moments(engine, table, form.time, form)
+    doubt, scale = "", 1.0
+    if found.kind == NUMBERS:
+        last = _last(engine, table, found.sql, form)
+        if unit is None:
+            unit, doubt = _unit(form.time, last)
+        scale = MINUTES[unit] / MINUTES[form.time_unit]
+    gap, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
+    gap, end = gap * scale, end * scale
+    step = min(STEPS, key=lambda s: abs(s - gap)) if gap > 0 else 60.0
+    step = gap if gap >= 1 and STEPS[-1] % gap == 0 else step  # it divides the day
+    while (end + gap) / step > MOST_POINTS and step < STEPS[-1]:
+        step = next(s for s in STEPS if s > step)
+    points = max(2, int(end / step + 1e-6) + 1)
+    why = (
+        f"a value every {gap:.3g} min (median), {100 * _ENDS:.0f} % of the series end by "
+        f"{end / 60:.3g} h"
+    )
+    named = unit if found.kind == NUMBERS else None
+    return Timing(named, float(step), points * step / 60, why, doubt)
+
+
+def _unit(column: str, last: float) -> tuple[str, str]:
+    """The unit that the name of the column says, else one that the values suggest."""
+    for unit, pattern in _NAMED:
+        if re.search(pattern, column.lower()):
+            return unit, ""
+    unit = "hours" if last <= 24 * 14 else "minutes"
+    return unit, (
+        f"the unit of the times in `{column}` is not named; the largest is {last:g}, so {unit} "
+        "were assumed (data.table.time_unit)"
+    )
+
+
+def _last(engine: Engine, table: TableFile, minutes: str, form: TableForm) -> float:
+    most = engine.rows(f"SELECT max({minutes}) FROM {table.scan}")[0][0]
+    return float(most or 0.0) / MINUTES[form.time_unit]
+
+
+def _rhythm(
+    engine: Engine, table: TableFile, minutes: str, form: TableForm, *, from_first: bool
+) -> tuple[float, float]:
+    """Median gap between the moments of a series, and when most series end."""
+    start = "min(moment)" if from_first else "0"
+    row = engine.rows(
+        f"""WITH apart AS (SELECT DISTINCT {text_sql(identifier(form.id))} AS id,
+                           {minutes} AS moment FROM {table.scan}),
+        gaps AS (SELECT id, moment, moment - lag(moment) OVER (PARTITION BY id ORDER BY moment)
+                 AS gap FROM apart WHERE moment IS NOT NULL),
+        ends AS (SELECT max(moment) - {start} AS last FROM gaps GROUP BY id)
+        SELECT (SELECT median(gap) FROM gaps), (SELECT quantile_cont(last, {_ENDS}) FROM ends)"""
+    )[0]
+    return float(row[0] or 0.0), max(float(row[1] or 0.0), 0.0)

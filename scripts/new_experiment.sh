@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# A config for your own data: looks at a table (.csv, .csv.gz, .parquet; long or wide) or at arrays
+# (.npz, .npy, .pkl), says what it understood and what only you can know, and writes the YAML.
+# usage: bash scripts/new_experiment.sh TABLE [LABELS] [out=my.yaml] [key=value ...]
+#   data.table.id=  time=  label=  subject=   columns, where their names do not tell
+#   data.window_hours=  data.step_minutes=    the grid, where the proposed one does not suit
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/env.sh
+resolve_config "$caller" "out=$caller" "$@"
+exec "$PYTHON" -m data_preprocess.new_experiment ${ARGS[@]+"${ARGS[@]}"}

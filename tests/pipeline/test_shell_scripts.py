@@ -1,0 +1,102 @@
+"""The shell scripts: syntax, --help, calls without arguments, and calls from another folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALL = sorted(
+    p
+    for place in (".", "scripts", "classifier", "data_preprocess")
+    for p in (ROOT / place).glob("*.sh")
+)
+SOURCED = ("env.sh", "help.sh", "make_env.sh", "raw_release.sh")
+CALLED = [path for path in ALL if path.name not in SOURCED]
+
+
+def bash(*arguments, cwd=ROOT, **more):
+    environment = os.environ | {"PYTHON": sys.executable}
+    return subprocess.run(
+        ["bash", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        **more,
+    )
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_syntax(path):
+    assert bash("-n", path).returncode == 0
+
+
+@pytest.mark.parametrize("path", CALLED, ids=name)
+def test_help_says_how_it_is_called(path, tmp_path):
+    found = bash(path, "--help", cwd=tmp_path)
+    assert found.returncode == 0 and not found.stderr
+    assert f"bash {name(path)}" in found.stdout
+    assert len(found.stdout.splitlines()) < 25
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("train.sh", "which needs MIMIC-III.\nTry the demo, which needs nothing"),
+        ("scripts/new_experiment.sh", "0 files given; expected a table"),
+        ("scripts/reproduce.sh", "expected one of table1"),
+        ("data_preprocess/mimic3.sh", "which folder holds the tables?"),
+    ],
+)
+def test_without_arguments_one_message_says_what_to_do(script, says):
+    found = bash(script)
+    assert found.returncode == 2
+    assert says in found.stdout + found.stderr and "Traceback" not in found.stderr
+
+
+def resolved(caller, *arguments):
+    """What resolve_config makes of the arguments, and what it says."""
+    script = 'source scripts/env.sh; resolve_config "$@"; printf "=> %s\\n" ${ARGS[@]+"${ARGS[@]}"}'
+    found = bash("-c", script, "bash", caller, *arguments, check=True)
+    lines = found.stdout.splitlines()
+    return [x.removeprefix("=> ") for x in lines if x.startswith("=> ")], lines[0]
+
+
+def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
+    for file in ("mine.yaml", "x.csv", "other set.npz"):
+        (tmp_path / file).touch()
+    found, said = resolved(
+        tmp_path,
+        "mine.yaml",
+        "data.table.series=x.csv",
+        "synthetic=[guided,other set.npz,nosuch.npz]",
+        "configs/base/demo.yaml",
+        "nosuch.yaml",
+        "guidance=none",
+        "tuning.w=[-0.5,0,0.5]",
+        "/abs/x.csv",
+    )
+    assert found == [
+        f"{tmp_path}/mine.yaml",
+        f"data.table.series={tmp_path}/x.csv",
+        f"synthetic=[guided,{tmp_path}/other set.npz,nosuch.npz]",
+        "configs/base/demo.yaml",
+        f"{tmp_path}/nosuch.yaml",
+        "guidance=none",
+        "tuning.w=[-0.5,0,0.5]",
+        "/abs/x.csv",
+    ]
+    assert said == f"(started in {tmp_path}; paths below are relative to {ROOT})"
+
+
+def test_in_the_repository_nothing_is_changed():
+    arguments = ["configs/base/demo.yaml", "experiment=x", "synthetic=[a,README.md]"]
+    assert resolved(ROOT, *arguments)[0] == arguments
+    assert resolved(ROOT)[0] == [""]

@@ -1,0 +1,246 @@
+"""A config for a user's data: tables of several shapes become the arrays they hold; what cannot be
+read is refused in a sentence that says which key or column."""
+
+import csv
+import gzip
+import logging
+
+import duckdb
+import numpy as np
+import pytest
+
+from configs import load_config
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.new_experiment.__main__ import main
+from data_preprocess.new_experiment.columns import named, plain, unit_of
+from data_preprocess.new_experiment.proposal import class_order
+
+N, HOURS = 80, 6
+CHANNELS = ("heart_rate[bpm]", "lactate")
+rng = np.random.default_rng(0)
+VALUES = np.round(rng.normal(size=(N, 2, HOURS)) * [[10], [1]] + [[80], [2]], 2)
+VALUES[:, 0, 0] = 60 + np.arange(N) / 2  # by which a series is found again
+VALUES[:, 1, 1::2] = np.nan  # lactate every other hour
+DIED = np.arange(N) % 4 == 0
+STAYS = 5000 + np.arange(N)
+
+
+def wide(label="outcome", words=("survived", "died"), time="hour"):
+    """Header and rows of a wide table with label, age and patient inside."""
+    header = ["stay_id", "patient_id", time, *CHANNELS, "age", "sex", "ward", label]
+    rows = [
+        [STAYS[i], f"P{i // 2}", t, *_texts(VALUES[i, :, t]), 40 + i % 30, "MF"[i % 2], "A"]
+        + [words[int(DIED[i])]]
+        for i in range(N)
+        for t in range(HOURS)
+    ]
+    return header, rows
+
+
+def _texts(values):
+    return ["" if np.isnan(v) else str(v) for v in values]
+
+
+def write(path, header, rows, delimiter=",", decimal="."):
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, delimiter=delimiter)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([str(c).replace(".", decimal) if decimal != "." else c for c in row])
+    return path
+
+
+def propose(folder, *arguments):
+    main([*map(str, arguments), f"out={folder / 'mine.yaml'}", f"data.dir={folder / 'data'}"])
+    return load_config([str(folder / "mine.yaml")])
+
+
+def built(config):
+    """Values with NaN where nothing was measured, labels; in the order of STAYS."""
+    ensure_built(config.data)
+    splits = [split for _, split in load_splits(config.data).items()]
+    values = np.concatenate([np.where(s.observed, s.values, np.nan) for s in splits])
+    labels = np.concatenate([s.labels for s in splits])
+    first = np.concatenate([s.values[:, 0, 0] for s in splits])
+    rows = np.argsort(first)
+    return values[rows], labels[rows], splits
+
+
+def require_true(config, steps=HOURS):
+    values, labels, splits = built(config)
+    assert values.shape == (N, 2, steps)
+    assert np.allclose(values[:, :, :HOURS], VALUES, atol=1e-4, equal_nan=True)
+    assert np.array_equal(labels, DIED)
+    return splits
+
+
+def test_a_wide_table_with_everything_inside(tmp_path, caplog):
+    path = write(tmp_path / "vitals.csv", *wide())
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path)
+    table = config.data.table
+    assert (table.layout, table.id, table.subject) == ("wide", "stay_id", "patient_id")
+    assert table.channels == list(CHANNELS) and table.static == ["age", "sex"]
+    assert table.classes == ["survived", "died"] and table.time_unit == "hours"
+    assert (config.data.window_hours, config.data.step_minutes) == (HOURS, 60)
+    splits = require_true(config)
+    subjects = [set(split.subject_ids.tolist()) for split in splits]
+    assert sum(map(len, subjects)) == N // 2 == len(set.union(*subjects))
+    assert splits[0].static_names == ("age", "sex[1=male]")
+    assert "not used" in caplog.text and "ward" in caplog.text
+    assert "is 'died' the class to be predicted?" in caplog.text
+    assert config.data.space.masks and config.evaluation.models == ["gbdt"]
+
+
+def test_a_long_parquet_table_with_stamps_and_labels_beside(tmp_path):
+    rows = [
+        f"({STAYS[i]}, TIMESTAMP '2020-01-01' + INTERVAL {i * 100 + t} HOUR, '{name}', {v})"
+        for i in range(N)
+        for t in range(HOURS)
+        for name, v in zip(CHANNELS, VALUES[i, :, t], strict=True)
+        if not np.isnan(v)
+    ]
+    events = tmp_path / "events.parquet"
+    duckdb.sql(
+        f"COPY (SELECT * FROM (VALUES {', '.join(rows)}) AS t(icustay_id, charttime, itemname, "
+        f"valuenum)) TO '{events}'"
+    )
+    labels = [[STAYS[i], int(DIED[i])] for i in range(N)]
+    path = write(tmp_path / "labels.csv.gz", ["icustay_id", "mortality"], labels)
+    config = propose(tmp_path, path, events)  # in either order
+    assert config.data.table.layout == "long" and config.data.table.labels == str(path)
+    assert config.data.table.classes is None and config.data.table.label == "mortality"
+    require_true(config)
+
+
+def test_semicolons_and_decimal_commas(tmp_path):
+    path = write(tmp_path / "deutsch.csv", *wide(), delimiter=";", decimal=",")
+    config = propose(tmp_path, path)
+    assert config.data.table.decimal == ","
+    require_true(config)
+
+
+def test_minutes_without_a_name_for_the_unit(tmp_path, caplog):
+    header, rows = wide(time="time")
+    rows = [[*row[:2], row[2] * 90, *row[3:]] for row in rows]
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, write(tmp_path / "x.csv", header, rows))
+    assert config.data.table.time_unit == "minutes"
+    assert "the unit of the times in `time` is not named" in caplog.text
+    assert (config.data.step_minutes, config.data.window_hours) == (90, 9)
+    require_true(config)
+
+
+def test_a_key_on_the_command_line_wins_and_is_written(tmp_path):
+    path = write(tmp_path / "x.csv", *wide())
+    config = propose(tmp_path, path, "data.table.channels=[lactate]", "experiment=other")
+    assert config.experiment == "other" and config.data.table.channels == ["lactate"]
+    ensure_built(config.data)
+    assert load_splits(config.data).train.feature_names == ("lactate",)
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("data", "label")])
+def test_arrays(tmp_path, names, caplog):
+    path = tmp_path / "mine.npz"
+    np.savez(path, **dict(zip(names, (VALUES, DIED.astype(int)), strict=True)))
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path)
+    require_true(config)
+    assert "no patient ids" in caplog.text and "what are the channels called" in caplog.text
+
+
+def test_ids_of_patients_in_arrays_keep_them_in_one_split(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, x=VALUES, y=DIED.astype(int), subject_ids=np.arange(N) // 2)
+    _, _, splits = built(propose(tmp_path, path))
+    assert sum(len(set(s.subject_ids.tolist())) for s in splits) == N // 2
+
+
+def changed(**columns):
+    """The wide table with columns computed from a row as a dict; None removes a column."""
+    header, rows = wide()
+    out = [name for name in header if columns.get(name, "") is not None]
+    found = [dict(zip(header, row, strict=True)) for row in rows]
+    for row in found:
+        row |= {name: rule(row) for name, rule in columns.items() if rule}
+    return out, [[row[name] for name in out] for row in found]
+
+
+HOSTILE = {
+    "no_numbers": (dict.fromkeys(CHANNELS), "no column of numbers that change within a series"),
+    "one_class": ({"outcome": lambda r: "died"}, r"one class \(died\); two or more are needed"),
+    "ids_as_labels": ({"outcome": lambda r: r["stay_id"]}, "looks like ids or measurements"),
+    "label_changes": (
+        {"outcome": lambda r: "died" if r["hour"] > 3 else "survived"},
+        "changes within a series",
+    ),
+    "no_label": ({"outcome": None}, "no column looks like a label.*data.table.label=COLUMN"),
+    "no_time": ({"hour": None}, "no column looks like a time.*data.table.time=COLUMN"),
+    "no_id": (
+        {"stay_id": None, "patient_id": None},
+        "no column of .* looks like the id of a series.*data.table.id=COLUMN",
+    ),
+    "one_empty_label": (
+        {"outcome": lambda r: "" if r["stay_id"] == 5007 else r["outcome"]},
+        "1 rows have an empty or unreadable cell in stay_id, outcome: id 5007",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_tables_are_refused_in_one_sentence(tmp_path, case):
+    columns, message = HOSTILE[case]
+    path = write(tmp_path / "x.csv", *changed(**columns))
+    with pytest.raises(DataError, match=message) as error:
+        propose(tmp_path, path)
+    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_repeated_headers_and_too_few_series(tmp_path):
+    header, rows = wide()
+    twice = [*header[:4], header[3], *header[5:]]
+    with pytest.raises(DataError, match=r"'heart_rate\[bpm\]' stands twice"):
+        propose(tmp_path, write(tmp_path / "x.csv", twice, rows))
+    few = [row for row in rows if row[0] < 5020]
+    with pytest.raises(DataError, match="too few series for four splits: 20 in all, train would"):
+        propose(tmp_path, write(tmp_path / "y.csv", header, few))
+
+
+def test_unreadable_cells_are_for_the_user_to_decide(tmp_path, caplog):
+    """The config is written and told apart; stage 1 refuses until the user has said so."""
+
+    def rule(row):
+        return "ERR" if (row["stay_id"], row["hour"]) == (5003, 0) else row["lactate"]
+
+    path = write(tmp_path / "x.csv", *changed(lactate=rule))
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path)
+    assert "1 cells of `lactate` are no numbers, first 'ERR'" in caplog.text
+    assert config.data.table.drop_unreadable is False
+    with pytest.raises(DataError, match="cannot be read as numbers.*drop_unreadable"):
+        ensure_built(config.data)
+
+
+def test_nothing_is_overwritten_and_files_are_named(tmp_path):
+    path = write(tmp_path / "x.csv", *wide())
+    (tmp_path / "mine.yaml").write_text("experiment: precious\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml is there already"):
+        propose(tmp_path, path)
+    assert (tmp_path / "mine.yaml").read_text() == "experiment: precious\n"
+    with pytest.raises(MissingInputError, match=r"nosuch\.csv does not exist"):
+        main([str(tmp_path / "nosuch.csv")])
+    with pytest.raises(ConfigError, match="0 files given; expected a table"):
+        main([])
+    with pytest.raises(ConfigError, match="unknown key"):
+        main([str(path), f"out={tmp_path / 'new.yaml'}", "data.table.labelcolumn=x"])
+
+
+def test_what_names_say():
+    assert plain("Stay_ID [no.]") == "stayid" and unit_of("Temp (C)") == "C"
+    assert unit_of("heart_rate[bpm]") == "bpm" and unit_of("spo2") is None
+    assert named(["patient_id", "Stay ID"], ("stayid", "patientid")) == "Stay ID"
+    assert class_order({"survived": 10, "died": 90}) == (["survived", "died"], "by its name")
+    assert class_order({"a": 10, "b": 90}) == (["b", "a"], "the rarer one")
