@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from configs.runtime.errors import DataError
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments
 from data_preprocess.storage.cell_text import text_sql
@@ -46,6 +47,7 @@ def find_timing(
         DataError: the column of times holds none.
     """
     found = moments(engine, table, form.time, form)
+    _require_times(engine, table, found.sql, form.time)
     doubt, scale = "", 1.0
     if found.kind == NUMBERS:
         last = _last(engine, table, found.sql, form)
@@ -65,6 +67,16 @@ def find_timing(
     )
     named = unit if found.kind == NUMBERS else None
     return Timing(named, float(step), points * step / 60, why, doubt)
+
+
+def _require_times(engine: Engine, table: TableFile, minutes: str, column: str) -> None:
+    cell = text_sql(identifier(column))
+    row = engine.rows(f"SELECT count({minutes}), count({cell}), first({cell}) FROM {table.scan}")[0]
+    if 2 * row[0] < row[1]:
+        raise DataError(
+            f"{table.path}: the times in `{column}` cannot be read (such as {row[2]!r}); expected "
+            "numbers, time stamps like 2020-01-31 13:05 or lengths of time like 01:00:00"
+        )
 
 
 def _unit(column: str, last: float) -> tuple[str, str]:

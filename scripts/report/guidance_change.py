@@ -95,7 +95,7 @@ def _reading(found: GuidanceChange, name: str) -> str:
         times, unit = time_axis(change.shape[1], found.hours_per_step)
         moved = found.realised[name][row]
         text = f"{class_name}: " + ("" if moved is None else f"influence {moved:+.2f} s.d., ")
-        text += f"{100 * found.new[name][row]:.0f} % of the series are not unguided"
+        text += f"{100 * found.new[name][row]:.0f} % of the series are new"
         if change[channel, step] == 0:
             parts.append(f"{text}, no change")
             continue

@@ -178,6 +178,10 @@ HOSTILE = {
     ),
     "no_label": ({"outcome": None}, "no column looks like a label.*data.table.label=COLUMN"),
     "no_time": ({"hour": None}, "no column looks like a time.*data.table.time=COLUMN"),
+    "times_of_another_form": (
+        {"hour": lambda r: f"31/01/2020 {r['hour']:02d}:00"},
+        r"the times in `hour` cannot be read \(such as '31/01/2020 ..:00'\); expected numbers",
+    ),
     "no_id": (
         {"stay_id": None, "patient_id": None},
         "no column of .* looks like the id of a series.*data.table.id=COLUMN",
