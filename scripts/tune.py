@@ -19,6 +19,7 @@ from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage
 from configs.runtime.atomic_files import write_text
+from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
@@ -73,7 +74,17 @@ def main(config: ExperimentConfig) -> None:
 
 
 def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
-    """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided."""
+    """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided.
+
+    Raises:
+        ConfigError: sets smaller than tuning.protocols needs.
+    """
+    generation = config.generation
+    if "TSRTR" in config.tuning.protocols and not generation.counts and generation.ratio < 1:
+        raise ConfigError(
+            f"generation.ratio={generation.ratio:g}: TSRTR of tuning adds as many synthetic series "
+            "as there are real ones; give at least 1, or tuning.protocols=[TSTR]"
+        )
     folder, candidates = tuning_path(config).parent / "sets", []
     loaded = load(with_strength(config, 1.0, config.tuning.cfg_scale[0]))
     # Lazy: what the set of no strength needs is never computed if all sets are there.

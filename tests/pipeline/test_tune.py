@@ -153,6 +153,12 @@ def test_wrong_settings_are_refused_at_the_door(override, message):
         load_config(["configs/base/tiny.yaml", override])
 
 
+def test_sets_too_small_for_tuning_are_refused_before_one_is_made():
+    config = load_config(["configs/base/tiny.yaml", "generation.ratio=0.5"])
+    with pytest.raises(ConfigError, match=r"generation.ratio=0.5.*tuning.protocols=\[TSTR\]"):
+        tune.main(config)
+
+
 def test_matrix_judges_every_arm_and_makes_none_twice(tuned, monkeypatch):
     config, _ = tuned
     matrix.main(config)
