@@ -123,8 +123,20 @@ def identifier(name: str) -> str:
 
 
 def exact(path: Path) -> str:
-    """The SQL literal by which DuckDB opens this file and no other."""
-    return quoted(re.sub(r"([*?\[])", r"[\1]", str(path.absolute())))
+    """The SQL literal by which DuckDB opens this file and no other.
+
+    Raises:
+        DataError: a name with both a pattern character and a backslash, which DuckDB takes for the
+            border of a folder whatever stands around it.
+    """
+    name = str(path.absolute())
+    escaped = re.sub(r"([*?\[])", r"[\1]", name)
+    if escaped != name and "\\" in name:
+        raise DataError(
+            f"{path}: the name has a backslash beside one of * ? [, and DuckDB would read another "
+            "file; rename the file or its folder"
+        )
+    return quoted(escaped)
 
 
 def _csv(path: Path, *, lower: bool) -> TableFile:

@@ -59,8 +59,19 @@ def test_any_name_of_a_file_or_folder_means_nothing(
     begin, (wild, match), end = pattern
     other = store(root / folder / f"{stem}{begin}{match}{end}{suffix}", long(value=-1.0))
     x = store(root / folder / f"{stem}{begin}{wild}{end}{suffix}", long())
+    y = store(root / "y" / "y.csv", labels())
     assert other.is_file()
-    require_truth(read_files(x, store(root / "y" / "y.csv", labels())))
+    if "\\" in str(x):
+        with pytest.raises(DataError, match="rename"):
+            read_files(x, y)
+    else:
+        require_truth(read_files(x, y))
+
+
+@pytest.mark.parametrize("name", ["\\x", "x\\", "a\\b"])
+def test_a_backslash_alone_is_a_letter(tmp_path, name):
+    x = store(tmp_path / f"{name}.csv", long())
+    require_truth(read_files(x, store(tmp_path / "y" / "y.csv", labels())))
 
 
 @pytest.mark.parametrize("folder", ["time=24", "label=1", "id=0", "value=3", "patient=all"])
