@@ -97,7 +97,7 @@ def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> Retrain
 
 def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
     """Why nothing should be guided: influence does not predict retraining here. None: it does,
-    nobody looked, or guidance.force."""
+    there is no retraining test, or guidance.force."""
     if config.guidance.kind != "influence" or config.guidance.force:
         return None
     found = retraining_score(config, data_fingerprint)

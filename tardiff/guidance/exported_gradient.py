@@ -28,7 +28,7 @@ class GuidanceFile:
         classifier: SHA-256 of the classifier's weights.
         feature_names, label_names, length: of the guidance rows.
         normaliser: SHA-256 of the map to model space.
-        guidance_loss, classes: see `tardiff.influence.guidance_losses.logit_gradient`.
+        guidance_loss, classes: see `tardiff.influence.guidance_losses.GuidanceLoss`.
         rows: guidance rows that were used.
         clip: bound of the gradient norm of a series; None: not clipped.
         privacy: epsilon, delta and what they are about; None: no noise was added and nothing

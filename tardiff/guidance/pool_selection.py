@@ -67,7 +67,7 @@ def choose(scores: Scores, count: int, w: float, *, seed: int) -> tuple[Rows, Ca
         stays = luck < weights[:count]
         # Of the rest of the pool first what the tilt favours, then the next by influence.
         favoured = weights[count:] > 1
-        order = torch.where(favoured, (weights[count:] - 1).clamp(min=1e-12).log() + noise, -1e9)
+        order = (weights[count:] - 1).clamp(min=1e-12).log() + noise
         order = torch.where(favoured, order, exponent[count:] - 1e6)
         added = order.topk(min(count - int(stays.sum()), len(order))).indices + count
         # A pool too small for the tilt gives back the best of what was dropped.

@@ -1,4 +1,4 @@
-"""Stage 4 end to end on the tiny config, and what it refuses at the door."""
+"""Stage 4 end to end on the tiny config, and what it refuses before it computes."""
 
 import csv
 import dataclasses

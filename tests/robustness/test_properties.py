@@ -67,7 +67,7 @@ def test_a_dataset_keeps_its_contract_or_is_refused(values, observed, labels, su
         "static": np.zeros((len(labels) if labels.ndim else 0, 0), np.float32),
         "static_names": (),
     }
-    # Past the type check of tests, so that it is the door itself that refuses.
+    # Past the type check of tests, so that the function itself refuses.
     made = object.__new__(EHRDataset)
     for name, value in fields.items():
         object.__setattr__(made, name, value)

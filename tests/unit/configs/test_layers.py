@@ -24,7 +24,7 @@ PURE = (
     "tardiff/influence/preconditioner.py",
     "tardiff/networks/*.py",
 )
-MOST_ROOMS = 14  # files and folders in one folder, __init__.py left out
+MOST_ENTRIES = 14  # files and folders in one folder, __init__.py left out
 FEWEST_LINES = 40
 MAY_BE_SHORT = ("run_stage(", "\n@reader(", "\n@metric(", "\n@network(")
 
@@ -107,15 +107,15 @@ def test_the_method_is_free_of_the_pipeline(place):
         assert set(wrong) <= {"configs.runtime.errors"}, f"{path} imports {wrong}"
 
 
-def test_no_folder_has_too_many_rooms():
+def test_no_folder_has_too_many_entries():
     folders = {path.parent for path in modules()}
-    rooms = {
+    entries = {
         place: [p for p in place.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
         for place in folders
     }
-    crowded = {str(p.relative_to(ROOT)): len(r) - 1 for p, r in rooms.items()}
-    crowded = {place: count for place, count in crowded.items() if count > MOST_ROOMS}
-    assert not crowded, f"more than {MOST_ROOMS} files and folders: {crowded}"
+    crowded = {str(p.relative_to(ROOT)): len(r) - 1 for p, r in entries.items()}
+    crowded = {place: count for place, count in crowded.items() if count > MOST_ENTRIES}
+    assert not crowded, f"more than {MOST_ENTRIES} files and folders: {crowded}"
 
 
 def test_no_file_is_a_fragment():
@@ -140,8 +140,8 @@ def test_no_relative_imports_and_no_prints():
             assert not is_print, f"{path}:{getattr(node, 'lineno', 0)} prints; use logging"
 
 
-def test_only_doors_import_the_schema():
-    """The config stops at the door, an entry or the package's from_config.py: all else takes plain
+def test_only_entries_and_from_config_import_the_schema():
+    """The config stops at an entry or the package's from_config.py: all else takes plain
     values."""
     wrong = [
         str(path.relative_to(ROOT))
@@ -154,8 +154,8 @@ def test_only_doors_import_the_schema():
     assert not wrong
 
 
-def test_nothing_but_a_door_imports_a_door():
-    """Only entries, and the doors of later layers, turn a config into values."""
+def test_only_entries_and_other_from_configs_import_a_from_config():
+    """Only entries, and the from_config of later layers, turn a config into values."""
     wrong = [
         name
         for name, path in NAMES.items()

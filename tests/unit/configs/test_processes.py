@@ -98,7 +98,12 @@ def started(folder: Path) -> subprocess.Popen[bytes]:
         "list(Processes(2).run(work, [str(n) for n in range(4000)]))\n"
     )
     home = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        # Tests run in the background would hand an ignored SIGINT down to their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     until = time.monotonic() + 120
     while len(list(folder.glob("*.pid"))) < 2:

@@ -1,4 +1,4 @@
-"""Both suites as a whole: their door, their determinism, and their promise of references."""
+"""Both suites as a whole: what they refuse, their determinism, and their promise of references."""
 
 import numpy as np
 import pytest

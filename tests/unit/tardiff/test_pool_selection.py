@@ -42,6 +42,12 @@ def test_only_what_the_tilt_changes_is_exchanged(w):
         assert float(scores[rows[rows >= 20_000]].mean()) == pytest.approx(mean, abs=0.06)
 
 
+def test_the_seed_decides_the_draw():
+    scores = heavy_tailed()
+    first, again, other = (choose(scores, 1000, 0.2, seed=seed)[0].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+
+
 def test_no_strength_takes_the_first():
     rows, outcome = choose(heavy_tailed(), 50, 0.0, seed=0)
     assert rows.tolist() == list(range(50))
