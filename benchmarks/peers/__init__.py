@@ -1,1 +1,1 @@
-"""Other generators on the same splits, judged by the same stage 4."""
+"""Other generators on the same splits, evaluated by the same stage 4."""

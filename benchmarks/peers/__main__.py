@@ -5,7 +5,7 @@
 
 FOLDER is a clone of the peer's repository; none of its code is here. Each peer gets an environment
 of its own and is trained on the training split with its authors' settings, one model per class, as
-none of them is conditional. Its set is judged by stage 4 beside all sets of the experiment.
+none of them is conditional. Its set is evaluated by stage 4 beside all sets of the experiment.
 `--share` shortens a schedule (0.1: a tenth of its steps), and the table says so. `--space model`
 trains the peer on our model space (quantile map) and brings its series back through it.
 """
@@ -263,7 +263,7 @@ def requests(given: argparse.Namespace, keys: Sequence[str]) -> list[Request]:
 
 
 def main() -> None:
-    """Trains the peers, judges their sets beside those of the experiment, prints the table."""
+    """Trains the peers, evaluates their sets beside those of the experiment, prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers")
     parser.add_argument("--share", action="append", default=[], metavar="NAME=F")
     parser.add_argument("--space", choices=("clinical", "model"), default="clinical")
@@ -283,8 +283,8 @@ def main() -> None:
             str(path) for path in (run_dir(config) / "synthetic").glob("*.npz")
         )
         theirs = {path.stem: path for path in sorted((run_dir(config) / "peers").glob("*.npz"))}
-        judged = [*ours, *map(str, theirs.values())]
-        chosen = dataclasses.replace(config.evaluation, synthetic=judged)
+        evaluated = [*ours, *map(str, theirs.values())]
+        chosen = dataclasses.replace(config.evaluation, synthetic=evaluated)
         evaluate(dataclasses.replace(config, evaluation=chosen))
         log.info("\n%s", "\n".join(table(run_dir(config) / chosen.dir, theirs)))
 

@@ -66,7 +66,7 @@ def run(tmp_path, monkeypatch, capfd):
     logging.getLogger().handlers.clear()
 
 
-def test_a_peer_is_trained_per_class_judged_and_tabled(run, clone, tmp_path):
+def test_a_peer_is_trained_per_class_evaluated_and_tabled(run, clone, tmp_path):
     code, out = run(f"peers.timegan={clone}", "--share", "timegan=0.01")
     assert code == 0, out
     train = load_dataset(tmp_path / "data" / "train.npz")
@@ -98,7 +98,7 @@ def test_what_was_trained_is_kept_and_model_space_is_another_set(run, clone, tmp
     assert trained == []
     code, out = run(f"peers.timegan={clone}", "--share", "timegan=0.01", "--space", "model")
     assert code == 0 and len(trained) == 2
-    assert "timegan | timegan_model_space" in out  # both are judged
+    assert "timegan | timegan_model_space" in out  # both are evaluated
     clinical, model = (
         load_dataset(tmp_path / f"runs/tiny/peers/{name}.npz").values.mean(axis=(0, 2))
         for name in ("timegan", "timegan_model_space")
