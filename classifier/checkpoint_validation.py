@@ -63,7 +63,8 @@ def require_weights(path: Path, weights: Any, expected: Mapping[str, Tensor]) ->
         if shapes.get(name) != wanted.get(name):
             raise DataError(
                 f"{path}: its weights do not fit its architecture: {name} is "
-                f"{shapes.get(name)}, expected {wanted.get(name)}"
+                f"{shapes.get(name)}, expected {wanted.get(name)}; if another version of this "
+                "project wrote it, run the stage that makes it again"
             )
     for name, weight in weights.items():
         # A view that repeats one stored number may have any shape.

@@ -5,6 +5,7 @@ random state alone, and gives the same weights for the same seed on the same mac
 count.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ class FitRecipe:
     """How a classifier is trained; units and choices as in ClassifierConfig (configs/schema)."""
 
     batch_size: int = 64
-    max_epochs: int = 40
+    max_epochs: int = 200
     patience: int = 8
+    patience_steps: int = 500
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     class_weight: str = "none"
@@ -152,9 +154,9 @@ def _run(
     resume: Resume | None,
 ) -> None:
     device = select[0].device
-    stop = EarlyStopping(
-        recipe.select_by, mode=best.mode, patience=recipe.patience, check_finite=False
-    )
+    # Eight epochs of 800 series are 104 steps: a network may need more to leave its plateau.
+    patience = max(recipe.patience, math.ceil(recipe.patience_steps / len(batches)))
+    stop = EarlyStopping(recipe.select_by, mode=best.mode, patience=patience, check_finite=False)
     callbacks: list[Callback] = [best, stop]
     trainer = Trainer(
         accelerator=device.type,

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
 from classifier.fit import FitRecipe, FittedClassifier, fit_classifier, predict_logits
+from classifier.input_adapter import input_parts
+from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
+from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
 from configs import to_plain
 from configs.cli import run_stage
@@ -29,6 +33,7 @@ from data_preprocess.splits import Splits
 log = logging.getLogger("tardiff.classifier")
 
 UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
+REMEDY = "classifier.model=conv, or larger classifier.max_epochs and classifier.patience"
 
 
 def main(config: ExperimentConfig) -> None:
@@ -47,12 +52,12 @@ def main(config: ExperimentConfig) -> None:
         return
     log.info("classifier: %s, %s", config.classifier.model, _describe(splits))
     fitted = _fit(config, splits, facts, unfinished)
-    logits = predict_logits(fitted.model, _tensors(splits.val_select, splits.normaliser)[0])
-    scores = report_scores(logits, torch.from_numpy(splits.val_select.labels))
+    scores = _scores(fitted, splits, config.classifier.inputs)
     record_stage(config, "classifier", _metrics(fitted, scores, splits))
     _save(path, fitted, dataclasses.replace(facts, scores=scores))
     unfinished.unlink(missing_ok=True)
     log.info("%s", _summary(fitted, scores, config.classifier))
+    _say_beside_linear(scores)
     log.info("saved %s", path)
 
 
@@ -101,6 +106,7 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
         path,
         found.scores["auroc"],
     )
+    _say_beside_linear(found.scores)
     return True
 
 
@@ -122,6 +128,27 @@ def _fit(
         progress=True,
         unfinished=(unfinished, json.dumps([*deciding, torch.__version__], sort_keys=True)),
     )
+
+
+def _scores(fitted: FittedClassifier, splits: Splits, inputs: Sequence[str]) -> dict[str, float]:
+    """Scores on val_select, and those of a linear model on the same parts of the same series."""
+    train, select = (_tensors(s, splits.normaliser) for s in (splits.train, splits.val_select))
+    logits = predict_logits(fitted.model, select[0])
+    seen = [input_parts(x, splits.normaliser, inputs) for x, _ in (train, select)]
+    linear = linear_scores((seen[0], train[1]), seen[1])
+    own = class_probabilities(logits.cpu().double()).numpy()
+    beside = against_linear([own], linear, splits.val_select.labels)
+    return report_scores(logits, select[1]) | dataclasses.asdict(beside)
+
+
+def _say_beside_linear(scores: Mapping[str, float]) -> None:
+    names = [field.name for field in dataclasses.fields(AgainstLinear)]
+    if any(name not in scores for name in names):
+        return  # trained before there was the comparison
+    beside = AgainstLinear(**{name: scores[name] for name in names})
+    log.info("%s", beside.line())
+    if beside.is_blind:
+        log.warning("%s", beside.warning("the classifier", REMEDY))
 
 
 def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,11 @@ is drawn.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from classifier.linear_reference import AgainstLinear
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
 from configs.run_record import provenance, read_mapping, record_stage, run_dir
@@ -57,7 +58,7 @@ from scripts.results.tables import (
     ungrouped,
 )
 from scripts.synthetic_sets import find_sets
-from scripts.utility import guidance_loss
+from scripts.utility import beside_linear, guidance_loss
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import run_fits, upper_bound
 from scripts.utility.metrics import Predictions
@@ -111,6 +112,9 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     facts = _provenance(config, splits, sets)
     data = evaluation_data(splits, sets)
     predictions = _fit_all(config, data, splits.normaliser)
+    beside = _beside_linear(config, data, splits.normaliser, predictions)
+    facts["beside_linear"] = beside_linear.as_facts(beside)
+    facts["notes"] += beside_linear.warnings(beside)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
@@ -204,6 +208,21 @@ def _realised(folder: Path, names: Sequence[str]) -> dict[str, list[float | None
     paths = {name: folder / f"{name}.npz" for name in names}
     facts = {k: load_extra(p).get("guidance") for k, p in paths.items() if p.is_file()}
     return {name: found["realised"] for name, found in facts.items() if found is not None}
+
+
+def _beside_linear(
+    config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser, fits: Iterable[Fit]
+) -> dict[str, AgainstLinear]:
+    """The real-only fits, made before, against a linear model; says which are far below it."""
+    fitter = downstream(config, data.num_classes, normaliser)
+    real = [fit for fit in fits if fit.protocol == "TRTR"]
+    cache = fit_cache(config)
+    on_select = run_fits(real, data, fitter=fitter, cache=cache, on_select=True)
+    found = beside_linear.compare_with_linear(on_select, data)
+    logger.info("%s", beside_linear.as_text(found))
+    for sentence in beside_linear.warnings(found):
+        logger.warning("%s", sentence)
+    return found
 
 
 def _provenance(

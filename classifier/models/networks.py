@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from configs.runtime.errors import ConfigError
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
-POOLS = ("mean", "max", "last", "attention")
+POOLS = ("mean", "max", "mean_max", "last", "attention")
 
 
 class RNNClassifier(nn.Module):
@@ -26,8 +26,9 @@ class RNNClassifier(nn.Module):
         hidden: state size per direction.
         layers: stacked recurrent layers.
         bidirectional: also read the series backwards.
-        pool: how states over time become one vector: "mean", "max", "attention" (learnt softmax
-            weights), or "last", the state of each direction after it has read the whole series.
+        pool: how states over time become one vector: "mean", "max", "mean_max" (both side by side:
+            a short shape is a small part of a mean), "attention" (learnt softmax weights), or
+            "last", the state of each direction after it has read the whole series.
         dropout: share of units dropped between layers and before the head, in training.
 
     Raises:
@@ -44,7 +45,7 @@ class RNNClassifier(nn.Module):
         hidden: int = 32,
         layers: int = 2,
         bidirectional: bool = True,
-        pool: str = "mean",
+        pool: str = "mean_max",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class RNNClassifier(nn.Module):
         width = hidden * (2 if bidirectional else 1)
         self.attention = nn.Linear(width, 1) if pool == "attention" else None
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, num_outputs)
+        self.head = nn.Linear(2 * width if pool == "mean_max" else width, num_outputs)
 
     def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch out"]:
         """Logits of the series."""
@@ -76,6 +77,8 @@ class RNNClassifier(nn.Module):
             return states.mean(dim=1)
         if self.pool == "max":
             return states.amax(dim=1)
+        if self.pool == "mean_max":
+            return torch.cat([states.mean(dim=1), states.amax(dim=1)], dim=1)
         if self.attention is not None:
             return (torch.softmax(self.attention(states), dim=1) * states).sum(dim=1)
         # states[:, -1] would hold a backward state that has read one step only; the final states

@@ -117,8 +117,10 @@ class ClassifierConfig:
     class_weight: str = choice("none", "balanced")
     select_by: str = choice("auroc", "auprc", "loss")
     batch_size: int = number(64, low=1)
-    max_epochs: int = number(40, low=1)
-    patience: int = number(8, low=1)  # epochs without improvement before stopping
+    max_epochs: int = number(200, low=1)
+    # Training stops after so many epochs, and at least so many steps, without improvement.
+    patience: int = number(8, low=1)
+    patience_steps: int = number(500, low=0)
     learning_rate: float = number(2e-3, low=0.0, open_low=True)
     weight_decay: float = number(1e-4, low=0.0)
 

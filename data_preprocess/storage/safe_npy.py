@@ -7,6 +7,7 @@ some kilobytes can ask for terabytes. Here a claim must fit the bytes that are t
 import io
 import math
 import tokenize
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -80,7 +81,9 @@ def _read_array(handle: Any, size: int) -> np.ndarray:
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"unknown .npy version {version}")
-    shape, fortran, dtype = read_header(start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "created on Python 2": as good as any
+        shape, fortran, dtype = read_header(start)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, not numbers")
     wanted = math.prod(shape) * dtype.itemsize

@@ -17,7 +17,12 @@ from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.common.registry import PRIVACY, metrics
 
 # Whose source decides a report.
-CODE = ("scripts.quality", "tardiff.privacy", "data_preprocess.model_space")
+CODE = (
+    "scripts.quality",
+    "classifier.fixed_features",
+    "tardiff.privacy",
+    "data_preprocess.model_space",
+)
 
 SetScores = dict[str, dict[str, MetricReport]]  # kind -> set -> report
 

@@ -96,6 +96,7 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     assert len(summary["rows"]) == (fits + 1) * 5
     simulated, note = summary["notes"]
     assert simulated.startswith("The patients are simulated")
+    assert set(summary["beside_linear"]) == set(config.evaluation.models)
     assert note.startswith("2 seeds:") and "at least 5" in note
     mean = np.mean(
         [

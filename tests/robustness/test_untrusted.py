@@ -62,6 +62,14 @@ def test_a_header_must_fit_the_bytes_behind_it(tmp_path, shape):
         load_dataset(tmp_path / "x.npz")
 
 
+def test_a_header_of_python_2_is_read_in_silence(tmp_path):
+    raw = npy_header((3,)).replace(b"(3,)", b"(3L,)")
+    raw = raw[:8] + struct.pack("<H", len(raw) - 10) + raw[10:]
+    values = np.arange(3, dtype="<f4")
+    (tmp_path / "x.npy").write_bytes(raw + values.tobytes())
+    np.testing.assert_array_equal(read_npy(tmp_path / "x.npy"), values)
+
+
 def test_objects_in_arrays_are_refused(tmp_path):
     for name, save in (("x.npy", np.save), ("x.npz", np.savez)):
         save(tmp_path / name, np.array([{}], object))

@@ -28,6 +28,7 @@ from data_preprocess.storage.table_file import (
     identifier,
     open_table,
     quoted,
+    require_all_rows,
     require_columns,
 )
 
@@ -58,6 +59,7 @@ def read_meds(section: Any, settings: Settings) -> SourceData:
         open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
         readable(str(folder)),
     ):
+        require_all_rows(engine, labels)
         known = _known_codes(engine, events, section)
         mapping_file = Path(section.mapping or folder / MAPPING)
         mapping = load_mapping(mapping_file, known)

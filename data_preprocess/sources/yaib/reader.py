@@ -23,6 +23,7 @@ from data_preprocess.storage.table_file import (
     identifier,
     open_table,
     quoted,
+    require_all_rows,
     require_columns,
 )
 
@@ -67,7 +68,7 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
         names = label_names(section.rule, settings) if TIME in tables["outc"].columns else None
         flow = _make_labels(engine, tables["outc"], section.rule, settings)
         static = {name: static_name(name) for name in tables["sta"].columns if name != ID}
-        labels = _label_view(tables, static, section)
+        labels = _label_view(engine, tables, static, section)
         form = TableForm(
             series=str(files["dyn"]),
             layout="wide",
@@ -169,7 +170,9 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
     return flow
 
 
-def _label_view(tables: Mapping[str, TableFile], static: dict[str, str], section: Any) -> TableFile:
+def _label_view(
+    engine: Engine, tables: Mapping[str, TableFile], static: dict[str, str], section: Any
+) -> TableFile:
     """`stay_labels` with static covariates and patients, as a table of its own."""
     facts = "".join(f", s.{identifier(a)} AS {identifier(b)}" for a, b in static.items())
     sql = (
@@ -184,6 +187,7 @@ def _label_view(tables: Mapping[str, TableFile], static: dict[str, str], section
             [section.subject_key, section.subject],
             "name yours with data.yaib.subject_key= and data.yaib.subject=",
         )
+        require_all_rows(engine, people)
         sql = (
             f"SELECT v.*, p.{identifier(section.subject)} AS subject FROM ({sql}) v LEFT JOIN "
             f"{people.scan} p ON v.{ID} = {id_sql(f'p.{identifier(section.subject_key)}')}"

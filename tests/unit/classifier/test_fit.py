@@ -88,19 +88,40 @@ TABLE = [
 
 
 @pytest.mark.parametrize(
-    ("select_by", "patience", "best", "epochs"),
-    [("auroc", 9, 1, 5), ("auprc", 9, 1, 5), ("loss", 9, 2, 5), ("auroc", 2, 1, 4)],
+    ("select_by", "patience", "steps", "best", "epochs"),
+    [
+        ("auroc", 9, 0, 1, 5),
+        ("auprc", 9, 0, 1, 5),
+        ("loss", 9, 0, 2, 5),
+        ("auroc", 2, 0, 1, 4),
+        ("auroc", 1, 2, 1, 4),  # one batch an epoch: two steps are two epochs
+        ("auroc", 2, 1, 1, 4),
+    ],
 )
-def test_best_epoch_by_the_chosen_score(select_by, patience, best, epochs):
+def test_best_epoch_by_the_chosen_score(select_by, patience, steps, best, epochs):
     x, y = torch.zeros(5, 1, 2), torch.tensor([0, 0, 0, 0, 1])
     x[:, 0, 0] = torch.arange(5)
-    recipe = FitRecipe(batch_size=5, max_epochs=5, patience=patience, select_by=select_by)
+    waiting = {"patience": patience, "patience_steps": steps}
+    recipe = FitRecipe(batch_size=5, max_epochs=5, select_by=select_by, **waiting)
     fitted = fit_classifier((x, y), (x, y), build=lambda: Scripted(TABLE), recipe=recipe, seed=0)
     assert fitted.best_epoch == best
     assert len(fitted.history) == epochs
     assert [row["epoch"] for row in fitted.history] == list(range(epochs))
     assert fitted.best_score == fitted.history[best][select_by]
     assert predict_logits(fitted.model, x)[:, 0].tolist() == pytest.approx(TABLE[best])
+
+
+@pytest.mark.parametrize(("batch_size", "epochs"), [(5, 5), (4, 4), (2, 3)])
+def test_patience_in_steps_is_counted_in_whole_epochs(batch_size, epochs):
+    """Epoch 2 is the best; three more steps are 3, 2 and 1 epochs of 1, 2 and 3 batches."""
+    x, y = torch.zeros(5, 1, 2), torch.tensor([0, 0, 0, 0, 1])
+    x[:, 0, 0] = torch.arange(5)
+    per_epoch = -(-5 // batch_size)
+    table = [row for row in [*TABLE, *TABLE[-1:] * 9] for _ in range(per_epoch)]
+    waiting = {"patience": 1, "patience_steps": 3}
+    recipe = FitRecipe(batch_size=batch_size, max_epochs=9, **waiting)
+    fitted = fit_classifier((x, y), (x, y), build=lambda: Scripted(table), recipe=recipe, seed=0)
+    assert (fitted.best_epoch, len(fitted.history)) == (1, epochs)
 
 
 def test_auroc_is_chosen_over_accuracy():

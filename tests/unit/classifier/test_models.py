@@ -50,7 +50,7 @@ def test_last_pooling_trains_the_backward_direction_on_the_whole_series(x):
 
 
 def test_pooling_over_time_is_what_it_says(x):
-    for pool in ("mean", "max", "attention"):
+    for pool in ("mean", "max", "mean_max", "attention"):
         model = RNNClassifier(**SHAPE, pool=pool)
         states, _ = model.rnn(x.transpose(1, 2))
         if pool == "attention":
@@ -58,8 +58,10 @@ def test_pooling_over_time_is_what_it_says(x):
             scores = model.attention(states).exp()
             expected = (scores * states).sum(1) / scores.sum(1)
         else:
-            expected = states.mean(1) if pool == "mean" else states.max(1).values
+            parts = {"mean": states.mean(1), "max": states.max(1).values}
+            expected = torch.cat([parts[name] for name in pool.split("_")], 1)
         torch.testing.assert_close(model(x), model.head(expected))
+    assert RNNClassifier(**SHAPE).pool == "mean_max"  # a short shape is lost in a mean alone
 
 
 @pytest.mark.parametrize(("name", "args"), ARCHITECTURES)
@@ -150,7 +152,7 @@ def test_own_class_by_import_path(own_module, x):
         ("own_classifiers:Centred", {}, "eval mode.*rest of its batch"),
         ("rnn", {"hiden": 3}, "accepts cell, hidden, layers, bidirectional, pool, dropout"),
         ("rnn", {"cell": "rnn"}, "expected one of gru, lstm"),
-        ("rnn", {"pool": "first"}, "expected one of mean, max, last, attention"),
+        ("rnn", {"pool": "first"}, "expected one of mean, max, mean_max, last, attention"),
         ("rnn", {"hidden": 0}, "hidden=0: expected an integer >= 1"),
         ("rnn", {"dropout": 1.0}, r"expected a share in \[0, 1\)"),
         ("conv", {"kernel": 4}, "kernel=4 odd"),

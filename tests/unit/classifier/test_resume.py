@@ -13,9 +13,10 @@ from tests.unit.classifier.test_classifier_train import config_at
 
 OPTIONS = (
     "classifier.model=rnn",  # with dropout, so that its random state counts too
-    "classifier.model_args={hidden: 4, layers: 2, dropout: 0.5}",
+    "classifier.model_args={hidden: 4, layers: 2, dropout: 0.5, pool: mean}",
     "classifier.max_epochs=5",
     "classifier.patience=1",
+    "classifier.patience_steps=0",
     "classifier.select_by=auprc",
     "classifier.learning_rate=0.03",
 )

@@ -1,0 +1,94 @@
+"""Fixed features of series: random convolutions, and columns in standard deviations.
+
+Nothing is trained, so a Frechet distance in this space does not depend on a network that happened
+to fit one data set (unlike Context-FID), and two papers that use one seed use one metric.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import conv1d
+
+BATCH = 4096
+KERNEL_LENGTHS = (3, 5, 7)
+
+
+@dataclass(frozen=True)
+class KernelBank:
+    """Kernels of one length and dilation: weights (K, C, length), unit norm; biases (K,)."""
+
+    weights: Tensor
+    biases: Tensor
+    dilation: int
+
+
+class RandomConvolutions:
+    """ROCKET-type features (Dempster et al. 2020): fixed random kernels, two numbers each.
+
+    Per kernel: the largest output, and the share of outputs above zero. A kernel sees a random
+    subset of channels; half of the kernels are mean-free (shape only), half are not (level too).
+
+    Args:
+        num_channels, length: shape of a series.
+        num_kernels: kernels; features are twice as many.
+        seed: of the kernels.
+    """
+
+    def __init__(self, num_channels: int, length: int, *, num_kernels: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}
+        for number in range(num_kernels):
+            size = int(rng.choice([s for s in KERNEL_LENGTHS if s <= length] or [length]))
+            reach = (length - 1) / (size - 1) if size > 1 else 1  # one or two points: no dilation
+            dilation = int(2 ** rng.uniform(0, np.log2(reach)))
+            kernel = _random_kernel(rng, num_channels, size, mean_free=number % 2 == 0 and size > 1)
+            groups.setdefault((size, dilation), []).append((kernel, rng.uniform(-1, 1)))
+        self.banks = [
+            KernelBank(
+                torch.from_numpy(np.stack([kernel for kernel, _ in members])).float(),
+                torch.tensor([bias for _, bias in members], dtype=torch.float32),
+                dilation,
+            )
+            for (_, dilation), members in sorted(groups.items(), key=lambda item: item[0])
+        ]
+
+    def __call__(self, x: Float[Tensor, "n channel time"]) -> Float[np.ndarray, "n feature"]:
+        """Features of model-space series, row by row."""
+        parts = [self._features(x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+        return torch.cat(parts).numpy()
+
+    def _features(self, x: Tensor) -> Tensor:
+        columns = []
+        for bank in self.banks:
+            output = conv1d(x, bank.weights, bank.biases, dilation=bank.dilation)
+            columns += [output.amax(2), (output > 0).float().mean(2)]
+        return torch.cat(columns, 1)
+
+
+class Standardiser:
+    """Column-wise z-score fitted on reference rows; a constant column becomes its offset."""
+
+    def __init__(self, reference: Float[np.ndarray, "n feature"]) -> None:
+        self.mean = reference.mean(0, dtype=np.float64)
+        spread = reference.std(0, dtype=np.float64)
+        self.scale = np.where(spread > 1e-6, spread, 1.0)
+
+    def __call__(self, features: Float[np.ndarray, "m feature"]) -> Float[np.ndarray, "m feature"]:
+        """`features` in standard deviations of the reference, float64."""
+        return (features - self.mean) / self.scale
+
+
+def _random_kernel(
+    rng: np.random.Generator, num_channels: int, size: int, *, mean_free: bool
+) -> np.ndarray:
+    """(C, size) weights of unit norm on a random non-empty subset of channels."""
+    used = 2 ** rng.uniform(0, np.log2(num_channels)) if num_channels > 1 else 1
+    channels = rng.choice(num_channels, size=int(used), replace=False)
+    kernel = np.zeros((num_channels, size))
+    kernel[channels] = rng.normal(size=(len(channels), size))
+    if mean_free:
+        kernel[channels] -= kernel[channels].mean(1, keepdims=True)
+    return kernel / np.linalg.norm(kernel)
