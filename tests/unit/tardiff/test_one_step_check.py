@@ -33,6 +33,17 @@ def test_the_loss_has_the_gradient_that_guides(kind, out):
     assert change == pytest.approx(expected, rel=1e-5)
 
 
+def test_auto_ranks_two_classes_and_balances_more():
+    assert [GuidanceLoss("auto", classes).kind for classes in (2, 3)] == ["rank", "balanced"]
+    assert GuidanceLoss("auto", 3, [1]).kind == "balanced"
+
+
+@pytest.mark.parametrize("kind", ["rank", "auto"])
+def test_a_rank_of_some_classes_is_refused(kind):
+    with pytest.raises(ValueError, match="^guidance loss 'rank' compares .* guidance set$"):
+        GuidanceLoss(kind, 2, [1])
+
+
 def test_single_gradients_add_up_to_the_guidance_gradient():
     model, x, y = make(20)
     total = dict.fromkeys(dict(model.named_parameters()), 0.0)
