@@ -62,7 +62,7 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
         steps = row.vs_steps
         if steps is not None and steps.low <= 0:
             reason = "The gain over real data may be owed to the longer training alone."
-            needed = _needed(num_test, _half(steps), abs(steps.mean))
+            needed = _needed(num_test, _half(steps, row.num_seeds), abs(steps.mean))
             return Answer(
                 CANNOT_TELL, reason, f"{needed} test series would tell it from equal steps"
             )
@@ -71,8 +71,8 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
         reason = "The gain does not survive the correction for many comparisons."
         return Answer(CANNOT_TELL, reason, f"corrected p = {corrected:.3f} must be < {LEVEL:g}")
     reason = "The interval of the gain includes both 0 and a gain worth having."
-    needed = _needed(num_test, _half(gain), SMALLEST_GAIN)
-    seeds = "" if row.num_seeds >= ENOUGH_SEEDS else f" and {ENOUGH_SEEDS} seeds"
+    needed = _needed(num_test, _half(gain, row.num_seeds), SMALLEST_GAIN)
+    seeds = _more_seeds(row.num_seeds)
     return Answer(
         CANNOT_TELL, reason, f"{needed} test series{seeds} would show a gain of {SMALLEST_GAIN:g}"
     )
@@ -92,9 +92,12 @@ def answer_substitute(row: Summary, num_test: int) -> Answer:
     if loss.low > -LARGEST_LOSS:
         return Answer(YES, "Models trained on it alone are as good as models trained on real data.")
     reason = "How much models lose that are trained on it alone is not known well enough."
-    needed = _needed(num_test, _half(loss), abs(loss.mean + LARGEST_LOSS))
+    needed = _needed(num_test, _half(loss, row.num_seeds), abs(loss.mean + LARGEST_LOSS))
+    seeds = _more_seeds(row.num_seeds)
     return Answer(
-        CANNOT_TELL, reason, f"{needed} test series would tell it from a loss of {LARGEST_LOSS:g}"
+        CANNOT_TELL,
+        reason,
+        f"{needed} test series{seeds} would tell it from a loss of {LARGEST_LOSS:g}",
     )
 
 
@@ -210,8 +213,16 @@ def _one_seed() -> Answer:
     return Answer(CANNOT_TELL, reason, f"give {ENOUGH_SEEDS} evaluation.seeds (now 1)")
 
 
-def _half(difference: Difference) -> float:
+def _half(difference: Difference, seeds: int) -> float:
+    """Half-width of the interval; over the test series alone where more seeds are asked for too,
+    since few seeds widen the whole interval in a way that no test series mend."""
+    if seeds < ENOUGH_SEEDS:
+        return (difference.test_high - difference.test_low) / 2
     return (difference.high - difference.low) / 2
+
+
+def _more_seeds(seeds: int) -> str:
+    return "" if seeds >= ENOUGH_SEEDS else f" and {ENOUGH_SEEDS} seeds"
 
 
 def _needed(count: int, half_width: float, distance: float) -> str:
