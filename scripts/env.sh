@@ -42,7 +42,7 @@ resolve_config() {
     shift
     ARGS=("$@")
     [ "$caller" != "$PWD" ] || return 0
-    echo "(started in $caller; paths below are relative to $PWD)"
+    echo "(started in $caller; paths below are relative to $PWD)" >&2
     ARGS=()
     for argument in "$@"; do
         case $argument in

@@ -65,8 +65,7 @@ def resolved(caller, *arguments):
     """What resolve_config makes of the arguments, and what it says."""
     script = 'source scripts/env.sh; resolve_config "$@"; printf "=> %s\\n" ${ARGS[@]+"${ARGS[@]}"}'
     found = bash("-c", script, "bash", caller, *arguments, check=True)
-    lines = found.stdout.splitlines()
-    return [x.removeprefix("=> ") for x in lines if x.startswith("=> ")], lines[0]
+    return [x.removeprefix("=> ") for x in found.stdout.splitlines()], found.stderr.strip()
 
 
 def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
