@@ -16,8 +16,6 @@ from scripts.utility.summary import REFERENCES, UNGUIDED, Summary
 from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
 
 TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
-TESTING = "testing"  # column of TRTS rows: AUROC on the set minus that on the real test series
-TITLES[TESTING] = "AUROC minus real testing"
 WITH_INTERVAL = ("auroc", "auprc")
 REFERENCE_TITLES = {
     "vs_unguided": f"minus {UNGUIDED}",
@@ -30,9 +28,9 @@ TRAINED_ON = {
     "TRTR": "real (TRTR)",
     STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
     "TSTR": "synthetic (TSTR)",
-    "TRTS": "real, scored on synthetic (TRTS)",
-    "TSRTR": "real + {ratio:g} synthetic (TSRTR)",
-    BASELINE: "real, no generator (TRTR+)",
+    "TRTS": "tested on set (TRTS)",
+    "TSRTR": "real + {ratio:g} synth. (TSRTR)",
+    BASELINE: "no generator (TRTR+)",
     UPPER: "true risk (upper bound)",
 }
 
@@ -164,26 +162,32 @@ def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
             star = (s.protocol, s.ratio, model, s.metric, s.generator) in marked
             row = cells.setdefault((s.protocol, s.ratio, s.generator), {})
             row[s.metric] = _score_text(s) + ("*" if star else "")
-            if s.metric == "auroc":
-                row[TESTING] = "" if s.vs_testing is None else compared(s.vs_testing)
-    shown = [*METRICS, *([TESTING] if any(row[TESTING] for row in cells.values()) else [])]
-    columns = ["trained on", "set", *(TITLES[metric] for metric in shown)]
-    rows = _blocks({key: [values[name] for name in shown] for key, values in cells.items()})
+    columns = ["trained on", "set", *(TITLES[metric] for metric in METRICS)]
+    rows = _blocks({key: [values[name] for name in METRICS] for key, values in cells.items()})
     return Table(f"Scores, downstream model {model}", columns, rows)
 
 
 def _difference_table(model: str, metric: str, summaries: Sequence[Summary]) -> Table:
     of_model = [s for s in summaries if s.model == model]
     references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
-    compared = {
+    cells = {
         (s.protocol, s.ratio, s.generator): [_difference_text(getattr(s, r)) for r in references]
         for s in of_model
         if s.metric == metric and s.protocol not in ("TRTR", *UNPAIRED)
     }
+    if cells:
+        # The same models on other rows: nothing is paired, so there is no p.
+        cells |= {
+            (s.protocol, s.ratio, s.generator): [
+                compared(s.vs_testing) if name == "vs_real" else "-" for name in references
+            ]
+            for s in of_model
+            if s.metric == metric and s.vs_testing is not None
+        }
     columns = ["trained on", "set", *(REFERENCE_TITLES[name] for name in references)]
     title = f"Paired differences in {TITLES[metric]}, downstream model {model}"
     # Without the protocol in brackets the table fits a terminal.
-    rows = [[row[0].partition(" (")[0], *row[1:]] if row else row for row in _blocks(compared)]
+    rows = [[row[0].partition(" (")[0], *row[1:]] if row else row for row in _blocks(cells)]
     return Table(title, columns, rows)
 
 
