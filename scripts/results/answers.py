@@ -71,10 +71,12 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
         reason = "The gain does not survive the correction for many comparisons."
         return Answer(CANNOT_TELL, reason, f"corrected p = {corrected:.3f} must be < {LEVEL:g}")
     reason = "The interval of the gain includes both 0 and a gain worth having."
-    needed = _needed(num_test, _half(gain, row.num_seeds), SMALLEST_GAIN)
+    # The nearer end: the interval leaves out 0, or a gain worth having.
+    distance = max(gain.mean, SMALLEST_GAIN - gain.mean)
+    needed = _needed(num_test, _half(gain, row.num_seeds), distance)
     seeds = _more_seeds(row.num_seeds)
     return Answer(
-        CANNOT_TELL, reason, f"{needed} test series{seeds} would show a gain of {SMALLEST_GAIN:g}"
+        CANNOT_TELL, reason, f"{needed} test series{seeds} would decide if {gain.mean:+.3f} is true"
     )
 
 

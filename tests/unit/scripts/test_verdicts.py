@@ -222,11 +222,14 @@ def test_usefulness_says_whether_influence_predicts_retraining(score, said):
 
 
 def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
-    """An interval of half-width 0.02 on 400 series is one of 0.01 on 1,600."""
+    """An interval of half-width 0.02 on 400 series is one of 0.005 on 6,400."""
     found = answer_addition(row(difference(-0.015, 0.025)), 400)
-    assert found.change == "about 1,600 test series would show a gain of 0.01"
+    assert found.change == "about 6,400 test series would decide if +0.005 is true"
     few = answer_addition(row(difference(-0.015, 0.025), seeds=3), 400)
-    assert few.change == "about 1,600 test series and 5 seeds would show a gain of 0.01"
+    assert few.change == "about 6,400 test series and 5 seeds would decide if +0.005 is true"
+    # Narrow enough to see a gain of 0.01, yet open: 0.0035 lies 0.0065 below a gain worth having.
+    large = answer_addition(row(difference(-0.004, 0.011)), 16_354)
+    assert large.change.startswith("about 22,000 test series would decide if")
     # Two seeds make the interval ten times as wide; that is no matter of test series.
     wide = dataclasses.replace(difference(-0.2, 0.2), mean=0.0, test_low=-0.02, test_high=0.02)
     two = answer_substitute(row(wide, seeds=2), 400)
@@ -279,4 +282,4 @@ def test_the_terminal_shows_one_line_a_verdict():
         "NO LEAK FOUND",
     ]
     assert all(line.startswith(name) and len(line) <= TEXT_WIDTH for line in lines)
-    assert "1,600 test series" in lines[0]
+    assert "6,400 test series" in lines[0]
