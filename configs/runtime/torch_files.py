@@ -1,7 +1,9 @@
 """Safe saving and loading of tensors, and Lightning's checkpoint files made whole or not at all."""
 
+import errno
 import io
 import pickle
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -17,6 +19,7 @@ from configs.runtime.errors import DataError
 _SLACK_BYTES = 1 << 20
 _DAMAGED = (
     pickle.UnpicklingError,
+    struct.error,
     RuntimeError,
     EOFError,
     ValueError,
@@ -59,7 +62,11 @@ def load_plain(path: Path, what: str) -> Any:
             # About foreign pickles, which are refused below in words of our own.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+    except (*_DAMAGED, OSError) as error:
+        # Of the system's errors only the one that a damaged table of contents ends in: a seek to
+        # before the start. The others are about the disk.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(f"{path}: not a {what} of this project ({reason[0]})") from error
 

@@ -82,7 +82,8 @@ def _read_array(handle: Any, size: int) -> np.ndarray:
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"unknown .npy version {version}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # "created on Python 2": as good as any
+        # "created on Python 2", an old name of a type: as good as any.
+        warnings.simplefilter("ignore")
         shape, fortran, dtype = read_header(start)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, not numbers")

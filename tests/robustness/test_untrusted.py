@@ -1,5 +1,6 @@
 """Files from strangers: nothing they name is run, and nothing they claim is allocated unproven."""
 
+import errno
 import io
 import json
 import pickle
@@ -68,6 +69,38 @@ def test_a_header_of_python_2_is_read_in_silence(tmp_path):
     values = np.arange(3, dtype="<f4")
     (tmp_path / "x.npy").write_bytes(raw + values.tobytes())
     np.testing.assert_array_equal(read_npy(tmp_path / "x.npy"), values)
+
+
+def test_old_names_and_odd_texts_are_met_in_silence(tmp_path):
+    raw = npy_header((3,)).replace(b"<f4", b"|a4")
+    (tmp_path / "x.npy").write_bytes(raw + b"abcd" * 3)
+    assert read_npy(tmp_path / "x.npy").tolist() == [b"abcd"] * 3
+    (tmp_path / "x.pkl").write_bytes(b"(S'\\?'\nl.")
+    assert load_array_pickle(tmp_path / "x.pkl") == ["\\?"]  # no array: refused by who asked
+
+
+def test_a_table_of_contents_that_points_before_the_file_is_no_error_of_the_disk(
+    tmp_path, monkeypatch
+):
+    def fails(number):
+        def load(*_, **__):
+            raise OSError(number, "words of the system")
+
+        return load
+
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.pt")
+    monkeypatch.setattr(torch, "load", fails(errno.EINVAL))
+    with pytest.raises(DataError, match="not a model of this project"):
+        load_plain(tmp_path / "x.pt", "model")
+    with zipfile.ZipFile(tmp_path / "cut.pt", "w") as archive:  # an index of a memo that ends early
+        archive.writestr("x/data.pkl", b"\x80\x02}r\x01")
+        archive.writestr("x/version", b"3\n")
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="not a model of this project"):
+        load_plain(tmp_path / "cut.pt", "model")
+    monkeypatch.setattr(torch, "load", fails(errno.EIO))
+    with pytest.raises(OSError, match="words of the system"):
+        load_plain(tmp_path / "x.pt", "model")
 
 
 def test_objects_in_arrays_are_refused(tmp_path):
