@@ -1,7 +1,6 @@
 """Fixed features of series: random convolutions, and columns in standard deviations.
 
-Nothing is trained, so a Frechet distance in this space does not depend on a network that happened
-to fit one data set (unlike Context-FID), and two papers that use one seed use one metric.
+Nothing is trained: the same seed gives the same features on every data set.
 """
 
 from dataclasses import dataclass

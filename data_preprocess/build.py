@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,13 +134,20 @@ def make_splits(source: SourceData, data: DataConfig) -> Splits:
     Raises:
         DataError: too few grid points, or a split or class would be empty.
     """
+    return _imputed(_assigned(source, data), data)
+
+
+def _assigned(source: SourceData, data: DataConfig) -> dict[str, Cohort]:
     if source.pool.values.shape[2] < MIN_STEPS:
         raise DataError(
             f"the series have {source.pool.values.shape[2]} grid point; at least {MIN_STEPS} are "
             "needed - widen data.window_hours or lower data.step_minutes"
         )
-    cohorts = assign(source, data)
-    fill = train_medians(cohorts["train"].values, source.pool.feature_names)
+    return assign(source, data)
+
+
+def _imputed(cohorts: Mapping[str, Cohort], data: DataConfig) -> Splits:
+    fill = train_medians(cohorts["train"].values, cohorts["train"].feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
     normaliser = fit_space(datasets["train"], fill, data)
     fingerprint = _fingerprint(datasets, normaliser)
@@ -158,7 +166,8 @@ def _build(data: DataConfig, folder: Path) -> None:
             log.info(line)
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
-    splits = make_splits(source, data)
+    cohorts = _assigned(source, data)
+    splits = _imputed(cohorts, data)
     settings = settings_of(data)
     known = card.summary(splits, source)
     files = describe_files(source.files)
@@ -167,16 +176,15 @@ def _build(data: DataConfig, folder: Path) -> None:
         log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
     splits.normaliser.save(folder / "normaliser.json")
     write_text(folder / "card.md", card.markdown(known, settings, splits, files))
-    names = [*_FILES, *_save_true_risk(folder / TRUE_RISK, source, data)]
+    names = [*_FILES, *_save_true_risk(folder / TRUE_RISK, cohorts)]
     digests = {name: sha256_file(folder / name) for name in names}
     record = {"format": FORMAT, "settings": settings, **known, "sha256": digests, "files": files}
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
 
 
-def _save_true_risk(path: Path, source: SourceData, data: DataConfig) -> list[str]:
+def _save_true_risk(path: Path, cohorts: Mapping[str, Cohort]) -> list[str]:
     """Writes the risk of the stays that choose and test models; the file's name, if it is known."""
-    cohorts = assign(source, data) if source.pool.true_risk is not None else {}
-    named = {k: cohorts[k].true_risk for k in ("val_select", "test") if k in cohorts}
+    named = {name: cohorts[name].true_risk for name in ("val_select", "test")}
     known: dict[str, Any] = {name: risk for name, risk in named.items() if risk is not None}
     if not known:
         return []

@@ -52,14 +52,14 @@ class Custody:
 def main(config: ExperimentConfig) -> None:
     """Writes the file of `export.path`."""
     given = config.export
-    owned = _owned(config)
+    custody = _custody(config)
     influence = config.influence
-    loss = GuidanceLoss(influence.guidance_loss, owned.guide.num_classes, influence.classes)
+    loss = GuidanceLoss(influence.guidance_loss, custody.guide.num_classes, influence.classes)
     _require_separable(config, loss.kind)
-    rows = _one_per_patient(owned.guide) if given.epsilon is not None else owned.guide
+    rows = _one_per_patient(custody.guide) if given.epsilon is not None else custody.guide
     if not len(rows):
         raise DataError("the guidance set is empty")
-    content = _content(config, Custody(owned.classifier, rows), loss)
+    content = _content(config, Custody(custody.classifier, rows), loss)
     path = Path(given.path) if given.path else run_dir(config) / "guidance_gradient.pt"
     save_guidance(path, content)
     told = {"rows": content.rows, "guidance_loss": loss.kind, "clip": given.clip}
@@ -67,7 +67,7 @@ def main(config: ExperimentConfig) -> None:
     log.info("%s: G of %d guidance rows, %s", path, content.rows, _promise(content.privacy))
 
 
-def _owned(config: ExperimentConfig) -> Custody:
+def _custody(config: ExperimentConfig) -> Custody:
     """Classifier and guidance rows; with `export.guide`, no split is read."""
     checkpoint, allow = checkpoint_path(config), config.classifier.model
     if config.export.guide is None:
@@ -114,15 +114,15 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
     return guide.take(first)
 
 
-def _content(config: ExperimentConfig, owned: Custody, loss: GuidanceLoss) -> GuidanceFile:
-    classifier, given = owned.classifier, config.export
-    x = encode(classifier.normaliser, owned.guide)
-    y = torch.from_numpy(owned.guide.labels)
+def _content(config: ExperimentConfig, custody: Custody, loss: GuidanceLoss) -> GuidanceFile:
+    classifier, given = custody.classifier, config.export
+    x = encode(classifier.normaliser, custody.guide)
+    y = torch.from_numpy(custody.guide.labels)
     privacy = None
     if given.clip is None:
         vector = guidance_gradient(classifier.model, x, y, loss)
     else:
-        vector, privacy = _clipped(config, owned, x, y, loss)
+        vector, privacy = _clipped(config, custody, x, y, loss)
     return GuidanceFile(
         vector={name: part.float() for name, part in vector.items()},
         classifier=weights_sha256(classifier.model),
@@ -139,14 +139,14 @@ def _content(config: ExperimentConfig, owned: Custody, loss: GuidanceLoss) -> Gu
 
 
 def _clipped(
-    config: ExperimentConfig, owned: Custody, x: Tensor, y: Tensor, loss: GuidanceLoss
+    config: ExperimentConfig, custody: Custody, x: Tensor, y: Tensor, loss: GuidanceLoss
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     given = config.export
     assert given.clip is not None
     weights = loss.row_weights(y)
     multiplier = None if given.epsilon is None else noise_multiplier(given.epsilon, given.delta)
     found = clipped_sum(
-        owned.classifier.model,
+        custody.classifier.model,
         per_sample_loss,
         x,
         y,

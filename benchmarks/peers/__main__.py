@@ -33,6 +33,7 @@ from configs.run_record import run_dir
 from configs.runtime.errors import ConfigError, MissingInputError, UserError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.card import markdown_table
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import decode, encode
 from data_preprocess.splits import Splits
@@ -71,6 +72,7 @@ COLUMNS = (
     "series/s",
     "TSTR AUROC",
     "TSRTR AUROC",
+    "TRTS AUROC minus real testing",
     "discriminator AUC",
     "worst KS",
     "autocorrelation",
@@ -192,17 +194,18 @@ def _dataset(splits: Splits, space: str, parts: Sequence[np.ndarray]) -> EHRData
     )
 
 
-def table(out: Path, sets: Mapping[str, Path]) -> list[str]:
-    """Markdown rows from the results of stage 4 in `out`, one per set, real-only training first."""
+def table(out: Path, sets: Mapping[str, Path]) -> str:
+    """A Markdown table of what stage 4 wrote to `out`: a row per set, real-only training first."""
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     rows = [row for row in summary["rows"] if row["metric"] == "auroc"]
     model = rows[0]["model"]
-    lines = ["| " + " | ".join(COLUMNS) + " |", "| --- " * len(COLUMNS) + "|"]
+    lines = []
     for name in ("real", *summary["synthetic_series_per_class"]):
-        scores = {"TRTR": "", "TSTR": "", "TSRTR": ""}
+        scores, gap = {"TRTR": "", "TSTR": "", "TSRTR": ""}, None
         for row in rows:  # of TSRTR the largest ratio, which comes last
-            if (row["generator"], row["model"]) == (name, model) and row["protocol"] in scores:
+            if (row["generator"], row["model"]) == (name, model):
                 scores[row["protocol"]] = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+                gap = row["vs_testing"] or gap
         quality = {}
         for kind in ("fidelity", "privacy"):
             quality |= summary.get(kind, {}).get(name, {}).get("values", {})
@@ -212,14 +215,15 @@ def table(out: Path, sets: Mapping[str, Path]) -> list[str]:
             *_cost(load_extra(sets[name]).get("peer") if name in sets else None),
             scores["TSTR"] or scores["TRTR"],
             scores["TSRTR"],
+            "" if gap is None else f"{gap['mean']:+.3f} [{gap['low']:+.3f}, {gap['high']:+.3f}]",
             _number(quality.get("discriminative_auc")),
             _number(max(ks, default=None)),
             _number(quality.get("autocorrelation_difference")),
             _number(quality.get("membership_auc")),
         ]
         done = "; ".join(f["done"] for f in load_extra(sets[name])["peer"]) if name in sets else ""
-        lines.append("| " + " | ".join([*cells, done]) + " |")
-    return lines
+        lines.append([*cells, done])
+    return markdown_table(COLUMNS, lines)
 
 
 def _cost(facts: Sequence[Mapping[str, Any]] | None) -> list[str]:
@@ -286,7 +290,7 @@ def main() -> None:
         evaluated = [*ours, *map(str, theirs.values())]
         chosen = dataclasses.replace(config.evaluation, synthetic=evaluated)
         evaluate(dataclasses.replace(config, evaluation=chosen))
-        log.info("\n%s", "\n".join(table(run_dir(config) / chosen.dir, theirs)))
+        log.info("\n%s", table(run_dir(config) / chosen.dir, theirs))
 
     run_stage(run)
 

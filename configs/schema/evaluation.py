@@ -45,7 +45,8 @@ class EvaluationConfig:
     fidelity: bool = True  # measure how close each set is to real series that no model saw
     privacy: bool = True  # measure what each set gives away about the training series
     # TimeGAN's discriminative and predictive score too, to stand beside other papers' tables
-    # (scripts/quality/published/timegan.py); no verdict reads them. Some 85 CPU seconds a set.
+    # (scripts/quality/published/timegan.py); no verdict reads them. A set takes about 85 CPU
+    # seconds (estimated from shorter runs).
     published: bool = False
     show_real_series: bool = (
         False  # draw single real series, which are patient records, as examples

@@ -39,8 +39,9 @@ ABOUT_PUBLISHED = (
     "discriminator that learnt nothing, and the predictive score sees one channel."
 )
 GLOSSARY = [
-    "guided, unguided: two sets from the same noise and the same generator. Sampling of the guided "
-    "set is pulled towards series that are estimated to help the task classifier.",
+    "guided, unguided: two sets of the same generator. Series of the guided set are chosen (with "
+    "guidance.by=push: sampled) for their influence: how much training on them is estimated to "
+    "lower the loss on the guidance set.",
     "seed: the random start of a downstream model. Several seeds show how much a score depends on "
     "it.",
     "val_select: the real series on which every downstream model chooses its best epoch and its "

@@ -19,7 +19,7 @@ Maps = Float[np.ndarray, "class channel time"]
 
 @dataclass(frozen=True)
 class GuidanceChange:
-    """Per guided set, and the correlation that guidance climbs.
+    """Per guided set, and how influence correlates with the values.
 
     Attributes:
         channels, classes: names.

@@ -79,7 +79,7 @@ def score_tables(summaries: Sequence[Summary]) -> list[Table]:
 
 def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
     """Per downstream model and metric: paired differences to the unguided set and to real-only
-    training."""
+    training; of TRTS the gap to testing on real series."""
     tables = [
         _difference_table(model, metric, summaries)
         for model in _models(summaries)

@@ -1,6 +1,6 @@
 """Every downstream model trained on real series alone beside a linear model on fixed features.
 
-A model that cannot learn the task from the real series cannot judge a synthetic set by it.
+What a model that cannot learn the task from real series scores says nothing about a synthetic set.
 """
 
 import dataclasses

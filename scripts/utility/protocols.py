@@ -8,7 +8,7 @@
 | TRTS     | real train                              | the whole synthetic set |
 | TSRTR    | real train + ratio * len(train) synthetic rows | real test |
 | TRTR+    | real train, made better without a generator (utility/baselines.py) | real test |
-| UPPER    | nothing: the risk that a simulator drew the outcome from (upper_bound.py) | test |
+| UPPER    | nothing: the risk that a simulator drew the outcome from (fits.py) | test |
 
 TRTR-steps is the control for TSRTR: more rows also mean more steps per epoch, and a gain that it
 shows too is not owed to the synthetic rows.
@@ -33,7 +33,7 @@ REAL = "real"  # the generator's name in the rows of the real-only baseline
 STEPS = "TRTR-steps"
 BASELINE = "TRTR+"
 UPPER = "UPPER"
-UNPAIRED = ("TRTS", UPPER)  # judged on other rows, or no model at all: no paired differences
+UNPAIRED = ("TRTS", UPPER)  # scored on other rows, or no model at all: no paired differences
 PROTOCOLS = ("TRTR", STEPS, "TSTR", "TRTS", "TSRTR")
 
 

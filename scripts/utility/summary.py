@@ -118,12 +118,12 @@ def _score_rows(
     counts: dict[str, np.ndarray] = {}
     scored = {}
     for row, per_seed in tqdm(grouped.items(), desc="bootstrap", unit="row", disable=None):
-        judged_on = row[1] if row[0] == "TRTS" else REAL
-        if judged_on not in counts:
+        scored_on = row[1] if row[0] == "TRTS" else REAL
+        if scored_on not in counts:
             labels = per_seed[0].labels
-            subjects = test_subjects if judged_on == REAL else np.arange(len(labels))
-            counts[judged_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
-        scored[row] = _score_seeds(per_seed, counts[judged_on])
+            subjects = test_subjects if scored_on == REAL else np.arange(len(labels))
+            counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
+        scored[row] = _score_seeds(per_seed, counts[scored_on])
     return scored
 
 

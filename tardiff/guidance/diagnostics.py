@@ -22,7 +22,7 @@ class GuidanceOutcome:
     """Per class: how the mean score moved; over the run: how large the push was.
 
     Attributes:
-        score: what guidance climbed, "influence" or "log p(label)".
+        score: what guidance raises, "influence" or "log p(label)".
         requested: asked shift, unguided standard deviations; None if only a multiplier was given.
         realised: shift of the (winsorised) mean score of the whole set, same unit.
         mean_score, mean_score_unguided: means over the whole set, score's own unit.

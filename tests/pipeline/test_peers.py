@@ -53,7 +53,7 @@ def run(tmp_path, monkeypatch, capfd):
         monkeypatch.setattr(peers, "interpreter", lambda *_: Path(sys.executable))
         arguments = tiny_arguments(
             tmp_path,
-            "evaluation.protocols=[TSTR]",
+            "evaluation.protocols=[TRTR,TSTR,TRTS]",
             "evaluation.seeds=[0]",
             "evaluation.workers=1",
         )
@@ -85,12 +85,12 @@ def test_a_peer_is_trained_per_class_evaluated_and_tabled(run, clone, tmp_path):
     summary = json.loads((tmp_path / "runs/tiny/evaluation/summary.json").read_text())
     (score,) = [r for r in summary["rows"] if (r["protocol"], r["metric"]) == ("TSTR", "auroc")]
     assert cells[1] == f"{2 * train.num_channels}" and cells[4].startswith(f"{score['mean']:.3f} [")
-    assert all(cells[i] for i in (6, 7, 8, 9)) and "6 of 600" in cells[10]
+    assert all(cells[i] for i in (6, 7, 8, 9, 10)) and "6 of 600" in cells[11]
 
 
 def test_what_was_trained_is_kept_and_model_space_is_another_set(run, clone, tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "evaluate", lambda config: None)
-    monkeypatch.setattr(peers, "table", lambda _, sets: [" | ".join(sets)])
+    monkeypatch.setattr(peers, "table", lambda _, sets: " | ".join(sets))
     assert run(f"peers.timegan={clone}", "--share", "timegan=0.01")[0] == 0
     trained, kept = [], peers._trained
     monkeypatch.setattr(peers, "_trained", lambda *a: trained.append(a) or kept(*a))

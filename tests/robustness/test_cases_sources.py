@@ -1,4 +1,4 @@
-"""Kinds B, C, E and G: codes, changed sources, pairing by number, contradictions in releases."""
+"""Kinds B, E and G: codes, pairing by number, contradictions in releases."""
 
 import gzip
 from dataclasses import replace
@@ -10,10 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from configs.runtime.errors import DataError, MismatchError
-from configs.schema.data_sources import FilesConfig, MedformerConfig, TableConfig
-from configs.schema.experiment import DataConfig
-from data_preprocess.build import ensure_built, load_splits
+from configs.runtime.errors import DataError
+from configs.schema.data_sources import TableConfig
 from data_preprocess.sources.arrays import read_files
 from data_preprocess.sources.hospital import resample
 from data_preprocess.sources.hospital.eicu import read_eicu
@@ -21,11 +19,10 @@ from data_preprocess.sources.hospital.mimic3 import read_mimic3
 from data_preprocess.sources.medformer import read_medformer
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.storage.dataset_files import save_dataset
-from data_preprocess.storage.source_files import changed_files, describe_files
 from tests.support import sections
+from tests.support.medformer_folder import medformer
 from tests.support.physionet2012_stand_ins import HEAD, OUTCOMES, RECORDS
 from tests.support.physionet2012_stand_ins import read as read_2012
-from tests.support.small_tables import labels, long, store
 
 few = settings(max_examples=10, deadline=None)
 
@@ -262,14 +259,6 @@ def test_a_weight_counts_beside_a_minus_one(tmp_path, order):
     assert cohort.static[list(cohort.subject_ids).index(2), weight] == 80
 
 
-def medformer(root: Path, files, rows) -> Path:
-    (root / "Feature").mkdir(parents=True), (root / "Label").mkdir()
-    for number in files:
-        np.save(root / "Feature" / f"feature_{number:02d}.npy", np.full((2, 4, 1), float(number)))
-    np.save(root / "Label" / "label.npy", np.array(rows))
-    return root
-
-
 @few
 @given(st.permutations(range(1, 9)))
 def test_files_and_label_rows_are_paired_by_number(tmp_path_factory, order):
@@ -301,64 +290,3 @@ def test_the_form_of_a_table_has_the_keys_of_its_section():
     for name, default in vars(TableConfig()).items():
         form = getattr(TableForm(series=None), name)
         assert (list(form) if isinstance(form, tuple) else form) == default, name
-
-
-def own_data(tmp_path: Path, kind: str) -> tuple[DataConfig, list[Path]]:
-    shared = {"dir": str(tmp_path / "built"), "val_guide": 0.2, "val_select": 0.2}
-    rng = np.random.default_rng(0)
-    values, classes = rng.normal(80, 5, (60, 2, 6)), np.arange(60) % 2
-    if kind == "table":
-        many = pd.concat([long(id=long().id + 6 * k) for k in range(10)])
-        many["value"] += rng.normal(0, 1, len(many)).round(3)
-        outcome = pd.concat([labels(id=labels().id + 6 * k) for k in range(10)])
-        x, y = store(tmp_path / "t" / "x.csv", many), store(tmp_path / "t" / "y.csv", outcome)
-        section = TableConfig(series=str(x), labels=str(y))
-        return DataConfig(source="table", table=section, window_hours=6.0, **shared), [x, y]
-    if kind == "files":
-        x, y = tmp_path / "x.npy", tmp_path / "x_labels.npy"
-        np.save(x, values), np.save(y, classes)
-        return DataConfig(source="files", files=FilesConfig(train=str(x)), **shared), [x, y]
-    root = medformer(tmp_path / "m", range(60), [(who % 2, who) for who in range(60)])
-    for k in range(60):
-        np.save(root / "Feature" / f"feature_{k:02d}.npy", values[k : k + 1].transpose(0, 2, 1))
-    section = MedformerConfig(folder=str(root))
-    return DataConfig(source="medformer", medformer=section, **shared), [
-        root / "Feature" / "feature_07.npy",
-        root / "Label" / "label.npy",
-    ]
-
-
-@pytest.mark.parametrize("kind", ["table", "files", "medformer"])
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_source_replaced_under_its_name_is_noticed(tmp_path, kind, which):
-    data, files = own_data(tmp_path, kind)
-    assert ensure_built(data) and not ensure_built(data)
-    raw = bytearray(files[which].read_bytes())
-    raw[-2] ^= 1  # the same size
-    files[which].write_bytes(bytes(raw))
-    for use in (ensure_built, load_splits):
-        with pytest.raises(MismatchError, match=r"built from other content.*data\.rebuild=true"):
-            use(data)
-    card = (tmp_path / "built" / "card.md").read_text()
-    assert "## Source files" in card and "SHA-256" in card
-
-
-def test_later_stages_need_no_source(tmp_path):
-    data, files = own_data(tmp_path, "table")
-    ensure_built(data)
-    for file in files:
-        file.unlink()
-    assert len(load_splits(data).train)
-
-
-@few
-@given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.data())
-def test_any_change_of_content_is_a_change(tmp_path_factory, contents, data):
-    root = tmp_path_factory.mktemp("c")
-    for k, content in enumerate(contents):
-        (root / str(k)).write_bytes(content)
-    known = describe_files([root, root / "0"])
-    assert changed_files(known) == []
-    other = data.draw(st.binary(max_size=20).filter(lambda raw: raw != contents[0]))
-    (root / "0").write_bytes(other)
-    assert len(changed_files(known)) == 2

@@ -8,6 +8,8 @@ of the synthetic ones. docs/metrics.md says why `discriminative_auc` and `predic
 instead.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -107,7 +109,13 @@ def _network(inputs: int, channels: int, seed: int) -> _Recurrent:
         return _Recurrent(inputs, max(1, channels // 2))
 
 
-def _fit(network, loss, count: int, steps: int, generator: torch.Generator) -> None:
+def _fit(
+    network: nn.Module,
+    loss: Callable[[Tensor], Tensor],
+    count: int,
+    steps: int,
+    generator: torch.Generator,
+) -> None:
     optimiser = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     for _ in range(steps):
         rows = torch.randint(count, (min(BATCH, count),), generator=generator)

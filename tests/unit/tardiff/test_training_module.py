@@ -15,7 +15,6 @@ from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
-from tardiff.networks.published_unet import PublishedUNet
 from tardiff.networks.unet1d import UNet1D
 from tardiff.train import _deciding, build_module, main, train
 from tardiff.training.checkpoint import load_model
@@ -24,43 +23,6 @@ from tardiff.training.more_steps import Patience
 from tardiff.training.trainer import best_checkpoint, training_precision
 from tests.support.small_objective import objective
 from tests.support.tiny_runs import tiny_arguments
-
-
-@pytest.mark.parametrize("length", [5, 12, 24, 25])
-def test_unet_keeps_any_length(length):
-    network = UNet1D(3, 2, width=8, multipliers=(1, 2, 2))
-    x = torch.randn(2, 3, length)
-    assert network(x, torch.zeros(2), torch.tensor([0, 1])).shape == x.shape
-
-
-def test_unet_rows_are_independent_and_use_label_and_level():
-    torch.manual_seed(0)
-    network = UNet1D(3, 2, width=8).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    x, levels, y = torch.randn(4, 3, 8), torch.tensor([-3.0, 0.0, 1.0, 4.0]), torch.arange(4) % 2
-    out = network(x, levels, y)
-    torch.testing.assert_close(network(x[2:3], levels[2:3], y[2:3]), out[2:3])
-    assert not torch.allclose(network(x, levels, 1 - y), out)
-    assert not torch.allclose(network(x, levels + 1, y), out)
-    assert not torch.allclose(network(x, levels, torch.full_like(y, network.null_label)), out)
-
-
-@pytest.mark.parametrize("length", [24, 7])
-def test_the_order_in_memory_changes_no_value_and_is_kept_through_the_network(length):
-    torch.manual_seed(0)
-    network = PublishedUNet(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(1,)).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    inputs = (torch.randn(4, 3, length), torch.linspace(-3, 3, 4), torch.arange(4) % 2)
-    orders = []
-    network.norm_out.register_forward_pre_hook(
-        lambda _, given: orders.append(given[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    last = network(*inputs)
-    network.channels_last = False
-    torch.testing.assert_close(network(*inputs), last, rtol=1e-4, atol=1e-5)
-    assert orders == [True, False]
 
 
 @pytest.mark.parametrize("kind", ["v", "eps", "x0"])
