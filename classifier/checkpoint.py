@@ -93,7 +93,7 @@ def load_classifier(
     Args:
         splits: refuse a classifier that was not trained on these.
         allow: architecture that may be imported besides the built-in ones. A checkpoint names its
-            own, and importing runs code, so a stranger's file may not choose it.
+            own, and importing runs code, so a file of unknown origin may not choose it.
 
     Raises:
         MissingInputError: no such file.

@@ -218,7 +218,7 @@ class GenerationSession:
             "sampler": [process.sampler, process.eta, process.levels.tolist()],
             "noise": [process.seed, list(process.shape)],
             "batch_size": process.batch_size,
-            "margins": None if finish is None else weights_sha256(finish),
+            "marginals": None if finish is None else weights_sha256(finish),
             "machine": [process.device.type, torch.__version__, np.__version__],
         }
 
