@@ -1,25 +1,41 @@
-"""Mutated files against every reader, briefly; `python -m benchmarks.fuzz` goes on for longer."""
+"""Damaged files against every reader, briefly; `python -m benchmarks.fuzz` goes on for longer."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from benchmarks import fuzz
 from benchmarks.faults_compare import differences, half_written, leftovers
+from benchmarks.fuzz_readers import READERS, Reader, answer
 from configs.runtime.errors import UserError
 
 
-@pytest.mark.parametrize("name", fuzz.READERS)
-def test_mutated_files_give_a_result_or_a_users_error(name, tmp_path):
-    tally = fuzz.fuzz(name, tmp_path, 0.3, seed=1)
-    assert tally.findings == []
-    assert tally.refused > 0
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_files_give_a_result_or_a_users_error(name, tmp_path):
+    """One stretch of a valid file is replaced by any bytes; nothing but a UserError is raised."""
+    reader = READERS[name]
+    path = tmp_path / f"x{reader.suffix}"
+    reader.write(path)
+    valid = path.read_bytes()
+    answers = []
+
+    @settings(max_examples=40, deadline=10_000)
+    @given(st.integers(0, len(valid)), st.integers(0, 64), st.binary(max_size=64))
+    @example(0, len(valid), b"")
+    @example(len(valid) // 2, len(valid), b"")
+    def damage(start: int, length: int, replacement: bytes) -> None:
+        raw = valid[:start] + replacement + valid[start + length :]
+        answers.append(answer(reader, path, raw))
+
+    damage()
+    assert False in answers
 
 
 def test_the_fuzzer_sees_what_it_looks_for(tmp_path):
-    """A reader that fails in another way than by a user's error is a finding."""
+    """Another error than the user's is passed on to the fuzzer."""
 
     def read(path):
         raw = path.read_bytes()
@@ -27,17 +43,10 @@ def test_the_fuzzer_sees_what_it_looks_for(tmp_path):
             raise UserError("refused")
         return raw.decode("ascii")
 
-    path, tally = tmp_path / "x", fuzz.Tally()
-    for raw in (b"a", b"b", b"\xff"):
-        path.write_bytes(raw)
-        fuzz.try_one(fuzz.Reader("", path.touch, read), path, tally)
-    assert (tally.refused, tally.valid, len(tally.findings)) == (1, 1, 1)
-
-
-def test_mutations_depend_on_the_seed_alone():
-    raw = bytes(range(100))
-    first, again = (fuzz.mutate(raw, np.random.default_rng(3)) for _ in range(2))
-    assert first == again != raw
+    reader = Reader("", (tmp_path / "x").touch, read)
+    assert [answer(reader, tmp_path / "x", raw) for raw in (b"a", b"b")] == [False, True]
+    with pytest.raises(UnicodeDecodeError):
+        answer(reader, tmp_path / "x", b"\xff")
 
 
 def test_the_comparison_sees_half_changed_and_left_files(tmp_path):
