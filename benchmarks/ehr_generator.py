@@ -1,8 +1,8 @@
 """What each part of the generator brings: utility and fidelity of unguided sets, arm by arm.
 
-    python -m benchmarks.ehr_generator configs/base/physionet2012_masks.yaml data.train_size=3000 \
-        data.guide_size=500 data.select_size=430 --seeds 0 1 2 --scored test --arm "all" \
-        --arm "no-masks data.space.masks=false"
+    python -m benchmarks.ehr_generator configs/base/physionet2012_mortality.yaml \
+        data.train_size=3000 data.guide_size=500 data.select_size=430 --seeds 0 1 2 --scored test \
+        --arm "all" --arm "no-masks data.space.masks=false"
 
 Every arm is the config with its own overrides; every seed a data split. Stages that are up to date
 are not run again. `--scored val` judges on val_guide and val_select, which is what a design may be

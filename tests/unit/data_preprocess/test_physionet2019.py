@@ -164,6 +164,8 @@ def test_a_later_stage_need_not_say_where_the_records_were(tmp_path):
         "configs/base/physionet2019_sepsis.yaml",
         f"data.dir={tmp_path / 'built'}",
         "data.physionet2019.channels=[heart_rate]",
+        "data.space.ordered=[]",
+        "data.space.together=[]",
     ]
     here = f"data.physionet2019.folder={tmp_path}"
     assert ensure_built(load_config([*arguments, here]).data)

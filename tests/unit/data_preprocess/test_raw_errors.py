@@ -165,7 +165,7 @@ def test_an_impossible_memory_limit_is_named():
 def build(raw, out, *extra):
     command = [sys.executable, "-m", "data_preprocess.build", "configs/base/mimic_mortality.yaml"]
     command += [f"data.mimic3.folder={raw}", f"data.dir={out}", "data.mimic3.channels=[heart_rate]"]
-    return [*command, *extra]
+    return [*command, "data.space.ordered=[]", "data.space.together=[]", *extra]
 
 
 def test_a_broken_table_exits_non_zero_and_leaves_no_output(raw, tmp_path):
