@@ -23,6 +23,8 @@ set -- ${ARGS[@]+"${ARGS[@]}"}
 
 # What a user gives comes last, and wins over what an item sets.
 trained() { bash train.sh "$@" && bash classifier/train.sh "$@"; }
+# As many synthetic series as real ones, as in the paper.
+generated() { bash generation.sh generation.ratio=1 "$@"; }
 evaluated() { # evaluated PROTOCOLS ARG...
     local protocols=$1
     shift
@@ -34,27 +36,27 @@ utility_only=(evaluation.fidelity=false evaluation.privacy=false)
 case $item in
 table1 | table4)
     trained "$@"
-    bash generation.sh "$@"
+    generated "$@"
     evaluated "[TRTR,TSTR]" "${utility_only[@]}" "$@"
     ;;
 table2)
     trained "$@"
-    bash generation.sh "$@"
+    generated "$@"
     evaluated "[TRTR,TSRTR]" "evaluation.ratios=[1.0]" "${utility_only[@]}" "$@"
     ;;
 figure2)
     trained "$@"
-    bash generation.sh "$@"
+    generated "$@"
     evaluated "[TRTR,TSRTR]" "evaluation.ratios=[0.2,0.4,0.6,0.8,1.0]" "${utility_only[@]}" "$@"
     ;;
 table5)
     # Guidance rows of class 1 alone, beside those of all classes. The rank loss compares classes,
     # so one class is guided by its own negative log-likelihood.
     trained "$@"
-    bash generation.sh "$@"
-    bash generation.sh influence.guidance_loss=nll generation.name=guided_nll \
+    generated "$@"
+    generated influence.guidance_loss=nll generation.name=guided_nll \
         generation.unguided_too=false "$@"
-    bash generation.sh influence.guidance_loss=nll influence.classes=[1] \
+    generated influence.guidance_loss=nll influence.classes=[1] \
         generation.name=guided_minority generation.unguided_too=false "$@"
     evaluated "[TRTR,TSTR]" "synthetic=[unguided,guided,guided_nll,guided_minority]" \
         "${utility_only[@]}" "$@"
@@ -69,7 +71,7 @@ figure3)
     ;;
 table9 | table10 | table11 | table12)
     trained "$@"
-    bash generation.sh "$@"
+    generated "$@"
     evaluated "[TRTR]" "evaluation.fidelity=true" "evaluation.privacy=true" \
         "evaluation.published=true" "$@"
     ;;
