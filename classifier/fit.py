@@ -5,46 +5,17 @@ random state alone, and gives the same weights for the same seed on the same mac
 count.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
 from classifier.losses import num_classes
-from classifier.training.batches import TensorBatches, require_labels, require_series
-from classifier.training.callbacks import BestWeights, EpochBar, quiet_lightning
-from classifier.training.module import ClassifierModule
-from classifier.training.resume import Resume
+from classifier.training import FitRecipe, Training, predict_logits
 from configs.runtime.errors import DataError
-from configs.runtime.torch_files import WholeFiles
-
-EVAL_BATCH_SIZE = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitRecipe:
-    """How a classifier is trained; units and choices as in ClassifierConfig (configs/schema)."""
-
-    batch_size: int = 64
-    max_epochs: int = 200
-    patience: int = 8
-    patience_steps: int = 500
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    class_weight: str = "none"
-    select_by: str = "auroc"
-
-    def __post_init__(self) -> None:
-        _require_choice("class_weight", self.class_weight, ("none", "balanced"))
-        _require_choice("select_by", self.select_by, ("auroc", "auprc", "loss"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,101 +63,18 @@ def fit_classifier(
         UserError: the training diverged.
     """
     device = train[0].device
-    with _seeded(seed, device), quiet_lightning():
+    with _seeded(seed, device):
         model = build().to(device)
         _require_fit_for(model, train, select)
-        module = ClassifierModule(
-            model,
-            class_weights=class_weights(train[1], recipe.class_weight),
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-        )
-        best = BestWeights(recipe.select_by)
-        extra: list[Callback] = [EpochBar(recipe.select_by)] if progress else []
-        batches = TensorBatches(train, recipe.batch_size, torch.Generator().manual_seed(seed))
-        held = {"module": module, "generator": batches.generator, "best": best}
-        resume = None if unfinished is None else Resume(*unfinished, **held)
-        _run(module, best, batches, select, recipe=recipe, extra=extra, resume=resume)
-    model.load_state_dict(best.weights)
+        training = Training(model=model, train=train, select=select, recipe=recipe, seed=seed)
+        training.run(progress=progress, unfinished=unfinished)
+    model.load_state_dict(training.best_weights)
     return FittedClassifier(
-        model=model.to(device).eval(),
-        history=module.history,
-        best_epoch=best.epoch,
-        best_score=best.score,
+        model=model.eval(),
+        history=training.history,
+        best_epoch=training.best_epoch,
+        best_score=training.history[training.best_epoch][recipe.select_by],
     )
-
-
-@torch.no_grad()
-def predict_logits(
-    model: nn.Module, x: Float[Tensor, "n channel time"], batch_size: int = EVAL_BATCH_SIZE
-) -> Float[Tensor, "n out"]:
-    """Logits of all series in eval mode, on the device of `x`; the model's mode is kept.
-
-    Raises:
-        DataError: no series.
-    """
-    if not len(x):
-        raise DataError("predict_logits got no series")
-    was_training = model.training
-    model.eval()
-    parameter = next(model.parameters(), x)
-    parts = [model(part.to(parameter.device)).to(x.device) for part in x.split(batch_size)]
-    model.train(was_training)
-    return torch.cat(parts)
-
-
-def class_weights(y: Tensor, kind: str) -> Tensor:
-    """Loss factor per class: 1 ("none"), or n / (K n_k) ("balanced"), whose mean over y is 1."""
-    counts = torch.bincount(y).float()
-    if kind == "none":
-        return torch.ones_like(counts)
-    return len(y) / (len(counts) * counts)
-
-
-def _run(
-    module: ClassifierModule,
-    best: BestWeights,
-    batches: TensorBatches,
-    select: tuple[Tensor, Tensor],
-    *,
-    recipe: FitRecipe,
-    extra: list[Callback],
-    resume: Resume | None,
-) -> None:
-    device = select[0].device
-    # Eight epochs of 800 series are 104 steps: a network may need more to leave its plateau.
-    patience = max(recipe.patience, math.ceil(recipe.patience_steps / len(batches)))
-    stop = EarlyStopping(recipe.select_by, mode=best.mode, patience=patience, check_finite=False)
-    callbacks: list[Callback] = [best, stop]
-    trainer = Trainer(
-        accelerator=device.type,
-        devices=[device.index or 0] if device.type != "cpu" else 1,
-        max_epochs=recipe.max_epochs,
-        callbacks=callbacks + extra + ([resume] if resume else []),
-        logger=False,
-        enable_checkpointing=resume is not None,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        # One process on one device, also inside a SLURM job that was given several tasks.
-        plugins=[LightningEnvironment(), WholeFiles()],
-    )
-    scored = TensorBatches(select, EVAL_BATCH_SIZE)
-    found = resume.found() if resume else None
-    with _interruptible():
-        trainer.fit(module, batches, scored, ckpt_path=found, weights_only=True)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C reaches the caller as KeyboardInterrupt; Lightning would make it SystemExit(1)."""
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
 
 
 @contextmanager
@@ -203,18 +91,44 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 def _require_fit_for(
     model: nn.Module, train: tuple[Tensor, Tensor], select: tuple[Tensor, Tensor]
 ) -> None:
-    require_series("train", *train)
-    require_series("select", *select)
+    _require_series("train", *train)
+    _require_series("select", *select)
     if train[0].shape[1:] != select[0].shape[1:]:
         raise DataError(
             f"train series are {tuple(train[0].shape[1:])} (channel, time) but select series are "
             f"{tuple(select[0].shape[1:])}"
         )
     classes = num_classes(predict_logits(model, train[0][:1]).shape[1])
-    require_labels("train", train[1], classes)
-    require_labels("select", select[1], classes)
+    _require_labels("train", train[1], classes)
+    _require_labels("select", select[1], classes)
 
 
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")
+def _require_series(where: str, x: Tensor, y: Tensor) -> None:
+    """Finite series and their labels on one device."""
+    if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or not len(y):
+        raise DataError(
+            f"{where}: series of shape {tuple(x.shape)} and labels of shape {tuple(y.shape)}; "
+            "expected (n, channel, time) and (n,) with n > 0"
+        )
+    if x.device != y.device:
+        raise DataError(f"{where}: series are on {x.device} but labels on {y.device}")
+    if not torch.isfinite(x).all():
+        raise DataError(
+            f"{where}: {int((~torch.isfinite(x)).sum())} NaN or infinite values; expected finite "
+            "model-space series"
+        )
+
+
+def _require_labels(where: str, y: Tensor, classes: int) -> None:
+    """Integers in [0, classes), each of them at least once."""
+    if y.is_floating_point() or y.min() < 0 or y.max() >= classes:
+        raise DataError(
+            f"{where}: labels {y.dtype} span {y.min().item()}..{y.max().item()}; expected "
+            f"integers in 0..{classes - 1}"
+        )
+    absent = [k for k, count in enumerate(torch.bincount(y, minlength=classes)) if not count]
+    if absent:
+        raise DataError(
+            f"{where}: no series of class {', '.join(map(str, absent))} of {classes}; every class "
+            "is needed to train and to score a classifier"
+        )

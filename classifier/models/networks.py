@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from configs.runtime.errors import ConfigError
 
 CELLS = {"gru": nn.GRU, "lstm": nn.LSTM}
-POOLS = ("mean", "max", "mean_max", "last", "attention")
 
 
 class RNNClassifier(nn.Module):
-    """Recurrent network, pooled over time, with a linear head.
+    """Recurrent network, mean and maximum of its states over time, a linear head.
+
+    A short shape is a small part of a mean, hence the maximum beside it.
 
     Args:
         in_channels: channels of a series.
@@ -26,9 +27,6 @@ class RNNClassifier(nn.Module):
         hidden: state size per direction.
         layers: stacked recurrent layers.
         bidirectional: also read the series backwards.
-        pool: how states over time become one vector: "mean", "max", "mean_max" (both side by side:
-            a short shape is a small part of a mean), "attention" (learnt softmax weights), or
-            "last", the state of each direction after it has read the whole series.
         dropout: share of units dropped between layers and before the head, in training.
 
     Raises:
@@ -45,15 +43,15 @@ class RNNClassifier(nn.Module):
         hidden: int = 32,
         layers: int = 2,
         bidirectional: bool = True,
-        pool: str = "mean_max",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _require_choice("cell", cell, tuple(CELLS))
-        _require_choice("pool", pool, POOLS)
-        _require_positive(hidden=hidden, layers=layers)
+        if cell not in CELLS:
+            raise ConfigError(
+                f"classifier.model_args.cell={cell!r}: expected one of {', '.join(CELLS)}"
+            )
+        require_positive(hidden=hidden, layers=layers)
         _require_share(dropout)
-        self.pool = pool
         self.rnn = CELLS[cell](
             in_channels,
             hidden,
@@ -62,30 +60,13 @@ class RNNClassifier(nn.Module):
             dropout=dropout if layers > 1 else 0.0,  # torch warns about one layer
             batch_first=True,
         )
-        width = hidden * (2 if bidirectional else 1)
-        self.attention = nn.Linear(width, 1) if pool == "attention" else None
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * width if pool == "mean_max" else width, num_outputs)
+        self.head = nn.Linear(2 * hidden * (2 if bidirectional else 1), num_outputs)
 
     def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch out"]:
         """Logits of the series."""
-        states, final = self.rnn(x.transpose(1, 2))  # (B, T, width)
-        return self.head(self.dropout(self._pooled(states, final)))
-
-    def _pooled(self, states: Tensor, final: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-        if self.pool == "mean":
-            return states.mean(dim=1)
-        if self.pool == "max":
-            return states.amax(dim=1)
-        if self.pool == "mean_max":
-            return torch.cat([states.mean(dim=1), states.amax(dim=1)], dim=1)
-        if self.attention is not None:
-            return (torch.softmax(self.attention(states), dim=1) * states).sum(dim=1)
-        # states[:, -1] would hold a backward state that has read one step only; the final states
-        # of the top layer have read the whole series in both directions.
-        hidden = final[0] if isinstance(final, tuple) else final  # (layers * directions, B, hidden)
-        directions = 2 if self.rnn.bidirectional else 1
-        return torch.cat(tuple(hidden[-directions:]), dim=1)
+        states, _ = self.rnn(x.transpose(1, 2))  # (B, T, width)
+        return self.head(self.dropout(_mean_and_max(states, 1)))
 
 
 class ConvClassifier(nn.Module):
@@ -116,7 +97,7 @@ class ConvClassifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _require_positive(width=width, blocks=blocks, kernel=kernel)
+        require_positive(width=width, blocks=blocks, kernel=kernel)
         _require_share(dropout)
         if width % 8 or kernel % 2 == 0:
             raise ConfigError(
@@ -131,8 +112,7 @@ class ConvClassifier(nn.Module):
     def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch out"]:
         """Logits of the series."""
         features = self.blocks(self.stem(x))  # (B, width, T)
-        pooled = torch.cat([features.mean(dim=2), features.amax(dim=2)], dim=1)
-        return self.head(self.dropout(pooled))
+        return self.head(self.dropout(_mean_and_max(features, 2)))
 
 
 class _ResidualBlock(nn.Module):
@@ -152,14 +132,8 @@ class _ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(
-            f"classifier.model_args.{name}={value!r}: expected one of {', '.join(choices)}"
-        )
-
-
-def _require_positive(**values: int) -> None:
+def require_positive(**values: int) -> None:
+    """Raises ConfigError unless each argument of a network is an integer of at least 1."""
     for name, value in values.items():
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"classifier.model_args.{name}={value!r}: expected an integer >= 1")
@@ -168,3 +142,7 @@ def _require_positive(**values: int) -> None:
 def _require_share(dropout: float) -> None:
     if not 0.0 <= dropout < 1.0:
         raise ConfigError(f"classifier.model_args.dropout={dropout!r}: expected a share in [0, 1)")
+
+
+def _mean_and_max(states: Tensor, time: int) -> Tensor:
+    return torch.cat([states.mean(dim=time), states.amax(dim=time)], dim=1)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from classifier.models.networks import require_positive
 from configs.runtime.errors import ConfigError
 
 
@@ -44,7 +45,9 @@ class TimesNetClassifier(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        _require(length, width=width, layers=layers, top_k=top_k, kernels=kernels)
+        if length < 4:
+            raise ConfigError(f"TimesNet needs series of at least 4 grid points, got {length}")
+        require_positive(width=width, layers=layers, top_k=top_k, kernels=kernels)
         self.embed = nn.Conv1d(
             in_channels, width, 3, padding=1, padding_mode="circular", bias=False
         )
@@ -126,11 +129,3 @@ class Inception(nn.Module):
         biases: list[Tensor] = [c.get_parameter("bias") for c in self.convolutions]
         weight, bias = torch.stack(kernels).mean(0), torch.stack(biases).mean(0)
         return F.conv2d(x, weight, bias, padding=reach)
-
-
-def _require(length: int, **values: int) -> None:
-    if length < 4:
-        raise ConfigError(f"TimesNet needs series of at least 4 grid points, got {length}")
-    for name, value in values.items():
-        if not isinstance(value, int) or value < 1:
-            raise ConfigError(f"classifier.model_args.{name}={value!r}: expected an integer >= 1")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults_compare import half_written, leftovers
+from classifier import training
 from classifier.train import main as classifier
-from classifier.training.module import ClassifierModule
 from configs import cli as entry
 from configs.runtime import atomic_files as atomic
 from data_preprocess import build
@@ -45,9 +45,9 @@ FEW = (
 STAGES = {
     "data": (build.main, (build, "assign"), ["data"]),
     "train": (train, (DiffusionModule, "training_step"), ["runs/faults/diffusion"]),
-    "classifier": (classifier, (ClassifierModule, "training_step"), ["classifier"]),
+    "classifier": (classifier, (training, "weighted_loss"), ["classifier"]),
     "generate": (generate, (ReverseProcess, "run"), ["runs/faults/synthetic"]),
-    "evaluate": (evaluate, (ClassifierModule, "training_step"), ["runs/faults/evaluation"]),
+    "evaluate": (evaluate, (training, "weighted_loss"), ["runs/faults/evaluation"]),
     "influence": (influence_report.main, (influence_report, "measured_steps"), []),
     "tune": (tune.main, (ReverseProcess, "run"), []),
 }

@@ -80,7 +80,7 @@ def test_a_checkpoint_cannot_choose_what_is_imported(tmp_path, make_dataset, mon
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"hidden": 1 << 30}, {"layers": 1 << 30}, {"hidden": 4000, "layers": 20}, {"pool": "none"}],
+    [{"hidden": 1 << 30}, {"layers": 1 << 30}, {"hidden": 4000, "layers": 20}, {"cell": "none"}],
 )
 def test_a_classifier_of_terabytes_is_not_built(tmp_path, make_dataset, arguments):
     path = tmp_path / "best.ckpt"

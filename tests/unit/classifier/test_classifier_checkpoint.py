@@ -48,7 +48,7 @@ def splits(fingerprint: str = "abc", kind: str = "zscore", **task) -> Splits:
 def facts(of: Splits, **changes) -> ClassifierFacts:
     made = ClassifierFacts(
         model_path="rnn",
-        model_args={"hidden": 4, "pool": "attention"},
+        model_args={"hidden": 4, "cell": "lstm"},
         input_space="model",
         feature_names=of.train.feature_names,
         label_names=of.train.label_names,

@@ -1,6 +1,5 @@
 """fit_classifier: it learns, it learns nothing from noise, and it picks the epoch it says."""
 
-import logging
 import signal
 from functools import partial
 
@@ -9,11 +8,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from classifier.fit import FitRecipe, class_weights, fit_classifier, predict_logits
+from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.metrics import best_f1_threshold, report_scores, selection_scores
 from classifier.models.registry import build_model
-from classifier.training.batches import TensorBatches
-from classifier.training.module import ClassifierModule
+from classifier.training import class_weights, shuffled, weighted_loss
 from configs.runtime.errors import DataError, UserError
 
 RECIPE = FitRecipe(batch_size=64, max_epochs=4, patience=4, learning_rate=1e-2)
@@ -169,10 +167,7 @@ def test_balanced_weights_by_hand():
     torch.testing.assert_close(class_weights(y, "none"), torch.ones(2))
     x = torch.randn(8, 2, 3, generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 1))
-    module = ClassifierModule(
-        model, class_weights=class_weights(y, "balanced"), learning_rate=1.0, weight_decay=0.0
-    )
-    module.training_step((x, y), 0).backward()
+    weighted_loss(model, x, y, class_weights(y, "balanced")).backward()
     p = torch.sigmoid(model(x))[:, 0]
     residual = torch.where(y == 1, 2.0 * (p - 1), 2 / 3 * p)
     expected = (residual[:, None] * x.flatten(1)).mean(0)
@@ -219,12 +214,10 @@ def test_same_seed_same_weights_and_the_callers_random_state_untouched():
 
 def test_quiet_and_without_files(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    level = logging.getLogger("pytorch_lightning").level
     recipe = FitRecipe(max_epochs=1)
     fit_classifier(toy(60, 0), toy(50, 1), build=rnn(), recipe=recipe, seed=0)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("pytorch_lightning").level == level
 
 
 def test_progress_on_request(monkeypatch, caplog):
@@ -299,15 +292,14 @@ def test_unknown_choices_are_refused():
 
 def test_batches_cover_each_series_once_in_a_new_order_every_pass():
     x, y = torch.arange(10.0)[:, None, None], torch.arange(10)
-    batches = TensorBatches((x, y), 4, torch.Generator().manual_seed(0))
-    state = torch.get_rng_state()
-    passes = [torch.cat([labels for _, labels in batches]) for _ in range(2)]
+    generator, state = torch.Generator().manual_seed(0), torch.get_rng_state()
+    passes = [list(shuffled((x, y), 4, generator)) for _ in range(2)]
     assert torch.equal(torch.get_rng_state(), state)
-    assert len(batches) == 3
-    assert all(sorted(order.tolist()) == list(range(10)) for order in passes)
-    assert not torch.equal(*passes)
-    assert all(torch.equal(series[:, 0, 0].long(), labels) for series, labels in batches)
-    assert torch.cat([labels for _, labels in TensorBatches((x, y), 4)]).tolist() == y.tolist()
+    assert [len(labels) for _, labels in passes[0]] == [4, 4, 2]
+    assert all(torch.equal(series[:, 0, 0].long(), labels) for series, labels in passes[0])
+    orders = [torch.cat([labels for _, labels in batches]) for batches in passes]
+    assert all(sorted(order.tolist()) == list(range(10)) for order in orders)
+    assert not torch.equal(*orders)
 
 
 def test_predictions_ignore_dropout_and_batch_size_and_keep_the_mode():

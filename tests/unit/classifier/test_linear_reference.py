@@ -167,7 +167,7 @@ def config_of(folder, *overrides, kind=BUMP):
     return load_config([str(path), *(f"{k}={v}" for k, v in settings.items()), *overrides])
 
 
-BLIND = ("classifier.max_epochs=1", "classifier.model_args={cell: lstm, layers: 1, pool: last}")
+BLIND = ("classifier.max_epochs=1", "classifier.learning_rate=1e-7")
 
 
 def test_stage_2_warns_of_a_blind_classifier_and_says_so_again(tmp_path, caplog):

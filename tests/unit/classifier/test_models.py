@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from classifier.input_adapter import SeriesInput, build_classifier
-from classifier.models.networks import POOLS, ConvClassifier, RNNClassifier
+from classifier.models.networks import ConvClassifier, RNNClassifier
 from classifier.models.registry import build_model
 from configs.runtime.errors import ConfigError
 from data_preprocess.dataset import EHRDataset
@@ -16,8 +16,9 @@ from data_preprocess.model_space.normaliser import Normaliser
 
 SHAPE = {"in_channels": 3, "length": 10, "num_outputs": 1}
 ARCHITECTURES = [
-    *(("rnn", {"cell": cell, "pool": pool}) for cell in ("gru", "lstm") for pool in POOLS),
-    ("rnn", {"bidirectional": False, "pool": "last", "layers": 1, "dropout": 0.3}),
+    ("rnn", {"cell": "gru"}),
+    ("rnn", {"cell": "lstm"}),
+    ("rnn", {"bidirectional": False, "layers": 1, "dropout": 0.3}),
     ("conv", {"dropout": 0.3}),
 ]
 
@@ -28,40 +29,26 @@ def x():
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_last_pooling_reads_both_directions_to_their_end(x, cell):
-    model = RNNClassifier(**SHAPE, cell=cell, pool="last", hidden=8)
+def test_the_read_out_is_mean_and_maximum_over_time(x, cell):
+    model = RNNClassifier(**SHAPE, cell=cell)
     states, _ = model.rnn(x.transpose(1, 2))
-    expected = torch.cat([states[:, -1, :8], states[:, 0, 8:]], dim=1)
+    expected = torch.cat([states.mean(1), states.max(1).values], 1)
     torch.testing.assert_close(model(x), model.head(expected))
 
 
-def test_last_pooling_trains_the_backward_direction_on_the_whole_series(x):
+def test_the_backward_direction_is_trained_on_the_whole_series(x):
     """The published read-out, states[:, -1], leaves this gradient exactly 0."""
-    model = RNNClassifier(**SHAPE, pool="last")
+    model = RNNClassifier(**SHAPE)
     model(x).sum().backward()
     for name in ("weight_hh_l0_reverse", "weight_hh_l1_reverse"):
         gradient = getattr(model.rnn, name).grad
         assert gradient is not None and gradient.abs().max() > 0
 
-    nn.init.zeros_(model.head.weight[:, :32])  # leave the backward half only
+    nn.init.zeros_(model.head.weight[:, :32])  # leave the backward halves of mean and maximum
+    nn.init.zeros_(model.head.weight[:, 64:96])
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(model(x).sum(), x)
     assert (gradient.abs().amax(dim=(0, 1)) > 0).all(), "a time step is not seen"
-
-
-def test_pooling_over_time_is_what_it_says(x):
-    for pool in ("mean", "max", "mean_max", "attention"):
-        model = RNNClassifier(**SHAPE, pool=pool)
-        states, _ = model.rnn(x.transpose(1, 2))
-        if pool == "attention":
-            assert model.attention is not None
-            scores = model.attention(states).exp()
-            expected = (scores * states).sum(1) / scores.sum(1)
-        else:
-            parts = {"mean": states.mean(1), "max": states.max(1).values}
-            expected = torch.cat([parts[name] for name in pool.split("_")], 1)
-        torch.testing.assert_close(model(x), model.head(expected))
-    assert RNNClassifier(**SHAPE).pool == "mean_max"  # a short shape is lost in a mean alone
 
 
 @pytest.mark.parametrize(("name", "args"), ARCHITECTURES)
@@ -150,9 +137,8 @@ def test_own_class_by_import_path(own_module, x):
         ("own_classifiers:Flat", {}, r"returned \(2,\), expected logits of shape \(2, 1\)"),
         ("own_classifiers:Normed", {}, "training mode.*replace BatchNorm"),
         ("own_classifiers:Centred", {}, "eval mode.*rest of its batch"),
-        ("rnn", {"hiden": 3}, "accepts cell, hidden, layers, bidirectional, pool, dropout"),
+        ("rnn", {"hiden": 3}, "accepts cell, hidden, layers, bidirectional, dropout"),
         ("rnn", {"cell": "rnn"}, "expected one of gru, lstm"),
-        ("rnn", {"pool": "first"}, "expected one of mean, max, mean_max, last, attention"),
         ("rnn", {"hidden": 0}, "hidden=0: expected an integer >= 1"),
         ("rnn", {"dropout": 1.0}, r"expected a share in \[0, 1\)"),
         ("conv", {"kernel": 4}, "kernel=4 odd"),

@@ -7,18 +7,19 @@ import pytest
 import torch
 
 from classifier import train
-from classifier.training.resume import Resume
+from classifier.training import Training
 from configs.runtime.torch_files import load_plain, save_plain
 from tests.unit.classifier.test_classifier_train import config_at
 
 OPTIONS = (
     "classifier.model=rnn",  # with dropout, so that its random state counts too
-    "classifier.model_args={hidden: 4, layers: 2, dropout: 0.5, pool: mean}",
+    "classifier.model_args={hidden: 4, layers: 2, dropout: 0.5}",
     "classifier.max_epochs=5",
     "classifier.patience=1",
     "classifier.patience_steps=0",
     "classifier.select_by=auprc",
-    "classifier.learning_rate=0.03",
+    "classifier.learning_rate=0.01",
+    "seed=2",
 )
 
 
@@ -28,14 +29,14 @@ class Killed(BaseException):
 
 def kill_after(epoch, monkeypatch):
     """Ends the training once `epoch` epochs are on disk; None: it runs to its end."""
-    save = Resume.on_train_epoch_end
+    save = Training.save
 
-    def and_die(self, trainer, pl_module):
-        save(self, trainer, pl_module)
-        if trainer.current_epoch + 1 == epoch:
+    def and_die(self, path, key):
+        save(self, path, key)
+        if len(self.history) == epoch:
             raise Killed
 
-    monkeypatch.setattr(Resume, "on_train_epoch_end", and_die)
+    monkeypatch.setattr(Training, "save", and_die)
 
 
 def outputs(folder):
@@ -66,14 +67,11 @@ def test_a_resumed_training_ends_with_the_same_bytes(tmp_path, clean, epoch, mon
         train.main(config_at(tmp_path, *OPTIONS))
     assert os.listdir(tmp_path / "checkpoint") == [train.UNFINISHED]
     starts = []
-    begin = Resume.on_train_epoch_start
+    run_epoch = Training.run_epoch
     monkeypatch.setattr(
-        Resume,
-        "on_train_epoch_start",
-        lambda self, trainer, module: (
-            starts.append(trainer.current_epoch),
-            begin(self, trainer, module),
-        ),
+        Training,
+        "run_epoch",
+        lambda self, bar: (starts.append(len(self.history)), run_epoch(self, bar)),
     )
     train.main(config_at(tmp_path, *OPTIONS))
     assert "continuing from" in caplog.text
@@ -102,7 +100,7 @@ def test_a_file_of_another_training_is_left(tmp_path, change, monkeypatch, caplo
 def test_a_damaged_file_is_said_and_left(tmp_path, monkeypatch, caplog):
     (tmp_path / "checkpoint").mkdir()
     path = tmp_path / "checkpoint" / train.UNFINISHED
-    for damage in (lambda: path.write_bytes(b"PK"), lambda: save_plain(path, {"callbacks": 3})):
+    for damage in (lambda: path.write_bytes(b"PK"), lambda: save_plain(path, {"history": 3})):
         damage()
         with monkeypatch.context() as patch, pytest.raises(Killed):
             kill_after(1, patch)

@@ -1,1 +1,0 @@
-"""How a classifier is trained: batches, the Lightning module, callbacks, resuming."""
