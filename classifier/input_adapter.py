@@ -112,15 +112,6 @@ def is_wrapped(normaliser: Normaliser, parts: Sequence[str], *, clinical: bool) 
     return clinical or not plain or tuple(parts) != VALUES_ONLY
 
 
-def wrap(
-    model: nn.Module, normaliser: Normaliser, parts: Sequence[str], *, clinical: bool
-) -> nn.Module:
-    """`model` behind a SeriesInput where it needs one."""
-    if not is_wrapped(normaliser, parts, clinical=clinical):
-        return model
-    return SeriesInput(model, normaliser, parts, clinical=clinical)
-
-
 def build_classifier(
     path: str,
     model_args: dict[str, Any],
@@ -148,4 +139,7 @@ def build_classifier(
         length=length,
         num_outputs=num_outputs,
     )
-    return wrap(model, normaliser, inputs, clinical=input_space == "clinical")
+    clinical = input_space == "clinical"
+    if not is_wrapped(normaliser, inputs, clinical=clinical):
+        return model
+    return SeriesInput(model, normaliser, inputs, clinical=clinical)

@@ -1,14 +1,13 @@
 """Stage 2: trains the task classifier on train, picks its epoch on val_select, saves it."""
 
-import csv
 import dataclasses
-import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -159,16 +158,8 @@ def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
     """Writes the checkpoint last: where it stands, all else that the training leaves does too."""
     metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
     write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
-    write_text(path.with_name("history.csv"), _as_csv(fitted.history))
+    write_text(path.with_name("history.csv"), pd.DataFrame(fitted.history).to_csv(index=False))
     save_classifier(path, fitted.model, facts)
-
-
-def _as_csv(history: list[dict[str, int | float]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
 
 
 def _metrics(fitted: FittedClassifier, scores: dict[str, float], splits: Splits) -> dict[str, Any]:

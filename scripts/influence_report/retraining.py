@@ -17,7 +17,8 @@ import torch
 from jaxtyping import Float, Int
 
 from configs.runtime.processes import Processes
-from scripts.utility.fits import Fitter, run_fits
+from scripts.utility.downstream import Downstream
+from scripts.utility.fits import run_fits
 from scripts.utility.guidance_loss import loss_of
 from scripts.utility.protocols import EvaluationData, Fit, Series
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -45,7 +46,7 @@ class Retraining:
     subsets: int
     seeds: Sequence[int]
     loss: GuidanceLoss
-    fitter: Fitter
+    fitter: Downstream
     cache: Path
     processes: Processes
     seed: int

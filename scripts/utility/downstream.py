@@ -22,11 +22,9 @@ from torch import Tensor
 from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.input_adapter import (
     VALUES_ONLY,
+    build_classifier,
     input_parts,
-    is_wrapped,
-    num_input_channels,
     require_parts,
-    wrap,
 )
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models.registry import SHORT_NAMES, build_model, resolve
@@ -184,19 +182,17 @@ class Downstream:
 
     def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
         path, model_args = self._architecture(name)
-        parts, clinical = self._parts(name), self._is_clinical(name)
-        wrapped = self.normaliser is not None and is_wrapped(
-            self.normaliser, parts, clinical=clinical
+        shape = {"length": length, "num_outputs": num_outputs(self.num_classes)}
+        if self.normaliser is None:
+            return build_model(path, model_args, in_channels=in_channels, **shape)
+        return build_classifier(
+            path,
+            model_args,
+            input_space="clinical" if self._is_clinical(name) else "model",
+            normaliser=self.normaliser,
+            inputs=self._parts(name),
+            **shape,
         )
-        if wrapped:
-            in_channels = num_input_channels(self.normaliser, parts)  # type: ignore[arg-type]
-        outputs = num_outputs(self.num_classes)
-        model = build_model(
-            path, model_args, in_channels=in_channels, length=length, num_outputs=outputs
-        )
-        if not wrapped:
-            return model
-        return wrap(model, self.normaliser, parts, clinical=clinical)  # type: ignore[arg-type]
 
 
 def _bare(name: str) -> str:

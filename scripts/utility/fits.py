@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from configs.runtime.errors import UserError
 from configs.runtime.processes import Processes
 from configs.runtime.progress import Progress
 from data_preprocess.storage.content_cache import ContentCache, Entry
-from scripts.utility.downstream import LabelledArrays, Predictor
+from scripts.utility.downstream import Downstream
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import (
     BASELINE,
@@ -32,7 +32,7 @@ from scripts.utility.protocols import (
     training_rows,
 )
 
-# Whose source decides a fit; the source of a user's own model class is in `Fitter.describe`.
+# Whose source decides a fit; the source of a user's own model class is in `Downstream.describe`.
 CODE = (
     "classifier",
     "scripts.quality.common",
@@ -45,34 +45,11 @@ SIMULATOR = "simulator"  # in place of a set in the row of the true risk
 logger = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class Fitter(Protocol):
-    """What run_fits asks of the downstream models (scripts.utility.downstream.Downstream)."""
-
-    def describe(self, name: str) -> dict[str, Any]:
-        """All that decides how `name` is fitted, as JSON-able types."""
-        ...
-
-    def fit(
-        self,
-        name: str,
-        train: LabelledArrays,
-        select: LabelledArrays,
-        *,
-        seed: int,
-        epoch_multiplier: float = 1.0,
-        class_weight: str | None = None,
-    ) -> Predictor:
-        """A fitted model as series -> class probabilities; `class_weight` wins over the
-        recipe's."""
-        ...
-
-
 def run_fits(
     fits: Sequence[Fit],
     data: EvaluationData,
     *,
-    fitter: Fitter,
+    fitter: Downstream,
     cache: Path,
     processes: Processes | None = None,
     on_select: bool = False,
@@ -129,7 +106,7 @@ class _Work:
     """Trains, writes and reads fits; travels to the worker processes as it is."""
 
     data: EvaluationData
-    fitter: Fitter
+    fitter: Downstream
     cache: ContentCache
 
     def __sizeof__(self) -> int:

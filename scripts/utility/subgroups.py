@@ -4,9 +4,10 @@ Exploratory: intervals of small groups are wide and many groups are looked at, s
 given. A gain overall that is a loss in one group is what this table is for.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool
@@ -16,21 +17,8 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import Summary, summarise
 
-AGE_BANDS = (50, 65, 80)  # years; groups: below 50, 50-64, 65-79, 80 and older
+AGE_BANDS = (50.0, 65.0, 80.0)  # years; groups: below 50, 50-64, 65-79, 80 and older
 MIN_PER_CLASS = 10  # test series of every class that a group needs
-
-
-@dataclass(frozen=True)
-class Subgroup:
-    """Test series that share a covariate value.
-
-    Attributes:
-        name: covariate and value, e.g. "age 65-79" or "sex male".
-        rows: True for its series.
-    """
-
-    name: str
-    rows: Bool[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -42,23 +30,23 @@ class SubgroupScore:
     summary: Summary
 
 
-def find_subgroups(test: EHRDataset) -> list[Subgroup]:
-    """Groups by every static covariate that is an age or a code, if large enough.
+def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Name, e.g. "age 65-79" or "sex male" -> its series, of every group that is large enough.
 
-    A code says so in its unit: "sex[1=male]", "unit_type[code]".
-
-    Series whose covariate is unknown are in no group of it.
+    Groups are those of every static covariate that is an age or a code; a code says so in its
+    unit: "sex[1=male]", "unit_type[code]". Series whose covariate is unknown are in no group of it.
     """
-    groups: list[Subgroup] = []
-    for column, title in enumerate(test.static_names):
-        values = test.static[:, column]
+    groups: dict[str, np.ndarray] = {}
+    for title, values in zip(test.static_names, test.static.T, strict=True):
         base, codes = _parse(title)
         if base.split("_")[0] == "age":
-            groups += _age_groups(values)
+            edges = [-np.inf, *AGE_BANDS, np.inf]
+            for low, high in itertools.pairwise(edges):
+                groups[_age_band(low, high)] = (values >= low) & (values < high)
         elif codes or title.endswith("[code]"):
-            known = np.unique(values[np.isfinite(values)]).tolist()
-            groups += [Subgroup(f"{base} {_code(v, codes)}", values == v) for v in known]
-    return [group for group in groups if _is_large(test.labels[group.rows], test.num_classes)]
+            for value in np.unique(values[np.isfinite(values)]).tolist():
+                groups[f"{base} {_code(value, codes)}"] = values == value
+    return {name: rows for name, rows in groups.items() if _is_large(test, rows)}
 
 
 def subgroup_scores(
@@ -76,12 +64,12 @@ def subgroup_scores(
         if fit.protocol in ("TRTR", "TSTR") or (fit.protocol, fit.ratio) == ("TSRTR", largest)
     ]
     scores = []
-    for group in find_subgroups(test):
-        within = {fit: only(results[fit], group.rows) for fit in chosen}
-        subjects = test.subject_ids[group.rows]
+    for name, rows in find_subgroups(test).items():
+        within = {fit: only(results[fit], rows) for fit in chosen}
+        subjects = test.subject_ids[rows]
         summaries = summarise(within, subjects, resamples=resamples, confidence=confidence)
-        size = int(group.rows.sum())
-        scores += [SubgroupScore(group.name, size, s) for s in summaries if s.metric == "auroc"]
+        size = int(rows.sum())
+        scores += [SubgroupScore(name, size, s) for s in summaries if s.metric == "auroc"]
     return scores
 
 
@@ -99,27 +87,18 @@ def _code(value: float, codes: Mapping[float, str]) -> str:
     return f"not {next(iter(codes.values()))}" if len(codes) == 1 else f"{value:g}"
 
 
-def _age_groups(years: np.ndarray) -> list[Subgroup]:
-    edges = [-np.inf, *AGE_BANDS, np.inf]
-    groups = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        if np.isinf(low):
-            name = f"age below {high:g}"
-        else:
-            name = f"age {low:g} and older" if np.isinf(high) else f"age {low:g}-{high - 1:g}"
-        groups.append(Subgroup(name, (years >= low) & (years < high)))
-    return groups
+def _age_band(low: float, high: float) -> str:
+    if np.isinf(low):
+        return f"age below {high:g}"
+    return f"age {low:g} and older" if np.isinf(high) else f"age {low:g}-{high - 1:g}"
 
 
-def _is_large(labels: np.ndarray, num_classes: int) -> bool:
-    return int(np.bincount(labels, minlength=num_classes).min()) >= MIN_PER_CLASS
+def _is_large(test: EHRDataset, rows: np.ndarray) -> bool:
+    sizes = np.bincount(test.labels[rows], minlength=test.num_classes)
+    return int(sizes.min()) >= MIN_PER_CLASS
 
 
 def only(predictions: Predictions, rows: Bool[np.ndarray, " n"]) -> Predictions:
     """The predictions for the given rows."""
-    return Predictions(
-        probabilities=predictions.probabilities[rows],
-        labels=predictions.labels[rows],
-        minority=predictions.minority,
-        threshold=predictions.threshold,
-    )
+    p, y = predictions.probabilities[rows], predictions.labels[rows]
+    return replace(predictions, probabilities=p, labels=y)

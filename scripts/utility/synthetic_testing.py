@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from data_preprocess.dataset import EHRDataset
-from scripts.utility.metrics import Predictions, score
+from scripts.utility.metrics import Predictions, point_scores, score
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.subgroups import find_subgroups, only
 
@@ -91,8 +91,7 @@ def auroc_errors(
 
 
 def _groups(dataset: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
-    everybody = {EVERYBODY: np.ones(len(dataset), bool)}
-    return everybody | {group.name: group.rows for group in find_subgroups(dataset)}
+    return {EVERYBODY: np.ones(len(dataset), bool), **find_subgroups(dataset)}
 
 
 def _small_sets(of_seeds: list[Predictions], seed: int) -> tuple[float, dict[int, float]]:
@@ -112,16 +111,12 @@ def _draws(labels: np.ndarray, size: int, seed: int) -> Float[np.ndarray, "draws
     if size >= len(labels):
         return None
     rng = np.random.default_rng(seed)
-    counts = np.stack(
-        [
-            np.bincount(rng.integers(len(labels), size=size), minlength=len(labels))
-            for _ in range(DRAWS)
-        ]
-    ).astype(np.float32)
+    drawn = [rng.integers(len(labels), size=size) for _ in range(DRAWS)]
+    counts = np.stack([np.bincount(rows, minlength=len(labels)) for rows in drawn])
     classes = range(int(labels.max()) + 1)
     whole = np.all([counts[:, labels == k].sum(axis=1) > 0 for k in classes], axis=0)
-    return counts[whole] if whole.mean() > 0.5 else None
+    return counts[whole].astype(np.float32) if whole.mean() > 0.5 else None
 
 
 def _auroc(predictions: Predictions) -> float:
-    return float(score(predictions, np.ones((1, len(predictions.labels))))["auroc"][0])
+    return point_scores(predictions)["auroc"]

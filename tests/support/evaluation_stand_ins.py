@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from classifier.training import FitRecipe
+from scripts.utility.downstream import Downstream
 from scripts.utility.protocols import EvaluationData, Series
 
 NUM_TRAIN = 60
@@ -32,10 +34,13 @@ def make_data(test_seed: int = 2) -> EvaluationData:
     )
 
 
-@dataclass
-class MeanFitter:
+@dataclass(frozen=True)
+class MeanFitter(Downstream):
     """Scores a series by its projection on the difference of class means; records every fit."""
 
+    model: str = "rnn"
+    recipe: FitRecipe = field(default_factory=FitRecipe)
+    num_classes: int = 2
     calls: list[dict[str, Any]] = field(default_factory=list)
     version: int = 0
     fail_after: int | None = None
