@@ -28,15 +28,16 @@ from scripts.from_config import (
     generator_report,
     influence,
 )
+from scripts.pictures.curves import training_curves
+from scripts.pictures.distributions import distributions
+from scripts.pictures.embedding import embed
+from scripts.pictures.examples import class_examples
+from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, PUBLISHED
 from scripts.quality.suite import fingerprint, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
 from scripts.results.answers import ENOUGH_SEEDS
-from scripts.results.curves import training_curves
-from scripts.results.distributions import distributions
-from scripts.results.embedding import embed
-from scripts.results.examples import class_examples
 from scripts.results.files import (
     LEGEND,
     heading,
@@ -46,7 +47,6 @@ from scripts.results.files import (
     write_results,
     write_summary,
 )
-from scripts.results.guidance_change import guidance_change
 from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import (
     Table,

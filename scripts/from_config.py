@@ -20,9 +20,9 @@ from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry
+from scripts.pictures.influence import Influence, influence_of_sets
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.privacy.white_box import attack_generator
-from scripts.results.influence import Influence, influence_of_sets
 from scripts.utility.downstream import Downstream
 from scripts.utility.protocols import EvaluationData, Series
 from scripts.utility.summary import UNGUIDED

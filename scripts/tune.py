@@ -24,7 +24,7 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
 from scripts.from_config import downstream, evaluation_data, fit_cache, fit_processes
-from scripts.report.figures import save
+from scripts.pictures.styles import save
 from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
 from scripts.utility.fits import run_fits

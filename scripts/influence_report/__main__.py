@@ -48,7 +48,7 @@ from scripts.influence_report.retraining import (
     retraining_scores,
 )
 from scripts.influence_report.summary import markdown
-from scripts.report.figures import save
+from scripts.pictures.styles import save
 from scripts.utility.protocols import Series
 from tardiff.from_config import (
     Loaded,

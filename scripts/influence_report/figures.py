@@ -1,4 +1,4 @@
-"""Figures of the influence report, one PNG each; colours and marks as in report/figures.py."""
+"""Figures of the influence report, one PNG each; colours and marks as in pictures/styles.py."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.influence_report.named_sets import RankedSet
-from scripts.report.figures import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy, time_axis
+from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy, time_axis
 from tardiff.influence.one_step_check import StepTest
 
 TAIL = 0.01  # share of each end that the histogram gathers in its outermost bins

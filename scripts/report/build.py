@@ -4,17 +4,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scripts.pictures.distances import distance_picture
+from scripts.pictures.distributions import distribution_picture
+from scripts.pictures.embedding import embedding_picture
+from scripts.pictures.examples import example_picture
+from scripts.pictures.guidance_change import guidance_change_picture
+from scripts.pictures.influence import influence_picture
+from scripts.pictures.styles import Picture, Styles
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
-from scripts.report.distributions import (
-    distance_picture,
-    distribution_picture,
-    embedding_picture,
-)
-from scripts.report.examples import example_picture
-from scripts.report.figures import Styles
-from scripts.report.influence import influence_section
-from scripts.report.page import Page, Picture, Section
+from scripts.report.page import Page, Section
 from scripts.report.strength_curve import scale_figure, scale_points
 from scripts.report.utility import utility_sections
 from scripts.results.answers import CANNOT_TELL, NO
@@ -63,7 +62,7 @@ def build_page(results: Results) -> Page:
     if results.sets:
         sections.append(_fidelity(results, styles))
         sections.append(_privacy(results, styles))
-        sections.append(influence_section(results.influence, results.guidance_change, styles))
+        sections.append(_influence(results, styles))
     sections.append(scale_section(results.tuning))
     sections += _provenance(results)
     found = verdicts(results)
@@ -149,6 +148,20 @@ def _quality_section(title: str, kind: str, results: Results, pictures: list[Pic
     texts = [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
     tables: list[Table] = [*quality_tables({kind: reports}), flag_table(kind, reports)]
     return Section(title, [MEASURED_AGAINST[kind], *texts], pictures, tables)
+
+
+def _influence(results: Results, styles: Styles) -> Section:
+    """The influence of every set, or what is needed to show it, and what guidance changed."""
+    found, change = results.influence, results.guidance_change
+    pictures = [] if change is None else [guidance_change_picture(change)]
+    if isinstance(found, str):
+        return Section("Influence", [f"Not shown: {found}"], pictures)
+    text = (
+        "The score that guidance raises: how much training on a series would lower the "
+        "loss of the guide on the guidance rows, by its own estimate. The unit is the standard "
+        f"deviation of {found.base}, per class."
+    )
+    return Section("Influence", [text], [influence_picture(found, styles), *pictures])
 
 
 def scale_section(content: Mapping[str, Any] | None) -> Section:

@@ -1,72 +1,18 @@
-"""Figures of an evaluation, one PNG each.
-
-Colours are those of Okabe and Ito, told apart under every common colour blindness; a set also
-keeps its own marker and line style, so no figure relies on colour alone. Real data are black.
-"""
+"""Figures of the scores: AUROC of every source, mixtures, paired differences."""
 
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from configs.runtime.atomic_files import atomic_path
+from scripts.pictures.styles import Styles, shared_legend, tidy
 from scripts.results.tables import TITLES, WITH_INTERVAL
 from scripts.utility.bootstrap import Difference
 from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER
 from scripts.utility.summary import UNGUIDED, Summary
-
-OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-MARKERS = "osD^vPX"
-DASHES = ("-", "--", "-.", ":")
-DPI = 110
-
-
-class Styles:
-    """The same colour, marker and line for a set in every figure.
-
-    Args:
-        generators: the sets, in the order of the tables.
-    """
-
-    def __init__(self, generators: Sequence[str]) -> None:
-        self._index = {name: index for index, name in enumerate(generators)}
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def place(self, generator: str) -> int:
-        """Place of the set in the order of the tables, from 0."""
-        return self._index[generator]
-
-    def colour(self, generator: str) -> str:
-        """Black for real data, else the set's colour."""
-        return "black" if generator == REAL else self._pick(OKABE_ITO, generator)
-
-    def line(self, generator: str) -> dict[str, Any]:
-        """Keyword arguments of `Axes.plot` for a line with markers."""
-        return {
-            "color": self.colour(generator),
-            "marker": self._pick(MARKERS, generator),
-            "linestyle": self._pick(DASHES, generator),
-        }
-
-    def dash(self, generator: str) -> str:
-        """Line style alone; solid for real data."""
-        return "-" if generator == REAL else self._pick(DASHES[1:] + DASHES[:1], generator)
-
-    def _pick(self, options: Sequence[str], generator: str) -> str:
-        return options[self._index[generator] % len(options)]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png")
 
 
 def file_name(model: str) -> str:
@@ -173,7 +119,6 @@ def _panels(
     draw: Callable[[Axes, str], None],
     *,
     height: float = 4.2,
-    legend: bool = True,
 ) -> Figure:
     """One panel per metric of WITH_INTERVAL under a title and a note, and one shared legend."""
     figure = Figure(figsize=(10, height), layout="constrained")
@@ -183,29 +128,8 @@ def _panels(
         tidy(panel)
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold")
     figure.text(0.5, 0.99 - 0.3 / height, note, ha="center", va="top", fontsize=9, color="0.3")
-    if legend:
-        shared_legend(figure, axes[0])
+    shared_legend(figure, axes[0])
     return figure
-
-
-def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
-    """The legend of `axes` below all panels."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
-
-
-def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:
-    """Times of the grid points in a readable unit, and its name."""
-    unit, per_hour = ("hours", 1.0) if length * hours_per_step >= 1 else ("seconds", 3600.0)
-    return np.arange(length) * hours_per_step * per_hour, unit
-
-
-def tidy(axes: Axes) -> None:
-    """A light grid and no box."""
-    axes.grid(True, color="0.9", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _pick(

@@ -3,27 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from matplotlib.figure import Figure
-
+from scripts.pictures.styles import Picture
 from scripts.results.tables import Table
 from scripts.results.verdicts import Verdict
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure.
-
-    Attributes:
-        name: stem of its file.
-        figure: as drawn.
-        alt: what it shows, for a reader who cannot see it.
-        caption: what to conclude, from the numbers drawn.
-    """
-
-    name: str
-    figure: Figure
-    alt: str
-    caption: str
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from configs.runtime.errors import DataError
-from scripts.report.figures import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy
+from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy
 from scripts.results.tables import TITLES, WITH_INTERVAL
 
 CHOSEN = {"marker": "*", "color": "black", "markersize": 15, "linestyle": "none", "zorder": 5}

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from scripts.report.curves import curve_figure, reliability_figure
+from scripts.pictures.curves import curve_figure, reliability_figure
+from scripts.pictures.styles import Picture, Styles
 from scripts.report.figures import (
-    Styles,
     difference_figure,
     file_name,
     headline_figure,
     headline_rows,
     tsrtr_figure,
 )
-from scripts.report.page import Picture, Section
+from scripts.report.page import Section
 from scripts.results.results import Results
 from scripts.results.tables import (
     TITLES,

@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from configs.runtime.atomic_files import write_text
-from scripts.report.figures import DPI, save
-from scripts.report.page import Page, Picture
+from scripts.pictures.styles import DPI, Picture, save
+from scripts.report.page import Page
 from scripts.results.verdicts import QUESTIONS, Verdict
 
 WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking beyond reading

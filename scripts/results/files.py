@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from configs.runtime.atomic_files import write_text
-from scripts.results.guidance_change import GuidanceChange
-from scripts.results.influence import Influence
+from scripts.pictures.guidance_change import GuidanceChange
+from scripts.pictures.influence import Influence
 from scripts.results.results import Results
 from scripts.results.tables import TEXT_WIDTH, raised_flags
 from scripts.results.verdicts import verdicts

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scripts.pictures.curves import Curves
+from scripts.pictures.distributions import Distributions
+from scripts.pictures.embedding import Maps
+from scripts.pictures.examples import ClassExamples
+from scripts.pictures.guidance_change import GuidanceChange
+from scripts.pictures.influence import Influence
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import SetScores
-from scripts.results.curves import Curves
-from scripts.results.distributions import Distributions
-from scripts.results.embedding import Maps
-from scripts.results.examples import ClassExamples
-from scripts.results.guidance_change import GuidanceChange
-from scripts.results.influence import Influence
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import SubgroupScore

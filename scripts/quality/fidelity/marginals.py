@@ -25,7 +25,7 @@ def train_spread(train: EHRDataset) -> np.ndarray:
 
 def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
     """Largest gap between the empirical distribution functions of two 1-D samples."""
-    return float(ks_2samp(first, second, method="asymp").statistic)
+    return float(ks_2samp(first, second, method="asymp").statistic)  # type: ignore[attr-defined]
 
 
 def charted_steps(train: EHRDataset) -> list[float]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scripts.results.distributions import BINS, bin_edges, charted_step
+from scripts.pictures.distributions import BINS, bin_edges, charted_step
 
 
 def per_bin(values, step):

@@ -6,17 +6,22 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
-from scripts.report.curves import curve_figure, reliability_figure
+from scripts.pictures.curves import (
+    GRID,
+    average_curves,
+    curve_figure,
+    reliability,
+    reliability_figure,
+    training_curves,
+)
+from scripts.pictures.styles import Styles, time_axis
 from scripts.report.figures import (
-    Styles,
     difference_figure,
     file_name,
     headline_figure,
     headline_rows,
-    time_axis,
     tsrtr_figure,
 )
-from scripts.results.curves import GRID, average_curves, reliability, training_curves
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise

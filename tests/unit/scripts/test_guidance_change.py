@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from data_preprocess.dataset import EHRDataset
-from scripts.report.guidance_change import guidance_change_picture
+from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
+from scripts.pictures.influence import coupled_weights, influence_of_sets
 from scripts.results.files import write_guidance_change
-from scripts.results.guidance_change import guidance_change
-from scripts.results.influence import coupled_weights, influence_of_sets
 from scripts.utility.protocols import Series
 
 CLASSES = ("survived", "died")

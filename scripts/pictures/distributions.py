@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset
+from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
 from scripts.quality.common.comparison import draw
 from scripts.quality.fidelity.marginals import kolmogorov_smirnov
 
@@ -111,3 +114,44 @@ def charted_step(values: np.ndarray) -> float | None:
         return None
     places = (values - distinct[0]) / step
     return step if (np.abs(places - places.round()) < 0.01).mean() > ON_STEPS else None
+
+
+def distribution_picture(found: Distributions, styles: Styles) -> Picture:
+    """Histograms per channel; the caption names the channel that is farthest off, per set."""
+    shown, sets = found.histograms, ", ".join(found.gaps)
+    figure = Figure(figsize=(7.2, 0.9 + 1.7 * ((len(shown) + 1) // 2)), layout="constrained")
+    panels = list(figure.subplots((len(shown) + 1) // 2, 2, squeeze=False).ravel())
+    for panel, histogram in zip(panels, shown, strict=False):
+        _draw(panel, histogram, styles)
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    shared_legend(figure, panels[0])
+    caption = " ".join(_farthest(name, gaps, found.channels) for name, gaps in found.gaps.items())
+    left_out = len(found.channels) - len(shown)
+    if left_out:
+        caption += f" {left_out} channels with smaller differences are left out."
+    return Picture(
+        "distributions",
+        figure,
+        f"Histograms of {len(shown)} channels: held-out series and {sets}",
+        f"{caption} The Kolmogorov-Smirnov distance (0 to 1) is the largest gap between the two "
+        f"distribution functions. The axes leave out {100 * TAIL:g} % of the held-out values at "
+        "either end.",
+    )
+
+
+def _draw(axes: Axes, found: ChannelHistogram, styles: Styles) -> None:
+    axes.stairs(found.real, found.edges, fill=True, color="0.8", label="held-out real")
+    for name, density in found.sets.items():
+        axes.stairs(density, found.edges, label=name, linewidth=1.5, **styles.dashed(name))
+    axes.set_yticks([])
+    axes.set_title(found.channel, fontsize=9, loc="left")
+    tidy(axes)
+
+
+def _farthest(name: str, gaps: np.ndarray, channels: tuple[str, ...]) -> str:
+    worst = int(gaps.argmax())
+    return (
+        f"{name}: farthest off in {channels[worst]} ({gaps[worst]:.3f}), "
+        f"{gaps.mean():.3f} on average over {len(gaps)} channels."
+    )

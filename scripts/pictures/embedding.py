@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
+from scripts.pictures.styles import Picture, Styles, tidy
 from scripts.quality.common.comparison import draw
 from scripts.utility.protocols import REAL, Series
 
@@ -64,3 +66,38 @@ def _tsne(rows: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
     ends = np.cumsum([len(x) for x in rows.values()])[:-1]
     return dict(zip(rows, np.split(np.asarray(found), ends), strict=True))
+
+
+def embedding_picture(maps: Maps, styles: Styles) -> Picture:
+    """One row per map, one column per set."""
+    sets = list(maps.spreads)
+    figure = Figure(figsize=(1.0 + 3.1 * max(len(sets), 2), 6.2), layout="constrained")
+    panels = figure.subplots(len(maps.points), len(sets), squeeze=False)
+    for row, (title, points) in enumerate(maps.points.items()):
+        for column, name in enumerate(sets):
+            axes = panels[row, column]
+            axes.scatter(*points[REAL].T, s=7, color="0.6", label="held-out real")
+            style = {"color": styles.colour(name), "alpha": 0.6, "marker": "x"}
+            axes.scatter(*points[name].T, s=7, label=name, **style)
+            axes.set(xticks=[], yticks=[], title=f"{name}: {title}")
+            axes.title.set_fontsize(9)
+            tidy(axes)
+    # Each set has its own column: the entry of the real series is that of the first.
+    entries = [panel.get_legend_handles_labels() for panel in panels[0]]
+    handles = [entries[0][0][0], *(found[0][1] for found in entries)]
+    figure.legend(handles, ["held-out real", *sets], loc="outside lower center", ncols=4)
+    caption = " ".join(
+        f"{name}: spread along the first two real components {first:.2f} and {second:.2f} times "
+        f"the real one, total variance {maps.variances[name]:.2f} times."
+        for name, (first, second) in maps.spreads.items()
+    )
+    size = len(maps.points["t-SNE"][REAL])
+    return Picture(
+        "embedding",
+        figure,
+        f"Maps by principal components and t-SNE: held-out series in grey, {', '.join(sets)} as "
+        "coloured crosses",
+        f"{caption} The two components, fitted on {size} held-out series, hold "
+        f"{100 * maps.explained:.0f} % of their variance. A good set covers the grey points and "
+        "nothing else. Distances between t-SNE clusters have no meaning.",
+    )

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from scripts.pictures.styles import Styles, shared_legend, tidy
 from scripts.utility.metrics import Predictions, calibration_bins, confidence_and_truth
-from scripts.utility.protocols import Fit
+from scripts.utility.protocols import REAL, Fit
 
 GRID = np.linspace(0, 1, 201)
 
@@ -45,9 +48,8 @@ def training_curves(predictions: Mapping[Fit, Predictions]) -> dict[str, dict[st
 
 def _curves(per_seed: Sequence[Predictions]) -> Curves:
     first = per_seed[0]
-    chance = (
-        float((first.labels == 1).mean()) if first.is_binary else 1 / first.probabilities.shape[1]
-    )
+    shares = np.bincount(first.labels, minlength=2) / len(first.labels)
+    chance = float(shares[1]) if first.is_binary else 1 / first.probabilities.shape[1]
     return Curves(*average_curves(per_seed), *reliability(per_seed), chance)
 
 
@@ -83,3 +85,54 @@ def average_curves(
             reached = np.searchsorted(recall[::-1], GRID, side="left")
             precisions.append(precision[::-1][reached])
     return np.mean(rates, axis=0), np.mean(precisions, axis=0)
+
+
+def curve_figure(curves: Mapping[str, Curves], model: str, styles: Styles) -> Figure:
+    """ROC and precision-recall curves on the real test series: real-only and synthetic-only."""
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    roc, pr = figure.subplots(1, 2)
+    for generator, found in curves.items():
+        style = styles.dashed(generator) | {"label": _source_name(generator)}
+        roc.plot(GRID, found.true_positive_rate, **style)
+        pr.plot(GRID[1:], found.precision[1:], **style)
+    roc.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, label="chance")
+    pr.axhline(next(iter(curves.values())).chance, color="0.6", linewidth=0.8)
+    for axes, x, y in (
+        (roc, "false positive rate", "true positive rate"),
+        (pr, "recall", "precision"),
+    ):
+        axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+        tidy(axes)
+    title = f"ROC and precision-recall on real test series, downstream model {model}"
+    figure.suptitle(title, fontsize=12, fontweight="bold")
+    shared_legend(figure, roc)
+    return figure
+
+
+def reliability_figure(curves: Mapping[str, Curves], model: str, styles: Styles) -> Figure:
+    """Observed share of the outcome against the predicted probability, ten bins of equal size.
+
+    More than two classes: share of right answers against the probability of the answer.
+    """
+    figure = Figure(figsize=(6, 5.6), layout="constrained")
+    axes = figure.subplots()
+    top = 0.0
+    for generator, found in curves.items():
+        dots = {"markersize": 4, "color": styles.colour(generator)}
+        axes.plot(found.predicted, found.observed, "o", **dots)
+        style: dict[str, Any] = {"label": _source_name(generator), **styles.dashed(generator)}
+        axes.plot(found.predicted, found.observed, **style)
+        top = max(top, found.predicted.max(), found.observed.max())
+    limits = (0, min(1.0, 1.05 * top))
+    axes.plot(limits, limits, color="0.6", linewidth=0.8, label="perfectly calibrated")
+    axes.set(xlim=limits, ylim=limits, xlabel="mean predicted probability", ylabel="observed share")
+    axes.set_aspect("equal")
+    tidy(axes)
+    title = f"Calibration on real test series,\ndownstream model {model}"
+    figure.suptitle(title, fontweight="bold")
+    shared_legend(figure, axes, columns=2)
+    return figure
+
+
+def _source_name(generator: str) -> str:
+    return "real only" if generator == REAL else generator

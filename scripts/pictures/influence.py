@@ -9,13 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Shaped
+from matplotlib.figure import Figure
 
+from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
 from scripts.quality.common.comparison import draw
 from scripts.quality.common.metric_report import Z95
 from scripts.utility.protocols import Series
 from scripts.utility.summary import UNGUIDED
 
 MAX_SERIES = 10_000  # of each set
+MOST_BINS = 50
+TAIL = 0.005
 
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (n, channel, time), labels -> (n,)
 
@@ -93,3 +97,41 @@ def _shift(values: np.ndarray, base: np.ndarray, weights: np.ndarray) -> tuple[f
     mean = float(weights @ both)
     error = Z95 * float(np.sqrt(weights**2 @ both**2))
     return mean, mean - error, mean + error
+
+
+def influence_picture(found: Influence, styles: Styles) -> Picture:
+    """One panel per class."""
+    figure = Figure(figsize=(7.2, 0.9 + 2.0 * len(found.values)), layout="constrained")
+    panels = list(figure.subplots(len(found.values), 1, squeeze=False).ravel())
+    for panel, (class_name, scaled) in zip(panels, found.values.items(), strict=True):
+        low, high = np.quantile(np.concatenate(list(scaled.values())), [TAIL, 1 - TAIL])
+        bins = min(MOST_BINS, 2 + int(np.sqrt(min(map(len, scaled.values())))))
+        edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+        for name, values in scaled.items():
+            density, _ = np.histogram(values, edges, density=True)
+            panel.stairs(density, edges, linewidth=1.8, label=name, color=styles.colour(name))
+            panel.axvline(values.mean(), linewidth=1.2, **styles.dashed(name))
+        panel.set_title(f"class {class_name}", fontsize=9, loc="left")
+        panel.set_yticks([])
+        tidy(panel)
+    panels[-1].set_xlabel(f"influence, s.d. of {found.base} above its mean")
+    shared_legend(figure, panels[0])
+    shifts = " ".join(
+        f"{name}, {class_name}: {_reading(*shift)}."
+        for class_name, by_set in found.shifts.items()
+        for name, shift in by_set.items()
+    )
+    shifts = shifts or f"Only {found.base} was scored: there is nothing to compare with."
+    sets = ", ".join(next(iter(found.values.values())))
+    return Picture(
+        "influence",
+        figure,
+        f"Histograms of influence per class for {sets}",
+        f"Shift of the mean influence against {found.base} in its s.d., with 95 % interval. "
+        + shifts,
+    )
+
+
+def _reading(mean: float, low: float, high: float) -> str:
+    reading = "higher" if low > 0 else "lower" if high < 0 else "no difference can be seen"
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}], {reading}"

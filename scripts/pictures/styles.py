@@ -1,0 +1,104 @@
+"""What the figures share: how a set looks in each of them, axes, legends, PNG files.
+
+Colours are those of Okabe and Ito, told apart under every common colour blindness; a set also
+keeps its own marker and line style, so no figure relies on colour alone. Real data are black.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from configs.runtime.atomic_files import atomic_path
+from scripts.utility.protocols import REAL
+
+OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+MARKERS = "osD^vPX"
+DASHES = ("-", "--", "-.", ":")
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure.
+
+    Attributes:
+        name: stem of its file.
+        figure: as drawn.
+        alt: what it shows, for a reader who cannot see it.
+        caption: what to conclude, from the numbers drawn.
+    """
+
+    name: str
+    figure: Figure
+    alt: str
+    caption: str
+
+
+class Styles:
+    """The same colour, marker and line for a set in every figure.
+
+    Args:
+        generators: the sets, in the order of the tables.
+    """
+
+    def __init__(self, generators: Sequence[str]) -> None:
+        self._index = {name: index for index, name in enumerate(generators)}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def place(self, generator: str) -> int:
+        """Place of the set in the order of the tables, from 0."""
+        return self._index[generator]
+
+    def colour(self, generator: str) -> str:
+        """Black for real data, else the set's colour."""
+        return "black" if generator == REAL else self._pick(OKABE_ITO, generator)
+
+    def dashed(self, generator: str) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot` for a line without markers; solid for real data."""
+        dashes = DASHES[1:] + DASHES[:1]
+        dash = "-" if generator == REAL else self._pick(dashes, generator)
+        return {"color": self.colour(generator), "linestyle": dash}
+
+    def line(self, generator: str) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot` for a line with markers."""
+        return {
+            "color": self.colour(generator),
+            "marker": self._pick(MARKERS, generator),
+            "linestyle": self._pick(DASHES, generator),
+        }
+
+    def _pick(self, options: Sequence[str], generator: str) -> str:
+        return options[self._index[generator] % len(options)]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as PNG, whole or not at all."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, format="png")
+
+
+def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
+    """The legend of `axes` below all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
+
+
+def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:
+    """Times of the grid points in a readable unit, and its name."""
+    unit, per_hour = ("hours", 1.0) if length * hours_per_step >= 1 else ("seconds", 3600.0)
+    return np.arange(length) * hours_per_step * per_hour, unit
+
+
+def tidy(axes: Axes) -> None:
+    """A light grid and no box."""
+    axes.grid(True, color="0.9", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
