@@ -13,7 +13,6 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,34 +26,10 @@ from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
 
 CHOSEN = "chosen"
-ROW = ["protocol", "generator", "ratio", "model"]
+ROW = ["protocol", "generator", "ratio", "model", "metric"]
+NO_RATIO = -1.0  # of a training set that is no mixture
 
 log = logging.getLogger("tardiff.pool_splits")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean over experiments with its 95 % t interval; the interval is NaN for one experiment."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """The spread of one number per experiment."""
-        n, mean = len(values), float(np.mean(values))
-        half = float("nan")
-        if n > 1:
-            half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5)
-        return cls(mean, mean - half, mean + half, n)
-
-    def text(self, sign: str = "") -> str:
-        """Such as 0.771 [0.760, 0.782]; without interval for one experiment."""
-        if self.count == 1:
-            return f"{self.mean:{sign}.3f}"
-        return f"{self.mean:{sign}.3f} [{self.low:{sign}.3f}, {self.high:{sign}.3f}]"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -69,8 +44,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def read_scores(folder: Path) -> pd.DataFrame:
-    """Rows protocol, generator, ratio, model, metric, value (mean over training seeds), `chosen`
-    among them where the experiment was tuned.
+    """The columns of ROW and `value` (mean over training seeds), `chosen` among the generators
+    where the experiment was tuned.
 
     Raises:
         MissingInputError: scripts/matrix.sh has not run.
@@ -78,9 +53,9 @@ def read_scores(folder: Path) -> pd.DataFrame:
     path = folder / "matrix" / "results.csv"
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist; run bash scripts/matrix.sh for it first")
-    table = pd.read_csv(path)
+    table = pd.read_csv(path).fillna({"ratio": NO_RATIO})
     table = table[table["metric"].isin(WITH_INTERVAL)]
-    means = table.groupby([*ROW, "metric"], dropna=False, sort=False)["value"].mean().reset_index()
+    means = table.groupby(ROW, sort=False)["value"].mean().reset_index()
     tuned = folder / "tuning" / "scale.json"
     if not tuned.is_file():
         return means
@@ -94,59 +69,48 @@ def across_table(scores: pd.DataFrame) -> Table:
     Raises:
         MismatchError: the experiments do not hold the same rows.
     """
-    runs = list(dict.fromkeys(scores["run"]))
-    wide = scores.pivot_table(
-        index=[*ROW, "metric"], columns="run", values="value", dropna=False, sort=False
-    ).dropna(how="all")
+    wide = scores.pivot_table(index=ROW, columns="run", values="value", sort=False)
     incomplete = wide[wide.isna().any(axis=1)]
     if len(incomplete):
         raise MismatchError(
             f"not every experiment holds {incomplete.index[0]}; run scripts/matrix.sh with the "
             "same settings for all of them"
         )
-    values = {
-        tuple(key): np.asarray(row, dtype=float)
-        for key, row in zip(wide.index, wide[runs].to_numpy(), strict=True)
-    }
-    rows = [_row(key, values) for key in sorted(values, key=_order)]
+    values = dict(zip(wide.index, wide.to_numpy(), strict=True))
+    places = list(TRAINED_ON)
+    order = sorted(values, key=lambda key: (*key[3:], places.index(key[0]), key[2]))
     columns = ["trained on", "set", "model", "metric", "mean"]
     columns += [f"minus {UNGUIDED}", "minus real only"]
-    return Table(f"Over {len(runs)} data splits, 95 % t intervals", columns, rows)
+    heading = f"Over {wide.shape[1]} data splits, 95 % t intervals"
+    return Table(heading, columns, [_row(key, values) for key in order])
+
+
+def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """Mean of one number per experiment and its 95 % t interval, NaN for one experiment."""
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return mean, np.nan, np.nan
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5)
+    return mean, mean - half, mean + half
 
 
 def _row(key: tuple, values: Mapping[tuple, np.ndarray]) -> list[str]:
     protocol, generator, ratio, model, metric = key
     own = values[key]
-    real = next(
-        v for k, v in values.items() if k[:2] == ("TRTR", REAL) and k[3:] == (model, metric)
+    references = (
+        None if generator == UNGUIDED else values.get((protocol, UNGUIDED, ratio, model, metric)),
+        None if generator == REAL else values["TRTR", REAL, 0.0, model, metric],
     )
-    unguided = next((v for k, v in values.items() if _is_unguided(k, key)), None)
-    trained_on = TRAINED_ON[protocol].format(ratio=0.0 if np.isnan(ratio) else ratio)
-    return [
-        trained_on,
-        generator,
-        model,
-        TITLES[metric],
-        Spread.of(list(own)).text(),
-        "-" if unguided is None or generator == UNGUIDED else _difference(own, unguided),
-        "-" if generator == REAL else _difference(own, real),
-    ]
+    trained_on = TRAINED_ON[protocol].format(ratio=max(ratio, 0.0))
+    differences = ["-" if other is None else _text(own - other, "+") for other in references]
+    return [trained_on, generator, model, TITLES[metric], _text(own), *differences]
 
 
-def _difference(own: np.ndarray, reference: np.ndarray) -> str:
-    return Spread.of(list(own - reference)).text("+")
-
-
-def _is_unguided(candidate: tuple, key: tuple) -> bool:
-    same_ratio = candidate[2] == key[2] or (np.isnan(candidate[2]) and np.isnan(key[2]))
-    same = candidate[0] == key[0] and candidate[3:] == key[3:] and same_ratio
-    return same and candidate[1] == UNGUIDED
-
-
-def _order(key: tuple) -> tuple:
-    protocol, _, ratio, model, metric = key
-    place = list(TRAINED_ON).index(protocol)
-    return model, metric, place, -1.0 if np.isnan(ratio) else ratio
+def _text(values: np.ndarray, sign: str = "") -> str:
+    """Such as 0.771 [0.760, 0.782]; without interval for one experiment."""
+    mean, low, high = t_interval(values)
+    interval = f" [{low:{sign}.3f}, {high:{sign}.3f}]" if len(values) > 1 else ""
+    return f"{mean:{sign}.3f}{interval}"
 
 
 def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:

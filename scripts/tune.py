@@ -29,7 +29,7 @@ from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
-from scripts.utility.protocols import Fit, plan_fits
+from scripts.utility.protocols import plan_fits
 from tardiff.from_config import Loaded, load, session_of, tuning_path
 from tardiff.generate import is_current, write_generated
 from tardiff.generation.session import GenerationSession
@@ -158,12 +158,9 @@ def score_candidates(
     grouped: dict[tuple[str, str], list[list[float]]] = {}
     for fit, predictions in results.items():
         values = point_scores(predictions)
-        grouped.setdefault(_key(fit), []).append([values[metric] for metric in METRICS])
+        key = fit.generator, fit.protocol
+        grouped.setdefault(key, []).append([values[metric] for metric in METRICS])
     return {key: np.array(rows) for key, rows in grouped.items()}
-
-
-def _key(fit: Fit) -> tuple[str, str]:
-    return fit.generator, fit.protocol
 
 
 def summarise_candidates(
@@ -178,12 +175,8 @@ def summarise_candidates(
         per_protocol = {protocol: scores[candidate.name, protocol] for protocol in protocols}
         mean = np.mean(list(per_protocol.values()), axis=0)
         points.append(
-            {
-                "set": candidate.name,
-                "w": candidate.w,
-                "cfg_scale": candidate.cfg_scale,
-                "realised": candidate.realised,
-            }
+            {"set": candidate.name, "w": candidate.w, "cfg_scale": candidate.cfg_scale}
+            | {"realised": candidate.realised}
             | _stats(mean)
             | {"protocols": {name: _stats(rows) for name, rows in per_protocol.items()}}
         )

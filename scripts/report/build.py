@@ -171,16 +171,15 @@ def scale_section(content: Mapping[str, Any] | None) -> Section:
         text = "Not tuned here: bash scripts/tune.sh <config.yaml> makes the curve."
         return Section(title, [text])
     points = scale_points(content)
-    best = max(points, key=lambda point: point.means["auroc"])
+    best = points.loc[points["auroc"].idxmax()]
     chosen = content.get("chosen") or {}
-    off = [point for point in points if point.w == 0]
+    off = points["auroc"][points["w"] == 0]
     caption = (
-        f"Highest mean AUROC {best.means['auroc']:.3f} at w = {best.w:g}, classifier-free scale "
-        f"{best.cfg_scale:g}"
+        f"Highest mean AUROC {best['auroc']:.3f} at w = {best['w']:g}, classifier-free scale "
+        f"{best['cfg_scale']:g}"
     )
-    if off:
-        level = max(point.means["auroc"] for point in off)
-        caption += f"; without guidance {level:.3f}"
+    if len(off):
+        caption += f"; without guidance {off.max():.3f}"
     caption += f". Chosen: w = {chosen['w']:g}." if "w" in chosen else "."
     caption += " The highest of several noisy means is biased upwards: use the test rows above."
     alt = "Realised influence, AUROC and AUPRC against the guidance strength w"

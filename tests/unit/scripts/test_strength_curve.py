@@ -50,7 +50,8 @@ def test_scales_of_classifier_free_guidance_are_lines_of_their_own():
     figure = scale_figure(content(tried, chosen=(0.0, 2.0)))
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"classifier-free scale 1", "classifier-free scale 2", "chosen"} == set(names)
-    assert [(p.cfg_scale, p.w) for p in scale_points(content(tried))] == [
+    points = scale_points(content(tried))
+    assert list(zip(points["cfg_scale"], points["w"], strict=True)) == [
         (1.0, 0.0),
         (1.0, 0.5),
         (2.0, 0.0),
