@@ -39,7 +39,7 @@ from scripts.influence_report.measures import (
     norm_rows,
     size_curve,
 )
-from scripts.influence_report.named_sets import RankedSet, named_sets, write_ranking
+from scripts.influence_report.named_sets import RankedSet, named_sets
 from scripts.influence_report.overhead import overhead, vector_seconds
 from scripts.influence_report.retraining import (
     ESTIMATORS,
@@ -92,7 +92,8 @@ def main(config: ExperimentConfig) -> None:
     direction, _, facts, _ = inputs.direction(settings)
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
     for ranked in sets:
-        write_ranking(folder / f"influence_{ranked.name}.csv", ranked)
+        text = ranked.table.to_csv(index=False, float_format="%.6g")
+        write_text(folder / f"influence_{ranked.name}.csv", text)
     step, tables = _measure(given, inputs, settings, sets)
     cost = _overhead(config, inputs, direction, sets[0])
     page = markdown(config.experiment, facts, tables, step, cost, sets, given.top)

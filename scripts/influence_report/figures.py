@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.influence_report.named_sets import RankedSet
@@ -109,8 +108,10 @@ def ends_figure(ranked: RankedSet, top: int, hours_per_step: float) -> Figure:
     times, unit = time_axis(ranked.data.length, hours_per_step)
     for channel, axes in enumerate(panels[:channels]):
         values = ranked.data.values[:, channel]
-        _draw(axes, times, values[best], 1, f"{len(best)} highest influence")
-        _draw(axes, times, values[worst], 5, f"{len(worst)} lowest influence")
+        for rows, end, colour, dash in ((best, "highest", 1, "-"), (worst, "lowest", 5, "--")):
+            look: dict[str, Any] = {"color": OKABE_ITO[colour], "linestyle": dash, "alpha": 0.8}
+            drawn = axes.plot(times, values[rows["row"]].T, linewidth=1, **look)
+            drawn[0].set_label(f"{len(rows)} {end} influence")
         axes.set_title(ranked.data.feature_names[channel], fontsize=9)
         axes.set_xlabel(unit if channel >= channels - columns else "", fontsize=9)
         tidy(axes)
@@ -119,16 +120,3 @@ def ends_figure(ranked: RankedSet, top: int, hours_per_step: float) -> Figure:
     figure.suptitle(f"{ranked.name}: which series help and which harm", fontsize=11)
     shared_legend(figure, panels[0])
     return figure
-
-
-def _draw(axes: Axes, times: np.ndarray, series: np.ndarray, colour: int, label: str) -> None:
-    for row, values in enumerate(series):
-        axes.plot(
-            times,
-            values,
-            color=OKABE_ITO[colour],
-            linestyle="-" if colour == 1 else "--",
-            linewidth=1,
-            alpha=0.8,
-            label=label if row == 0 else None,
-        )

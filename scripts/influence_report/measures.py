@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
-from scripts.influence_report.named_sets import RankedSet, rows_per_class
+from scripts.influence_report.named_sets import RankedSet
+from scripts.utility.protocols import draw_per_class
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
@@ -30,7 +31,9 @@ def norm_rows(
     model: nn.Module, name: str, series: LabelledSeries, label_names: Sequence[str], most: int
 ) -> list[Row]:
     """Paper table 3: per class, count, norm of the class's mean gradient, and series' own norms."""
-    chosen = rows_per_class(series.y, most, seed=0)
+    labels = series.y.numpy()
+    sizes = np.full(len(label_names), most)
+    chosen = torch.from_numpy(draw_per_class(labels, sizes, np.random.default_rng(0)))
     norms = gradient_norms(model, per_sample_loss, series.x[chosen], series.y[chosen])
     rows = []
     for label in series.y.unique().tolist():
@@ -154,11 +157,14 @@ def size_curve(
 
     full = vector(torch.arange(len(guide.y)))
     reference = influence(full)
-    rows = []
-    for size in [size for size in sizes if size < len(guide.y)]:
+    rows, labels = [], guide.y.numpy()
+    for size in [size for size in sizes if size < len(labels)]:
         cosines, correlations = [], []
+        # The class shares of the guidance rows, at least one row a class.
+        of_class = np.maximum(1, np.round(size * np.bincount(labels) / len(labels)).astype(int))
         for repeat in range(repeats):
-            g = vector(stratified(guide.y, size, seed=repeat))
+            drawn = draw_per_class(labels, of_class, np.random.default_rng(repeat))
+            g = vector(torch.from_numpy(drawn))
             cosines.append(cosine(g, full))
             correlations.append(rank_correlation(influence(g), reference))
         rows.append(
@@ -177,16 +183,6 @@ def size_curve(
 def _loss(inputs: DirectionLoader, settings: InfluenceSettings) -> GuidanceLoss:
     num_classes = inputs.splits.train.num_classes
     return GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
-
-
-def stratified(y: Tensor, size: int, seed: int) -> Tensor:
-    """`size` random rows with the class shares of `y`, at least one row a class."""
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for label in y.unique().tolist():
-        mine = rng.permutation(np.flatnonzero(y.numpy() == label))
-        chosen.append(mine[: max(1, round(size * len(mine) / len(y)))])
-    return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
 
 def cosine(left: ParamGrads, right: ParamGrads) -> float:

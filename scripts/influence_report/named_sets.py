@@ -1,15 +1,12 @@
 """named_sets: the labelled sets whose influence is asked for, real splits or files."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+import pandas as pd
 
-from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import SPLIT_NAMES, Splits
@@ -36,16 +33,23 @@ class RankedSet:
     loss: np.ndarray
 
     @property
-    def ranks(self) -> np.ndarray:
-        """1 for the most helpful series."""
-        ranks = np.empty(len(self.influence), np.int64)
-        ranks[np.argsort(-self.influence, kind="stable")] = np.arange(1, len(ranks) + 1)
-        return ranks
+    def table(self) -> pd.DataFrame:
+        """row (from 0 in the set), label, influence, rank (1: most helpful), loss per series."""
+        influence = pd.Series(self.influence)
+        return pd.DataFrame(
+            {
+                "row": np.arange(len(influence)),
+                "label": np.array(self.data.label_names)[self.data.labels],
+                "influence": influence,
+                "rank": influence.rank(ascending=False, method="first").astype(int),
+                "loss": self.loss.astype(np.float64),
+            }
+        )
 
-    def ends(self, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers of the `top` highest (best first) and lowest (worst first)."""
-        order = np.argsort(-self.influence, kind="stable")
-        return order[:top], order[::-1][:top]
+    def ends(self, top: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows of the table of the `top` highest and of the `top` lowest, best first."""
+        ordered = self.table.sort_values("rank")
+        return ordered.head(top), ordered.tail(top)
 
 
 def named_sets(
@@ -72,32 +76,7 @@ def named_sets(
         name = item if real else set_name(Path(item))
         if name in found or (not real and name in SPLIT_NAMES):
             raise ConfigError(f"influence_report.sets: {name!r} names two sets; rename a file")
-        data = (
-            getattr(splits, item)
-            if real
-            else load_set(Path(item), splits, step_minutes=step_minutes)
-        )
+        path = Path(item)
+        data = getattr(splits, item) if real else load_set(path, splits, step_minutes=step_minutes)
         found[name] = (real, data)
     return found
-
-
-def write_ranking(path: Path, ranked: RankedSet) -> None:
-    """One line per series: row, label, influence, rank, loss. Rows count from 0 in the set."""
-    labels = np.array(ranked.data.label_names)[ranked.data.labels]
-    columns = zip(labels, ranked.influence, ranked.ranks, ranked.loss, strict=True)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "label", "influence", "rank", "loss"])
-    for row, (label, influence, rank, loss) in enumerate(columns):
-        writer.writerow([row, label, f"{influence:.6g}", rank, f"{loss:.6g}"])
-    write_text(path, text.getvalue())
-
-
-def rows_per_class(labels: torch.Tensor, most: int, seed: int) -> torch.Tensor:
-    """At most `most` random rows of every class, ascending."""
-    rng = np.random.default_rng(seed)
-    chosen = [
-        rng.permutation(np.flatnonzero(labels.numpy() == k))[:most]
-        for k in labels.unique().tolist()
-    ]
-    return torch.from_numpy(np.sort(np.concatenate(chosen)))

@@ -20,7 +20,7 @@ from configs.runtime.processes import Processes
 from scripts.utility.downstream import Downstream
 from scripts.utility.fits import run_fits
 from scripts.utility.guidance_loss import loss_of
-from scripts.utility.protocols import EvaluationData, Fit, Series
+from scripts.utility.protocols import EvaluationData, Fit, Series, draw_per_class
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import rank_correlation
 
@@ -88,13 +88,8 @@ def stratified_halves(
     y: Int[np.ndarray, " n"], count: int, *, seed: int
 ) -> Int[np.ndarray, "subset half"]:
     """Random halves of every class; equal class counts, or the class ratio would be the outcome."""
-    rng = np.random.default_rng(seed)
-    rows = [np.flatnonzero(y == label) for label in np.unique(y)]
-
-    def half() -> np.ndarray:
-        return np.sort(np.concatenate([rng.permutation(r)[: len(r) // 2] for r in rows]))
-
-    return np.stack([half() for _ in range(count)])
+    rng, sizes = np.random.default_rng(seed), np.bincount(y) // 2
+    return np.stack([draw_per_class(y, sizes, rng) for _ in range(count)])
 
 
 def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subset"]) -> Any:

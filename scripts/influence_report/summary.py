@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
 from data_preprocess.card import markdown_table
 from scripts.influence_report.named_sets import RankedSet
 from tardiff.influence.one_step_check import StepTest
@@ -60,20 +62,10 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _ends(ranked: RankedSet, top: int) -> str:
-    best, worst = ranked.ends(top)
-    ranks, names = ranked.ranks, ranked.data.label_names
-    rows = [
-        {
-            "set": ranked.name,
-            "rank": int(ranks[row]),
-            "row": int(row),
-            "class": names[ranked.data.labels[row]],
-            "influence": float(ranked.influence[row]),
-            "loss": float(ranked.loss[row]),
-        }
-        for row in [*best, *worst[::-1]]
-    ]
-    return table(rows)
+    rows = pd.concat(ranked.ends(top)).rename(columns={"label": "class"}).assign(set=ranked.name)
+    columns = ["set", "rank", "row", "class", "influence", "loss"]
+    cells = rows[columns].itertuples(index=False)
+    return markdown_table(columns, ([_show(cell) for cell in row] for row in cells))
 
 
 def _show(value: Any) -> str:

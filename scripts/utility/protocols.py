@@ -221,7 +221,13 @@ def draw_stratified(
             "leave the larger values out of evaluation.ratios"
         )
     sizes = apportion(sizes, min(count, len(labels)))
-    rng = np.random.default_rng(seed)
+    return draw_per_class(labels, sizes, np.random.default_rng(seed))
+
+
+def draw_per_class(
+    labels: Int[np.ndarray, " n"], sizes: Sequence[int] | np.ndarray, rng: np.random.Generator
+) -> Int[np.ndarray, " rows"]:
+    """At most `sizes[k]` random rows of every class k, ascending."""
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:size] for k, size in enumerate(sizes)]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
 

@@ -4,9 +4,7 @@ import csv
 import json
 import logging
 
-import numpy as np
 import pytest
-import torch
 
 from classifier.losses import per_sample_loss
 from classifier.train import main as train_classifier
@@ -16,7 +14,6 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.influence_report.__main__ import main as report
-from scripts.influence_report.named_sets import rows_per_class
 from tardiff.from_config import configured_settings, direction_loader
 from tardiff.influence.parameter_space import inner, row_gradients
 from tests.support.tiny_runs import tiny_arguments
@@ -107,10 +104,3 @@ def test_the_test_split_and_unclear_names_are_refused(reported, caplog):
         with pytest.raises(ConfigError, match=message):
             report(load_config([*arguments, f"influence_report.sets={sets}"]))
     assert load_config([*arguments, "set=val_select"]).influence_report.sets == ["val_select"]
-
-
-def test_rows_per_class_takes_all_of_a_small_class():
-    y = torch.tensor([0] * 50 + [1] * 3)
-    rows = rows_per_class(y, 10, seed=0)
-    assert np.bincount(y[rows]).tolist() == [10, 3]
-    assert len(rows.unique()) == 13

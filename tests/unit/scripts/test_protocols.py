@@ -13,6 +13,7 @@ from scripts.utility.protocols import (
     REAL,
     Fit,
     Series,
+    draw_per_class,
     draw_stratified,
     plan_fits,
     require_enough,
@@ -74,6 +75,13 @@ def test_draws_are_nested_differ_between_seeds_and_depend_on_labels_only():
     assert len(np.setdiff1d(small, large)) <= 1
     assert not np.array_equal(small, draw_stratified(labels, 50, seed=2, where="x"))
     assert np.array_equal(small, draw_stratified(labels.copy(), 50, seed=1, where="y"))
+
+
+def test_a_draw_per_class_takes_all_of_a_small_class():
+    labels = np.array([0] * 50 + [1] * 3)
+    rows = draw_per_class(labels, [10, 10], np.random.default_rng(0))
+    assert np.bincount(labels[rows]).tolist() == [10, 3]
+    assert len(np.unique(rows)) == 13 and np.array_equal(rows, np.sort(rows))
 
 
 def test_a_set_too_small_for_the_ratio_is_refused_with_the_number_to_generate():
