@@ -4,6 +4,7 @@ Everything is computed into one Results object, which is written and printed bef
 is drawn.
 """
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,6 @@ from data_preprocess.build import load_splits, load_true_risk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from data_preprocess.storage.dataset_files import load_extra
 from scripts.from_config import (
     downstream,
     evaluation_data,
@@ -57,8 +57,8 @@ from scripts.results.tables import (
     testing_table,
     ungrouped,
 )
-from scripts.synthetic_sets import find_sets
-from scripts.utility import beside_linear, guidance_loss
+from scripts.synthetic_sets import find_sets, guidance_records
+from scripts.utility import beside_linear, loss_change
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import run_fits, upper_bound
 from scripts.utility.metrics import Predictions
@@ -113,7 +113,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     data = evaluation_data(splits, sets)
     predictions = _fit_all(config, data, splits.normaliser)
     beside = _beside_linear(config, data, splits.normaliser, predictions)
-    facts["beside_linear"] = beside_linear.as_facts(beside)
+    facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
     facts["notes"] += beside_linear.warnings(beside)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
@@ -123,10 +123,11 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     tables = score_tables(summaries) + difference_tables(summaries)
     _print(tables + ([testing_table(testing)] if testing else []))
     logger.info("%s", wrapped([ungrouped(testing)]))
-    changes = guidance_loss.changes(predictions, folder / "synthetic", data.num_classes)
+    guidance = guidance_records(folder / "synthetic", sets)
+    changes = loss_change.changes(predictions, guidance, data.num_classes)
     facts["guidance_loss"] = changes
     if changes:
-        logger.info("\n%s", guidance_loss.as_text(changes))
+        logger.info("\n%s", loss_change.as_text(changes))
     kinds = [kind for kind in (*KINDS, PUBLISHED) if getattr(chosen, kind)]
     cache = folder / "evaluation" / "sets"
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
@@ -136,8 +137,6 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     documents, absent = _documents(config, list(sets))
     hours = config.data.step_minutes / 60
     scored = influence(config, splits, data.synthetic) if sets else "there is no set"
-    realised = _realised(folder / "synthetic", list(sets))
-    guided = {name: sets[name] for name in realised}
     return Results(
         provenance=facts,
         predictions=predictions,
@@ -156,15 +155,15 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
             hours_per_step=hours,
         ),
         maps=embed(data.test, data.synthetic, seed=seed),
-        guided=list(guided),
+        guided=list(guidance),
         retraining=retraining_score(config, splits.fingerprint),
         influence=scored,
         guidance_change=guidance_change(
             splits.train,
             sets.get(UNGUIDED),
-            guided,
+            {name: sets[name] for name in guidance},
             scored,
-            realised=realised,
+            realised={name: record["realised"] for name, record in guidance.items()},
             hours_per_step=hours,
         ),
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
@@ -201,13 +200,6 @@ def _fit_all(
     fitter.check(chosen.models, in_channels=in_channels, length=length)
     places = fit_processes(config)
     return run_fits(fits, data, fitter=fitter, cache=fit_cache(config), processes=places)
-
-
-def _realised(folder: Path, names: Sequence[str]) -> dict[str, list[float | None]]:
-    """The strength per class of the sets that stage 3 made with guidance."""
-    paths = {name: folder / f"{name}.npz" for name in names}
-    facts = {k: load_extra(p).get("guidance") for k, p in paths.items() if p.is_file()}
-    return {name: found["realised"] for name, found in facts.items() if found is not None}
 
 
 def _beside_linear(

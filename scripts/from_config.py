@@ -108,44 +108,35 @@ def influence(
     config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
 ) -> Influence | str:
     """Read from what the stages before left; where that is absent, how to get it."""
+    device = pick_device(config.accelerator)
+    direction = _direction(config, splits, sets, device)
+    if isinstance(direction, str):
+        return direction
+
+    def score(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return score_all(direction, torch.from_numpy(x), torch.from_numpy(y), device).numpy()
+
+    return influence_of_sets(score, sets, splits.train.label_names, seed=config.evaluation.seeds[0])
+
+
+def _direction(
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series], device: torch.device
+) -> Direction | str:
+    """What guidance follows, or what is missing to know it."""
     if is_convex(config):
-        return _convex_influence(config, splits, sets)
+        if UNGUIDED not in sets:
+            return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
+        x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
+        rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
+        return convex_guide(config, splits, device, LabelledSeries(x[rows], y[rows])).direction
     classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
     absent = [] if classifier.is_file() else [str(classifier)]
     absent += [] if cached.is_dir() and any(cached.iterdir()) else [str(cached)]
     if absent:
         how = "bash classifier/train.sh and bash generation.sh make them"
         return f"{' and '.join(absent)} not found; {how}."
-    device = pick_device(config.accelerator)
     try:
-        inputs = direction_loader(config, splits, device)
-        direction = inputs.direction(configured_settings(config)).direction
+        loader = direction_loader(config, splits, device)
+        return loader.direction(configured_settings(config)).direction
     except UserError as error:
         return str(error)
-    return _influence_along(config, splits, sets, direction, device)
-
-
-def _convex_influence(
-    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
-) -> Influence | str:
-    if UNGUIDED not in sets:
-        return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
-    device = pick_device(config.accelerator)
-    x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
-    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
-    guide = convex_guide(config, splits, device, LabelledSeries(x[rows], y[rows]))
-    return _influence_along(config, splits, sets, guide.direction, device)
-
-
-def _influence_along(
-    config: ExperimentConfig,
-    splits: Splits,
-    sets: Mapping[str, Series],
-    direction: Direction,
-    device: torch.device,
-) -> Influence:
-    def score(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return score_all(direction, torch.from_numpy(x), torch.from_numpy(y), device).numpy()
-
-    seed = config.evaluation.seeds[0]
-    return influence_of_sets(score, sets, splits.train.label_names, seed=seed)

@@ -21,7 +21,8 @@ from scipy import stats
 
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError, UserError
-from scripts.results.tables import TITLES, TRAINED_ON, WITH_INTERVAL, Table
+from scripts.results.tables import TRAINED_ON, Table
+from scripts.utility.metrics import METRICS, RANKING
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
 
@@ -54,7 +55,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist; run bash scripts/matrix.sh for it first")
     table = pd.read_csv(path).fillna({"ratio": NO_RATIO})
-    table = table[table["metric"].isin(WITH_INTERVAL)]
+    table = table[table["metric"].isin(RANKING)]
     means = table.groupby(ROW, sort=False)["value"].mean().reset_index()
     tuned = folder / "tuning" / "scale.json"
     if not tuned.is_file():
@@ -103,7 +104,7 @@ def _row(key: tuple, values: Mapping[tuple, np.ndarray]) -> list[str]:
     )
     trained_on = TRAINED_ON[protocol].format(ratio=max(ratio, 0.0))
     differences = ["-" if other is None else _text(own - other, "+") for other in references]
-    return [trained_on, generator, model, TITLES[metric], _text(own), *differences]
+    return [trained_on, generator, model, METRICS[metric], _text(own), *differences]
 
 
 def _text(values: np.ndarray, sign: str = "") -> str:

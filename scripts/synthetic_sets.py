@@ -1,8 +1,9 @@
 """find_sets: the synthetic sets to evaluate, checked against the real data before any fit."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset, require_same_task
@@ -65,6 +66,13 @@ def load_set(path: Path, splits: Splits, *, step_minutes: float) -> EHRDataset:
         )
     synthetic.require_all_classes(str(path))
     return synthetic
+
+
+def guidance_records(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """What stage 3 wrote about the guidance of the guided sets of `folder`; others are left out."""
+    paths = {name: folder / f"{name}.npz" for name in names}
+    found = {k: load_extra(path).get("guidance") for k, path in paths.items() if path.is_file()}
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def _file(item: str, folder: Path) -> Path:

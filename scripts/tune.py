@@ -24,17 +24,15 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
 from scripts.from_config import downstream, evaluation_data, fit_cache, fit_processes
+from scripts.pictures.strength_curve import scale_figure
 from scripts.pictures.styles import save
-from scripts.report.strength_curve import scale_figure
 from scripts.synthetic_sets import load_set
 from scripts.utility.fits import run_fits
-from scripts.utility.metrics import point_scores
+from scripts.utility.metrics import RANKING, point_scores
 from scripts.utility.protocols import plan_fits
 from tardiff.from_config import Loaded, load, session_of, tuning_path
 from tardiff.generate import is_current, write_generated
 from tardiff.generation.session import GenerationSession
-
-METRICS = ("auroc", "auprc")
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +157,7 @@ def score_candidates(
     for fit, predictions in results.items():
         values = point_scores(predictions)
         key = fit.generator, fit.protocol
-        grouped.setdefault(key, []).append([values[metric] for metric in METRICS])
+        grouped.setdefault(key, []).append([values[metric] for metric in RANKING])
     return {key: np.array(rows) for key, rows in grouped.items()}
 
 
@@ -199,7 +197,7 @@ def choose(points: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
 
 def _stats(rows: np.ndarray) -> dict[str, float | None]:
     values: dict[str, float | None] = {}
-    for index, metric in enumerate(METRICS):
+    for index, metric in enumerate(RANKING):
         values[metric] = float(rows[:, index].mean())
         values[f"{metric}_sd"] = float(rows[:, index].std(ddof=1)) if len(rows) > 1 else None
     return values

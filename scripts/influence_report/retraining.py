@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from configs.runtime.processes import Processes
 from scripts.utility.downstream import Downstream
 from scripts.utility.fits import run_fits
-from scripts.utility.guidance_loss import loss_of
+from scripts.utility.loss_change import loss_of
 from scripts.utility.protocols import EvaluationData, Fit, Series, draw_per_class
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import rank_correlation

@@ -52,6 +52,11 @@ class Styles:
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def names(self) -> str:
+        """The sets as a list in words."""
+        return ", ".join(self._index) or "no set"
+
     def place(self, generator: str) -> int:
         """Place of the set in the order of the tables, from 0."""
         return self._index[generator]

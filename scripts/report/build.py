@@ -10,17 +10,29 @@ from scripts.pictures.embedding import embedding_picture
 from scripts.pictures.examples import example_picture
 from scripts.pictures.guidance_change import guidance_change_picture
 from scripts.pictures.influence import influence_picture
+from scripts.pictures.scores import score_pictures
+from scripts.pictures.strength_curve import scale_figure, scale_points
 from scripts.pictures.styles import Picture, Styles
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.page import Page, Section
-from scripts.report.strength_curve import scale_figure, scale_points
-from scripts.report.utility import utility_sections
 from scripts.results.answers import CANNOT_TELL, NO
 from scripts.results.files import LEGEND, heading
 from scripts.results.results import SETTINGS, Results
-from scripts.results.tables import Table, flag_table, generator_table, quality_tables
+from scripts.results.tables import (
+    Table,
+    difference_tables,
+    flag_table,
+    generator_table,
+    quality_tables,
+    score_tables,
+    subgroup_table,
+    testing_table,
+    ungrouped,
+)
 from scripts.results.verdicts import Verdict, verdicts
+from scripts.utility.subgroups import SubgroupScore
+from scripts.utility.summary import select
 
 MEASURED_AGAINST = {
     FIDELITY: "Measured against held-out series. The row of real series is what a perfect "
@@ -36,6 +48,10 @@ ABOUT_PUBLISHED = (
     "The scores of TimeGAN stand here for comparison with other papers. The discriminator AUC and "
     "the forecast error ratio decide in their place: |0.5 - accuracy| is 0, its best value, for a "
     "discriminator that learnt nothing, and the predictive score sees one channel."
+)
+ABOUT_TESTING = (
+    "May a model be tested on synthetic series? Mean absolute error of the AUROC of models trained "
+    "on real series: on the whole set, and on so many real test series drawn at random. "
 )
 GLOSSARY = [
     "guided, unguided: two sets of the same generator. Series of the guided set are chosen (with "
@@ -58,7 +74,7 @@ def build_page(results: Results) -> Page:
         DataError: tuning/scale.json is there but not what tune.sh writes.
     """
     styles = Styles(results.sets)
-    sections = utility_sections(results, styles)
+    sections = _utility(results, styles)
     if results.sets:
         sections.append(_fidelity(results, styles))
         sections.append(_privacy(results, styles))
@@ -106,6 +122,42 @@ def next_steps(found: Sequence[Verdict]) -> list[str]:
         "The diffusion model gives away more than a set."
     )
     return steps
+
+
+def _utility(results: Results, styles: Styles) -> list[Section]:
+    """Pictures and tables of every downstream model; groups of patients where they are known."""
+    summaries = results.summaries
+    pictures = [
+        picture
+        for model in results.models
+        for picture in score_pictures(select(summaries, model=model), results.curves[model], styles)
+    ]
+    tables = score_tables(summaries) + difference_tables(summaries)
+    sections = [Section("Utility: models trained with it", [], pictures, tables)]
+    if results.testing:
+        table = testing_table(results.testing)
+        sections.append(
+            Section(table.heading, [ABOUT_TESTING + ungrouped(results.testing)], tables=[table])
+        )
+    if results.subgroups:
+        text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
+        table = subgroup_table(results.subgroups)
+        sections.append(Section(table.heading, [text], tables=[table]))
+    return sections
+
+
+def _groups(groups: Sequence[SubgroupScore]) -> str:
+    found = [(g, g.summary.vs_real) for g in groups if g.summary.vs_real is not None]
+    worse = [f"{g.subgroup} ({g.summary.generator})" for g, d in found if d.high < 0]
+    if not worse:
+        return (
+            f"In none of {len(found)} comparisons is AUROC surely below that of real-only training."
+        )
+    names = ", ".join(dict.fromkeys(worse))
+    return (
+        f"In {len(worse)} of {len(found)} comparisons AUROC is below that of real-only training "
+        f"with an interval that excludes 0: {names}."
+    )
 
 
 def _fidelity(results: Results, styles: Styles) -> Section:

@@ -1,7 +1,6 @@
 """write_page: the report as one HTML file that needs nothing else, and as Markdown with PNGs."""
 
 import base64
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -12,18 +11,6 @@ from scripts.report.page import Page
 from scripts.results.verdicts import QUESTIONS, Verdict
 
 WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking beyond reading
-
-
-@dataclass(frozen=True)
-class Inlined:
-    """A picture as the template takes it: sizes in CSS pixels, PNG bytes as base64."""
-
-    alt: str
-    caption: str
-    shape: str
-    width: int
-    height: int
-    base64: str
 
 
 def write_page(folder: Path, page: Page, *, confidence: float) -> list[Path]:
@@ -51,14 +38,17 @@ def as_html(page: Page, folder: Path, *, confidence: float) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    sections = [
-        {**vars(section), "pictures": [_inline(picture, folder) for picture in section.pictures]}
-        for section in page.sections
-    ]
-    content = {**vars(page), "names": page.names, "sections": sections}
+
+    def encoded(picture: Picture) -> str:
+        return base64.b64encode((folder / f"{picture.name}.png").read_bytes()).decode("ascii")
+
+    def pixels(picture: Picture) -> tuple[int, int]:
+        width, height = picture.figure.get_size_inches()
+        return round(width * DPI), round(height * DPI)
+
     template = environment.get_template("page.html.jinja")
-    text = f"{100 * confidence:g}"
-    return template.render(page=content, confidence=text, questions=QUESTIONS)
+    helpers = {"encoded": encoded, "pixels": pixels, "wide": WIDE * DPI, "questions": QUESTIONS}
+    return template.render(page=page, confidence=f"{100 * confidence:g}", **helpers)
 
 
 def as_markdown(page: Page) -> str:
@@ -84,16 +74,3 @@ def _verdict_line(verdict: Verdict) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("*", "\\*")
-
-
-def _inline(picture: Picture, folder: Path) -> Inlined:
-    width, height = picture.figure.get_size_inches()
-    encoded = base64.b64encode((folder / f"{picture.name}.png").read_bytes()).decode("ascii")
-    return Inlined(
-        alt=picture.alt,
-        caption=picture.caption,
-        shape="wide" if width > WIDE else "narrow",
-        width=round(width * DPI),
-        height=round(height * DPI),
-        base64=encoded,
-    )

@@ -57,8 +57,7 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
     if gain.high < SMALLEST_GAIN:
         reason = f"Adding it to the real data gains less than {SMALLEST_GAIN:g} of AUROC."
         return Answer(NO, reason, missing)
-    corrected = gain.p if gain.p_holm is None else gain.p_holm
-    if gain.low > 0 and corrected < LEVEL:
+    if gain.low > 0 and gain.corrected_p < LEVEL:
         steps = row.vs_steps
         if steps is not None and steps.low <= 0:
             reason = "The gain over real data may be owed to the longer training alone."
@@ -69,7 +68,9 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
         return Answer(YES, "Adding it to the real data makes models better.")
     if gain.low > 0:
         reason = "The gain does not survive the correction for many comparisons."
-        return Answer(CANNOT_TELL, reason, f"corrected p = {corrected:.3f} must be < {LEVEL:g}")
+        return Answer(
+            CANNOT_TELL, reason, f"corrected p = {gain.corrected_p:.3f} must be < {LEVEL:g}"
+        )
     reason = "The interval of the gain includes both 0 and a gain worth having."
     # The nearer end: the interval leaves out 0, or a gain worth having.
     distance = max(gain.mean, SMALLEST_GAIN - gain.mean)
@@ -108,8 +109,7 @@ def surely_lost(row: Summary) -> bool:
     loss = row.vs_real
     if loss is None or row.num_seeds == 1:
         return False
-    corrected = loss.p if loss.p_holm is None else loss.p_holm
-    return loss.high < -LARGEST_LOSS and corrected < LEVEL
+    return loss.high < -LARGEST_LOSS and loss.corrected_p < LEVEL
 
 
 def answer_useful(

@@ -1,8 +1,6 @@
 """Writes the results: results.csv per seed, summary.json over seeds, and text for a terminal."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import textwrap
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from configs.runtime.atomic_files import write_text
 from scripts.pictures.guidance_change import GuidanceChange
@@ -38,23 +37,23 @@ def write_results(path: Path, results: Results) -> None:
     `ratio` is empty where the training set is not a mixture; `ratio` and `model` are empty where
     no downstream model is involved.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for fit, predictions in results.predictions.items():
         ratio = "" if fit.ratio is None else f"{fit.ratio:g}"
         key = (fit.protocol, fit.generator, ratio, fit.model, fit.seed)
-        for metric, value in point_scores(predictions).items():
-            writer.writerow((*key, metric, f"{value:.6f}"))
+        rows += [(*key, name, f"{value:.6f}") for name, value in point_scores(predictions).items()]
     seed = results.provenance["settings"]["seeds"][0]
-    for kind, reports in results.quality.items():
-        for name, report in reports.items():
-            for metric, value in report.values.items():
-                writer.writerow((kind, name, "", "", seed, metric, f"{value:.6g}"))
+    scored = [
+        (kind, name, report)
+        for kind, reports in results.quality.items()
+        for name, report in reports.items()
+    ]
     if results.generator is not None:
-        for metric, value in results.generator.values.items():
-            writer.writerow(("privacy", "diffusion model", "", "", seed, metric, f"{value:.6g}"))
-    write_text(path, text.getvalue())
+        scored.append(("privacy", "diffusion model", results.generator))
+    for kind, name, report in scored:
+        key = (kind, name, "", "", seed)
+        rows += [(*key, metric, f"{value:.6g}") for metric, value in report.values.items()]
+    write_text(path, pd.DataFrame(rows, columns=pd.Index(COLUMNS)).to_csv(index=False))
 
 
 def write_summary(path: Path, results: Results) -> None:
@@ -91,18 +90,24 @@ def write_summary(path: Path, results: Results) -> None:
 
 def write_guidance_change(path: Path, found: GuidanceChange) -> None:
     """One row per guided set, class, channel and grid point: the values of the picture."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = ("set", "class", "channel", "hour", "difference_sd", "standard_error")
-    writer.writerow((*columns, "influence_correlation"))
+    rows = []
     for name, maps in found.difference.items():
         for place, change in np.ndenumerate(maps):
             row, channel, step = place
-            known = "" if found.influence is None else f"{found.influence[place]:.4f}"
-            where = (name, found.classes[row], found.channels[channel])
-            numbers = (f"{step * found.hours_per_step:.6g}", f"{change:.5f}")
-            writer.writerow((*where, *numbers, f"{found.error[name][place]:.5f}", known))
-    write_text(path, text.getvalue())
+            rows.append(
+                {
+                    "set": name,
+                    "class": found.classes[row],
+                    "channel": found.channels[channel],
+                    "hour": f"{step * found.hours_per_step:.6g}",
+                    "difference_sd": f"{change:.5f}",
+                    "standard_error": f"{found.error[name][place]:.5f}",
+                    "influence_correlation": ""
+                    if found.influence is None
+                    else f"{found.influence[place]:.4f}",
+                }
+            )
+    write_text(path, pd.DataFrame(rows).to_csv(index=False))
 
 
 def wrapped(texts: Sequence[str]) -> str:

@@ -9,14 +9,12 @@ from scripts.quality.common.metric_report import MetricReport, number, with_inte
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED, quality_flags, raised
 from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
-from scripts.utility.metrics import LOWER_IS_BETTER, METRICS
+from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
 from scripts.utility.protocols import BASELINE, STEPS, UNPAIRED, UPPER
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary
 from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
 
-TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
-WITH_INTERVAL = ("auroc", "auprc")
 REFERENCE_TITLES = {
     "vs_unguided": f"minus {UNGUIDED}",
     "vs_real": "minus real only",
@@ -83,7 +81,7 @@ def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
     tables = [
         _difference_table(model, metric, summaries)
         for model in _models(summaries)
-        for metric in WITH_INTERVAL
+        for metric in RANKING
     ]
     return [table for table in tables if table.rows]
 
@@ -97,7 +95,7 @@ def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
             s.generator,
             s.model,
             _score_text(s),
-            _interval_text(s.vs_unguided),
+            str(s.vs_unguided or "-"),
         ]
         for score in scores
         for s in [score.summary]
@@ -162,7 +160,7 @@ def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
             star = (s.protocol, s.ratio, model, s.metric, s.generator) in marked
             row = cells.setdefault((s.protocol, s.ratio, s.generator), {})
             row[s.metric] = _score_text(s) + ("*" if star else "")
-    columns = ["trained on", "set", *(TITLES[metric] for metric in METRICS)]
+    columns = ["trained on", "set", *METRICS.values()]
     rows = _blocks({key: [values[name] for name in METRICS] for key, values in cells.items()})
     return Table(f"Scores, downstream model {model}", columns, rows)
 
@@ -179,13 +177,13 @@ def _difference_table(model: str, metric: str, summaries: Sequence[Summary]) -> 
         # The same models on other rows: nothing is paired, so there is no p.
         cells |= {
             (s.protocol, s.ratio, s.generator): [
-                compared(s.vs_testing) if name == "vs_real" else "-" for name in references
+                str(s.vs_testing) if name == "vs_real" else "-" for name in references
             ]
             for s in of_model
             if s.metric == metric and s.vs_testing is not None
         }
     columns = ["trained on", "set", *(REFERENCE_TITLES[name] for name in references)]
-    title = f"Paired differences in {TITLES[metric]}, downstream model {model}"
+    title = f"Paired differences in {METRICS[metric]}, downstream model {model}"
     # Without the protocol in brackets the table fits a terminal.
     rows = [[row[0].partition(" (")[0], *row[1:]] if row else row for row in _blocks(cells)]
     return Table(title, columns, rows)
@@ -206,7 +204,7 @@ def _blocks(cells: dict[tuple[str, float | None, str], list[str]]) -> list[list[
 
 def _score_text(summary: Summary) -> str:
     text = f"{summary.mean:.3f}"
-    if summary.metric in WITH_INTERVAL:
+    if summary.metric in RANKING:
         text += f" [{summary.low:.3f}, {summary.high:.3f}]"
     return text
 
@@ -214,19 +212,9 @@ def _score_text(summary: Summary) -> str:
 def _difference_text(difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    corrected = difference.p_holm
-    kept = DAGGER if corrected is not None and corrected < HOLM_LEVEL else ""
-    return f"{_interval_text(difference)} p={difference.p:.3f}{kept}"
-
-
-def _interval_text(difference: Difference | None) -> str:
-    return "-" if difference is None else compared(difference)
-
-
-def compared(difference: Difference) -> str:
-    """ "+0.010 [-0.005, +0.024]"."""
-    mean, low, high = (number(v, "+") for v in (difference.mean, difference.low, difference.high))
-    return f"{mean} [{low}, {high}]"
+    is_kept = difference.p_holm is not None and difference.p_holm < HOLM_LEVEL
+    kept = DAGGER if is_kept else ""
+    return f"{difference} p={difference.p:.3f}{kept}"
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:

@@ -21,9 +21,9 @@ from scripts.results.answers import (
     predicts_retraining,
 )
 from scripts.results.results import Results
-from scripts.results.tables import TITLES, compared
+from scripts.utility.metrics import METRICS
 from scripts.utility.protocols import REAL
-from scripts.utility.summary import Summary
+from scripts.utility.summary import Summary, select
 
 QUESTIONS = ("useful", "faithful", "private")
 DECIDING_METRIC = "auroc"
@@ -65,14 +65,10 @@ def verdicts(results: Results) -> list[Verdict]:
 
 
 def _useful(results: Results, name: str) -> Verdict | None:
-    rows = [
-        s
-        for s in results.summaries
-        if (s.generator, s.metric, s.model) == (name, DECIDING_METRIC, results.models[0])
-        and s.vs_real
-    ]
-    mixed = [row for row in rows if row.protocol == "TSRTR"]
-    alone = next((row for row in rows if row.protocol == "TSTR"), None)
+    wanted = {"generator": name, "metric": DECIDING_METRIC, "model": results.models[0]}
+    rows = [row for row in select(results.summaries, **wanted) if row.vs_real]
+    alone = next(iter(select(rows, protocol="TSTR")), None)
+    mixed = select(rows, protocol="TSRTR")
     addition = max(mixed, key=lambda s: s.ratio or 0.0, default=None)
     if addition is None and alone is None:
         return None
@@ -142,12 +138,11 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
 def _sentence(row: Summary) -> str:
     """The difference of a row to real-only training and to the unguided set."""
     assert row.vs_real is not None
-    metric = TITLES[row.metric]
     if row.protocol == "TSRTR":
         how = f"Real data plus {row.ratio:g} synthetic per real series (TSRTR)"
     else:
         how = "Synthetic series alone (TSTR)"
-    text = f"{how}: {metric} {compared(row.vs_real)} against {REAL} data alone"
+    text = f"{how}: {METRICS[row.metric]} {row.vs_real} against {REAL} data alone"
     if row.vs_unguided is not None:
-        text += f", {compared(row.vs_unguided)} against the unguided set"
+        text += f", {row.vs_unguided} against the unguided set"
     return text + "."

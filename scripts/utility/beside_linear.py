@@ -3,9 +3,7 @@
 What a model that cannot learn the task from real series scores says nothing about a synthetic set.
 """
 
-import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -54,8 +52,3 @@ def as_text(found: Mapping[str, AgainstLinear]) -> str:
     own = ", ".join(f"{name} {beside.auroc:.3f}" for name, beside in found.items())
     line = next(iter(found.values())).line()
     return f"trained on real series, AUROC on val_select: {own}; {line}"
-
-
-def as_facts(found: Mapping[str, AgainstLinear]) -> dict[str, Any]:
-    """JSON-able, for summary.json."""
-    return {name: dataclasses.asdict(beside) for name, beside in found.items()}

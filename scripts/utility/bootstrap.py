@@ -27,6 +27,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from configs.runtime.errors import DataError
+from scripts.quality.common.metric_report import number
 
 MAX_REDRAWS = 1000
 
@@ -50,6 +51,16 @@ class Difference:
     test_low: float
     test_high: float
     p_holm: float | None = None
+
+    def __str__(self) -> str:
+        """ "+0.010 [-0.005, +0.024]"."""
+        mean, low, high = (number(value, "+") for value in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
+
+    @property
+    def corrected_p(self) -> float:
+        """`p_holm`, or the p-value itself outside a family."""
+        return self.p if self.p_holm is None else self.p_holm
 
     @property
     def excludes_zero(self) -> bool:

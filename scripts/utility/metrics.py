@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-METRICS = ("auroc", "auprc", "f1", "brier", "ece")
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+RANKING = ("auroc", "auprc")  # with intervals in tables and figures
 LOWER_IS_BETTER = frozenset({"brier", "ece"})
 # A mean of absolute values: what resampling adds to the chance in each of them does not cancel.
 RAISED_BY_RESAMPLING = frozenset({"ece"})

@@ -92,6 +92,11 @@ def summarise(
     return summaries
 
 
+def select(summaries: Sequence[Summary], **wanted: object) -> list[Summary]:
+    """Those whose attributes have the given values."""
+    return [s for s in summaries if all(getattr(s, key) == v for key, v in wanted.items())]
+
+
 def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
     """The summaries with `p_holm` of the differences to `reference` filled in."""
     families: dict[tuple[str, str], list[int]] = {}

@@ -1,13 +1,11 @@
 """Stage 4 beside the linear reference: which downstream models are called blind, and how."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from classifier.linear_reference import linear_scores
-from scripts.utility.beside_linear import as_facts, as_text, compare_with_linear, warnings
+from scripts.utility.beside_linear import as_text, compare_with_linear, warnings
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, Series
 from tests.support.local_shapes import Kind, local_shapes
@@ -67,7 +65,7 @@ def test_only_models_that_are_blind_are_called_so():
     for beside in found.values():
         assert f"{beside.auroc:.3f}" in text
     assert f"{found['conv'].linear:.3f} [" in text
-    assert json.loads(json.dumps(as_facts(found)))["lstm"]["gap_low"] == found["lstm"].gap_low
+    assert found["lstm"].gap_low > 0.02
 
 
 @pytest.mark.parametrize("name", ["gbdt", "rocket", "gbdt+mask"])

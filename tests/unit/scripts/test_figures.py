@@ -14,14 +14,14 @@ from scripts.pictures.curves import (
     reliability_figure,
     training_curves,
 )
-from scripts.pictures.styles import Styles, time_axis
-from scripts.report.figures import (
+from scripts.pictures.scores import (
     difference_figure,
     file_name,
     headline_figure,
     headline_rows,
     tsrtr_figure,
 )
+from scripts.pictures.styles import Styles, time_axis
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise
@@ -45,7 +45,7 @@ def legend_of(figure):
 
 
 def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
-    figure = tsrtr_figure(summaries, "rnn", STYLES)
+    figure = tsrtr_figure(summaries, STYLES)
     assert legend_of(figure) == ["real only", "unguided", "influence"]
     values = {(s.protocol, s.generator, s.metric): s.mean for s in summaries}
     for axes, metric in zip(figure.axes, ("auroc", "auprc"), strict=True):
@@ -56,9 +56,9 @@ def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
 
 
 def test_headline_shows_each_source_with_its_interval(summaries):
-    figure = headline_figure(summaries, "rnn", STYLES)
+    figure = headline_figure(summaries, STYLES)
     axes = figure.axes[0]
-    rows = headline_rows(summaries, "rnn")
+    rows = headline_rows(summaries)
     wanted = ("TRTR", "TSTR", "TSRTR")
     expected = [s for w in wanted for s in summaries if (s.protocol, s.metric) == (w, "auroc")]
     assert rows == expected
@@ -73,20 +73,20 @@ def test_the_true_risk_is_a_line_where_it_is_known(results):
     bound = results[Fit("TRTR", "real", 0.0, "rnn", 0)]
     known = results | {Fit("UPPER", "simulator", None, "rnn", 0): bound}
     summaries = summarise(known, np.arange(200), resamples=100, confidence=0.95)
-    figure = headline_figure(summaries, "rnn", STYLES)
+    figure = headline_figure(summaries, STYLES)
     assert "true risk" in legend_of(figure)[0]
     last = figure.axes[0].lines[-1].get_xdata()
     assert last[0] == pytest.approx(roc_auc_score(bound.labels, bound.probabilities[:, 1]))
 
 
 def test_differences_are_to_unguided_or_else_to_real(summaries):
-    figure = difference_figure(summaries, "rnn", STYLES)
+    figure = difference_figure(summaries, STYLES)
     assert "unguided set" in figure.get_suptitle()
     assert legend_of(figure) == ["influence"]
     alone = [
         dataclasses.replace(s, vs_unguided=None) for s in summaries if s.generator != "unguided"
     ]
-    figure = difference_figure(alone, "rnn", STYLES)
+    figure = difference_figure(alone, STYLES)
     assert "real-only" in figure.get_suptitle()
 
 
@@ -133,7 +133,7 @@ def test_same_steps_control_is_drawn_where_it_was_run(results):
         if c.protocol == "TRTR"
     }
     rows = summarise(results | control, np.arange(200), resamples=100, confidence=0.95)
-    assert "real only, same steps" in legend_of(tsrtr_figure(rows, "rnn", STYLES))
+    assert "real only, same steps" in legend_of(tsrtr_figure(rows, STYLES))
 
 
 def test_times_are_hours_or_for_short_series_seconds():

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.runtime.errors import DataError
-from scripts.report.strength_curve import scale_figure, scale_points
+from scripts.pictures.strength_curve import scale_figure, scale_points
 
 
 def point(w, auroc, cfg_scale=1.0, **changes):

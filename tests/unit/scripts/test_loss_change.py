@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data_preprocess.storage.dataset_files import save_dataset
-from scripts.utility.guidance_loss import as_text, changes, loss_of
+from scripts.synthetic_sets import guidance_records
+from scripts.utility.loss_change import as_text, changes, loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -38,7 +39,9 @@ def test_changes_are_paired_by_seed_and_only_of_predicted_sets(tmp_path, make_da
         results[Fit("TSTR", "unguided", None, "gbdt", seed)] = worse
         results[Fit("TSTR", "other", None, "gbdt", seed)] = worse
         results[Fit("TSTR", "guided", None, "gbdt", seed)] = (worse, better)[seed]
-    (row,) = changes(results, tmp_path, 2)
+    guidance = guidance_records(tmp_path, ["guided", "other", "unguided", "absent"])
+    assert set(guidance) == {"guided", "other"}
+    (row,) = changes(results, guidance, 2)
     gain = np.log1p(np.exp(-2.0)) - np.log(2)
     assert row["set"] == "guided" and row["seeds"] == pytest.approx([0.0, gain])
     assert row["measured"] == pytest.approx(gain / 2)

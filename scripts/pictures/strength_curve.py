@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from configs.runtime.errors import DataError
 from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy
-from scripts.results.tables import TITLES, WITH_INTERVAL
+from scripts.utility.metrics import METRICS, RANKING
 
 CHOSEN = {"marker": "*", "color": "black", "markersize": 15, "linestyle": "none", "zorder": 5}
 
@@ -24,12 +24,12 @@ def scale_points(content: Mapping[str, Any]) -> pd.DataFrame:
 
     Columns: w (requested shift of the mean influence, unguided standard deviations), cfg_scale
     (1 is off), realised (mean over classes of the shift that was reached), its ends low and high,
-    and per metric of WITH_INTERVAL the mean and `_sd` over seeds (0 for a single seed).
+    and per metric of RANKING the mean and `_sd` over seeds (0 for a single seed).
 
     Raises:
         DataError: there is no point, or one lacks a value; names what is missing.
     """
-    names = ["w", "cfg_scale", *WITH_INTERVAL, *(f"{metric}_sd" for metric in WITH_INTERVAL)]
+    names = ["w", "cfg_scale", *RANKING, *(f"{metric}_sd" for metric in RANKING)]
     try:
         rows = [[point[name] for name in names] for point in content["points"]]
         shifts = [np.array(point["realised"], float) for point in content["points"]]
@@ -59,7 +59,7 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
     """
     points, chosen = scale_points(content), content.get("chosen")
     figure = Figure(figsize=(10, 4.2), layout="constrained")
-    axes = list(figure.subplots(1, 1 + len(WITH_INTERVAL)))
+    axes = list(figure.subplots(1, 1 + len(RANKING)))
     for index, (scale, line) in enumerate(points.groupby("cfg_scale")):
         style: dict[str, Any] = {
             "color": OKABE_ITO[(index + 1) % len(OKABE_ITO)],
@@ -70,15 +70,15 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
         axes[0].plot(line["w"], line["realised"], **style)
         band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
         axes[0].fill_between(line["w"], line["low"], line["high"], **band)
-        for panel, metric in zip(axes[1:], WITH_INTERVAL, strict=True):
+        for panel, metric in zip(axes[1:], RANKING, strict=True):
             panel.errorbar(line["w"], line[metric], line[f"{metric}_sd"], capsize=3, **style)
     ends = [points["w"].min(), points["w"].max()]
     axes[0].plot(ends, ends, color="0.6", linewidth=0.8)
     axes[0].set_ylabel("realised shift of the mean influence,\nunguided s.d. (band: classes)")
     where = content.get("selection") or "the selection rows"
-    for panel, metric in zip(axes[1:], WITH_INTERVAL, strict=True):
-        panel.set_ylabel(f"{TITLES[metric]} on {where}")
-    for panel, column in zip(axes, ("realised", *WITH_INTERVAL), strict=True):
+    for panel, metric in zip(axes[1:], RANKING, strict=True):
+        panel.set_ylabel(f"{METRICS[metric]} on {where}")
+    for panel, column in zip(axes, ("realised", *RANKING), strict=True):
         panel.set_xlabel("requested strength w")
         tidy(panel)
         if chosen is not None:

@@ -1,15 +1,17 @@
 """The guidance loss of downstream models, and its change from unguided to guided sets: measured on
-the test stays, beside what stage 3 predicted before any of these models was trained."""
+the test stays, beside what stage 3 predicted before any of these models was trained.
+
+How the series themselves change is in scripts/pictures/guidance_change.py.
+"""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data_preprocess.storage.dataset_files import load_extra
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import UNGUIDED
@@ -24,24 +26,31 @@ def loss_of(predictions: Predictions, loss: GuidanceLoss) -> float:
 
 
 def changes(
-    results: Mapping[Fit, Predictions], folder: Path, num_classes: int
+    results: Mapping[Fit, Predictions], guidance: Mapping[str, Any], num_classes: int
 ) -> list[dict[str, Any]]:
-    """One row per guided set of `folder` with a prediction, and downstream model: TSTR with it
-    minus TSTR with the unguided set, seed by seed."""
+    """One row per guided set with a prediction, and downstream model: TSTR with it minus TSTR with
+    the unguided set, seed by seed.
+
+    Args:
+        guidance: of every guided set, what stage 3 wrote about it.
+    """
     rows = []
-    for name in sorted({fit.generator for fit in results if fit.protocol == "TSTR"}):
-        path = folder / f"{name}.npz"
-        guidance = load_extra(path).get("guidance") if path.is_file() else None
-        if guidance is None or "strength" not in guidance["facts"]:
+    for name in sorted(guidance):
+        if "strength" not in (facts := guidance[name]["facts"]):
             continue
-        predicted = guidance["facts"]["strength"]
-        loss = GuidanceLoss(guidance["facts"]["guidance_loss"], num_classes)
+        loss = GuidanceLoss(facts["guidance_loss"], num_classes)
         for model in dict.fromkeys(fit.model for fit in results):
-            measured = _differences(results, name, model, loss)
+            measured = [
+                loss_of(predictions, loss) - loss_of(results[before], loss)
+                for fit, predictions in results.items()
+                if (fit.protocol, fit.generator, fit.model) == ("TSTR", name, model)
+                and (before := replace(fit, generator=UNGUIDED)) in results
+            ]
             if measured:
                 rows.append(
                     {"set": name, "model": model}
-                    | {"predicted": predicted["change"], "error": predicted["error"]}
+                    | {"predicted": facts["strength"]["change"]}
+                    | {"error": facts["strength"]["error"]}
                     | {"measured": float(np.mean(measured)), "seeds": measured}
                 )
     return rows
@@ -58,15 +67,3 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
             f"measured {row['measured']:+.4f}{spread}"
         )
     return "\n".join(lines)
-
-
-def _differences(
-    results: Mapping[Fit, Predictions], name: str, model: str, loss: GuidanceLoss
-) -> list[float]:
-    found = []
-    for fit, predictions in results.items():
-        if (fit.protocol, fit.generator, fit.model) == ("TSTR", name, model):
-            before = results.get(Fit("TSTR", UNGUIDED, fit.ratio, model, fit.seed))
-            if before is not None:
-                found.append(loss_of(predictions, loss) - loss_of(before, loss))
-    return found
