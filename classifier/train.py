@@ -5,7 +5,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -52,7 +51,8 @@ def main(config: ExperimentConfig) -> None:
     log.info("classifier: %s, %s", config.classifier.model, _describe(splits))
     fitted = _fit(config, splits, facts, unfinished)
     scores = _scores(fitted, splits, config.classifier.inputs)
-    record_stage(config, "classifier", _metrics(fitted, scores, splits))
+    found = {"best_epoch": fitted.best_epoch, "val_select": scores}
+    record_stage(config, "classifier", found | {"data_fingerprint": splits.fingerprint})
     _save(path, fitted, dataclasses.replace(facts, scores=scores))
     unfinished.unlink(missing_ok=True)
     log.info("%s", _summary(fitted, scores, config.classifier))
@@ -160,14 +160,6 @@ def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
     write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
     write_text(path.with_name("history.csv"), pd.DataFrame(fitted.history).to_csv(index=False))
     save_classifier(path, fitted.model, facts)
-
-
-def _metrics(fitted: FittedClassifier, scores: dict[str, float], splits: Splits) -> dict[str, Any]:
-    return {
-        "best_epoch": fitted.best_epoch,
-        "val_select": scores,
-        "data_fingerprint": splits.fingerprint,
-    }
 
 
 def _describe(splits: Splits) -> str:

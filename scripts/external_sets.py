@@ -90,7 +90,9 @@ def _from_arrays(path: Path, train: EHRDataset) -> EHRDataset:
 
 
 def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDataset:
-    labels = labels_path(path) if path.suffix != ".parquet" else _parquet_labels(path)
+    labels = labels_path(path)
+    if path.suffix == ".parquet":
+        labels = path.with_name(f"{path.stem}_labels.parquet")
     settings = Settings(
         window_hours=train.length * step_minutes / 60,
         step_minutes=step_minutes,
@@ -114,10 +116,6 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
     return _dataset(
         path, cohort.values, _labels(path, cohort.labels, cohort.label_names, train), train
     )
-
-
-def _parquet_labels(path: Path) -> Path:
-    return path.with_name(f"{path.stem}_labels.parquet")
 
 
 def _labels(

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from data_preprocess.card import markdown_table
 from scripts.quality.common.metric_report import MetricReport, number, with_interval
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED, quality_flags, raised
 from scripts.quality.suite import SetScores
@@ -65,9 +66,7 @@ class Table:
     def as_markdown(self) -> str:
         """A Markdown section with a pipe table."""
         escaped = [[cell.replace("*", "\\*") for cell in row] for row in self.rows if row]
-        header = [self.columns, ["---"] * len(self.columns)]
-        lines = ["| " + " | ".join(row) + " |" for row in (*header, *escaped)]
-        return "\n".join([f"## {self.heading}", "", *lines])
+        return f"## {self.heading}\n\n{markdown_table(self.columns, escaped)}"
 
 
 def score_tables(summaries: Sequence[Summary]) -> list[Table]:

@@ -47,7 +47,8 @@ def fit_gbdt(
     """Gradient boosting on summary features per channel and correlations between channels."""
     x, y = _summary(train[0]), train[1]
     model = HistGradientBoostingClassifier(random_state=seed, **BOOSTING)
-    model.fit(x, y, sample_weight=_weights(y, class_weight))
+    balanced = class_weight == "balanced"
+    model.fit(x, y, sample_weight=compute_sample_weight("balanced", y) if balanced else None)
     trees = range(TREES_PER_CHOICE, TREES + 1, TREES_PER_CHOICE)
     staged = model.staged_predict_proba(_summary(select[0]))
     candidates = (p for count, p in enumerate(staged, start=1) if count in trees)
@@ -88,10 +89,6 @@ FITS: dict[str, Callable[..., Predictor]] = {"gbdt": fit_gbdt, "rocket": fit_roc
 
 def _summary(series: np.ndarray) -> np.ndarray:
     return summary_features(torch.tensor(series))
-
-
-def _weights(y: Int[np.ndarray, " n"], kind: str) -> np.ndarray | None:
-    return compute_sample_weight("balanced", y) if kind == "balanced" else None
 
 
 def _best(

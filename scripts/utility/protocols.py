@@ -166,7 +166,13 @@ def training_rows(
         train, guide = data.train, data.guide
         rows = (train.x, train.y), (guide.x, guide.y)
         return baseline_rows(fit.generator, *rows, seed=fit.seed, num_values=data.num_values)
-    return _augmented(fit, data)
+    source = synthetic_source(fit, data)
+    if source is None:
+        return data.train.x, data.train.y
+    count = round((fit.ratio or 0.0) * len(data.train))
+    rows = draw_stratified(source.y, count, seed=fit.seed, where=str(fit))
+    x, y = (data.train.x, source.x[rows]), (data.train.y, source.y[rows])
+    return np.concatenate(x), np.concatenate(y)
 
 
 def scored_rows(fit: Fit, data: EvaluationData) -> Series:
@@ -230,15 +236,3 @@ def draw_per_class(
     """At most `sizes[k]` random rows of every class k, ascending."""
     drawn = [rng.permutation(np.flatnonzero(labels == k))[:size] for k, size in enumerate(sizes)]
     return np.sort(np.concatenate([np.zeros(0, np.int64), *drawn]))
-
-
-def _augmented(fit: Fit, data: EvaluationData) -> tuple[np.ndarray, np.ndarray]:
-    source = synthetic_source(fit, data)
-    pool_x, pool_y = (
-        (data.train.x[:0], data.train.y[:0]) if source is None else (source.x, source.y)
-    )
-    count = 0 if source is None else round((fit.ratio or 0.0) * len(data.train))
-    rows = draw_stratified(pool_y, count, seed=fit.seed, where=str(fit))
-    return np.concatenate([data.train.x, pool_x[rows]]), np.concatenate(
-        [data.train.y, pool_y[rows]]
-    )

@@ -53,6 +53,14 @@ def merge(reports: list[MetricReport]) -> MetricReport:
     return MetricReport(values=values, arrays=arrays, remarks=remarks)
 
 
+def bounded(
+    name: str, value: float, interval: tuple[float, float], reference: float
+) -> dict[str, float]:
+    """The values of a metric with its 95 % interval and the value of real series."""
+    low, high = interval
+    return {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_reference": reference}
+
+
 Z95 = 1.959963984540054
 
 

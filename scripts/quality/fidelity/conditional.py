@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from classifier.fixed_features import RandomConvolutions
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.features import summary_features
-from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import FIDELITY, metric, surely_below
 
 MAX_ROWS = 5000
@@ -76,10 +76,8 @@ def conditional_report(
         ("real", "holdout", "synthetic"),
         ("synthetic", "synthetic", "holdout"),
     ):
-        name = f"label_auc_of_{probe}_probe"
-        found = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
-        values |= dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+        auc, low, high = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
         fit, score = ("train" if side == "synthetic" else side for side in (fit, score))
-        reference = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])
-        values[f"{name}_reference"] = reference[0]
+        reference = probe_auc(inputs[fit], labels[fit], inputs[score], labels[score])[0]
+        values |= bounded(f"label_auc_of_{probe}_probe", auc, (low, high), reference)
     return MetricReport(values=values)

@@ -22,7 +22,7 @@ from torch import Tensor
 from classifier.fixed_features import RandomConvolutions
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.features import summary_features
-from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import FIDELITY, above, metric
 
 MAX_ROWS = 3000
@@ -98,12 +98,9 @@ def discriminative_report(
     reference = discriminate(part.x_holdout, part.x_train, seed=seed)
     noise = torch.randn(part.x_train.shape, generator=torch.Generator().manual_seed(seed))
     control = discriminate(part.x_holdout, part.x_train + CONTROL_NOISE * noise, seed=seed)
-    low, high = auc_interval(found.auc, part.matched_size, part.matched_size)
+    interval = auc_interval(found.auc, part.matched_size, part.matched_size)
     values = {
-        "discriminative_auc": found.auc,
-        "discriminative_auc_low": low,
-        "discriminative_auc_high": high,
-        "discriminative_auc_reference": reference.auc,
+        **bounded("discriminative_auc", found.auc, interval, reference.auc),
         "discriminative_auc_linear": found.linear_auc,
         "discriminative_auc_trees": found.trees_auc,
         "discriminative_control_auc": control.auc,

@@ -1,5 +1,7 @@
 """Marginals: the pooled values of each channel, in clinical units, ignoring time."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy.stats import ks_2samp, wasserstein_distance
 
@@ -98,18 +100,26 @@ def marginals_report(
     return MetricReport(values=_averages(table) | values)
 
 
+def farthest_from_one(ratios: Sequence[float] | np.ndarray) -> float:
+    """The ratio farthest from 1 on a log scale."""
+    positive = np.maximum(ratios, ZERO)
+    return float(positive[np.abs(np.log(positive)).argmax()])
+
+
+# Name -> measure of a channel, and how channels are averaged.
+AVERAGES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
+    "ks": ("ks", np.mean),
+    "wasserstein": ("wasserstein", np.mean),
+    "variation": ("variation", np.mean),
+    "zero_share_difference": ("zero_share", lambda shares: np.abs(shares).mean()),
+    "sd_ratio_worst": ("sd_ratio", farthest_from_one),
+}
+
+
 def _averages(table: dict[str, list[float]]) -> dict[str, float]:
-    values = {}
-    for measure in ("marginal_ks", "marginal_wasserstein", "marginal_variation"):
-        for name in (measure, f"{measure}_reference"):
-            if name in table:
-                values[name] = float(np.mean(table[name]))
-    for name in ("marginal_zero_share", "marginal_zero_share_reference"):
-        values[f"{name}_difference".replace("_reference_difference", "_difference_reference")] = (
-            float(np.abs(table[name]).mean())
-        )
-    for suffix in ("", "_reference"):
-        ratios = np.maximum(table[f"marginal_sd_ratio{suffix}"], ZERO)
-        worst = np.abs(np.log(ratios)).argmax()
-        values[f"marginal_sd_ratio_worst{suffix}"] = float(ratios[worst])
-    return values
+    return {
+        f"marginal_{name}{suffix}": float(average(table[key]))
+        for name, (measure, average) in AVERAGES.items()
+        for suffix in ("", "_reference")
+        if (key := f"marginal_{measure}{suffix}") in table
+    }

@@ -8,7 +8,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, above, metric, outside
-from scripts.quality.fidelity.marginals import train_spread
+from scripts.quality.fidelity.marginals import farthest_from_one, train_spread
 
 # Channel names without unit, as the sources of this project and common exports spell them.
 SYSTOLIC = ("systolic_pressure", "systolic", "systolic_bp", "sbp", "sysbp", "sysabp", "nisysabp")
@@ -99,5 +99,5 @@ def plausibility_report(comparison: Comparison, *, seed: int) -> MetricReport:
         values |= {f"{name}{suffix}": value for name, value in found.items()}
     column = CHANGE_QUANTILES.index(0.95)
     ratios = (quantiles[""][:, column] + FLAT) / (quantiles["_reference"][:, column] + FLAT)
-    values["change_ratio_worst"] = float(ratios[np.abs(np.log(ratios)).argmax()])
+    values["change_ratio_worst"] = farthest_from_one(ratios)
     return MetricReport(values=values)

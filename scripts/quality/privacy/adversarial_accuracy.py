@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.metric_report import Z95, MetricReport
+from scripts.quality.common.metric_report import Z95, MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
@@ -76,10 +76,7 @@ def adversarial_report(
     values = {
         "nnaa_train": on_train.value,
         "nnaa_holdout": on_holdout.value,
-        "nnaa_loss": loss,
-        "nnaa_loss_low": loss - half,
-        "nnaa_loss_high": loss + half,
-        "nnaa_loss_reference": 0.0,
+        **bounded("nnaa_loss", loss, (loss - half, loss + half), 0.0),
         "nnaa_real": real,
     }
     return MetricReport(values=values, remarks=remarks)

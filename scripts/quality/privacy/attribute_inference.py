@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison, draw
-from scripts.quality.common.metric_report import Z95, MetricReport
+from scripts.quality.common.metric_report import Z95, MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
@@ -105,9 +105,8 @@ def attribute_report(
             side.append(error / scale)
     summary = {"attribute_advantage_reference": 0.0}
     if values:
-        found = advantage(*(np.mean(side, axis=0) for side in relative))
-        for suffix, value in zip(("", "_low", "_high"), found, strict=True):
-            summary[f"attribute_advantage{suffix}"] = value
+        found, low, high = advantage(*(np.mean(side, axis=0) for side in relative))
+        summary |= bounded("attribute_advantage", found, (low, high), 0.0)
     return MetricReport(values=summary | values | _whole_series_attributes(members, others, source))
 
 

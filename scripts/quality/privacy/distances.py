@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison, draw
-from scripts.quality.common.metric_report import MetricReport, wilson
+from scripts.quality.common.metric_report import MetricReport, bounded, wilson
 from scripts.quality.common.registry import PRIVACY, QualityFlag, above, metric, surely_above
 from tardiff.privacy.memorisation import SAME, closeness
 from tardiff.privacy.nearest_neighbours import nearest
@@ -66,14 +66,8 @@ def distances_report(
     rows = {name: pair[1][:, 0].numpy() for name, pair in found.items()}
     is_train = closest["train"] < closest["holdout"]
     trials = effective_trials(np.where(is_train, rows["train"], size + rows["holdout"]))
-    low, high = wilson(share, trials)
-    values = {
-        "closer_to_train_share": share,
-        "closer_to_train_share_low": low,
-        "closer_to_train_share_high": high,
-        "closer_to_train_share_reference": 0.5,
-        "closer_to_train_effective_trials": trials,
-    }
+    values = bounded("closer_to_train_share", share, wilson(share, trials), 0.5)
+    values["closer_to_train_effective_trials"] = trials
     ratios = {name: distance_ratio(distances) for name, distances in two.items()}
     for name, suffix in (("train", ""), ("holdout", "_reference")):
         values |= _quantiles("dcr", closest[name], suffix)
@@ -123,17 +117,13 @@ def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     found = closeness(comparison.x_synthetic, comparison.x_train)
     fresh = closeness(comparison.x_holdout, comparison.x_train)
     near = float(found.near.mean())
-    low, high = wilson(near, len(found.near))
     reference = float(fresh.near.mean())
     exact = int(found.exact.sum())
     values = {
         "exact_copies": float(exact),
         "exact_copy_share": float(found.exact.mean()),
         "exact_copy_share_reference": float(fresh.exact.mean()),
-        "near_copy_share": near,
-        "near_copy_share_low": low,
-        "near_copy_share_high": high,
-        "near_copy_share_reference": reference,
+        **bounded("near_copy_share", near, wilson(near, len(found.near)), reference),
         "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
     }
     remarks = [f"{exact} synthetic series are exact matches of training series"] if exact else []

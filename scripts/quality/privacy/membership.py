@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison, draw
-from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import CHANCE, PRIVACY, QualityFlag, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
@@ -143,13 +143,10 @@ def membership_report(
 
 def _strongest(values: dict[str, float], attacks: list[str], size: int) -> dict[str, float]:
     auc = max(values[f"membership_auc/{name}"] for name in attacks)
-    low, high = auc_interval(auc, size, size, z=float(norm.ppf(1 - 0.025 / len(attacks))))
+    interval = auc_interval(auc, size, size, z=float(norm.ppf(1 - 0.025 / len(attacks))))
     smallest_p = min(values[f"membership_tpr_p/{name}"] for name in attacks)
     return {
-        "membership_auc": auc,
-        "membership_auc_low": low,
-        "membership_auc_high": high,
-        "membership_auc_reference": 0.5,
+        **bounded("membership_auc", auc, interval, 0.5),
         "membership_tpr": max(values[f"membership_tpr/{name}"] for name in attacks),
         "membership_tpr_p": min(1.0, len(attacks) * smallest_p),
         "membership_tpr_reference": FALSE_POSITIVE_RATE,

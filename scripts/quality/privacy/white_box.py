@@ -18,7 +18,7 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from scripts.quality.common.comparison import draw
-from scripts.quality.common.metric_report import MetricReport, auc_interval
+from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.privacy.membership import chance_of_rate, rate_at_false_positives
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.privacy.denoising_loss import denoising_losses
@@ -72,13 +72,7 @@ def white_box_report(
     auc = float(
         roc_auc_score(np.r_[np.ones(size), np.zeros(len(others.losses))], np.concatenate(scores))
     )
-    low, high = auc_interval(auc, size, len(others.losses))
-    values = {
-        "white_box_auc": auc,
-        "white_box_auc_low": low,
-        "white_box_auc_high": high,
-        "white_box_auc_reference": 0.5,
-    }
+    values = bounded("white_box_auc", auc, auc_interval(auc, size, len(others.losses)), 0.5)
     for name, rate in RATES.items():
         found = rate_at_false_positives(scores[0], scores[1], rate)
         values |= {
