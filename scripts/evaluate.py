@@ -6,7 +6,7 @@ is drawn.
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from data_preprocess.splits import Splits
 from scripts.from_config import (
     downstream,
     evaluation_data,
-    fit_cache,
-    fit_processes,
+    fitting,
     generator_report,
     influence,
 )
@@ -60,7 +59,7 @@ from scripts.results.tables import (
 from scripts.synthetic_sets import find_sets, guidance_records
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.feature_models import FITS
-from scripts.utility.fits import run_fits, upper_bound
+from scripts.utility.fits import upper_bound
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
 from scripts.utility.subgroups import subgroup_scores
@@ -111,8 +110,10 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     seed = chosen.seeds[0]
     facts = _provenance(config, splits, sets)
     data = evaluation_data(splits, sets)
-    predictions = _fit_all(config, data, splits.normaliser)
-    beside = _beside_linear(config, data, splits.normaliser, predictions)
+    run = fitting(config, data.num_classes, splits.normaliser)
+    predictions = run(_plan(config, data, splits.normaliser), data)
+    real = [fit for fit in predictions if fit.protocol == "TRTR"]
+    beside = _beside_linear(run(real, data, on_select=True), data)
     facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
     facts["notes"] += beside_linear.warnings(beside)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
@@ -181,9 +182,8 @@ def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
     return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
 
 
-def _fit_all(
-    config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser
-) -> dict[Fit, Predictions]:
+def _plan(config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser) -> list[Fit]:
+    """Every fit, checked to be possible before the first is made."""
     chosen = config.evaluation
     fits = plan_fits(
         protocols=chosen.protocols,
@@ -198,18 +198,13 @@ def _fit_all(
     fitter = downstream(config, data.num_classes, normaliser)
     _, in_channels, length = data.train.x.shape
     fitter.check(chosen.models, in_channels=in_channels, length=length)
-    places = fit_processes(config)
-    return run_fits(fits, data, fitter=fitter, cache=fit_cache(config), processes=places)
+    return fits
 
 
 def _beside_linear(
-    config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser, fits: Iterable[Fit]
+    on_select: Mapping[Fit, Predictions], data: EvaluationData
 ) -> dict[str, AgainstLinear]:
-    """The real-only fits, made before, against a linear model; says which are far below it."""
-    fitter = downstream(config, data.num_classes, normaliser)
-    real = [fit for fit in fits if fit.protocol == "TRTR"]
-    cache = fit_cache(config)
-    on_select = run_fits(real, data, fitter=fitter, cache=cache, on_select=True)
+    """The real-only fits against a linear model; says which are far below it."""
     found = beside_linear.compare_with_linear(on_select, data)
     logger.info("%s", beside_linear.as_text(found))
     for sentence in beside_linear.warnings(found):

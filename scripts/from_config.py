@@ -3,7 +3,8 @@
 Tuning and the influence report use the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from scripts.pictures.influence import Influence, influence_of_sets
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.privacy.white_box import attack_generator
 from scripts.utility.downstream import Downstream
-from scripts.utility.protocols import EvaluationData, Series
+from scripts.utility.fits import run_fits
+from scripts.utility.metrics import Predictions
+from scripts.utility.protocols import EvaluationData, Fit, Series
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import (
@@ -64,10 +67,17 @@ def fit_cache(config: ExperimentConfig) -> Path:
     return run_dir(config) / "evaluation" / "fits"
 
 
-def fit_processes(config: ExperimentConfig) -> Processes:
-    """Where the downstream models are trained."""
+def fitting(
+    config: ExperimentConfig, num_classes: int, normaliser: Normaliser
+) -> Callable[..., dict[Fit, Predictions]]:
+    """`run_fits` with the downstream models, the cache and the processes of an experiment."""
     places = config.processes
-    return Processes(config.evaluation.workers, places.backend, places.scheduler)
+    return partial(
+        run_fits,
+        fitter=downstream(config, num_classes, normaliser),
+        cache=fit_cache(config),
+        processes=Processes(config.evaluation.workers, places.backend, places.scheduler),
+    )
 
 
 def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:

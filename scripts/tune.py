@@ -23,11 +23,10 @@ from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from scripts.from_config import downstream, evaluation_data, fit_cache, fit_processes
+from scripts.from_config import evaluation_data, fitting
 from scripts.pictures.strength_curve import scale_figure
 from scripts.pictures.styles import save
 from scripts.synthetic_sets import load_set
-from scripts.utility.fits import run_fits
 from scripts.utility.metrics import RANKING, point_scores
 from scripts.utility.protocols import plan_fits
 from tardiff.from_config import Loaded, load, session_of, tuning_path
@@ -145,16 +144,9 @@ def score_candidates(
         models=[tuning.model],
         seeds=tuning.seeds,
     )
-    results = run_fits(
-        fits,
-        data,
-        fitter=downstream(config, data.num_classes, splits.normaliser),
-        cache=fit_cache(config),
-        processes=fit_processes(config),
-        on_select=True,
-    )
+    run = fitting(config, data.num_classes, splits.normaliser)
     grouped: dict[tuple[str, str], list[list[float]]] = {}
-    for fit, predictions in results.items():
+    for fit, predictions in run(fits, data, on_select=True).items():
         values = point_scores(predictions)
         key = fit.generator, fit.protocol
         grouped.setdefault(key, []).append([values[metric] for metric in RANKING])

@@ -24,7 +24,7 @@ from configs.schema.evaluation import InfluenceReportConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
-from scripts.from_config import downstream, evaluation_data, fit_cache, fit_processes
+from scripts.from_config import evaluation_data, fitting
 from scripts.influence_report.figures import (
     curve_figure,
     distribution_figure,
@@ -43,7 +43,6 @@ from scripts.influence_report.named_sets import RankedSet, named_sets
 from scripts.influence_report.overhead import overhead, vector_seconds
 from scripts.influence_report.retraining import (
     ESTIMATORS,
-    Retraining,
     as_text,
     retraining_scores,
 )
@@ -134,16 +133,12 @@ def retraining_test(config: ExperimentConfig) -> None:
         Series(x=pool.x.numpy(), y=pool.y.numpy()),
         {name: _pool_influence(config, loaded, pool, name) for name in given.lds_estimators},
         data,
-        Retraining(
-            model=given.lds_model,
-            subsets=given.lds_subsets,
-            seeds=given.lds_seeds,
-            loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
-            fitter=downstream(config, data.num_classes, loaded.splits.normaliser),
-            cache=fit_cache(config),
-            processes=fit_processes(config),
-            seed=config.seed,
-        ),
+        model=given.lds_model,
+        subsets=given.lds_subsets,
+        seeds=given.lds_seeds,
+        loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
+        run=fitting(config, data.num_classes, loaded.splits.normaliser),
+        seed=config.seed,
     )
     found = {"data_fingerprint": loaded.splits.fingerprint, **found}
     path = retraining_path(config)

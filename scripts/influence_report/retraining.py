@@ -7,19 +7,16 @@ from, and on val_select, which took no part in G (but stops the trainings). With
 chance, guidance follows noise: stage 3 then guides nothing.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from configs.runtime.processes import Processes
-from scripts.utility.downstream import Downstream
-from scripts.utility.fits import run_fits
 from scripts.utility.loss_change import loss_of
+from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, Series, draw_per_class
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import rank_correlation
@@ -30,48 +27,50 @@ ESTIMATORS = ("convex", "classifier")
 Outcomes = Float[np.ndarray, "subset seed"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Retraining:
-    """How the retraining test is run.
-
-    Attributes:
-        model: the downstream model that is retrained, on each of `subsets` halves with each of
-            `seeds`.
-        loss: the guidance loss.
-        fitter, cache, processes: as `run_fits` takes them.
-        seed: of the halves.
-    """
-
-    model: str
-    subsets: int
-    seeds: Sequence[int]
-    loss: GuidanceLoss
-    fitter: Downstream
-    cache: Path
-    processes: Processes
-    seed: int
-
-
 def retraining_scores(
     pool: Series,
     influence: Mapping[str, Float[np.ndarray, " n"]],
     data: EvaluationData,
-    given: Retraining,
+    *,
+    model: str,
+    subsets: int,
+    seeds: Sequence[int],
+    loss: GuidanceLoss,
+    run: Callable[..., dict[Fit, Predictions]],
+    seed: int,
 ) -> dict[str, Any]:
     """The linear data-modelling score of every estimator, JSON-able.
 
     Args:
         pool: unguided series; influence: of each of them, by the name of the estimator.
         data: its guidance rows and val_select give the outcomes; the test rows are not read.
+        model: the downstream model that is retrained, on each of `subsets` halves with each of
+            `seeds`.
+        loss: the guidance loss.
+        run: `run_fits` with all that it needs besides fits and data.
+        seed: of the halves.
     """
-    halves = stratified_halves(pool.y, given.subsets, seed=given.seed)
-    guide, held_out = _outcomes(pool, halves, data, given)
+    halves = stratified_halves(pool.y, subsets, seed=seed)
+    names = [f"half_{number}" for number in range(subsets)]
+    pieces = zip(names, halves, strict=True)
+    synthetic = {name: Series(x=pool.x[half], y=pool.y[half]) for name, half in pieces}
+    # The guidance rows stand where an evaluation has its test rows.
+    data = replace(data, test=data.guide, synthetic=synthetic)
+    fits = [Fit("TSTR", name, None, model, fit_seed) for name in names for fit_seed in seeds]
+
+    def outcomes(*, on_select: bool) -> Outcomes:
+        """Minus the guidance loss of every retrained model."""
+        found = run(fits, data, on_select=on_select)
+        values = [-loss_of(found[fit], loss) for fit in fits]
+        return np.array(values).reshape(subsets, len(seeds))
+
+    guide, held_out = outcomes(on_select=False), outcomes(on_select=True)
     found: dict[str, Any] = {
-        "model": given.model,
-        "subsets": given.subsets,
-        "seeds": list(given.seeds),
+        "model": model,
+        "subsets": subsets,
+        "seeds": list(seeds),
         "pool_rows": len(pool),
-        "band": 1.96 / (given.subsets - 1) ** 0.5,
+        "band": 1.96 / (subsets - 1) ** 0.5,
         "repeats": {"guide": repeatability(guide), "held_out": repeatability(held_out)},
         "estimators": {},
     }
@@ -131,29 +130,3 @@ def as_text(found: Mapping[str, Any]) -> str:
     cells = ["-" if value is None else f"{value:.2f}" for value in repeats]
     lines.append(f"{'repeatability':<14}{cells[0]:>24}{cells[1]:>24}")
     return "\n".join(lines)
-
-
-def _outcomes(
-    pool: Series, halves: np.ndarray, data: EvaluationData, given: Retraining
-) -> tuple[Outcomes, Outcomes]:
-    """Minus the guidance loss of every retrained model, on the guidance rows and on val_select."""
-    names = [f"half_{number}" for number in range(len(halves))]
-    pieces = zip(names, halves, strict=True)
-    synthetic = {name: Series(x=pool.x[half], y=pool.y[half]) for name, half in pieces}
-    # The guidance rows stand where an evaluation has its test rows.
-    data = dataclasses.replace(data, test=data.guide, synthetic=synthetic)
-    fits = [Fit("TSTR", name, None, given.model, seed) for name in names for seed in given.seeds]
-
-    def outcomes(*, on_select: bool) -> Outcomes:
-        found = run_fits(
-            fits,
-            data,
-            fitter=given.fitter,
-            cache=given.cache,
-            processes=given.processes,
-            on_select=on_select,
-        )
-        values = [-loss_of(found[fit], given.loss) for fit in fits]
-        return np.array(values).reshape(len(names), len(given.seeds))
-
-    return outcomes(on_select=False), outcomes(on_select=True)
