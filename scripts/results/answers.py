@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from scripts.quality.common.metric_report import MetricReport, number
-from scripts.quality.common.registry import KINDS, QualityFlag, quality_flags, raised
+from scripts.quality.common.registry import QualityFlag, raised_flags
 from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
@@ -152,7 +152,7 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
     Args:
         series: in the smallest of the sets compared.
     """
-    values, flags = report.values, _raised(report)
+    values, flags = report.values, raised_flags(report.values)
     limit = values.get(f"{DISCRIMINATE}_reference", 0.5) + DISCRIMINATIVE_MARGIN
     unsure = values.get(f"{DISCRIMINATE}_low", 0.0) <= limit
     if any(flag.metric != DISCRIMINATE or not unsure for flag in flags):
@@ -181,7 +181,7 @@ def answer_privacy(report: MetricReport, held_out: int) -> Answer:
     Args:
         held_out: real series that the generator never saw.
     """
-    values, flags = report.values, _raised(report)
+    values, flags = report.values, raised_flags(report.values)
     if flags:
         return Answer(NO, f"It leaks: {_named(flags)}.", _clear(flags, values))
     if report.remarks:
@@ -235,12 +235,6 @@ def _needed(count: int, half_width: float, distance: float) -> str:
     needed = count * (half_width / max(distance, SMALLEST_STEP)) ** 2
     digits = max(0, math.floor(math.log10(max(needed, 1))) - 1)
     return f"about {math.ceil(needed / 10**digits - 1e-6) * 10**digits:,}"
-
-
-def _raised(report: MetricReport) -> list[QualityFlag]:
-    found = raised(report.values)
-    flags = [flag for kind in KINDS for flag in quality_flags(kind)]
-    return [flag for flag in flags if found.get(flag.metric)]
 
 
 def _named(flags: Sequence[QualityFlag]) -> str:

@@ -14,8 +14,9 @@ import pandas as pd
 from configs.runtime.atomic_files import write_text
 from scripts.pictures.guidance_change import GuidanceChange
 from scripts.pictures.influence import Influence
+from scripts.quality.common.registry import raised_flags
 from scripts.results.results import Results
-from scripts.results.tables import TEXT_WIDTH, raised_flags
+from scripts.results.tables import TEXT_WIDTH
 from scripts.results.verdicts import verdicts
 from scripts.utility.metrics import point_scores
 
@@ -75,7 +76,7 @@ def write_summary(path: Path, results: Results) -> None:
                 name: {
                     "values": report.values,
                     "remarks": report.remarks,
-                    "quality_flags": raised_flags(report),
+                    "quality_flags": [flag.metric for flag in raised_flags(report.values)],
                 }
                 for name, report in reports.items()
             }

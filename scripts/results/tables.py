@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from data_preprocess.card import markdown_table
 from scripts.quality.common.metric_report import MetricReport, number, with_interval
-from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED, quality_flags, raised
+from scripts.quality.common.registry import (
+    FIDELITY,
+    PRIVACY,
+    PUBLISHED,
+    quality_flags,
+    raised,
+    raised_flags,
+)
 from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
@@ -268,24 +275,18 @@ def generator_table(report: MetricReport) -> Table:
 
 def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
     """Every metric with a quality flag: value per set (* = raised), that of real series, rule."""
-    flagged = {name: raised_flags(report) for name, report in reports.items()}
     rows = []
     for flag in quality_flags(kind):
         metric = flag.metric
         values = [
-            with_interval(report, metric) + ("*" if metric in flagged[name] else "")
-            for name, report in reports.items()
+            with_interval(report, metric) + ("*" if flag in raised_flags(report.values) else "")
+            for report in reports.values()
         ]
         if any(values):
             real = _reference(metric, reports)
             rows.append([metric, *values, real, flag.threshold, flag.meaning])
     columns = ["metric", *reports, "real series", "quality flag (*) if", "it means"]
     return Table(f"{HEADINGS[kind]}: all quality flags", columns, rows)
-
-
-def raised_flags(report: MetricReport) -> list[str]:
-    """The metrics whose quality flag is raised."""
-    return [metric for metric, found in raised(report.values).items() if found]
 
 
 def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
@@ -300,7 +301,7 @@ def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
 
 
 def _count(report: MetricReport) -> str:
-    return f"{len(raised_flags(report))} of {len(raised(report.values))}"
+    return f"{len(raised_flags(report.values))} of {len(raised(report.values))}"
 
 
 def _reference(metric: str, reports: Mapping[str, MetricReport]) -> str:

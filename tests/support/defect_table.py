@@ -70,7 +70,8 @@ def evaluate_all(*, num_series: int = NUM_SERIES, seed: int = SEED) -> dict[str,
         report = merge(
             [quality_report(kind, *sets, normaliser=normaliser, seed=seed) for kind in KINDS]
         )
-        found[name] = Evaluated(report, raised(report.values))
+        is_up = {flag.metric: is_up for flag, is_up in raised(report.values).items()}
+        found[name] = Evaluated(report, is_up)
     return found
 
 

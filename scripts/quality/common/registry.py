@@ -65,10 +65,15 @@ def quality_flags(kind: str) -> list[QualityFlag]:
     return [flag for _, flags in _registered(kind) for flag in flags]
 
 
-def raised(values: Values) -> dict[str, bool]:
-    """Whether each flag is raised, by metric; metrics that `values` lacks are left out."""
+def raised(values: Values) -> dict[QualityFlag, bool]:
+    """Whether each flag is raised; those of metrics that `values` lacks are left out."""
     flags = [flag for kind in KINDS for flag in quality_flags(kind)]
-    return {flag.metric: flag.raised(values) for flag in flags if flag.metric in values}
+    return {flag: flag.raised(values) for flag in flags if flag.metric in values}
+
+
+def raised_flags(values: Values) -> list[QualityFlag]:
+    """The flags that are raised, in the order of their metrics."""
+    return [flag for flag, found in raised(values).items() if found]
 
 
 def _registered(kind: str) -> list[tuple[Compute, tuple[QualityFlag, ...]]]:

@@ -9,12 +9,11 @@ the averages of a set that is merely too smooth predict better than real neighbo
 knowledge of one record.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from data_preprocess.dataset import EHRDataset
 from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import Z95, MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
@@ -25,13 +24,7 @@ MAX_ROWS = 10_000
 NO_ERROR = 1e-9
 
 
-@dataclass(frozen=True)
-class Records:
-    """Some series of one set: series in model space, labels, static covariates by name."""
-
-    x: Tensor
-    labels: np.ndarray
-    static: dict[str, np.ndarray]
+Records = tuple[Tensor, EHRDataset]  # some series in model space, and the same with all they have
 
 
 def channel_errors(
@@ -98,7 +91,7 @@ def attribute_report(
     values: dict[str, float] = {}
     relative: list[list[np.ndarray]] = [[], []]
     for channel, name in enumerate(names if len(names) > 1 else ()):
-        errors = [channel_errors(records.x, source.x, channel) for records in (members, others)]
+        errors = [channel_errors(x, source[0], channel) for x, _ in (members, others)]
         values[f"attribute_advantage/{name}"] = advantage(*errors)[0]
         scale = max(float(errors[1].mean()), NO_ERROR)
         for side, error in zip(relative, errors, strict=True):
@@ -115,21 +108,25 @@ def _whole_series_attributes(
 ) -> dict[str, float]:
     """Label and static covariates, read off the nearest whole series."""
     sides = [
-        (records, nearest(records.x.flatten(1), source.x.flatten(1))[1][:, 0].numpy())
-        for records in (members, others)
+        (records, nearest(x.flatten(1), source[0].flatten(1))[1][:, 0].numpy())
+        for x, records in (members, others)
     ]
-    wrong = [label_errors(source.labels[rows], records.labels) for records, rows in sides]
+    read = source[1]
+    wrong = [label_errors(read.labels[rows], records.labels) for records, rows in sides]
     values = {"attribute_advantage/label": advantage(*wrong)[0]}
-    for name in sorted(source.static.keys() & members.static.keys() & others.static.keys()):
-        gaps = [np.abs(source.static[name][rows] - records.static[name]) for records, rows in sides]
+    for name in sorted({*read.static_names}.intersection(*(r.static_names for r, _ in sides))):
+        gaps = [np.abs(_covariate(read, name)[rows] - _covariate(r, name)) for r, rows in sides]
         gaps = [gap[np.isfinite(gap)].astype(np.float64) for gap in gaps]
         if all(len(gap) for gap in gaps):
             values[f"attribute_advantage/{name}"] = advantage(*gaps)[0]
     return values
 
 
+def _covariate(dataset: EHRDataset, name: str) -> np.ndarray:
+    return dataset.static[:, dataset.static_names.index(name)]
+
+
 def _records(comparison: Comparison, name: str, size: int, seed: int) -> Records:
     dataset = getattr(comparison, name)
     rows = draw(len(dataset), size, seed)
-    columns = zip(dataset.static_names, dataset.static[rows].T, strict=True)
-    return Records(getattr(comparison, f"x_{name}")[rows], dataset.labels[rows], dict(columns))
+    return getattr(comparison, f"x_{name}")[rows], dataset.take(rows)
