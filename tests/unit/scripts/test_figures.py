@@ -62,6 +62,8 @@ def test_headline_shows_each_source_with_its_interval(summaries):
     wanted = ("TRTR", "TSTR", "TSRTR")
     expected = [s for w in wanted for s in summaries if (s.protocol, s.metric) == (w, "auroc")]
     assert rows == expected
+    smaller = [dataclasses.replace(s, ratio=0.25) for s in summaries if s.protocol == "TSRTR"]
+    assert headline_rows([*smaller, *summaries]) == rows
     drawn = [line.get_xdata().tolist() for line in axes.lines]
     assert drawn == [x for row in rows for x in ([row.low, row.high], [row.mean])]
     names = [label.get_text() for label in axes.get_yticklabels()]

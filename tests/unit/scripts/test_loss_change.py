@@ -37,7 +37,7 @@ def test_changes_are_paired_by_seed_and_only_of_predicted_sets(tmp_path, make_da
     results = {}
     for seed in (0, 1):
         results[Fit("TSTR", "unguided", None, "gbdt", seed)] = worse
-        results[Fit("TSTR", "other", None, "gbdt", seed)] = worse
+        results[Fit("TSTR", "other", None, "gbdt", seed)] = better
         results[Fit("TSTR", "guided", None, "gbdt", seed)] = (worse, better)[seed]
     guidance = guidance_records(tmp_path, ["guided", "other", "unguided", "absent"])
     assert set(guidance) == {"guided", "other"}
