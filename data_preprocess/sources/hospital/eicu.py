@@ -196,7 +196,6 @@ def _stage(
                      TRY_CAST(observationoffset AS DOUBLE)::INTEGER AS minute, {raw}
               FROM {table.scan})
         WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
-        desc=f"read {table.path.name}",
         source=table.path,
     )
 
@@ -234,7 +233,6 @@ def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Va
                    unnest([{", ".join(columns)}]) AS raw
             FROM staged_{name} s LEFT JOIN cohort USING (id))
         WHERE raw IS NOT NULL AND (id IS NULL OR stay IS NOT NULL)""",
-        desc=f"arrange {name}",
     )
     bad = " OR ".join(f"isnan({number_sql(column)})" for column in columns)
     require_few_unreadable(engine, table, bad, ("observationoffset", *columns))

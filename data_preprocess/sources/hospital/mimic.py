@@ -245,7 +245,6 @@ def _read_chart(
                   FROM {table.scan} WHERE itemid IN ({wanted})) e
             LEFT JOIN cohort ON e.id = cohort.id)
         WHERE id IS NULL OR (stay IS NOT NULL AND (second IS NULL OR ({inside})))""",
-        desc=f"read {table.path.name}",
         source=table.path,
     )
     require_few_unreadable(

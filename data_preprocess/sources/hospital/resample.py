@@ -130,7 +130,7 @@ def grid_chart(
     counts = [*_counts(engine, variables), *swapped]
     names = [variable.name for variable in variables]
     values = np.full((num_stays, len(variables), grid.num_steps), np.nan, np.float32)
-    engine.run(_cells_sql(grid), desc="grid")
+    engine.run(_cells_sql(grid))
     for cells in engine.chunks("SELECT stay, channel, step, v FROM cells"):
         values[cells["stay"], cells["channel"], cells["step"]] = cells["v"]
     return values, sorted(counts, key=lambda count: (_position(names, count.channel), count.rule))
@@ -183,7 +183,6 @@ def _merge_repeats(engine: Engine) -> None:
         SELECT stay, item, second, any_value(channel) AS channel, avg(value) AS v,
                count(*)::INTEGER AS n, min(value) < max(value) AS differ
         FROM judged WHERE value IS NOT NULL GROUP BY stay, item, second""",
-        desc="clean",
     )
 
 
@@ -211,7 +210,6 @@ def _join_items(engine: Engine) -> None:
                CASE WHEN any_value(summed) THEN sum(v) ELSE avg(v) END AS v
         FROM charted JOIN (SELECT item, summed FROM items) USING (item)
         GROUP BY stay, channel, second""",
-        desc="join items",
     )
 
 

@@ -79,7 +79,6 @@ def _known_codes(engine: Engine, events: TableFile, section: Any) -> str:
     engine.run(
         f"CREATE TABLE code_counts AS SELECT {code} AS code, count({value}) AS n "
         f"FROM {events.scan} GROUP BY 1 HAVING n > 0",
-        desc="codes",
         source=events.path,
     )
     rows = engine.rows(f"SELECT code, n FROM code_counts ORDER BY n DESC, code LIMIT {SHOWN_CODES}")
@@ -107,7 +106,6 @@ def _make_window(
             m.variable, {identifier(section.value)} * m.scale + m.shift AS value, m.low, m.high
         FROM {events.scan} e JOIN mapping m ON {code} = m.code
         WHERE {time} IS NOT NULL AND {identifier(section.value)} IS NOT NULL""",
-        desc="events",
         source=events.path,
     )
     engine.run(

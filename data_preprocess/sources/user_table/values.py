@@ -73,7 +73,6 @@ def arrange(
                      {text_sql(identifier(form.time))} AS time_text,
                      {_pairs(table, form, channels)} FROM {table.scan})
         LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
-        desc=f"read {table.path.name}",
         source=table.path,
     )
     notes = _unmatched(engine, table, form)
@@ -233,7 +232,6 @@ def on_grid(
     engine.run(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
         FROM placed WHERE {inside} GROUP BY ALL""",
-        desc="grid",
     )
     for cells in engine.chunks("SELECT row, channel, step, v FROM cells"):
         values[cells["row"], cells["channel"], cells["step"]] = cells["v"]
