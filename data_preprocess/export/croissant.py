@@ -13,8 +13,7 @@ import yaml
 
 from configs.run_record import sha256_file
 from configs.runtime.atomic_files import write_text
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.export.parquet_tables import bare_name, unit_of
+from data_preprocess.dataset import EHRDataset, bare_name, unit_of
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 LICENCE = "The licence and the data use agreement of the source data apply to this set too."
