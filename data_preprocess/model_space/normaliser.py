@@ -208,7 +208,7 @@ class Normaliser:
 
     def to_plain(self) -> dict[str, Any]:
         """The map as JSON-able built-in types; what is empty is absent."""
-        plain = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         if not self.layout.together:
             del plain["layout"]["together"]
         absent = {name for name in ("point_masses", "steps") if not plain[name]}
