@@ -81,23 +81,16 @@ class Mimic3Config:
 
 
 @dataclass(frozen=True)
-class Mimic4Config:
+class Mimic4Config(Mimic3Config):
     """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic4.py)."""
-
-    folder: str | None = None
-    preset: str = choice("clinical", "paper")
-    channels: list[str] = many(*BEDSIDE)
-    allow_other_counts: bool = False
 
 
 @dataclass(frozen=True)
-class EicuConfig:
-    """The eICU Collaborative Research Database as PhysioNet ships it (sources/hospital/eicu.py)."""
+class EicuConfig(Mimic3Config):
+    """The eICU Collaborative Research Database as PhysioNet ships it (sources/hospital/eicu.py):
+    patient.csv.gz, vitalPeriodic.csv.gz, ..."""
 
-    folder: str | None = None  # holds patient.csv.gz, vitalPeriodic.csv.gz, ...
-    preset: str = choice("clinical", "paper")
     channels: list[str] = many("heart_rate", "respiratory_rate", "spo2")
-    allow_other_counts: bool = False
 
 
 @dataclass(frozen=True)

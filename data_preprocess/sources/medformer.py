@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import UNREADABLE, DataError, MissingInputError
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.arrays import MAX_CLASSES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
-from data_preprocess.storage.safe_npy import UNREADABLE
 
 log = logging.getLogger("tardiff.data")
 

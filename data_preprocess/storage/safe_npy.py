@@ -6,10 +6,8 @@ some kilobytes can ask for terabytes. Here a claim must fit the bytes that are t
 
 import io
 import math
-import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,25 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-# What numpy and zipfile raise on files that are empty, cut off, damaged or of another kind.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    SyntaxError,
-    RecursionError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
 MAX_MEMBERS = 64
 # Measured series pack 1.1- to 30-fold and masks some hundredfold, a bomb a thousandfold.
 MAX_EXPANSION = 250
@@ -47,7 +26,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz by name.
 
     Raises:
-        One of UNREADABLE: not such a file, or it unpacks to more than its size allows.
+        One of errors.UNREADABLE: not such a file, or it unpacks to more than its size allows.
     """
     with path.open("rb") as handle, zipfile.ZipFile(handle) as archive:
         members = archive.infolist()
