@@ -187,7 +187,8 @@ def _save_true_risk(path: Path, cohorts: Mapping[str, Cohort]) -> list[str]:
 def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:
     values, observed = impute(cohort.values, fill)
     same: dict[str, Any] = {f.name: getattr(cohort, f.name) for f in dataclasses.fields(Series)}
-    return EHRDataset(**same | {"values": values}, observed=observed)
+    same["values"] = values
+    return EHRDataset(**same, observed=observed)
 
 
 def _fingerprint(datasets: dict[str, EHRDataset], normaliser: Normaliser) -> str:
