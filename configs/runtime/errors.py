@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterable
 
 # Causes outside the program, and what to do.
 OUTSIDE = {
@@ -56,6 +57,13 @@ class MissingInputError(UserError, FileNotFoundError):
 
 class MismatchError(UserError, ValueError):
     """Two artefacts do not belong together (other channels, normaliser, data or task)."""
+
+
+def few(names: Iterable[object], most: int = 8) -> str:
+    """The first names for a message, and how many there are."""
+    shown = [str(name) for name in names]
+    more = f", ... ({len(shown)})" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def explain(error: Exception) -> str | None:

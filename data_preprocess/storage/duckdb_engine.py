@@ -76,13 +76,14 @@ class Engine:
 
 
 @contextmanager
-def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
+def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) -> Iterator[Engine]:
     """An engine whose tables live in a scratch folder that is removed at the end.
 
     Args:
         memory_limit: for DuckDB's buffers, e.g. "1GB"; the process needs some 0.5 GB more. What
             does not fit is spilled to the scratch folder (TMPDIR chooses where).
         threads: 0 for one per core.
+        source: what is read; what DuckDB says of its cells becomes a DataError that names it.
 
     Raises:
         ConfigError: the limit is no size that DuckDB reads.
@@ -104,17 +105,12 @@ def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")
             yield Engine(connection)
+        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
+            if source is None:
+                raise
+            raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
         finally:
             connection.close()
-
-
-@contextmanager
-def readable(source: str) -> Iterator[None]:
-    """What DuckDB says of the cells of `source` becomes a DataError; faults of the SQL do not."""
-    try:
-        yield
-    except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
-        raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
 
 
 def _explained(error: duckdb.Error, source: Path | None) -> Exception:

@@ -22,7 +22,7 @@ from data_preprocess.sources.meds.samples import (
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_series
-from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
     identifier,
@@ -55,10 +55,9 @@ def read_meds(section: Any, settings: Settings) -> SourceData:
     )
     labels = open_table(Path(section.labels or folder / "labels.parquet"), key="data.meds.labels")
     require_columns(labels, [section.subject_id, PREDICTION_TIME], COLUMNS_HINT)
-    with (
-        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
-        readable(str(folder)),
-    ):
+    with open_engine(
+        memory_limit=settings.memory_limit, threads=settings.threads, source=folder
+    ) as engine:
         require_all_rows(engine, labels)
         known = _known_codes(engine, events, section)
         mapping_file = Path(section.mapping or folder / MAPPING)
