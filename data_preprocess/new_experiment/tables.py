@@ -82,7 +82,7 @@ def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
 def _propose(engine: Engine, series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> Proposal:
     roles = _roles(series, labels, given)
     apart = labels is not series
-    own = _not_taken(labels.columns, roles)
+    own = [name for name in labels.columns if name not in roles.values()]
     constant = constant_within(engine, labels.table, roles["id"], own)
     label, counts = _label(engine, labels, roles, constant, given)
     section: dict[str, Any] = {"series": str(series.table.path.absolute())}
@@ -135,10 +135,6 @@ def _roles(series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> dict[str, 
         roles |= {name: str(column) for name, column in long.items()}
     subject = given.get("subject") or labels.find([name for name in PATIENT if name != plain(key)])
     return roles | ({"subject": subject} if subject else {})
-
-
-def _not_taken(columns: Mapping[str, Column], roles: Mapping[str, str]) -> list[str]:
-    return [name for name in columns if name not in roles.values()]
 
 
 def _label(
