@@ -33,10 +33,10 @@ def _matters(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or not record.name.startswith(noisy)
 
 
-def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
-    """The exit code of `main` on the config of the command line."""
+def guarded(work: Callable[[], object], hint: str = "") -> int:
+    """The exit code of `work`; what a person can act on is logged, with `hint` behind it."""
     try:
-        main(load_config(sys.argv[1:]))
+        work()
     except KeyboardInterrupt:
         logging.getLogger("tardiff").error("interrupted; run the same command again to go on")
         return EXIT_INTERRUPTED
@@ -44,9 +44,14 @@ def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
         message = explain(error)
         if message is None or os.environ.get("TARDIFF_DEBUG"):
             raise
-        logging.getLogger("tardiff").error("error: %s%s", message, _hint(sys.argv[1:]))
+        logging.getLogger("tardiff").error("error: %s%s", message, hint)
         return EXIT_USER_ERROR
     return 0
+
+
+def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
+    arguments = sys.argv[1:]
+    return guarded(lambda: main(load_config(arguments)), _hint(arguments))
 
 
 def _hint(arguments: list[str]) -> str:

@@ -22,7 +22,7 @@ from configs.runtime.errors import DataError, MismatchError, MissingInputError, 
 from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
-from data_preprocess.dataset import EHRDataset
+from data_preprocess.dataset import EHRDataset, Series
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
@@ -128,30 +128,23 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
     return flat
 
 
-def make_splits(source: SourceData, data: DataConfig) -> Splits:
-    """What a reader returned -> imputed splits with their normaliser.
+def make_splits(source: SourceData, data: DataConfig) -> tuple[Splits, dict[str, Cohort]]:
+    """What a reader returned -> imputed splits with their normaliser, and their cohorts.
 
     Raises:
         DataError: too few grid points, or a split or class would be empty.
     """
-    return _imputed(_assigned(source, data), data)
-
-
-def _assigned(source: SourceData, data: DataConfig) -> dict[str, Cohort]:
     if source.pool.values.shape[2] < MIN_STEPS:
         raise DataError(
             f"the series have {source.pool.values.shape[2]} grid point; at least {MIN_STEPS} are "
             "needed - widen data.window_hours or lower data.step_minutes"
         )
-    return assign(source, data)
-
-
-def _imputed(cohorts: Mapping[str, Cohort], data: DataConfig) -> Splits:
+    cohorts = assign(source, data)
     fill = train_medians(cohorts["train"].values, cohorts["train"].feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
     normaliser = fit_space(datasets["train"], fill, data)
     fingerprint = _fingerprint(datasets, normaliser)
-    return Splits(**datasets, normaliser=normaliser, fingerprint=fingerprint)
+    return Splits(**datasets, normaliser=normaliser, fingerprint=fingerprint), cohorts
 
 
 def _build(data: DataConfig, folder: Path) -> None:
@@ -166,8 +159,7 @@ def _build(data: DataConfig, folder: Path) -> None:
             log.info(line)
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
-    cohorts = _assigned(source, data)
-    splits = _imputed(cohorts, data)
+    splits, cohorts = make_splits(source, data)
     settings = settings_of(data)
     known = card.summary(splits, source)
     files = describe_files(source.files)
@@ -194,16 +186,9 @@ def _save_true_risk(path: Path, cohorts: Mapping[str, Cohort]) -> list[str]:
 
 def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:
     values, observed = impute(cohort.values, fill)
-    return EHRDataset(
-        values=values,
-        observed=observed,
-        labels=cohort.labels,
-        subject_ids=cohort.subject_ids,
-        feature_names=cohort.feature_names,
-        label_names=cohort.label_names,
-        static=cohort.static,
-        static_names=cohort.static_names,
-    )
+    same: dict[str, Any] = {f.name: getattr(cohort, f.name) for f in dataclasses.fields(Series)}
+    same["values"] = values
+    return EHRDataset(**same, observed=observed)
 
 
 def _fingerprint(datasets: dict[str, EHRDataset], normaliser: Normaliser) -> str:

@@ -1,6 +1,7 @@
 """card: what a built data set says about itself, for programs (summary) and people (markdown)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def summary(splits: Splits, source: SourceData) -> dict[str, Any]:
         "feature_names": list(splits.train.feature_names),
         "label_names": list(splits.train.label_names),
         "length": splits.train.length,
-        "flow": {name: _flow(cohort) for name, cohort in cohorts.items()},
+        "flow": {name: [asdict(step) for step in cohort.flow] for name, cohort in cohorts.items()},
         "notes": {name: list(cohort.notes) for name, cohort in cohorts.items()},
         "class_counts": {name: split.class_counts.tolist() for name, split in splits.items()},
         "patients": {name: len(np.unique(split.subject_ids)) for name, split in splits.items()},
@@ -108,10 +109,6 @@ def markdown(
 def flow_lines(cohort: Cohort) -> list[str]:
     """The flow table as lines for the terminal."""
     return [f"  {step.rule}: removed {step.removed:,}, left {step.left:,}" for step in cohort.flow]
-
-
-def _flow(cohort: Cohort) -> list[dict[str, Any]]:
-    return [{"rule": s.rule, "removed": s.removed, "left": s.left} for s in cohort.flow]
 
 
 def _missing(split: EHRDataset) -> list[float]:

@@ -1,35 +1,36 @@
-"""EHRDataset: one split of fixed-length series, real or synthetic, in clinical units."""
+"""EHRDataset: one split of fixed-length series, real or synthetic; and names with units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from configs.runtime.errors import DataError
+from configs.runtime.errors import ConfigError, DataError
+
+Kind = TypeVar("Kind", bound="Series")
 
 
 @dataclass(frozen=True, kw_only=True)
-class EHRDataset:
-    """One split of fixed-length EHR series, real or synthetic, in clinical units.
+class Series:
+    """Labelled series on one time grid, in clinical units.
 
     Attributes:
-        values: measurements, e.g. heart rate in beats/min; always finite.
-        observed: True where measured, False where imputed; all True if synthetic.
+        values: measurements, e.g. heart rate in beats/min.
         labels: task label per stay, in [0, len(label_names)).
-        subject_ids: patient key, used only to prove splits disjoint; -1 if synthetic.
+        subject_ids: patient key; two stays of one patient share it.
         feature_names: channel names with units ("heart_rate[bpm]"), in channel order.
-        label_names: one name per class.
-        static: covariates per stay that do not change with time, NaN where unknown; zero columns
-            where the source has none.
-        static_names: their names with units.
+        label_names: one name per class, e.g. ("survived", "died").
+        static: covariates that do not change with time (age, sex, unit type), NaN where unknown;
+            zero columns where the source has none.
+        static_names: their names with units ("age[years]").
 
     Raises:
-        DataError: lengths disagree, a value is not finite, or a label is out of range;
-            the message names the field and both shapes.
+        DataError: lengths disagree, or a label is out of range; the message names the field.
     """
 
     values: Float[np.ndarray, "n channel time"]
-    observed: Bool[np.ndarray, "n channel time"]
     labels: Int[np.ndarray, " n"]
     subject_ids: Int[np.ndarray, " n"]
     feature_names: tuple[str, ...]
@@ -38,12 +39,51 @@ class EHRDataset:
     static_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        self._check_types()
-        self._check_shapes()
-        self._check_values()
+        n, num_channels = self.values.shape[:2]
+        for name in ("labels", "subject_ids", "static"):
+            rows = len(getattr(self, name))
+            if rows != n:
+                raise DataError(f"{name} has {rows} rows but values has {n}")
+        if len(self.feature_names) != num_channels:
+            raise DataError(f"{len(self.feature_names)} feature names for {num_channels} channels")
+        if self.static.ndim != 2 or self.static.shape[1] != len(self.static_names):
+            raise DataError(
+                f"static has shape {self.static.shape}, static_names has {len(self.static_names)}"
+            )
+        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.label_names):
+            raise DataError(
+                f"labels span {self.labels.min()}..{self.labels.max()}, expected "
+                f"0..{len(self.label_names) - 1} ({', '.join(self.label_names)})"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self: Kind, rows: Int[np.ndarray, " m"]) -> Kind:
+        """The given stays, in the given order."""
+        arrays = {name: value for name, value in vars(self).items() if hasattr(value, "ndim")}
+        return replace(self, **{name: array[rows] for name, array in arrays.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EHRDataset(Series):
+    """One split of fixed-length EHR series, real or synthetic, in clinical units.
+
+    Attributes:
+        values: always finite.
+        observed: True where measured, False where imputed; all True if synthetic.
+        subject_ids: used only to prove splits disjoint; -1 if synthetic.
+
+    Raises:
+        DataError: as Series; and a value is not finite, or an array has another type or shape.
+    """
+
+    observed: Bool[np.ndarray, "n channel time"]
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        super().__post_init__()
+        self._check_values()
 
     @property
     def num_channels(self) -> int:
@@ -72,17 +112,6 @@ class EHRDataset:
         """Stays per class, absent classes included as 0."""
         return np.bincount(self.labels, minlength=self.num_classes)
 
-    def take(self, rows: Int[np.ndarray, " m"]) -> "EHRDataset":
-        """The given stays, in the given order."""
-        return replace(
-            self,
-            values=self.values[rows],
-            observed=self.observed[rows],
-            labels=self.labels[rows],
-            subject_ids=self.subject_ids[rows],
-            static=self.static[rows],
-        )
-
     def require_all_classes(self, where: str) -> None:
         """Raises DataError if a class of `label_names` has no stay; `where` names the split."""
         counts = self.class_counts
@@ -108,26 +137,11 @@ class EHRDataset:
                 raise DataError(f"{name} has dtype {array.dtype}, expected {words[kinds]}")
             if array.ndim == 0:
                 raise DataError(f"{name} has shape (), expected one row per stay")
-
-    def _check_shapes(self) -> None:
         if self.values.ndim != 3 or 0 in self.values.shape[1:]:
             raise DataError(f"values has shape {self.values.shape}, expected (n, channel, time)")
-        n, num_channels, _ = self.values.shape
         if self.observed.shape != self.values.shape:
             raise DataError(
                 f"observed has shape {self.observed.shape}, values has {self.values.shape}"
-            )
-        for name in ("labels", "subject_ids", "static"):
-            rows = len(getattr(self, name))
-            if rows != n:
-                raise DataError(f"{name} has {rows} rows but values has {n}")
-        if len(self.feature_names) != num_channels:
-            raise DataError(f"{len(self.feature_names)} feature names for {num_channels} channels")
-        if len(set(self.feature_names)) != num_channels:
-            raise DataError(f"feature names repeat: {self.feature_names}")
-        if self.static.ndim != 2 or self.static.shape[1] != len(self.static_names):
-            raise DataError(
-                f"static has shape {self.static.shape}, static_names has {len(self.static_names)}"
             )
 
     def _check_values(self) -> None:
@@ -139,11 +153,8 @@ class EHRDataset:
                 f"{row}, channel {self.feature_names[channel]}, step {step}; impute first "
                 "(data_preprocess/impute.py keeps the `observed` mask)"
             )
-        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < self.num_classes:
-            raise DataError(
-                f"labels span {self.labels.min()}..{self.labels.max()}, expected "
-                f"0..{self.num_classes - 1} ({', '.join(self.label_names)})"
-            )
+        if len(set(self.feature_names)) != self.num_channels:
+            raise DataError(f"feature names repeat: {self.feature_names}")
 
 
 def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:
@@ -174,3 +185,26 @@ def require_same_task(first: EHRDataset, second: EHRDataset, where: str) -> None
         left, right = getattr(first, name), getattr(second, name)
         if left != right:
             raise DataError(f"{where}: {name} differ: {left} against {right}")
+
+
+def bare_name(name: str) -> str:
+    """The name without its unit: "heart_rate[bpm]" -> "heart_rate"."""
+    return name.split("[", 1)[0]
+
+
+def unit_of(name: str) -> str:
+    """The unit in a name: "heart_rate[bpm]" -> "bpm"; empty where it has none."""
+    return name.split("[", 1)[1].removesuffix("]") if "[" in name else ""
+
+
+def index_of(name: str, known: Sequence[str], what: str) -> int:
+    """Position of a name given with or without its unit.
+
+    Raises:
+        ConfigError: no such name; `what` opens the message.
+    """
+    bare = [bare_name(full) for full in known]
+    for names in (list(known), bare):
+        if name in names:
+            return names.index(name)
+    raise ConfigError(f"{what}: no {name!r} in these data; there is {', '.join(bare) or 'none'}")

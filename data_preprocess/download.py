@@ -22,8 +22,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from configs.cli import guarded
 from configs.run_record import sha256_file
-from configs.runtime.errors import DataError, UserError, explain
+from configs.runtime.errors import DataError, UserError
 
 SUMS = "SHA256SUMS.txt"
 CONNECTIONS = 4
@@ -178,21 +179,14 @@ def main(arguments: list[str] | None = None) -> int:
     release = RELEASES[given.name]
     folder = given.folder or Path("data/raw") / given.name
     sets = given.sets or release.sets[: release.default]
-    try:
+
+    def work() -> None:
         if unknown := set(sets) - set(release.sets):
             raise UserError(f"--sets {', '.join(unknown)}: {given.name} has {release.sets}")
         count = download(given.name, folder, sets=sets, address=given.address)
-    except KeyboardInterrupt:
-        log.error("interrupted; run the same command again to go on")
-        return 130
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        log.error("error: %s", message)
-        return 2
-    log.info("%s: %d files fetched, all verified: %s", given.name, count, folder)
-    return 0
+        log.info("%s: %d files fetched, all verified: %s", given.name, count, folder)
+
+    return guarded(work)
 
 
 if __name__ == "__main__":

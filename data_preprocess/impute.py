@@ -7,6 +7,7 @@ train split only, so nothing of a held-out patient enters another patient's seri
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 
 from configs.runtime.errors import DataError
@@ -47,16 +48,6 @@ def impute(
         fill: per channel, the value of a series that has no measurement at all.
     """
     observed = ~np.isnan(values)
-    filled = _forward_fill(values)
-    filled = _forward_fill(filled[..., ::-1])[..., ::-1]
-    filled = np.where(np.isnan(filled), fill[:, None], filled)
-    return filled.astype(np.float32), observed
-
-
-def _forward_fill(
-    values: Float[np.ndarray, "n channel time"],
-) -> Float[np.ndarray, "n channel time"]:
-    """Every NaN replaced by the last value before it; leading NaNs stay."""
-    steps = np.arange(values.shape[-1])
-    last = np.maximum.accumulate(np.where(np.isnan(values), 0, steps), axis=-1)
-    return np.take_along_axis(values, last, axis=-1)
+    rows = pd.DataFrame(values.reshape(-1, values.shape[-1]))
+    filled = rows.ffill(axis=1).bfill(axis=1).to_numpy().reshape(values.shape)
+    return np.where(np.isnan(filled), fill[:, None], filled).astype(np.float32), observed

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from configs.runtime.errors import ConfigError, DataError
+from configs.runtime.errors import DataError
 from data_preprocess.cohort import Cohort
+from data_preprocess.dataset import index_of
 from data_preprocess.sources.registry import SourceData
 
 Rule = Mapping[str, Sequence[float]]
@@ -190,13 +191,12 @@ def allowed(cohort: Cohort, rule: Rule, split: str) -> Bool[np.ndarray, " n"]:
         DataError: no stay fulfils the rule.
     """
     keep = np.ones(len(cohort), bool)
+    where = f"the rule of the {split} split"
+    columns = {n: cohort.static[:, index_of(n, cohort.static_names, where)] for n in rule}
     for name, values in rule.items():
-        keep &= np.isin(cohort.static[:, _column(cohort, name, split)], list(values))
+        keep &= np.isin(columns[name], list(values))
     if not keep.any():
-        found = {
-            name: sorted(set(cohort.static[:, _column(cohort, name, split)].tolist()))[:10]
-            for name in rule
-        }
+        found = {name: sorted(set(column.tolist()))[:10] for name, column in columns.items()}
         raise DataError(
             f"no stay may enter the {split} split: the rule is {_show(rule)}, the data have "
             f"{_show(found)}"
@@ -208,17 +208,6 @@ def only_allowed(cohort: Cohort, rule: Rule, split: str) -> Cohort:
     """The stays that fulfil the rule; the flow says how many do not."""
     return cohort.remove(
         {f"not in the {split} split ({_show(rule)})": ~allowed(cohort, rule, split)}
-    )
-
-
-def _column(cohort: Cohort, name: str, split: str) -> int:
-    bare = [full.split("[")[0] for full in cohort.static_names]
-    for names in (cohort.static_names, bare):
-        if name in names:
-            return list(names).index(name)
-    raise ConfigError(
-        f"the rule of the {split} split names the static covariate {name!r}; this source has "
-        f"{', '.join(bare) or 'none'}"
     )
 
 

@@ -1,6 +1,12 @@
 """The errors a user can cause, told from defects of the program, and what to say about them."""
 
 import errno
+import pickle
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable
 
 # Causes outside the program, and what to do.
 OUTSIDE = {
@@ -11,6 +17,25 @@ OUTSIDE = {
     errno.EPERM: "permission denied; change the permissions or choose another folder",
     errno.EFBIG: "the file system does not take files this large; choose another folder",
 }
+# What numpy, torch, pickle and zipfile raise on files that are empty, damaged or of another kind.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    SyntaxError,
+    MemoryError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
 
 
 class UserError(Exception):
@@ -32,6 +57,13 @@ class MissingInputError(UserError, FileNotFoundError):
 
 class MismatchError(UserError, ValueError):
     """Two artefacts do not belong together (other channels, normaliser, data or task)."""
+
+
+def few(names: Iterable[object], most: int = 8) -> str:
+    """The first names for a message, and how many there are."""
+    shown = [str(name) for name in names]
+    more = f", ... ({len(shown)})" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def explain(error: Exception) -> str | None:

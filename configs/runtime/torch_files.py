@@ -2,8 +2,6 @@
 
 import errno
 import io
-import pickle
-import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -13,26 +11,10 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from configs.runtime.atomic_files import atomic_path
-from configs.runtime.errors import DataError
+from configs.runtime.errors import UNREADABLE, DataError
 
 # torch.save stores tensors as they are; a file that unpacks to more than itself is a bomb.
 _SLACK_BYTES = 1 << 20
-_DAMAGED = (
-    pickle.UnpicklingError,
-    struct.error,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    MemoryError,
-)
 
 
 def save_plain(path: Path, content: Any) -> None:
@@ -62,7 +44,7 @@ def load_plain(path: Path, what: str) -> Any:
             # About foreign pickles, which are refused below in words of our own.
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (*_DAMAGED, OSError) as error:
+    except UNREADABLE as error:
         # Of the system's errors only the one that a damaged table of contents ends in: a seek to
         # before the start. The others are about the disk.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:

@@ -42,7 +42,7 @@ class SimulatedConfig:
 
 @dataclass(frozen=True)
 class PhysioNet2012Config:
-    """PhysioNet/CinC Challenge 2012 (data_preprocess/sources/physionet2012/reader.py)."""
+    """PhysioNet/CinC Challenge 2012 (data_preprocess/sources/physionet/challenge2012.py)."""
 
     folder: str = "data/raw/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
     train_set: str = "a"  # becomes train / val_guide / val_select
@@ -52,7 +52,7 @@ class PhysioNet2012Config:
 
 @dataclass(frozen=True)
 class PhysioNet2019Config:
-    """PhysioNet/CinC Challenge 2019 (data_preprocess/sources/physionet2019/reader.py)."""
+    """PhysioNet/CinC Challenge 2019 (data_preprocess/sources/physionet/challenge2019.py)."""
 
     folder: str = "data/raw/physionet2019"  # holds training_setB.tar.gz (or training_setB/)
     train_set: str = "B"  # becomes train / val_guide / val_select, and test where there is no other
@@ -81,23 +81,16 @@ class Mimic3Config:
 
 
 @dataclass(frozen=True)
-class Mimic4Config:
+class Mimic4Config(Mimic3Config):
     """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic4.py)."""
-
-    folder: str | None = None
-    preset: str = choice("clinical", "paper")
-    channels: list[str] = many(*BEDSIDE)
-    allow_other_counts: bool = False
 
 
 @dataclass(frozen=True)
-class EicuConfig:
-    """The eICU Collaborative Research Database as PhysioNet ships it (sources/hospital/eicu.py)."""
+class EicuConfig(Mimic3Config):
+    """The eICU Collaborative Research Database as PhysioNet ships it (sources/hospital/eicu.py):
+    patient.csv.gz, vitalPeriodic.csv.gz, ..."""
 
-    folder: str | None = None  # holds patient.csv.gz, vitalPeriodic.csv.gz, ...
-    preset: str = choice("clinical", "paper")
     channels: list[str] = many("heart_rate", "respiratory_rate", "spo2")
-    allow_other_counts: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
-from configs.runtime.errors import explain
+from configs.cli import guarded
 from data_preprocess.export.writers import WRITERS, export
 
 log = logging.getLogger("tardiff.export")
@@ -27,16 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--step-minutes", type=float, default=60.0, help="between grid points")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
+
+    def work() -> None:
         export(given.source, given.form, given.folder, step_minutes=given.step_minutes)
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        log.error("error: %s", message)
-        return 2
-    log.info("%s written to %s", given.form, given.folder)
-    return 0
+        log.info("%s written to %s", given.form, given.folder)
+
+    return guarded(work)
 
 
 if __name__ == "__main__":

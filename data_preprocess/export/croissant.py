@@ -5,6 +5,7 @@ Croissant: https://docs.mlcommons.org/croissant/ ; a Hub card is Markdown that b
 
 import datetime
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ import yaml
 
 from configs.run_record import sha256_file
 from configs.runtime.atomic_files import write_text
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.export.parquet_tables import bare_name, unit_of
+from data_preprocess.dataset import EHRDataset, bare_name, unit_of
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 LICENCE = "The licence and the data use agreement of the source data apply to this set too."
@@ -153,9 +153,5 @@ def _record_set(file: str, columns: Mapping[str, str]) -> dict[str, Any]:
 
 def _size(rows: int) -> str:
     """The Hub's class of size."""
-    bounds = ((1_000, "1K"), (10_000, "10K"), (100_000, "100K"), (1_000_000, "1M"))
-    below = "n<1K"
-    for (bound, text), (_, above) in zip(bounds, (*bounds[1:], (0, "10M")), strict=True):
-        if rows >= bound:
-            below = f"{text}<n<{above}"
-    return below
+    classes = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+    return classes[bisect_right((1_000, 10_000, 100_000, 1_000_000), rows)]

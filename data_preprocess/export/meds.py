@@ -17,13 +17,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.export.parquet_tables import (
-    bare_name,
-    series_chunks,
-    unit_of,
-    write_parquet,
-)
+from data_preprocess.dataset import EHRDataset, bare_name, unit_of
+from data_preprocess.export.parquet_tables import series_chunks, write_parquet
 
 MEDS_VERSION = "0.4.1"
 MAPPING = "channels.yaml"

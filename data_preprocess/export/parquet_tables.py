@@ -1,4 +1,4 @@
-"""write_parquet, observed_rows: a data set as Parquet tables, chunk by chunk, in bounded memory."""
+"""write_parquet, series_chunks: a data set as Parquet tables, chunk by chunk, in bounded memory."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,13 +40,3 @@ def series_chunks(dataset: EHRDataset) -> Iterator[tuple[np.ndarray, EHRDataset]
     for start in range(0, len(dataset), SERIES_PER_CHUNK):
         rows = np.arange(start, min(start + SERIES_PER_CHUNK, len(dataset)))
         yield rows, dataset.take(rows)
-
-
-def bare_name(name: str) -> str:
-    """The name without its unit: "heart_rate[bpm]" -> "heart_rate"."""
-    return name.split("[", 1)[0]
-
-
-def unit_of(name: str) -> str:
-    """The unit in a name: "heart_rate[bpm]" -> "bpm"; empty where it has none."""
-    return name.split("[", 1)[1].removesuffix("]") if "[" in name else ""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.export.parquet_tables import bare_name, series_chunks, write_parquet
+from data_preprocess.dataset import EHRDataset, bare_name
+from data_preprocess.export.parquet_tables import series_chunks, write_parquet
 
 # YAIB's name: our name, unit. A variable that is not listed keeps its own name.
 VARIABLES = {

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from configs.runtime.errors import ConfigError
-from data_preprocess.dataset import EHRDataset
+from data_preprocess.dataset import EHRDataset, index_of
 from data_preprocess.model_space.channel_transforms import TYPES
 from data_preprocess.model_space.layout import Layout
 from data_preprocess.model_space.normaliser import Normaliser
@@ -82,16 +82,3 @@ def _require_together(
                 f"measured and some not; at most {MOST_APART:.0%} may be, or one mask for all "
                 "would be untrue"
             )
-
-
-def index_of(name: str, known: Sequence[str], key: str) -> int:
-    """Position of a name given with or without its unit.
-
-    Raises:
-        ConfigError: no such name; `key` opens the message.
-    """
-    bare = [full.split("[")[0] for full in known]
-    for names in (list(known), bare):
-        if name in names:
-            return names.index(name)
-    raise ConfigError(f"{key}: no {name!r} in these data; there is {', '.join(bare) or 'none'}")

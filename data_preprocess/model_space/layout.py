@@ -1,7 +1,6 @@
 """Layout: which channels model space holds besides the values, and how each is read back."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from configs.runtime.errors import DataError
 from data_preprocess.model_space.static_covariates import StaticCode
@@ -46,26 +45,3 @@ class Layout:
             for group in groups:
                 if not all(0 <= index < num_values for index in group):
                     raise DataError(f"layout: {kind} group {group} of {num_values} channels")
-
-    def to_plain(self) -> dict[str, Any]:
-        """The layout as JSON-able built-in types."""
-        plain: dict[str, Any] = {
-            "masks": self.masks,
-            "fill": list(self.fill),
-            "static": [code.to_plain() for code in self.static],
-            "ordered": [list(group) for group in self.ordered],
-        }
-        if self.together:  # left out, a layout is known by what it was before there was the key
-            plain["together"] = [list(group) for group in self.together]
-        return plain
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "Layout":
-        """Inverse of `to_plain`; an empty dict is the empty layout."""
-        return cls(
-            masks=bool(plain.get("masks", False)),
-            fill=tuple(plain.get("fill", ())),
-            static=tuple(StaticCode.from_plain(code) for code in plain.get("static", ())),
-            ordered=tuple(tuple(group) for group in plain.get("ordered", ())),
-            together=tuple(tuple(group) for group in plain.get("together", ())),
-        )

@@ -9,7 +9,7 @@ rule holds through them (a step ECDF, as in the published code, has derivative z
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from data_preprocess.model_space.channel_transforms import (
     spread_over_stretches,
 )
 from data_preprocess.model_space.layout import Layout
+from data_preprocess.model_space.static_covariates import StaticCode
 
 KINDS = ("zscore", "quantile")
 
@@ -206,41 +207,23 @@ class Normaliser:
         return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()
 
     def to_plain(self) -> dict[str, Any]:
-        """The map as JSON-able built-in types."""
-        return {
-            "kind": self.kind,
-            "feature_names": list(self.feature_names),
-            "knots": [[list(side) for side in pair] for pair in self.knots],
-            "low": list(self.low),
-            "high": list(self.high),
-            "clip": self.clip,
-            # Absent where there is nothing to say; "atoms" is the files' name of point masses.
-            **(
-                {"atoms": [[list(a) for a in point_masses] for point_masses in self.point_masses]}
-                if self.point_masses
-                else {}
-            ),
-            **({"steps": list(self.steps)} if self.steps else {}),
-            **({"layout": self.layout.to_plain()} if self.layout != Layout() else {}),
-        }
+        """The map as JSON-able built-in types; what is empty is absent."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if not self.layout.together:
+            del plain["layout"]["together"]
+        absent = {name for name in ("point_masses", "steps") if not plain[name]}
+        absent |= {"layout"} if self.layout == Layout() else set()
+        files = {"point_masses": "atoms"}  # the name in files
+        return {files.get(name, name): v for name, v in plain.items() if name not in absent}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Normaliser":
         """Inverse of `to_plain`."""
-        return cls(
-            kind=plain["kind"],
-            feature_names=tuple(plain["feature_names"]),
-            knots=tuple((tuple(a), tuple(b)) for a, b in plain["knots"]),
-            low=tuple(plain["low"]),
-            high=tuple(plain["high"]),
-            clip=plain["clip"],
-            point_masses=tuple(
-                tuple((a, b, c) for a, b, c in point_masses)
-                for point_masses in plain.get("atoms", ())
-            ),
-            steps=tuple(plain.get("steps", ())),
-            layout=Layout.from_plain(plain.get("layout", {})),
-        )
+        given = {name: _tuples(value) for name, value in plain.items()}
+        layout = dict(given.pop("layout", {}))
+        codes = tuple(StaticCode(**code) for code in layout.pop("static", ()))
+        point_masses = given.pop("atoms", ())
+        return cls(**given, point_masses=point_masses, layout=Layout(**layout, static=codes))
 
     def save(self, path: Path) -> None:
         """Writes the map as JSON."""
@@ -258,7 +241,7 @@ class Normaliser:
             raise MissingInputError(f"{path} does not exist")
         try:
             return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: not a normaliser file ({error})") from error
 
     def _apply(self, values: Tensor, *, inverse: bool) -> Tensor:
@@ -271,3 +254,10 @@ class Normaliser:
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
     return like.new_tensor(values)[:, None]
+
+
+def _tuples(value: Any) -> Any:
+    """`value` with every list in it as a tuple."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -5,7 +5,6 @@ in time are coded. Unknown is a level of its own: who was not weighed says somet
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -88,25 +87,3 @@ class StaticCode:
         ).numpy()
         values = values.clip(*self.bounds)
         return np.where(codes[:, 1] > 0, np.nan, values) if self.unknown else values
-
-    def to_plain(self) -> dict[str, Any]:
-        """The code as JSON-able built-in types."""
-        return {
-            "name": self.name,
-            "levels": list(self.levels),
-            "knots": [list(side) for side in self.knots],
-            "bounds": list(self.bounds),
-            "unknown": self.unknown,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "StaticCode":
-        """Inverse of `to_plain`."""
-        clinical, model = plain["knots"]
-        return cls(
-            name=plain["name"],
-            levels=tuple(plain["levels"]),
-            knots=(tuple(clinical), tuple(model)),
-            bounds=tuple(plain["bounds"]),
-            unknown=plain["unknown"],
-        )

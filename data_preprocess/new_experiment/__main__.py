@@ -7,7 +7,6 @@ series are read as stage 1 will read them before anything is written.
 """
 
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from configs import SHORTHANDS, load_config
-from configs.cli import EXIT_INTERRUPTED, EXIT_USER_ERROR
+from configs.cli import guarded
 from configs.runtime.atomic_files import write_text
-from configs.runtime.errors import ConfigError, MissingInputError, explain
+from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.new_experiment.proposal import (
     Proposal,
     require_enough,
@@ -176,13 +175,4 @@ def _tell(proposal: Proposal, source: SourceData) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:
-        message = explain(error)
-        if message is None or os.environ.get("TARDIFF_DEBUG"):
-            raise
-        log.error("error: %s", message)
-        sys.exit(EXIT_USER_ERROR)
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

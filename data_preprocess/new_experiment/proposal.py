@@ -8,6 +8,7 @@ import numpy as np
 
 from configs.runtime.errors import DataError
 from data_preprocess.cohort import Cohort
+from data_preprocess.dataset import bare_name
 
 FEW, MANY = 1000, 5000  # series
 FEWEST = 60  # series in all
@@ -62,7 +63,7 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
     masks = gaps > GAPS
     space: dict[str, Any] = {"masks": masks, "rounded": True}
     if cohort.static_names and masks:
-        space["static"] = [full.split("[")[0] for full in cohort.static_names]
+        space["static"] = [bare_name(name) for name in cohort.static_names]
     diffusion: dict[str, Any] = {"max_steps": 1500 if n < FEW else 2000 if n < MANY else 4000}
     if length <= SHORT:
         diffusion |= {"patch": 1, "multipliers": [2, 4]}

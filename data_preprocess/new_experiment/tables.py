@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.runtime.errors import DataError
+from configs.runtime.errors import DataError, few
 from data_preprocess.new_experiment.columns import (
     Column,
     constant_within,
@@ -22,7 +22,7 @@ from data_preprocess.new_experiment.proposal import Proposal, class_order, share
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.storage.cell_text import id_sql, text_sql
-from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, identifier, open_table, require_all_rows
 
 # Plain names (columns.plain), the most telling first.
@@ -39,7 +39,6 @@ LABEL += ("hospitalexpireflag", "expired", "survived", "target", "y", "class", "
 LABEL += ("readmitted", "readmission", "status", "diagnosis")
 STATIC = ("age", "sex", "gender", "height", "weight", "bmi", "ethnicity", "race", "icutype")
 MOST_CLASSES = 10
-_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
             sentence that names the key to give.
     """
     tables = [open_table(path, key="your file") for path in paths]
-    with open_engine(memory_limit="1GB", threads=0) as engine, readable(str(paths[0])):
+    with open_engine(memory_limit="1GB", threads=0, source=paths[0]) as engine:
         for table in tables:
             require_all_rows(engine, table)
         seen = [_Seen(table, look(engine, table)) for table in tables]
@@ -83,7 +82,7 @@ def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
 def _propose(engine: Engine, series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> Proposal:
     roles = _roles(series, labels, given)
     apart = labels is not series
-    own = _not_taken(labels.columns, roles)
+    own = [name for name in labels.columns if name not in roles.values()]
     constant = constant_within(engine, labels.table, roles["id"], own)
     label, counts = _label(engine, labels, roles, constant, given)
     section: dict[str, Any] = {"series": str(series.table.path.absolute())}
@@ -120,13 +119,13 @@ def _roles(series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> dict[str, 
     if key is None:
         where = "both files" if labels is not series else str(series.table.path)
         raise DataError(
-            f"no column of {where} looks like the id of a series ({_list(both)}); name it with "
+            f"no column of {where} looks like the id of a series ({few(both)}); name it with "
             "data.table.id=COLUMN"
         )
     time = given.get("time") or series.time
     if time is None:
         raise DataError(
-            f"{series.table.path}: no column looks like a time ({_list(list(series.columns))}); "
+            f"{series.table.path}: no column looks like a time ({few(series.columns)}); "
             "name it with data.table.time=COLUMN"
         )
     roles = {"id": key, "time": time}
@@ -136,10 +135,6 @@ def _roles(series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> dict[str, 
         roles |= {name: str(column) for name, column in long.items()}
     subject = given.get("subject") or labels.find([name for name in PATIENT if name != plain(key)])
     return roles | ({"subject": subject} if subject else {})
-
-
-def _not_taken(columns: Mapping[str, Column], roles: Mapping[str, str]) -> list[str]:
-    return [name for name in columns if name not in roles.values()]
 
 
 def _label(
@@ -154,7 +149,7 @@ def _label(
     label = given.get("label") or named(list(constant), LABEL)
     if label is None or label not in labels.columns:
         raise DataError(
-            f"{where}: no column looks like a label ({_list(list(constant))}); name it with "
+            f"{where}: no column looks like a label ({few(constant)}); name it with "
             "data.table.label=COLUMN, or give the file with the labels as well"
         )
     if not constant.get(label, True):
@@ -169,7 +164,7 @@ def _label(
     )
     counts = {str(name): int(count) for name, count in rows}
     if len(counts) < 2:
-        found = _list(list(counts)) or "nothing"
+        found = few(counts) or "nothing"
         raise DataError(
             f"{where}: `{label}` has one class ({found}); two or more are needed - is it the right "
             "column (data.table.label=COLUMN)?"
@@ -214,11 +209,11 @@ def _channels(
     if not channels:
         raise DataError(
             f"{series.table.path}: no column of numbers that change within a series "
-            f"({_list(list(series.columns))}); a table needs measurements, one column each or as "
+            f"({few(series.columns)}); a table needs measurements, one column each or as "
             "variable and value"
         )
     units = [name for name in channels if unit_of(name)]
-    text = f"{len(channels)}: {_list(channels)}"
+    text = f"{len(channels)}: {few(channels)}"
     proposal.understood["channels"] = text + ("" if units else "; no units named")
     for column in numeric:
         bad = column.filled - max(column.numbers, column.comma_numbers)
@@ -230,7 +225,7 @@ def _channels(
     used = taken | set(channels) | set(section.get("static", []))
     left = [name for seen in (series, labels) for name in seen.columns if name not in used]
     if left:
-        proposal.understood["not used"] = _list(list(dict.fromkeys(left))) + (
+        proposal.understood["not used"] = few(dict.fromkeys(left)) + (
             "; as static covariates: data.table.static=[...], if known at time zero"
         )
     return list(channels)
@@ -255,7 +250,7 @@ def _tell_columns(
     if section["layout"] == "long":
         tell["values"] = f"`{section['value']}` of `{section['variable']}`"
     if "static" in section:
-        tell["static covariates"] = _list(section["static"])
+        tell["static covariates"] = few(section["static"])
 
 
 def _tell_classes(
@@ -275,8 +270,3 @@ def _tell_classes(
             f"is {section['classes'][-1]!r} the class to be predicted? Else swap data.table.classes"
         )
     proposal.understood["label"] = text
-
-
-def _list(names: Sequence[str]) -> str:
-    more = f", ... ({len(names)})" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

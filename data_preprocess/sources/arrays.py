@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from configs.runtime.errors import UNREADABLE, ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.dataset_files import load_dataset
-from data_preprocess.storage.safe_npy import UNREADABLE, read_npy, read_npz
+from data_preprocess.storage.safe_npy import read_npy, read_npz
 from data_preprocess.storage.safe_pickle import load_array_pickle
 
 log = logging.getLogger("tardiff.data")

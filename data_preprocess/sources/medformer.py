@@ -8,17 +8,16 @@ samples of 19 channels and 256 points take 1.4 GB, and no second copy of that is
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import UNREADABLE, DataError, MissingInputError, few
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.arrays import MAX_CLASSES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
-from data_preprocess.storage.safe_npy import UNREADABLE
 
 log = logging.getLogger("tardiff.data")
 
@@ -108,17 +107,12 @@ def _by_subject(paths: dict[int, Path], subjects: np.ndarray, folder: Path) -> l
     if set(paths) == set(wanted):
         return [paths[who] for who in wanted]
     if wanted == sorted(wanted):
-        log.info("%s: files in ascending order for the subjects %s", folder, _few(wanted))
+        log.info("%s: files in ascending order for the subjects %s", folder, few(sorted(wanted)))
         return [paths[number] for number in sorted(paths)]
     raise DataError(
-        f"{folder}: its files are numbered {_few(paths)}, the subjects of label.npy are "
-        f"{_few(wanted)}; expected feature_<subject>.npy for each row [label, subject]"
+        f"{folder}: its files are numbered {few(sorted(paths))}, the subjects of label.npy are "
+        f"{few(sorted(wanted))}; expected feature_<subject>.npy for each row [label, subject]"
     )
-
-
-def _few(numbers: Iterable[int]) -> str:
-    shown = sorted(numbers)
-    return ", ".join(map(str, shown[:5])) + (", ..." if len(shown) > 5 else "")
 
 
 def _load(path: Path) -> np.ndarray:

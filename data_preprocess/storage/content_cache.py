@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from configs.runtime.atomic_files import atomic_path
-from data_preprocess.storage.safe_npy import UNREADABLE, read_npz
+from configs.runtime.errors import UNREADABLE
+from data_preprocess.storage.safe_npy import read_npz
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from configs.runtime.atomic_files import atomic_path
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import UNREADABLE, DataError, MissingInputError
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.safe_npy import UNREADABLE, read_npz
+from data_preprocess.storage.safe_npy import read_npz
 
 FORMAT = 1
 _ARRAYS = ("values", "observed", "labels", "subject_ids", "static")

@@ -1,13 +1,12 @@
 """Engine: DuckDB with bounded memory, a scratch database on disk, a progress bar and clear errors.
 
-Queries run in a worker thread, so that the main thread can draw progress and stop the query when
-the user presses Ctrl-C; the scratch folder is removed in every case.
+On a terminal DuckDB draws its own bar for what takes longer than two seconds. The scratch folder is
+removed in every case.
 """
 
-import logging
 import re
+import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +14,9 @@ from typing import Any
 
 import duckdb
 import numpy as np
-from tqdm import tqdm
 
 from configs.runtime.errors import ConfigError, DataError, UserError
 
-_LOG = logging.getLogger(__name__)
-_POLL_SECONDS = 0.2
 _VECTORS_PER_CHUNK = 256  # of 2,048 rows each
 
 
@@ -30,12 +26,10 @@ class Engine:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def run(self, sql: str, *, desc: str = "", source: Path | None = None) -> None:
+    def run(self, sql: str, *, source: Path | None = None) -> None:
         """Runs one statement.
 
         Args:
-            desc: shown on a progress bar (percent of the bytes of the scanned file); no bar if
-                empty.
             source: the file that the statement reads; errors name it.
 
         Raises:
@@ -43,21 +37,14 @@ class Engine:
             UserError: memory or scratch space is exhausted.
             KeyboardInterrupt: the query was stopped by Ctrl-C.
         """
-        failure: list[duckdb.Error] = []
-        worker = threading.Thread(target=self._execute, args=(sql, failure), daemon=True)
-        worker.start()
         try:
-            self._watch(worker, desc)
-        except KeyboardInterrupt:
-            self._connection.interrupt()
-            worker.join()
-            raise
-        if failure:
-            raise _explained(failure[0], source) from failure[0]
+            self._execute(sql)
+        except duckdb.Error as error:
+            raise _explained(error, source) from error
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
-        return self._connection.execute(sql).fetchall()
+        return self._execute(sql).fetchall()
 
     def number(self, sql: str) -> int:
         """The one integer that `sql` yields; NULL counts as 0."""
@@ -65,12 +52,12 @@ class Engine:
 
     def columns(self, sql: str) -> dict[str, np.ndarray]:
         """The columns of a query of moderate size, as plain arrays."""
-        found = self._connection.execute(sql).fetchnumpy()
+        found = self._execute(sql).fetchnumpy()
         return {name: np.asarray(column) for name, column in found.items()}
 
     def chunks(self, sql: str) -> Iterator[dict[str, np.ndarray]]:
         """The columns of a large query, chunk by chunk, in bounded memory."""
-        result = self._connection.execute(sql)
+        result = self._execute(sql)
         while len(frame := result.fetch_df_chunk(_VECTORS_PER_CHUNK)):
             yield {str(name): frame[name].to_numpy() for name in frame.columns}
 
@@ -81,29 +68,22 @@ class Engine:
         if rows:
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
-    def _execute(self, sql: str, failure: list[duckdb.Error]) -> None:
+    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
         try:
-            self._connection.execute(sql)
-        except duckdb.Error as error:
-            failure.append(error)
-
-    def _watch(self, worker: threading.Thread, desc: str) -> None:
-        with tqdm(total=100, desc=desc, unit="%", disable=None if desc else True) as bar:
-            while worker.is_alive():
-                worker.join(_POLL_SECONDS)
-                percent = self._connection.query_progress() if desc and worker.is_alive() else -1
-                bar.update(max(0.0, round(percent, 1) - bar.n))
-            bar.update(100 - bar.n)
+            return self._connection.execute(sql)
+        except RuntimeError as error:  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt if "interrupted" in str(error) else error from error
 
 
 @contextmanager
-def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
+def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) -> Iterator[Engine]:
     """An engine whose tables live in a scratch folder that is removed at the end.
 
     Args:
         memory_limit: for DuckDB's buffers, e.g. "1GB"; the process needs some 0.5 GB more. What
             does not fit is spilled to the scratch folder (TMPDIR chooses where).
         threads: 0 for one per core.
+        source: what is read; what DuckDB says of its cells becomes a DataError that names it.
 
     Raises:
         ConfigError: the limit is no size that DuckDB reads.
@@ -123,21 +103,14 @@ def open_engine(*, memory_limit: str, threads: int) -> Iterator[Engine]:
             connection.execute("SET preserve_insertion_order = false")
             # Time stamps with a zone mean the same wherever the computer stands.
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET enable_progress_bar = true")
-            connection.execute("SET enable_progress_bar_print = false")
-            connection.execute("SET progress_bar_time = 0")
+            connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")
             yield Engine(connection)
+        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
+            if source is None:
+                raise
+            raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
         finally:
             connection.close()
-
-
-@contextmanager
-def readable(source: str) -> Iterator[None]:
-    """What DuckDB says of the cells of `source` becomes a DataError; faults of the SQL do not."""
-    try:
-        yield
-    except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
-        raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
 
 
 def _explained(error: duckdb.Error, source: Path | None) -> Exception:

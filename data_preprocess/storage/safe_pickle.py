@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.runtime.errors import DataError, MissingInputError
-from data_preprocess.storage.safe_npy import UNREADABLE
+from configs.runtime.errors import UNREADABLE, DataError, MissingInputError
 
 MAX_OPCODES = 1_000_000
 # Opcodes that number memo slots: the unpickler makes room for the number, whatever it is.
@@ -52,13 +51,6 @@ class _Dtype:
             raise pickle.UnpicklingError(f"{len(raw)} bytes for an array {shape} of {self.dtype}")
         native = np.frombuffer(raw, self.dtype).astype(self.dtype.newbyteorder("="))
         return native.reshape(shape, order="F" if order == "F" else "C")
-
-
-class _Ndarray:
-    """Stands for the class numpy.ndarray; a file cannot call it."""
-
-    def __init__(self) -> None:
-        raise pickle.UnpicklingError("it calls numpy.ndarray")
 
 
 class _Rebuilt:
@@ -96,7 +88,7 @@ _NUMPY = {
     "numeric._frombuffer": _from_buffer,
 }
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Ndarray,
+    ("numpy", "ndarray"): None,  # named in every array, and nothing that a file can call
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _latin1,
     **{
@@ -138,7 +130,7 @@ def load_array_pickle(path: Path) -> Any:
             if type(content) in (tuple, list)
             else (_finished(content))
         )
-    except (pickle.UnpicklingError, *UNREADABLE) as error:  # what unpickling garbage ends in
+    except UNREADABLE as error:  # what unpickling garbage ends in
         raise DataError(
             f"{path}: refused as a pickle of numpy arrays ({error or type(error).__name__}). Save "
             "the arrays with numpy.save as x.npy and x_labels.npy instead"

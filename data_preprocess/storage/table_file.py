@@ -6,6 +6,7 @@ rows to skip from a sample. Here the path is exact, columns of CSV files are tex
 first line and every row counts; Parquet files keep their types.
 """
 
+import base64
 import csv
 import gzip
 import io
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import duckdb
+import nanoarrow
+from nanoarrow.ipc import InputStream
 
 from configs.runtime.errors import DataError, MissingInputError
-from data_preprocess.storage.arrow_durations import duration_units
 from data_preprocess.storage.duckdb_engine import Engine
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -29,6 +31,8 @@ MAX_HEADER_BYTES = 1 << 20
 # Larger files are not read a second time to count their rows.
 MAX_COUNTED_BYTES = 32 << 20
 _DELIMITERS = ",;\t|"
+# Arrow's format of a duration: the minutes that 1 of its unit stands for.
+_DURATIONS = {"tDs": 1 / 60, "tDm": 1e-3 / 60, "tDu": 1e-6 / 60, "tDn": 1e-9 / 60}
 
 
 @dataclass(frozen=True)
@@ -159,16 +163,37 @@ def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
     try:
         with duckdb.connect() as connection:
             given = [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {scan}").fetchall()]
-            durations = duration_units(connection, exact(parts[0]))
+            metadata = f"SELECT key, value FROM parquet_kv_metadata({exact(parts[0])})"
+            stored = {bytes(k): bytes(v) for k, v in connection.execute(metadata).fetchall()}
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise DataError(f"{path}: not readable as Parquet ({first})") from error
     names = _names(given, path, lower=lower)
     renamed = [f"{identifier(a)} AS {identifier(b)}" for a, b in zip(given, names, strict=True)]
-    durations = {b: durations[a] for a, b in zip(given, names, strict=True) if a in durations}
+    units = duration_units(stored.get(b"ARROW:schema", b""))
+    durations = {b: units[a] for a, b in zip(given, names, strict=True) if a in units}
     return TableFile(
         path, names, f"(SELECT {', '.join(renamed)} FROM {scan})", False, durations=durations
     )
+
+
+def duration_units(schema: bytes) -> dict[str, float]:
+    """Per column that holds lengths of time: the minutes that its number 1 stands for.
+
+    Parquet has no type for a length of time: pandas, polars and ricu write whole numbers and keep
+    the type in the Arrow schema beside the data, which DuckDB does not read. A column of hours
+    would arrive as nanoseconds without a unit.
+
+    Args:
+        schema: as stored (an IPC message, base64). Of another encoding nothing is known: the checks
+            on the window still hold.
+    """
+    try:
+        with InputStream.from_readable(io.BytesIO(base64.b64decode(schema))) as stream:
+            columns = list(nanoarrow.c_array_stream(stream).get_schema().children)
+    except (RuntimeError, ValueError, EOFError):
+        return {}
+    return {c.name: _DURATIONS[c.format] for c in columns if c.format in _DURATIONS}
 
 
 def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:

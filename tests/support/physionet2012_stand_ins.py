@@ -3,7 +3,7 @@
 import io
 import tarfile
 
-from data_preprocess.sources.physionet2012.reader import read_physionet2012
+from data_preprocess.sources.physionet.challenge2012 import read_physionet2012
 from tests.support import sections
 
 NAMES = ["heart_rate", "systolic_pressure", "diastolic_pressure", "mean_pressure", "temperature"]

@@ -5,23 +5,21 @@ no item ids and no time stamps are involved. vitalPeriodic holds the 5-minute me
 monitor; vitalAperiodic the cuff pressures.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from configs.runtime.errors import DataError
-from data_preprocess.cohort import FlowStep, is_measured
+from data_preprocess.cohort import FlowStep
 from data_preprocess.sources.hospital import inclusion_criteria as stays
-from data_preprocess.sources.hospital.extraction_request import Request
-from data_preprocess.sources.hospital.resample import (
-    grid_chart,
-    item_codes,
-    make_items,
-    require_few_unreadable,
+from data_preprocess.sources.hospital.resample import item_codes, make_items
+from data_preprocess.sources.hospital.tables import (
+    find_table,
+    load_table,
+    require_readable,
+    require_unique,
 )
-from data_preprocess.sources.hospital.tables import find_table
 from data_preprocess.sources.hospital.variables import Variable, choose_variables
-from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.storage.cell_text import (
     code_sql,
     id_sql,
@@ -32,33 +30,21 @@ from data_preprocess.storage.cell_text import (
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, require_all_rows
 
-PATIENT_COLUMNS = (
-    "patientunitstayid",
-    "patienthealthsystemstayid",
-    "uniquepid",
-    "gender",
-    "age",
-    "hospitaldischargeyear",
-    "hospitaldischargestatus",
-    "unitvisitnumber",
-    "unitdischargeoffset",
-)
-# Cut-down tables may lack these; then no death is known to be early or contradicted.
-OPTIONAL_COLUMNS = ("unitdischargestatus", "hospitaldischargeoffset")
-_PATIENT_CELLS = {
+PATIENT: dict[str, Callable[[str], str]] = {
     "patientunitstayid": id_sql,
+    "patienthealthsystemstayid": number_sql,
     "uniquepid": id_sql,
-    **dict.fromkeys(
-        (
-            "patienthealthsystemstayid",
-            "hospitaldischargeyear",
-            "unitvisitnumber",
-            "unitdischargeoffset",
-            "hospitaldischargeoffset",
-        ),
-        number_sql,
-    ),
+    "gender": text_sql,
+    "age": text_sql,
+    "hospitaldischargeyear": number_sql,
+    "hospitaldischargestatus": text_sql,
+    "unitvisitnumber": number_sql,
+    "unitdischargeoffset": number_sql,
+    "unitdischargestatus": text_sql,
+    "hospitaldischargeoffset": number_sql,
 }
+# Cut-down tables may lack these; then no death is known to be early or contradicted.
+OPTIONAL = {"unitdischargestatus", "hospitaldischargeoffset"}
 OUTCOMES = {1: ("expired",), 0: ("alive",)}
 NO_SEX = {2: ("unknown", "other")}  # codes of the release for a sex that is neither or not known
 FULL_STAYS = 200_859  # unit stays of release 2.0
@@ -78,40 +64,46 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
 
     Arguments and errors are those of `read_mimic3`.
     """
-    request = Request.of(section, settings, "eicu")
-    variables = choose_variables(request.channels, ["eicu"])
-    charts = _find_charts(request.folder, variables)  # a missing table is known at once
-    if request.is_paper and "vitalperiodic" not in charts:
-        raise DataError("the paper preset of eICU needs a channel of vitalPeriodic")
-    grid = request.grid()
-    with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
-        patient, flow, is_full = _load_stays(engine, request)
-        for name, table in charts.items():
-            _stage(engine, name, table, variables, grid.window_seconds / 60, request.is_paper)
-        notes = _require_monitored(engine, request, flow, is_full) if request.is_paper else []
-        notes += stays.contradictions(engine, request.window_hours)
-        notes += stays.unknown_codes(engine, {"sex": "unknown_sex", "outcome": "unknown_outcome"})
-        num_stays = stays.number_stays(engine)
-        make_items(engine, variables)
-        for name, table in charts.items():
-            _unpivot(engine, name, table, variables)
-        values, counts = grid_chart(engine, variables, grid, num_stays)
-        found = stays.extraction(engine, request.task, values, counts)
-    measured = is_measured(values)
-    stays.add_step(flow, "no value of any channel in the window", int(measured.sum()))
-    cohort = found.cohort(measured, variables=variables, task=request.task, flow=flow, notes=notes)
-    files = (patient.path, *(table.path for table in charts.values()))
-    return SourceData(cohort, files=files)
-
-
-def _find_charts(folder: Path, variables: Sequence[Variable]) -> dict[str, TableFile]:
-    names = sorted({source.table for variable in variables for source in variable.sources})
-    return {
+    folder, is_paper = require_folder(section.folder, "eicu"), section.preset == "paper"
+    variables = choose_variables(section.channels, ["eicu"])
+    charts = {  # a missing table is known at once
         name: find_table(
             folder, name, ["patientunitstayid", "observationoffset", *_columns(name, variables)]
         )
-        for name in names
+        for name in sorted({source.table for v in variables for source in v.sources})
     }
+    if is_paper and "vitalperiodic" not in charts:
+        raise DataError("the paper preset of eICU needs a channel of vitalPeriodic")
+    window_minutes = settings.num_steps * settings.step_minutes
+    with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
+        patient = find_table(folder, "patient", list(PATIENT.keys() - OPTIONAL))
+        flow = _load_stays(engine, patient)
+        total = flow[0].left
+        rules = stays.known_outcome if is_paper else stays.clinical_rules
+        stays.apply_rules(engine, rules(settings), flow)
+        for name, table in charts.items():
+            _stage(engine, name, table, variables, window_minutes, is_paper)
+        notes = []
+        if is_paper:
+            _require_monitored(engine, flow)
+            if set(section.channels) == set(PAPER_CHANNELS):
+                notes += [
+                    stays.published_note(
+                        left=flow[-1].left,
+                        stays=PAPER_STAYS,
+                        train=None,
+                        is_full=total == FULL_STAYS,
+                        allow=section.allow_other_counts,
+                        release="eICU v2.0",
+                    )
+                ]
+        notes += stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
+        stays.number_stays(engine)
+        make_items(engine, variables)
+        for name, table in charts.items():
+            _unpivot(engine, name, table, variables)
+        cohort = stays.cohort_of(engine, variables, settings, flow, notes, nearest=is_paper)
+    return SourceData(cohort, files=(patient.path, *(table.path for table in charts.values())))
 
 
 def _columns(table: str, variables: Sequence[Variable]) -> list[str]:
@@ -119,16 +111,9 @@ def _columns(table: str, variables: Sequence[Variable]) -> list[str]:
     return [str(source.key) for source in every if source.table == table]
 
 
-def _load_stays(engine: Engine, request: Request) -> tuple[TableFile, list[FlowStep], bool]:
-    """Fills `stays`; returns its file, the flow so far and whether this is the full release."""
-    patient = find_table(request.folder, "patient", PATIENT_COLUMNS)
-    require_all_rows(engine, patient)
-    cells = ", ".join(
-        f"{_PATIENT_CELLS.get(column, text_sql)(column)} AS {column}"
-        if column in patient.columns
-        else f"NULL AS {column}"
-        for column in (*PATIENT_COLUMNS, *OPTIONAL_COLUMNS)
-    )
+def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
+    """Fills `stays`; returns the begin of the flow."""
+    load_table(engine, "people", patient, PATIENT)
     dead_at = (
         f"CASE WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 "
         "THEN hospitaldischargeoffset / 60 END"
@@ -155,20 +140,12 @@ def _load_stays(engine: Engine, request: Request) -> tuple[TableFile, list[FlowS
             {unknown_code_sql("hospitaldischargestatus", OUTCOMES)} AS unknown_outcome,
             row_number() OVER (PARTITION BY patient ORDER BY hospitaldischargeyear,
                 patienthealthsystemstayid, unitvisitnumber, id) AS visit
-        FROM (SELECT {cells} FROM {patient.scan})""",
+        FROM people""",
         source=patient.path,
     )
-    stays.require_unique(engine, "stays", "id", str(patient.path))
+    require_unique(engine, "stays", "id", patient.path)
     total = engine.number("SELECT count(*) FROM stays")
-    flow = [FlowStep(f"unit stays of {patient.path.name}", 0, total)]
-    stays.apply_rules(engine, _rules(request), flow)
-    return patient, flow, total == FULL_STAYS
-
-
-def _rules(request: Request) -> list[stays.Rule]:
-    if request.is_paper:
-        return [stays.Rule("outcome unknown", f"({request.task.label_sql}) IS NOT NULL")]
-    return stays.clinical_rules(request.task, request.window_hours)
+    return [FlowStep(f"unit stays of {patient.path.name}", 0, total)]
 
 
 def _stage(
@@ -196,31 +173,17 @@ def _stage(
                      TRY_CAST(observationoffset AS DOUBLE)::INTEGER AS minute, {raw}
               FROM {table.scan})
         WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
-        desc=f"read {table.path.name}",
         source=table.path,
     )
 
 
-def _require_monitored(
-    engine: Engine, request: Request, flow: list[FlowStep], is_full: bool
-) -> list[str]:
+def _require_monitored(engine: Engine, flow: list[FlowStep]) -> None:
     """TimeDiff's rule: first offset within the first hour, last one at 24 h or later."""
     engine.run(f"""
         CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
         HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
-    rule = stays.Rule("not monitored from the first hour to 24 h", "id IN (FROM monitored)")
-    stays.apply_rules(engine, [rule], flow)
-    if set(request.channels) != set(PAPER_CHANNELS):
-        return []
-    note = stays.published_note(
-        left=flow[-1].left,
-        stays=PAPER_STAYS,
-        train=None,
-        is_full=is_full,
-        allow=request.allow_other_counts,
-        release="eICU v2.0",
-    )
-    return [note]
+    rule = {"not monitored from the first hour to 24 h": "id IN (FROM monitored)"}
+    stays.apply_rules(engine, rule, flow)
 
 
 def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Variable]) -> None:
@@ -234,8 +197,13 @@ def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Va
                    unnest([{", ".join(columns)}]) AS raw
             FROM staged_{name} s LEFT JOIN cohort USING (id))
         WHERE raw IS NOT NULL AND (id IS NULL OR stay IS NOT NULL)""",
-        desc=f"arrange {name}",
     )
-    bad = " OR ".join(f"isnan({number_sql(column)})" for column in columns)
-    require_few_unreadable(engine, table, bad, ("observationoffset", *columns))
+    require_readable(
+        engine,
+        table,
+        ["observationoffset", *columns],
+        made="chart",
+        bad="isnan(raw) OR second IS NULL",
+        unreadable=" OR ".join(f"isnan({number_sql(column)})" for column in columns),
+    )
     engine.run(f"DROP TABLE staged_{name}")

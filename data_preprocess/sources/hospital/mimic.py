@@ -6,24 +6,23 @@ mark; a `Release` says so, and mimic3.py and mimic4.py each hold one.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from configs.runtime.errors import DataError
-from data_preprocess.cohort import FlowStep, is_measured
+from data_preprocess.cohort import FlowStep
 from data_preprocess.sources.hospital import inclusion_criteria as stays
-from data_preprocess.sources.hospital.extraction_request import Request
-from data_preprocess.sources.hospital.resample import (
-    BAD_MARK,
-    FAR_AWAY,
-    MARKED,
-    grid_chart,
-    make_items,
-    require_few_unreadable,
+from data_preprocess.sources.hospital.resample import BAD_MARK, FAR_AWAY, MARKED, make_items
+from data_preprocess.sources.hospital.tables import (
+    find_table,
+    load_table,
+    require_readable,
+    require_unique,
 )
-from data_preprocess.sources.hospital.tables import find_table
 from data_preprocess.sources.hospital.variables import Variable, choose_variables
-from data_preprocess.sources.registry import SourceData
+from data_preprocess.sources.registry import Settings, SourceData, require_folder
 from data_preprocess.storage.cell_text import (
     NO,
     YES,
@@ -56,7 +55,7 @@ class Release:
     """How one MIMIC release names things.
 
     Attributes:
-        name: as printed.
+        name: as printed; source: its value of `data.source`.
         subfolders: where its tables may lie below the release's folder.
         stay_id: the column that names an ICU stay.
         systems: charting systems whose item ids it uses.
@@ -70,6 +69,7 @@ class Release:
     """
 
     name: str
+    source: str
     subfolders: tuple[str, ...]
     stay_id: str
     systems: tuple[str, ...]
@@ -83,71 +83,51 @@ class Release:
     paper_systems: tuple[str, ...]
 
 
-def read_mimic(release: Release, request: Request) -> SourceData:
+def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData:
     """The cohort of a MIMIC release; see the readers in mimic3.py and mimic4.py.
 
     Raises:
         MissingInputError, DataError, UserError: as `find_table`, `Engine.run` and
             `published_note` say.
     """
-    systems = release.paper_systems if request.is_paper else release.systems
-    variables = choose_variables(request.channels, systems)
-    charts = _find_charts(release, request, variables)  # a missing table is known at once
-    grid = request.grid()
-    resources = request.settings
-    with open_engine(memory_limit=resources.memory_limit, threads=resources.threads) as engine:
-        small, flow, is_full = _load_stays(engine, release, request)
-        files = tuple(table.path for table in (*small, *charts.values()))
-        notes = stays.contradictions(engine, request.window_hours)
-        notes += stays.unknown_codes(engine, {"sex": "unknown_sex", "outcome": "unknown_outcome"})
-        num_stays = stays.number_stays(engine)
+    folder, is_paper = require_folder(section.folder, release.source), section.preset == "paper"
+    variables = choose_variables(
+        section.channels, release.paper_systems if is_paper else release.systems
+    )
+    charts = {  # a missing table is known at once
+        name: find_table(folder, name, _chart_columns(release, name), subfolders=release.subfolders)
+        for name in sorted({source.table for v in variables for source in v.sources})
+    }
+    window = settings.num_steps * settings.step_minutes * 60
+    with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
+        small, flow = _load_stays(engine, release, folder)
+        total = flow[0].left
+        if not is_paper:
+            stays.apply_rules(engine, stays.clinical_rules(settings), flow)
+        notes = stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
+        stays.number_stays(engine)
         make_items(engine, variables)
         for name, table in charts.items():
-            window = None if request.is_paper else grid.window_seconds
-            _read_chart(engine, release, table, name, variables, window)
-        if request.is_paper:
-            _start_at_first_vital(engine, grid.window_seconds)
-        charted = _charted_stays(engine, num_stays)
-        values, counts = grid_chart(engine, variables, grid, num_stays)
-        found = stays.extraction(engine, request.task, values, counts)
-    if request.is_paper:
-        notes += _published(release, request, int(charted.sum()), is_full)
-        stays.add_step(flow, "no MetaVision vital charted", int(charted.sum()))
-        kept = charted & (found.labels >= 0)
-        stays.add_step(flow, "outcome unknown", int(kept.sum()))
-    else:
-        kept = is_measured(values)
-        stays.add_step(flow, "no value of any channel in the window", int(kept.sum()))
-    cohort = found.cohort(kept, variables=variables, task=request.task, flow=flow, notes=notes)
-    return SourceData(cohort, files=files)
-
-
-def _published(release: Release, request: Request, left: int, is_full: bool) -> list[str]:
-    """How far the paper cohort is from the published one, if its channels are the paper's."""
-    if release.paper_stays is None or set(request.channels) != set(PAPER_CHANNELS):
-        return []
-    return [
-        stays.published_note(
-            left=left,
-            stays=release.paper_stays,
-            train=release.paper_train,
-            is_full=is_full,
-            allow=request.allow_other_counts,
-            release=release.name,
+            _read_chart(engine, release, table, name, variables, None if is_paper else window)
+        charted = None
+        if is_paper:
+            _start_at_first_vital(engine, window)
+            charted = _charted_stays(engine)
+            if release.paper_stays and set(section.channels) == set(PAPER_CHANNELS):
+                notes += [
+                    stays.published_note(
+                        left=int(charted.sum()),
+                        stays=release.paper_stays,
+                        train=release.paper_train,
+                        is_full=total == release.full_stays,
+                        allow=section.allow_other_counts,
+                        release=release.name,
+                    )
+                ]
+        cohort = stays.cohort_of(
+            engine, variables, settings, flow, notes, nearest=is_paper, charted=charted
         )
-    ]
-
-
-def _find_charts(
-    release: Release, request: Request, variables: Sequence[Variable]
-) -> dict[str, TableFile]:
-    names = sorted({source.table for variable in variables for source in variable.sources})
-    return {
-        name: find_table(
-            request.folder, name, _chart_columns(release, name), subfolders=release.subfolders
-        )
-        for name in names
-    }
+    return SourceData(cohort, files=tuple(table.path for table in (*small, *charts.values())))
 
 
 def _chart_columns(release: Release, table: str) -> list[str]:
@@ -157,9 +137,9 @@ def _chart_columns(release: Release, table: str) -> list[str]:
 
 
 def _load_stays(
-    engine: Engine, release: Release, request: Request
-) -> tuple[list[TableFile], list[FlowStep], bool]:
-    """Fills `stays`; returns its files, the flow so far and whether this is the full release."""
+    engine: Engine, release: Release, folder: Path
+) -> tuple[list[TableFile], list[FlowStep]]:
+    """Fills `stays`; returns its files and the begin of the flow."""
     stay_id = release.stay_id
     read: dict[str, dict[str, Callable[[str], str]]] = {
         "icustays": {
@@ -170,22 +150,23 @@ def _load_stays(
         "admissions": {"hadm_id": id_sql, "hospital_expire_flag": text_sql, "deathtime": stamp_sql},
     }
     tables = {
-        name: find_table(
-            request.folder, name, list(set(columns) - OPTIONAL), subfolders=release.subfolders
-        )
+        name: find_table(folder, name, list(set(columns) - OPTIONAL), subfolders=release.subfolders)
         for name, columns in read.items()
     }
     for name, table in tables.items():
-        picked = ", ".join(
-            f"{cell(column) if column in table.columns else 'NULL::TIMESTAMP'} AS {column}"
-            for column, cell in read[name].items()
-        )
-        require_all_rows(engine, table)
-        engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {table.scan}", source=table.path)
-    stays.require_unique(engine, "icustays", stay_id, str(tables["icustays"].path))
-    stays.require_readable(engine, "icustays", tables["icustays"], "intime")
+        load_table(engine, name, table, read[name])
+    require_unique(engine, "icustays", stay_id, tables["icustays"].path)
+    unreadable = f"{stamp_sql('intime')} IS NULL"
+    require_readable(
+        engine,
+        tables["icustays"],
+        ["intime"],
+        made="icustays",
+        bad="intime IS NULL",
+        unreadable=unreadable,
+    )
     for name, key in (("patients", "subject_id"), ("admissions", "hadm_id")):
-        stays.require_unique(engine, name, key, str(tables[name].path))
+        require_unique(engine, name, key, tables[name].path)
         _require_match(engine, name, key, tables[name])
     died = {1: YES, 0: NO}
     engine.run(
@@ -202,10 +183,8 @@ def _load_stays(
         source=tables["icustays"].path,
     )
     total = engine.number("SELECT count(*) FROM stays")
-    flow: list[FlowStep] = [FlowStep(f"ICU stays of {tables['icustays'].path.name}", 0, total)]
-    if not request.is_paper:
-        stays.apply_rules(engine, stays.clinical_rules(request.task, request.window_hours), flow)
-    return list(tables.values()), flow, total == release.full_stays
+    flow = [FlowStep(f"ICU stays of {tables['icustays'].path.name}", 0, total)]
+    return list(tables.values()), flow
 
 
 def _require_match(engine: Engine, name: str, key: str, table: TableFile) -> None:
@@ -245,14 +224,16 @@ def _read_chart(
                   FROM {table.scan} WHERE itemid IN ({wanted})) e
             LEFT JOIN cohort ON e.id = cohort.id)
         WHERE id IS NULL OR (stay IS NOT NULL AND (second IS NULL OR ({inside})))""",
-        desc=f"read {table.path.name}",
         source=table.path,
     )
-    require_few_unreadable(
+    unreadable = f"isnan({value}) OR {stamp_sql('charttime')} IS NULL"
+    require_readable(
         engine,
         table,
-        f"itemid IN ({wanted}) AND (isnan({value}) OR {stamp_sql('charttime')} IS NULL)",
-        ("charttime", release.value_columns[name]),
+        ["charttime", release.value_columns[name]],
+        made="chart",
+        bad="isnan(raw) OR second IS NULL",
+        unreadable=f"itemid IN ({wanted}) AND ({unreadable})",
     )
 
 
@@ -281,12 +262,9 @@ def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
     engine.run("ALTER TABLE shifted RENAME TO chart")
 
 
-def _charted_stays(engine: Engine, num_stays: int) -> np.ndarray:
+def _charted_stays(engine: Engine) -> np.ndarray:
     """Per stay, whether it has any timed row."""
-    charted = np.zeros(num_stays, bool)
-    rows = engine.columns(
-        "SELECT DISTINCT stay FROM chart WHERE stay IS NOT NULL AND second >= 0 "
-        f"AND fault IS DISTINCT FROM '{FAR_AWAY}'"
-    )
-    charted[rows["stay"].astype(np.int64)] = True
-    return charted
+    return engine.columns(
+        "SELECT stay IN (SELECT stay FROM chart WHERE stay IS NOT NULL AND second >= 0 AND fault "
+        f"IS DISTINCT FROM '{FAR_AWAY}') AS charted FROM cohort ORDER BY stay"
+    )["charted"]

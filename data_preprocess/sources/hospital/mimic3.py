@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from data_preprocess.sources.hospital.extraction_request import Request
 from data_preprocess.sources.hospital.mimic import Release, read_mimic
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.cell_text import stamp_sql
 
 RELEASE = Release(
     name="MIMIC-III v1.4",
+    source="mimic3",
     subfolders=(".",),
     stay_id="icustay_id",
     systems=("carevue", "metavision"),
@@ -38,7 +38,7 @@ def read_mimic3(section: Any, settings: Settings) -> SourceData:
     own admission, "icustay" longer than `los_days` in the unit.
 
     Args:
-        section: folder, preset, channels, allow_other_counts, as `Request` documents them.
+        section: the keys of `data.mimic3`, as configs/schema/data_sources.py explains them.
 
     Raises:
         ConfigError: no folder is given, a channel is unknown or the step does not fit the window.
@@ -46,4 +46,4 @@ def read_mimic3(section: Any, settings: Settings) -> SourceData:
         DataError: a table is damaged or wrong, or no stay is left; names the file.
         UserError: the paper preset on the full release gives other counts than published.
     """
-    return read_mimic(RELEASE, Request.of(section, settings, "mimic3"))
+    return read_mimic(RELEASE, section, settings)

@@ -6,13 +6,13 @@ data were at hand: tested on made-up tables with the documented columns.
 
 from typing import Any
 
-from data_preprocess.sources.hospital.extraction_request import Request
 from data_preprocess.sources.hospital.mimic import Release, read_mimic
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.cell_text import number_sql
 
 RELEASE = Release(
     name="MIMIC-IV",
+    source="mimic4",
     subfolders=(".", "icu", "hosp"),
     stay_id="stay_id",
     systems=("metavision",),
@@ -37,9 +37,9 @@ def read_mimic4(section: Any, settings: Settings) -> SourceData:
 
     Args:
         section: folder, with `hosp/` and `icu/` below it (or all tables in it), and the other keys
-            as `Request` documents them.
+            as configs/schema/data_sources.py explains them.
 
     Raises:
         UserError: as `read_mimic3`.
     """
-    return read_mimic(RELEASE, Request.of(section, settings, "mimic4"))
+    return read_mimic(RELEASE, section, settings)

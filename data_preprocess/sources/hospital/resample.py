@@ -13,55 +13,24 @@ the release's own error mark). From there:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple
 
 import numpy as np
 from jaxtyping import Float
 
-from configs.runtime.errors import DataError
 from data_preprocess.sources.hospital.variables import Source, Variable
+from data_preprocess.sources.registry import Settings
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile
 
 CHART_COLUMNS = "stay INTEGER, item BIGINT, second BIGINT, raw DOUBLE, fault VARCHAR"
 NO_STAY, NO_TIME = "no stay id", "no time that can be read"
 MARKED, BAD_MARK = "marked as an error in the release", "unknown error mark"
 FAR_AWAY = "dated more than 30 days outside the stay"
 NO_NUMBER, UNREADABLE, OUT_OF_RANGE = "no number", "a number that cannot be read", "out of range"
-MOST_UNREADABLE = 0.01
 REPEATED = "repeats of one item at one time, averaged"
 REPEATED_DIFFER = "repeats of one item at one time, with differing values"
 JOINED = "items of one channel at one time, joined"
 SWAPPED = "systolic and diastolic pairs swapped back"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The window: `num_steps` steps of `step_seconds` from second 0.
-
-    `pick` is "mean" (of the step) or "nearest" (to the step's start, within half a step).
-    """
-
-    num_steps: int
-    step_seconds: float
-    pick: str
-
-    @property
-    def window_seconds(self) -> float:
-        """Length of the window."""
-        return self.num_steps * self.step_seconds
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many rows (or pairs) a cleaning rule met in one channel."""
-
-    channel: str
-    rule: str
-    rows: int
-
-    def __str__(self) -> str:
-        return f"{self.channel}: {self.rule}: {self.rows:,}"
 
 
 def item_codes(variables: Sequence[Variable]) -> dict[tuple[str, int | str], int]:
@@ -94,72 +63,31 @@ def make_items(engine: Engine, variables: Sequence[Variable]) -> None:
     engine.run(f"CREATE OR REPLACE TABLE chart ({CHART_COLUMNS})")
 
 
-def require_few_unreadable(
-    engine: Engine, table: TableFile, unreadable: str, columns: Sequence[str]
-) -> None:
-    """Refuses `chart` if more than 1 % of its rows have a time or number that cannot be read.
+def grid_chart(
+    engine: Engine, variables: Sequence[Variable], settings: Settings, *, nearest: bool
+) -> tuple[Float[np.ndarray, "n channel time"], list[str]]:
+    """The values of `chart` on the grid (float32, NaN where none), and what each rule met.
 
     Args:
-        unreadable: SQL over `table` that finds such a row.
-        columns: the cells that the message shows.
-
-    Raises:
-        DataError: names the file and the first such cells.
+        nearest: take the value nearest to a step's start, within half a step, and not the mean.
     """
-    total = engine.number("SELECT count(*) FROM chart")
-    bad = engine.number("SELECT count(*) FROM chart WHERE isnan(raw) OR second IS NULL")
-    if bad <= MOST_UNREADABLE * total:
-        return
-    shown = ", ".join(columns)
-    example = engine.rows(f"SELECT {shown} FROM {table.scan} WHERE {unreadable} LIMIT 1")
-    raise DataError(
-        f"{table.path}: {bad:,} of {total:,} rows have a time or a number that cannot be read "
-        f"({shown}: {', '.join(repr(cell) for cell in example[0]) if example else 'empty'}); "
-        "expected times as YYYY-MM-DD HH:MM:SS and numbers as digits in nearly every row"
-    )
-
-
-def grid_chart(
-    engine: Engine, variables: Sequence[Variable], grid: Grid, num_stays: int
-) -> tuple[Float[np.ndarray, "n channel time"], list[Count]]:
-    """The values of `chart` on the grid (float32, NaN where none), and what each rule met."""
-    _judge(engine)
-    _merge_repeats(engine)
-    swapped = _swap_pairs(engine)
-    _join_items(engine)
-    counts = [*_counts(engine, variables), *swapped]
-    names = [variable.name for variable in variables]
-    values = np.full((num_stays, len(variables), grid.num_steps), np.nan, np.float32)
-    engine.run(_cells_sql(grid), desc="grid")
+    _clean(engine)
+    engine.run(_cells_sql(settings, nearest))
+    num_stays = engine.number("SELECT count(*) FROM cohort")
+    values = np.full((num_stays, len(variables), settings.num_steps), np.nan, np.float32)
     for cells in engine.chunks("SELECT stay, channel, step, v FROM cells"):
         values[cells["stay"], cells["channel"], cells["step"]] = cells["v"]
-    return values, sorted(counts, key=lambda count: (_position(names, count.channel), count.rule))
-
-
-def _position(names: list[str], channel: str) -> int:
-    return names.index(channel) if channel in names else len(names)
+    return values, _counts(engine, variables)
 
 
 def _item_row(code: int, channel: int, variable: Variable, source: Source) -> tuple:
-    rescue = source.rescue
-    known = (
-        (None,) * 5
-        if rescue is None
-        else (rescue.name, rescue.low, rescue.high, rescue.scale, rescue.shift)
-    )
-    return (
-        code,
-        channel,
-        variable.combine == "sum",
-        variable.low,
-        variable.high,
-        source.scale,
-        source.shift,
-        *known,
-    )
+    rescue = (None,) * 5 if source.rescue is None else astuple(source.rescue)
+    bounds = (variable.low, variable.high, source.scale, source.shift)
+    return (code, channel, variable.combine == "sum", *bounds, *rescue)
 
 
-def _judge(engine: Engine) -> None:
+def _clean(engine: Engine) -> None:
+    """Steps 1 to 4: makes `judged`, `charted`, `swapped` and `joined`."""
     engine.run(f"""
         CREATE OR REPLACE VIEW judged AS SELECT
             stay, item, channel, second,
@@ -174,20 +102,11 @@ def _judge(engine: Engine) -> None:
             CASE WHEN verdict = '' THEN raw * scale + shift
                  WHEN verdict = rescue THEN raw * rescue_scale + rescue_shift END AS value
         FROM chart JOIN items USING (item)""")
-
-
-def _merge_repeats(engine: Engine) -> None:
-    engine.run(
-        """
+    engine.run("""
         CREATE OR REPLACE TABLE charted AS
         SELECT stay, item, second, any_value(channel) AS channel, avg(value) AS v,
                count(*)::INTEGER AS n, min(value) < max(value) AS differ
-        FROM judged WHERE value IS NOT NULL GROUP BY stay, item, second""",
-        desc="clean",
-    )
-
-
-def _swap_pairs(engine: Engine) -> list[Count]:
+        FROM judged WHERE value IS NOT NULL GROUP BY stay, item, second""")
     engine.run("""
         CREATE OR REPLACE TABLE swapped AS
         SELECT s.stay, s.second, s.item AS systolic, d.item AS diastolic, s.v AS low, d.v AS high
@@ -199,52 +118,40 @@ def _swap_pairs(engine: Engine) -> list[Count]:
             UPDATE charted SET v = swapped.{value} FROM swapped
             WHERE charted.item = swapped.{item} AND charted.stay = swapped.stay
               AND charted.second = swapped.second""")
-    found = engine.number("SELECT count(*) FROM swapped")
-    return [Count("pressure", SWAPPED, found)] if found else []
-
-
-def _join_items(engine: Engine) -> None:
-    engine.run(
-        """
+    engine.run("""
         CREATE OR REPLACE TABLE joined AS
         SELECT stay, channel, second, count(*)::INTEGER AS k,
                CASE WHEN any_value(summed) THEN sum(v) ELSE avg(v) END AS v
         FROM charted JOIN (SELECT item, summed FROM items) USING (item)
-        GROUP BY stay, channel, second""",
-        desc="join items",
-    )
+        GROUP BY stay, channel, second""")
 
 
-def _counts(engine: Engine, variables: Sequence[Variable]) -> list[Count]:
-    rows = engine.rows(
-        "SELECT channel, verdict, count(*) FROM judged WHERE verdict <> '' GROUP BY ALL"
-    )
-    rows += engine.rows(
-        f"SELECT channel, '{REPEATED}', sum(n - 1) FROM charted WHERE n > 1 GROUP BY channel"
-    )
-    rows += engine.rows(
-        f"SELECT channel, '{REPEATED_DIFFER}', sum(n - 1) FROM charted "
-        "WHERE differ GROUP BY channel"
-    )
-    rows += engine.rows(
-        f"SELECT channel, '{JOINED}', sum(k - 1) FROM joined WHERE k > 1 GROUP BY channel"
-    )
-    return [Count(variables[channel].name, rule, int(rows_)) for channel, rule, rows_ in rows]
+def _counts(engine: Engine, variables: Sequence[Variable]) -> list[str]:
+    """What each rule met in each channel, by channel and rule."""
+    names = [*(variable.name for variable in variables), "pressure"]
+    rows = engine.rows(f"""
+        SELECT channel, verdict, count(*) FROM judged WHERE verdict <> '' GROUP BY ALL UNION ALL
+        SELECT channel, '{REPEATED}', sum(n - 1) FROM charted WHERE n > 1 GROUP BY ALL UNION ALL
+        SELECT channel, '{REPEATED_DIFFER}', sum(n - 1) FROM charted WHERE differ GROUP BY ALL
+        UNION ALL
+        SELECT channel, '{JOINED}', sum(k - 1) FROM joined WHERE k > 1 GROUP BY ALL UNION ALL
+        SELECT {len(variables)}, '{SWAPPED}', count(*) FROM swapped HAVING count(*) > 0
+        ORDER BY 1, 2""")
+    return [f"{names[channel]}: {rule}: {count:,}" for channel, rule, count in rows]
 
 
-def _cells_sql(grid: Grid) -> str:
-    plain = f"floor(second / {grid.step_seconds})"
-    if grid.pick == "mean":
-        step, mean = plain, "avg(v)"
-    else:
-        step = f"CASE WHEN summed THEN {plain} ELSE floor(second / {grid.step_seconds} + 0.5) END"
-        distance = f"abs(second - step * {grid.step_seconds})"
+def _cells_sql(settings: Settings, nearest: bool) -> str:
+    width = settings.step_minutes * 60
+    step, mean = f"floor(second / {width})", "avg(v)"
+    if nearest:
+        step = f"CASE WHEN summed THEN {step} ELSE floor(second / {width} + 0.5) END"
         # Of two equally near values the earlier one, so that the choice never depends on row order.
-        mean = f"arg_min(v, 2 * {distance} + (second > step * {grid.step_seconds})::INTEGER)"
+        distance = f"2 * abs(second - step * {width}) + (second > step * {width})::INTEGER"
+        mean = f"arg_min(v, {distance})"
     return f"""
         CREATE OR REPLACE TABLE cells AS
         SELECT stay, channel, step,
                (CASE WHEN any_value(summed) THEN sum(v) ELSE {mean} END)::FLOAT AS v
         FROM (SELECT stay, channel, second, v, summed, ({step})::INTEGER AS step
               FROM joined JOIN (SELECT DISTINCT channel, summed FROM items) USING (channel))
-        WHERE step BETWEEN 0 AND {grid.num_steps - 1} GROUP BY stay, channel, step"""
+        WHERE step BETWEEN 0 AND {settings.num_steps - 1} GROUP BY stay, channel, step"""

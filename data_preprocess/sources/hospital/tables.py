@@ -1,14 +1,22 @@
-"""find_table: one table of a raw hospital release, as a .csv or .csv.gz file in its folder.
+"""The tables of a raw hospital release: .csv or .csv.gz files in its folder.
 
 Every column is read as text and cast where it is used, after the item filter, so the millions of
 rows that are not wanted are never parsed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from configs.runtime.errors import MissingInputError
-from data_preprocess.storage.table_file import TableFile, open_table, require_columns
+from configs.runtime.errors import DataError, MissingInputError
+from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.table_file import (
+    TableFile,
+    open_table,
+    require_all_rows,
+    require_columns,
+)
+
+MOST_UNREADABLE = 0.01
 
 
 def find_table(
@@ -32,6 +40,63 @@ def find_table(
     table = open_table(_locate(folder, name, subfolders), key=name, lower=True)
     require_columns(table, list(needed), f"is this really the table {name}?")
     return table
+
+
+def load_table(
+    engine: Engine, name: str, table: TableFile, cells: Mapping[str, Callable[[str], str]]
+) -> None:
+    """Makes the engine's table `name`: the columns of `cells`, each read by its function of
+    cell_text.py; NULL where `table` lacks one."""
+    require_all_rows(engine, table)
+    picked = ", ".join(
+        f"{cell(column if column in table.columns else 'NULL')} AS {column}"
+        for column, cell in cells.items()
+    )
+    engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {table.scan}", source=table.path)
+
+
+def require_readable(
+    engine: Engine,
+    table: TableFile,
+    columns: Sequence[str],
+    *,
+    made: str,
+    bad: str,
+    unreadable: str,
+) -> None:
+    """Refuses a table if more than 1 % of its rows have a time or number that cannot be read.
+
+    Args:
+        columns: the cells that the message shows.
+        made: the engine's table of these rows; bad: SQL over it that finds a bad one.
+        unreadable: SQL over `table` itself that finds one.
+
+    Raises:
+        DataError: names the file and the first such cells.
+    """
+    total = engine.number(f"SELECT count(*) FROM {made}")
+    count = engine.number(f"SELECT count(*) FROM {made} WHERE {bad}")
+    if count <= MOST_UNREADABLE * total:
+        return
+    shown = ", ".join(columns)
+    example = engine.rows(f"SELECT {shown} FROM {table.scan} WHERE {unreadable} LIMIT 1")
+    raise DataError(
+        f"{table.path}: {count:,} of {total:,} rows have a time or a number that cannot be read "
+        f"({shown}: {', '.join(repr(cell) for cell in example[0]) if example else 'empty'}); "
+        "expected times as YYYY-MM-DD HH:MM:SS and numbers as digits in nearly every row"
+    )
+
+
+def require_unique(engine: Engine, name: str, key: str, path: Path) -> None:
+    """Raises DataError if a value of `key` stands in two rows of the engine's table `name`."""
+    twice = engine.rows(
+        f"SELECT {key}, count(*) FROM {name} GROUP BY {key} HAVING count(*) > 1 ORDER BY 1"
+    )
+    if twice:
+        raise DataError(
+            f"{path}: {key} {twice[0][0]} stands in {twice[0][1]} rows ({len(twice)} such ids); "
+            "every row must have an id of its own - was the file joined from pieces?"
+        )
 
 
 def _locate(folder: Path, name: str, subfolders: Sequence[str]) -> Path:

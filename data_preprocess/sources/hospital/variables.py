@@ -5,7 +5,7 @@ alarm limit, a ventilator setting or a skin probe, since no range check would no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +113,7 @@ def choose_variables(
 
 
 def _only(variable: Variable, systems: Sequence[str]) -> Variable:
-    sources = tuple(source for source in variable.sources if source.system in systems)
-    return Variable(
-        variable.name, variable.unit, variable.low, variable.high, variable.combine, sources
-    )
+    return replace(variable, sources=tuple(s for s in variable.sources if s.system in systems))
 
 
 def _variable(name: str, entry: dict[str, Any], plain: dict[str, Any]) -> Variable:
@@ -126,21 +123,16 @@ def _variable(name: str, entry: dict[str, Any], plain: dict[str, Any]) -> Variab
     combine = entry.get("combine", "mean")
     if combine not in ("mean", "sum"):
         raise DataError(f"{name}: combine is {combine!r}, expected mean or sum")
-    rescues = {rescue["unit"]: _rescue(rescue) for rescue in entry.get("rescue", ())}
+    rescues = {
+        rescue["unit"]: Conversion(
+            rescue["name"], *(float(rescue[key]) for key in ("low", "high", "scale", "shift"))
+        )
+        for rescue in entry.get("rescue", ())
+    }
     sources = tuple(_source(source, rescues, plain["units"]) for source in entry["sources"])
     for source in sources:
         _require_apart(name, source, float(low), float(high))
     return Variable(name, entry["unit"], float(low), float(high), combine, sources)
-
-
-def _rescue(entry: dict[str, Any]) -> Conversion:
-    return Conversion(
-        entry["name"],
-        float(entry["low"]),
-        float(entry["high"]),
-        float(entry["scale"]),
-        float(entry["shift"]),
-    )
 
 
 def _source(entry: dict[str, Any], rescues: dict[str, Conversion], units: dict[str, Any]) -> Source:

@@ -23,35 +23,31 @@ import yaml
 from configs.runtime.errors import DataError, MissingInputError
 
 
+def _levels(codes: Mapping[str, Any]) -> dict[str, float]:
+    return {str(code): float(number) for code, number in codes.items()}
+
+
+# A covariate: the code since which its years count, a number by code, or the code of its value.
+KINDS = {"birth": str, "codes": _levels, "code": str}
+
+
 @dataclass(frozen=True)
 class CodeMapping:
     """The mapping, checked.
 
     Attributes:
-        channels: feature name with unit -> (code, scale, shift) of its codes.
-        ranges: feature name -> plausible values (inclusive), where given.
-        births: name of a covariate -> the code since which its years count.
-        levels: name of a covariate -> number by code.
-        values: name of a covariate -> the code that carries its value.
+        rows: (code, feature name, scale, shift, low, high) of every code of a channel; the last two
+            are None where no range is given.
+        static: name of a covariate -> its kind, one of KINDS, and what the mapping says of it.
     """
 
-    channels: Mapping[str, list[tuple[str, float, float]]]
-    ranges: Mapping[str, tuple[float, float]]
-    births: Mapping[str, str]
-    levels: Mapping[str, Mapping[str, float]]
-    values: Mapping[str, str]
+    rows: list[tuple[str, str, float, float, float | None, float | None]]
+    static: dict[str, tuple[str, Any]]
 
     @property
-    def static_names(self) -> list[str]:
-        """All covariates with units."""
-        return [*self.births, *self.levels, *self.values]
-
-    def rows(self) -> Iterator[tuple[str, str, float, float, float | None, float | None]]:
-        """(code, feature name, scale, shift, low, high) of every code of a channel."""
-        for name, codes in self.channels.items():
-            low, high = self.ranges.get(name, (None, None))
-            for code, scale, shift in codes:
-                yield code, name, scale, shift, low, high
+    def channels(self) -> dict[str, list[str]]:
+        """The codes of every channel, by feature name."""
+        return {name: [r[0] for r in self.rows if r[1] == name] for _, name, *_ in self.rows}
 
 
 def load_mapping(path: Path, known: str) -> CodeMapping:
@@ -73,26 +69,20 @@ def load_mapping(path: Path, known: str) -> CodeMapping:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
         static = {_name(n, e): e for n, e in (plain.get("static") or {}).items()}
         mapping = CodeMapping(
-            channels={_name(n, e): [*_codes(e["codes"])] for n, e in plain["channels"].items()},
-            ranges={
-                _name(n, e): (float(e["range"][0]), float(e["range"][1]))
-                for n, e in plain["channels"].items()
-                if "range" in e
+            rows=[row for n, e in plain["channels"].items() for row in _rows(_name(n, e), e)],
+            static={
+                name: (kind, read(entry[kind]))
+                for kind, read in KINDS.items()
+                for name, entry in static.items()
+                if kind in entry
             },
-            births={name: str(e["birth"]) for name, e in static.items() if "birth" in e},
-            levels={
-                name: {str(code): float(number) for code, number in e["codes"].items()}
-                for name, e in static.items()
-                if "codes" in e
-            },
-            values={name: str(e["code"]) for name, e in static.items() if "code" in e},
         )
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(
             f"{path}: not a mapping of codes ({type(error).__name__}: {error}); expected channels "
             "with unit and codes, as docs/data.md shows"
         ) from error
-    codes = [code for code, *_ in mapping.rows()]
+    codes = [code for code, *_ in mapping.rows]
     twice = sorted({code for code in codes if codes.count(code) > 1})
     if twice or not codes:
         raise DataError(
@@ -106,10 +96,12 @@ def _name(name: str, entry: Mapping[str, Any]) -> str:
     return f"{name}[{entry['unit']}]" if entry.get("unit") else str(name)
 
 
-def _codes(entry: Any) -> Iterator[tuple[str, float, float]]:
-    conversions = entry if isinstance(entry, dict) else dict.fromkeys(entry, {})
+def _rows(name: str, entry: Mapping[str, Any]) -> Iterator[tuple]:
+    low, high = map(float, entry["range"]) if "range" in entry else (None, None)
+    codes = entry["codes"]
+    conversions = codes if isinstance(codes, dict) else dict.fromkeys(codes, {})
     for code, conversion in conversions.items():
         rule = conversion or {}
         if strange := set(rule) - {"scale", "shift"}:
             raise ValueError(f"{code}: {', '.join(sorted(strange))}")
-        yield str(code), float(rule.get("scale", 1)), float(rule.get("shift", 0))
+        yield str(code), name, float(rule.get("scale", 1)), float(rule.get("shift", 0)), low, high

@@ -22,7 +22,7 @@ from data_preprocess.sources.meds.samples import (
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_series
-from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
     identifier,
@@ -55,10 +55,9 @@ def read_meds(section: Any, settings: Settings) -> SourceData:
     )
     labels = open_table(Path(section.labels or folder / "labels.parquet"), key="data.meds.labels")
     require_columns(labels, [section.subject_id, PREDICTION_TIME], COLUMNS_HINT)
-    with (
-        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
-        readable(str(folder)),
-    ):
+    with open_engine(
+        memory_limit=settings.memory_limit, threads=settings.threads, source=folder
+    ) as engine:
         require_all_rows(engine, labels)
         known = _known_codes(engine, events, section)
         mapping_file = Path(section.mapping or folder / MAPPING)
@@ -79,7 +78,6 @@ def _known_codes(engine: Engine, events: TableFile, section: Any) -> str:
     engine.run(
         f"CREATE TABLE code_counts AS SELECT {code} AS code, count({value}) AS n "
         f"FROM {events.scan} GROUP BY 1 HAVING n > 0",
-        desc="codes",
         source=events.path,
     )
     rows = engine.rows(f"SELECT code, n FROM code_counts ORDER BY n DESC, code LIMIT {SHOWN_CODES}")
@@ -97,7 +95,7 @@ def _make_window(
     engine.fill(
         "mapping",
         "code VARCHAR, variable VARCHAR, scale DOUBLE, shift DOUBLE, low DOUBLE, high DOUBLE",
-        [*mapping.rows()],
+        mapping.rows,
     )
     time, code = (f"e.{identifier(name)}" for name in (section.time, section.code))
     # Two steps: with all conditions at once, DuckDB compares every event with every sample.
@@ -107,7 +105,6 @@ def _make_window(
             m.variable, {identifier(section.value)} * m.scale + m.shift AS value, m.low, m.high
         FROM {events.scan} e JOIN mapping m ON {code} = m.code
         WHERE {time} IS NOT NULL AND {identifier(section.value)} IS NOT NULL""",
-        desc="events",
         source=events.path,
     )
     engine.run(
@@ -131,8 +128,7 @@ def _make_window(
 
 def _require_codes(engine: Engine, events: TableFile, mapping: CodeMapping, known: str) -> None:
     there = {str(row[0]) for row in engine.rows("SELECT code FROM code_counts")}
-    for name, codes in mapping.channels.items():
-        wanted = [code for code, *_ in codes]
+    for name, wanted in mapping.channels.items():
         if not there & set(wanted):
             raise DataError(
                 f"{events.path}: no value of the codes of channel {name}: {', '.join(wanted)}. "
@@ -143,18 +139,17 @@ def _require_codes(engine: Engine, events: TableFile, mapping: CodeMapping, know
 def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section: Any) -> None:
     """Adds the static covariates to `samples`, as columns named static_0, ..."""
     code, time = identifier(section.code), identifier(section.time)
-    parts = [
-        f"min(epoch({time})) FILTER ({code} = {quoted(birth)})" for birth in mapping.births.values()
-    ]
-    for levels in mapping.levels.values():
-        cases = " ".join(f"WHEN {quoted(name)} THEN {n!r}::DOUBLE" for name, n in levels.items())
-        parts.append(f"max(CASE {code} {cases} END) FILTER ({time} IS NULL)")
-    parts += [
-        f"max({identifier(section.value)}) FILTER ({code} = {quoted(name)} AND {time} IS NULL)"
-        for name in mapping.values.values()
-    ]
-    wanted = [*mapping.births.values(), *mapping.values.values()]
-    wanted += [name for levels in mapping.levels.values() for name in levels]
+    parts, wanted = [], []
+    for kind, what in mapping.static.values():
+        wanted += [*what] if kind == "codes" else [what]
+        if kind == "birth":
+            parts.append(f"min(epoch({time})) FILTER ({code} = {quoted(what)})")
+        elif kind == "codes":
+            cases = " ".join(f"WHEN {quoted(name)} THEN {n!r}::DOUBLE" for name, n in what.items())
+            parts.append(f"max(CASE {code} {cases} END) FILTER ({time} IS NULL)")
+        else:
+            value = identifier(section.value)
+            parts.append(f"max({value}) FILTER ({code} = {quoted(what)} AND {time} IS NULL)")
     columns = "".join(f", {sql} AS static_{k}" for k, sql in enumerate(parts))
     subject = subject_sql(engine, events, section)
     engine.run(
@@ -168,11 +163,12 @@ def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section
 def _read(
     engine: Engine, events: TableFile, labels: TableFile, mapping: CodeMapping, settings: Settings
 ) -> SourceData:
-    names = mapping.static_names
     facts = "".join(
-        f", {_fact(k, name in mapping.births)} AS {identifier(name)}"
-        for k, name in enumerate(names)
+        f", {f'(ends - static_{k}) / {_YEAR}' if kind == 'birth' else f'static_{k}'} "
+        f"AS {identifier(name)}"
+        for k, (name, (kind, _)) in enumerate(mapping.static.items())
     )
+    names = [*mapping.static]
     label_view = replace(
         labels,
         columns=("id", "label", "subject", *names),
@@ -186,10 +182,6 @@ def _read(
         channels=[*mapping.channels],
     )
     return read_series(engine, event_view, label_view, form, settings)
-
-
-def _fact(index: int, is_birth: bool) -> str:
-    return f"(ends - static_{index}) / {_YEAR}" if is_birth else f"static_{index}"
 
 
 def _metadata_notes(folder: Path) -> list[str]:

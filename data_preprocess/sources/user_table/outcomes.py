@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from configs.runtime.errors import DataError
+from configs.runtime.errors import DataError, few
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.times import Moments, moments
 from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql
@@ -20,7 +20,6 @@ from data_preprocess.storage.table_file import TableFile, identifier, require_co
 COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label="
 _MAX_LEVELS = 20
 _SEX = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
-_SHOWN = 5
 
 log = logging.getLogger("tardiff.data")
 
@@ -108,10 +107,10 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
     rows = engine.rows(f"SELECT raw FROM outcomes WHERE {unclear} ORDER BY raw NULLS FIRST")
     if rows and not form.drop_unreadable:
         columns = [form.id, form.label, *(c for c in (form.start, form.end) if c is not None)]
-        shown = ", ".join("(no id)" if row[0] is None else str(row[0]) for row in rows[:_SHOWN])
+        shown = few(["(no id)" if row[0] is None else row[0] for row in rows])
         raise DataError(
             f"{table.path}: {len(rows):,} rows have an empty or unreadable cell in "
-            f"{', '.join(columns)}: id {shown}{', ...' if len(rows) > _SHOWN else ''}; complete "
+            f"{', '.join(columns)}: id {shown}; complete "
             "them, or leave them out with data.table.drop_unreadable=true"
         )
     engine.run(f"DELETE FROM outcomes WHERE {unclear}")
@@ -150,7 +149,7 @@ def _classes(
     numbers = [key for key in names if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", key)]
     if any("." in key for key in numbers) or 0 < len(numbers) < len(names):
         raise DataError(
-            f"{where}: the labels are {_few(sorted(names.values()))}; expected classes, as whole "
+            f"{where}: the labels are {few(sorted(names.values()))}; expected classes, as whole "
             "numbers or as words, not both"
         )
     if form.classes is None:
@@ -160,7 +159,7 @@ def _classes(
         strange = sorted(set(names) - set(order))
         if strange or len(set(order)) < len(order):
             raise DataError(
-                f"{where}: the labels are {_few(sorted(names.values()))}, but "
+                f"{where}: the labels are {few(sorted(names.values()))}, but "
                 f"data.table.classes={list(form.classes)}; name every class once"
             )
         names = dict(zip(order, form.classes, strict=True))
@@ -199,7 +198,7 @@ def _static(
         if len(levels) > _MAX_LEVELS:
             raise DataError(
                 f"{where}: the static covariate {name} has {len(levels)} different texts "
-                f"({_few(levels)}); expected numbers, or at most {_MAX_LEVELS} categories"
+                f"({few(levels)}); expected numbers, or at most {_MAX_LEVELS} categories"
             )
         is_sex = set(levels) <= set(_SEX)
         codes = _SEX if is_sex else {level: float(code) for code, level in enumerate(levels)}
@@ -209,7 +208,3 @@ def _static(
     count = engine.number("SELECT count(*) FROM ids")
     stacked = np.stack(columns, axis=1) if columns else np.zeros((count, 0))
     return stacked.astype(np.float32), tuple(names)
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f", ... ({len(names)})" if len(names) > _SHOWN else "")

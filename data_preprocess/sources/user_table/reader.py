@@ -18,7 +18,7 @@ from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import Outcomes, read_outcomes
 from data_preprocess.sources.user_table.times import moments
 from data_preprocess.sources.user_table.values import arrange, choose_channels, on_grid
-from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, open_table, require_all_rows
 
 
@@ -41,10 +41,9 @@ def read_table(section: Any, settings: Settings) -> SourceData:
         series if form.labels is None else open_table(Path(form.labels), key="data.table.labels")
     )
     form = form.with_prediction_time(labels.columns)
-    with (
-        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
-        readable(str(series.path)),
-    ):
+    with open_engine(
+        memory_limit=settings.memory_limit, threads=settings.threads, source=series.path
+    ) as engine:
         for table in {series.path: series, labels.path: labels}.values():
             require_all_rows(engine, table)
         return read_series(engine, series, labels, form, settings)

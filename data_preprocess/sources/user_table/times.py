@@ -15,8 +15,7 @@ from data_preprocess.storage.table_file import TableFile, identifier, quoted
 
 NUMBERS, STAMPS, DURATIONS = "numbers", "time stamps", "durations"
 _ZONED = "time stamps with a zone"
-_CLOCK = r"([+-]?)([0-9]+):([0-9]{2}):([0-9]{2}(\.[0-9]+)?)"
-_DURATION = rf"((-?[0-9]+) days?,? ?)?({_CLOCK})?"
+_CLOCK = r"[+-]?[0-9]+:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
 _PATTERNS = {
     NUMBERS: NUMBER,
     STAMPS: STAMP,
@@ -83,21 +82,10 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
         return Moments(f"(nullif({number}, 'nan'::DOUBLE) * {MINUTES[form.time_unit]!r})", kind)
     matches = f"regexp_full_match({text}, {quoted(_PATTERNS[kind])})"
     if kind == DURATIONS:
-        return Moments(f"(CASE WHEN {matches} THEN {_duration(text)} END)", kind)
+        plain = f"translate({text}, ',+', ' ')"
+        minutes = f"epoch(TRY_CAST({plain} AS INTERVAL)) / 60"
+        return Moments(f"(CASE WHEN {matches} THEN {minutes} END)", kind)
     # In a session in UTC, text without a zone is read as UTC, too.
     plain = f"replace({text}, ',', '.')"
     stamp = f"epoch(TRY_CAST({plain} AS TIMESTAMPTZ)) / 60"
     return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS)
-
-
-def _duration(text: str) -> str:
-    """Minutes of "1 days 02:03:04.5", "-1 days +23:00:00" or "26:03:04"."""
-
-    def found(group: int) -> str:
-        return f"regexp_extract({text}, {quoted(f'^{_DURATION}$')}, {group})"
-
-    def part(group: int) -> str:
-        return f"coalesce(TRY_CAST(nullif({found(group)}, '') AS DOUBLE), 0)"
-
-    sign = f"(CASE WHEN {found(4)} = '-' THEN -1 ELSE 1 END)"
-    return f"({part(2)} * 1440 + {sign} * ({part(5)} * 60 + {part(6)} + {part(7)} / 60))"

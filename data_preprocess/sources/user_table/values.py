@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from configs.runtime.errors import ConfigError, DataError
+from configs.runtime.errors import ConfigError, DataError, few
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import COLUMNS_HINT
@@ -73,7 +73,6 @@ def arrange(
                      {text_sql(identifier(form.time))} AS time_text,
                      {_pairs(table, form, channels)} FROM {table.scan})
         LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
-        desc=f"read {table.path.name}",
         source=table.path,
     )
     notes = _unmatched(engine, table, form)
@@ -158,7 +157,7 @@ def _require_every_channel(
     has = "; fill the columns, or leave them out of data.table.channels"
     if form.layout != "wide":
         known = _variables(engine, table, form)
-        has = f"; the table has {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
+        has = f"; the table has {few(known, 20)}"
     raise DataError(f"{table.path}: no value of {', '.join(absent)}{has}")
 
 
@@ -233,7 +232,6 @@ def on_grid(
     engine.run(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
         FROM placed WHERE {inside} GROUP BY ALL""",
-        desc="grid",
     )
     for cells in engine.chunks("SELECT row, channel, step, v FROM cells"):
         values[cells["row"], cells["channel"], cells["step"]] = cells["v"]

@@ -17,7 +17,7 @@ from data_preprocess.sources.registry import Settings, SourceData, reader, requi
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.reader import read_series
 from data_preprocess.storage.cell_text import id_sql, number_sql
-from data_preprocess.storage.duckdb_engine import Engine, open_engine, readable
+from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
     identifier,
@@ -60,10 +60,9 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
     tables = {name: open_table(path, key="data.yaib.folder") for name, path in files.items()}
     for name, columns in {"dyn": [ID, TIME], "sta": [ID], "outc": [ID, LABEL]}.items():
         require_columns(tables[name], columns, _HINT)
-    with (
-        open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine,
-        readable(str(folder)),
-    ):
+    with open_engine(
+        memory_limit=settings.memory_limit, threads=settings.threads, source=folder
+    ) as engine:
         columns = _columns(engine, tables["dyn"], section.channels)
         names = label_names(section.rule, settings) if TIME in tables["outc"].columns else None
         flow = _make_labels(engine, tables["outc"], section.rule, settings)

@@ -26,7 +26,7 @@ PURE = (
 )
 MOST_ENTRIES = 14  # files and folders in one folder, __init__.py left out
 FEWEST_LINES = 40
-MAY_BE_SHORT = ("run_stage(", "\n@reader(", "\n@metric(", "\n@network(")
+MAY_BE_SHORT = ("run_stage(", "guarded(", "\n@reader(", "\n@metric(", "\n@network(")
 
 
 def modules() -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_preprocess.sources.physionet2012.reader import read_outcomes
+from data_preprocess.sources.physionet.challenge2012 import read_outcomes
 from tests.support.physionet2012_stand_ins import read
 
 # An independent statement of the rules, for the naive recomputation.

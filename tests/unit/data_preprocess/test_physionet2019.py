@@ -13,8 +13,7 @@ from configs import load_config
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from configs.schema.data_sources import PhysioNet2019Config
 from data_preprocess.build import ensure_built
-from data_preprocess.sources.physionet2019.files import HEADER
-from data_preprocess.sources.physionet2019.reader import read_physionet2019
+from data_preprocess.sources.physionet.challenge2019 import HEADER, read_physionet2019
 from data_preprocess.sources.registry import Settings, read_source
 from tests.support.physionet2012_stand_ins import member, write_tar
 

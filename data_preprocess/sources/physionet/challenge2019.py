@@ -1,0 +1,208 @@
+"""read_physionet2019: PhysioNet/CinC Challenge 2019 -> early warning of sepsis, hourly.
+
+The question is asked at hour k, the end of the window: of the stays that carry no sepsis label
+until then, which will later? (The Challenge sets the label 6 h before the clinical onset.)
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from configs.runtime.errors import ConfigError, DataError
+from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.sources.physionet.records import Challenge, find_set, read_bodies, refused
+from data_preprocess.sources.physionet.variables import (
+    CHANNELS_2019,
+    PARAMETERS_2019,
+    Channel,
+    channels_named,
+    is_plausible,
+)
+from data_preprocess.sources.registry import Settings, SourceData, reader
+
+HEADER = (
+    "HR|O2Sat|Temp|SBP|MAP|DBP|Resp|EtCO2|BaseExcess|HCO3|FiO2|pH|PaCO2|SaO2|AST|BUN|Alkalinephos|"
+    "Calcium|Chloride|Creatinine|Bilirubin_direct|Glucose|Lactate|Magnesium|Phosphate|Potassium|"
+    "Bilirubin_total|TroponinI|Hct|Hgb|PTT|WBC|Fibrinogen|Platelets|Age|Gender|Unit1|Unit2|"
+    "HospAdmTime|ICULOS|SepsisLabel"
+)
+COLUMNS = HEADER.split("|")
+LABEL_NAMES = ("no sepsis", "sepsis")
+STATIC_NAMES = (
+    "age[years]",
+    "sex[1=male]",
+    "icu_unit[1=medical,2=surgical]",
+    "hours_before_icu[h]",
+)
+_FACTS = ("Age", "Gender", "Unit1", "Unit2", "HospAdmTime")
+
+
+def _is_row(line: str) -> bool:
+    try:
+        cells = [float(cell) for cell in line.split("|")]
+    except ValueError:
+        return False
+    return len(cells) == len(COLUMNS) and not np.isinf(cells).any()
+
+
+CHALLENGE = Challenge(
+    source="physionet2019",
+    address="https://physionet.org/content/challenge-2019/1.0.0/",
+    files="training_setA/ or training_setB/",
+    set_name="training_setSET",
+    file="p<number>.psv",
+    header=HEADER,
+    is_row=_is_row,
+    row=f"{len(COLUMNS)} numbers or NaN",
+)
+
+
+@reader("physionet2019")
+def read_physionet2019(section: Any, settings: Settings) -> SourceData:
+    """The stays of `train_set`, to be split, and those of `test_set` if one is named.
+
+    The window is whole hours from the record's first row, the step 60 minutes as in the records.
+
+    Args:
+        section: folder: holds `training_set<X>.tar.gz` or `training_set<X>/`; train_set, test_set:
+            "A" or "B", a hospital each; channels: names from variables.py, or the Challenge's own.
+
+    Raises:
+        ConfigError: window, step, set or channel names.
+        MissingInputError: a set is not there.
+        DataError: a set is damaged; names the file.
+    """
+    if section.train_set == section.test_set:
+        raise ConfigError(
+            f"data.physionet2019: train_set and test_set are both {section.train_set!r}"
+        )
+    if settings.step_minutes != 60 or settings.window_hours != round(settings.window_hours):
+        raise ConfigError(
+            f"data.step_minutes={settings.step_minutes:g}, data.window_hours="
+            f"{settings.window_hours:g}: the records of PhysioNet 2019 are hourly; expected 60 and "
+            "whole hours"
+        )
+    chosen = channels_named(section.channels, CHANNELS_2019, "physionet2019")
+    folder = Path(section.folder)
+    names = [name for name in (section.train_set, section.test_set) if name is not None]
+    cohorts = [_read_set(folder, name, chosen, settings.num_steps) for name in names]
+    return SourceData(*cohorts, files=tuple(find_set(folder, name, CHALLENGE) for name in names))
+
+
+def _read_set(folder: Path, set_name: str, channels: tuple[Channel, ...], hours: int) -> Cohort:
+    source = find_set(folder, set_name, CHALLENGE)
+    rows = _read_rows(source, [*(c.parameters[0] for c in channels), *_FACTS])
+    records, starts, lengths = np.unique(rows["record"], return_index=True, return_counts=True)
+    inside = rows.loc[rows["hour"] < hours]
+    clean, notes = _clean(inside, channels)
+    values = np.full((len(records), len(channels), hours), np.nan, np.float32)
+    values[np.searchsorted(records, inside["record"]), :, inside["hour"]] = clean
+    septic = rows["SepsisLabel"].astype(bool)
+    early, late = (
+        np.isin(records, rows.loc[septic & when, "record"])
+        for when in (rows["hour"] < hours, rows["hour"] >= hours)
+    )
+    cohort = Cohort(
+        values=values,
+        labels=late.astype(np.int64),
+        subject_ids=records,
+        feature_names=tuple(channel.name for channel in channels),
+        label_names=LABEL_NAMES,
+        static=_static(rows.iloc[starts]),
+        static_names=STATIC_NAMES,
+        flow=(FlowStep(f"records of {source.name}", 0, len(records)),),
+        notes=tuple(notes),
+    )
+    blank = np.asarray(np.isnan(values).all(axis=(1, 2)))
+    return cohort.remove(
+        {
+            f"shorter than {hours} h": lengths < hours,
+            f"labelled as sepsis within the first {hours} h": early,
+            f"no usable value of the chosen channels in the first {hours} h": blank,
+        }
+    )
+
+
+def _clean(
+    rows: pd.DataFrame, channels: tuple[Channel, ...]
+) -> tuple[Float[np.ndarray, "row channel"], list[str]]:
+    """The plausible values in their unit, NaN elsewhere, and what was refused."""
+    columns, notes = [], []
+    for (column,) in (channel.parameters for channel in channels):
+        value = rows[column].to_numpy()
+        plausible, found = is_plausible(value, column, PARAMETERS_2019[column])
+        columns.append(np.where(plausible, value, np.nan))
+        notes += found
+    return np.stack(columns, axis=1), notes
+
+
+def _static(first: pd.DataFrame) -> Float[np.ndarray, "n static"]:
+    """The facts of the first row of every record, NaN where unknown or impossible."""
+    age, before = first["Age"], -first["HospAdmTime"]
+    unit = np.select([first["Unit1"] == 1, first["Unit2"] == 1], [1.0, 2.0], np.nan)
+    columns = [
+        age.where(age.between(14, 120)),
+        first["Gender"].where(first["Gender"].isin([0, 1])),
+        unit,
+        before.where(before >= 0),
+    ]
+    return np.stack([np.asarray(column) for column in columns], axis=1).astype(np.float32)
+
+
+def _read_rows(source: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The hourly rows of all records by record number, then hour.
+
+    Args:
+        columns: those to read beside the labels; NaN where nothing was measured.
+
+    Returns:
+        `record` (number), `hour` (from 0, counted from the record's first row), `columns`,
+        `SepsisLabel` (0 or 1).
+
+    Raises:
+        DataError: damaged or wrong files, a row that cannot be parsed, hours that do not follow
+            each other, or another label than 0 and 1; names the file.
+    """
+    bodies = read_bodies(source, CHALLENGE)
+    lengths = np.array([body.count("\n") + 1 for body in bodies.values()])
+    rows = _parse(bodies, source, [*columns, "ICULOS", "SepsisLabel"], int(lengths.sum()))
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    hours = np.arange(len(rows)) - starts
+    counted = rows["ICULOS"].to_numpy()
+    names = np.repeat([*bodies], lengths)
+    for wrong, what in (
+        (counted != counted[starts] + hours, "ICULOS does not count the hours one by one"),
+        (~rows["SepsisLabel"].isin([0, 1]).to_numpy(), "SepsisLabel is not 0 or 1"),
+    ):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(f"{source}: {names[row]} line {hours[row] + 2}: {what}")
+    records = np.repeat(np.array([CHALLENGE.number(name) for name in bodies]), lengths)
+    return rows.drop(columns="ICULOS").assign(record=records, hour=hours)
+
+
+def _parse(bodies: dict[str, str], source: Path, columns: list[str], expected: int) -> pd.DataFrame:
+    joined = "\n".join(bodies.values()).encode()
+    try:
+        rows = pd.read_csv(
+            io.BytesIO(joined),
+            sep="|",
+            header=None,
+            names=COLUMNS,
+            usecols=columns,
+            dtype=np.float64,
+            na_values=["NaN"],
+            keep_default_na=False,
+            skip_blank_lines=False,
+        )
+        whole = len(rows) == expected and joined.count(b"|") == (len(COLUMNS) - 1) * expected
+        if not whole or np.isinf(rows.to_numpy()).any():
+            raise ValueError("missing or extra cells")
+    except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
+        raise refused(source, bodies, CHALLENGE, error) from error
+    return rows

@@ -1,1 +1,0 @@
-"""The PhysioNet/CinC Challenge 2012."""
