@@ -230,14 +230,14 @@ def _models(summaries: Sequence[Summary]) -> list[str]:
 SHOWN = {
     FIDELITY: {
         "discriminative_auc": "discriminator AUC",
-        "frechet": "Frechet distance",
-        "marginal_sd_ratio_worst": "s.d. ratio, worst channel",
-        "predictive_ratio": "forecast error ratio",
-        "coverage": "coverage",
+        "frechet": "Frechet",
+        "marginal_sd_ratio_worst": "s.d. ratio",
+        "predictive_ratio": "forecast error",
+        "quality_score": "quality score",
     },
     PRIVACY: {
         "membership_auc": "membership AUC",
-        "membership_tpr": "at 1 % false positives",
+        "membership_tpr": "TPR at 1 %",
         "exact_copy_share": "exact copies",
         "near_copy_share": "near copies",
         "closer_to_train_share": "closer to train",
@@ -290,14 +290,22 @@ def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
 
 
 def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
+    """An AUC with its interval; the intervals of the others are in the table of all flags."""
     shown = SHOWN[kind]
-    rows = [
-        [name, *(with_interval(report, metric) or "-" for metric in shown), _count(report)]
-        for name, report in reports.items()
-    ]
+    rows = []
+    for name, report in reports.items():
+        cells = [
+            with_interval(report, metric) if metric.endswith("_auc") else _value(report, metric)
+            for metric in shown
+        ]
+        rows.append([name, *(cell or "-" for cell in cells), _count(report)])
     references = [_reference(metric, reports) or "-" for metric in shown]
     rows.append(["real series", *references, "-"])
-    return Table(HEADINGS[kind], ["set", *shown.values(), "quality flags"], rows)
+    return Table(HEADINGS[kind], ["set", *shown.values(), "flags"], rows)
+
+
+def _value(report: MetricReport, metric: str) -> str:
+    return number(report.values[metric]) if metric in report.values else ""
 
 
 def _count(report: MetricReport) -> str:
