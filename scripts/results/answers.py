@@ -74,11 +74,8 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
     reason = "The interval of the gain includes both 0 and a gain worth having."
     # The nearer end: the interval leaves out 0, or a gain worth having.
     distance = max(gain.mean, SMALLEST_GAIN - gain.mean)
-    needed = _needed(num_test, _half(gain, row.num_seeds), distance)
-    seeds = _more_seeds(row.num_seeds)
-    return Answer(
-        CANNOT_TELL, reason, f"{needed} test series{seeds} would decide if {gain.mean:+.3f} is true"
-    )
+    needed = _more_data(num_test, gain, distance, row.num_seeds)
+    return Answer(CANNOT_TELL, reason, f"{needed} would decide if {gain.mean:+.3f} is true")
 
 
 def answer_substitute(row: Summary, num_test: int) -> Answer:
@@ -95,13 +92,8 @@ def answer_substitute(row: Summary, num_test: int) -> Answer:
     if loss.low > -LARGEST_LOSS:
         return Answer(YES, "Models trained on it alone are as good as models trained on real data.")
     reason = "How much models lose that are trained on it alone is not known well enough."
-    needed = _needed(num_test, _half(loss, row.num_seeds), abs(loss.mean + LARGEST_LOSS))
-    seeds = _more_seeds(row.num_seeds)
-    return Answer(
-        CANNOT_TELL,
-        reason,
-        f"{needed} test series{seeds} would tell it from a loss of {LARGEST_LOSS:g}",
-    )
+    needed = _more_data(num_test, loss, abs(loss.mean + LARGEST_LOSS), row.num_seeds)
+    return Answer(CANNOT_TELL, reason, f"{needed} would tell it from a loss of {LARGEST_LOSS:g}")
 
 
 def surely_lost(row: Summary) -> bool:
@@ -223,18 +215,28 @@ def _half(difference: Difference, seeds: int) -> float:
     return (difference.high - difference.low) / 2
 
 
-def _more_seeds(seeds: int) -> str:
-    return "" if seeds >= ENOUGH_SEEDS else f" and {ENOUGH_SEEDS} seeds"
+def _more_data(count: int, difference: Difference, distance: float, seeds: int) -> str:
+    """Test series, seeds or both that make the interval as narrow as `distance`."""
+    needed = _needed_number(count, _half(difference, seeds), distance)
+    series = f"about {needed:,} test series"
+    if seeds >= ENOUGH_SEEDS:
+        return series
+    more = f"{ENOUGH_SEEDS} seeds"
+    return f"{series} and {more}" if needed > count else f"{more} (now {seeds})"
 
 
 def _needed(count: int, half_width: float, distance: float) -> str:
+    return f"about {_needed_number(count, half_width, distance):,}"
+
+
+def _needed_number(count: int, half_width: float, distance: float) -> int:
     """How many series make an interval of `half_width` as narrow as `distance`, two digits.
 
     Half-widths fall with the square root of the number of series.
     """
     needed = count * (half_width / max(distance, SMALLEST_STEP)) ** 2
     digits = max(0, math.floor(math.log10(max(needed, 1))) - 1)
-    return f"about {math.ceil(needed / 10**digits - 1e-6) * 10**digits:,}"
+    return math.ceil(needed / 10**digits - 1e-6) * 10**digits
 
 
 def _named(flags: Sequence[QualityFlag]) -> str:

@@ -233,7 +233,7 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     # Two seeds make the interval ten times as wide; that is no matter of test series.
     wide = dataclasses.replace(difference(-0.2, 0.2), mean=0.0, test_low=-0.02, test_high=0.02)
     two = answer_substitute(row(wide, seeds=2), 400)
-    assert two.change == "about 400 test series and 5 seeds would tell it from a loss of 0.02"
+    assert two.change == "5 seeds (now 2) would tell it from a loss of 0.02"
     alone = answer_substitute(row(difference(-0.06, 0.0)), 400)  # 0.01 from the limit, half 0.03
     assert alone.change == "about 3,600 test series would tell it from a loss of 0.02"
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
