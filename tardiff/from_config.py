@@ -194,9 +194,11 @@ def convex_guide(
         kernels=influence.kernels,
         inputs=config.classifier.inputs,
     )
+    series = direction_loader(config, splits, device).series
     return convex_estimate(
         pool,
-        direction_loader(config, splits, device).series(splits.val_guide),
+        series(splits.val_guide),
+        series(splits.val_select),
         settings,
         splits.normaliser,
         num_classes=splits.train.num_classes,

@@ -1,11 +1,12 @@
-"""The strength that the guidance rows support, by cross-validation on the convex guide.
+"""The strength that rows unknown to G support, by cross-validation on the convex guide.
 
 For every w of a grid: G of four fifths of the guidance rows tilts the unguided series, the guide is
 refitted on the tilted series, and its loss on the remaining fifth is compared with that of equal
-weights. What G owes to chance cannot lower the loss of rows it has not seen, so the curve turns
-where the tilt follows noise or goes too far. The strength has the lowest upper bound, change plus
-standard error: the less sure G is, the less is asked for, and 0 where no bound is below 0. No
-generation and no downstream model takes part: seconds.
+weights. The selection rows are further such folds, for G of all guidance rows. What G owes to
+chance cannot lower the loss of rows it has not seen, so the curve turns where the tilt follows
+noise or goes too far. The strength has the lowest upper bound, change plus standard error: the less
+sure G is, the less is asked for, and 0 where no bound is below 0. No generation and no downstream
+model takes part: seconds.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from tardiff.diffusion.noise_schedule import Labels
 from tardiff.guidance.pool_selection import tilted_weights
-from tardiff.influence.convex_guide import ConvexGuide, Design, GuidanceLoss
+from tardiff.influence.convex_guide import ConvexGuide, Head, LabelledDesign
+from tardiff.influence.guidance_losses import GuidanceLoss
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 FOLDS, REPEATS = 5, 2
@@ -48,8 +50,8 @@ class AutoStrength:
         """One line for the terminal."""
         if self.w == 0:
             return (
-                "strength: w = 0, since no tilt lowers the guidance loss of left-out guidance rows "
-                "by more than its standard error: nothing is guided"
+                "strength: w = 0, since no tilt lowers the guidance loss of rows that G has not "
+                "seen by more than its standard error: nothing is guided"
             )
         return (
             f"strength: w = {self.w:g}; predicted change of the guidance loss of a retrained model "
@@ -62,21 +64,24 @@ class AutoStrength:
 
 
 def cross_validated_strength(
-    guide: ConvexGuide, rows: Design, y: Labels, loss: GuidanceLoss, *, seed: int
+    guide: ConvexGuide,
+    known: LabelledDesign,
+    loss: GuidanceLoss,
+    *,
+    select: LabelledDesign | None = None,
+    seed: int,
 ) -> AutoStrength:
-    """The strength for `guide`, a model of the unguided series, and the guidance rows `rows`.
+    """The strength for `guide`, a model of the unguided series.
 
     Args:
+        known: the guidance rows.
+        select: rows of the same population that G never sees.
         seed: of the folds.
     """
-    count = int(torch.bincount(y, minlength=loss.num_classes).min())
-    if count < 2:
-        return _none(guide, rows, y, loss)
+    if _fewest(known, loss) < 2:
+        return _none(guide, known, loss)
     rng = np.random.default_rng(seed)
-    repeats = [
-        _fold_changes(guide, rows, y, loss, _folds(y, min(FOLDS, count), rng))
-        for _ in range(REPEATS)
-    ]
+    repeats = [_fold_changes(guide, known, select, loss, rng) for _ in range(REPEATS)]
     per_fold = np.mean(repeats, axis=0)
     changes = per_fold.mean(0)
     errors = per_fold.std(0, ddof=1) / len(per_fold) ** 0.5
@@ -90,28 +95,54 @@ def cross_validated_strength(
         grid=list(GRID),
         changes=changes.tolist(),
         errors=errors.tolist(),
-        loss=loss.value(rows @ guide.theta, y),
+        loss=loss.value(known.rows @ guide.theta, known.y),
     )
 
 
-def _none(guide: ConvexGuide, rows: Design, y: Labels, loss: GuidanceLoss) -> AutoStrength:
+def _fewest(rows: LabelledDesign, loss: GuidanceLoss) -> int:
+    return int(torch.bincount(rows.y, minlength=loss.num_classes).min())
+
+
+def _none(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
     """No strength: a class has too few guidance rows to leave one out."""
-    value = loss.value(rows @ guide.theta, y)
+    value = loss.value(known.rows @ guide.theta, known.y)
     return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
 
 
 def _fold_changes(
-    guide: ConvexGuide, rows: Design, y: Labels, loss: GuidanceLoss, folds: Int[Tensor, " n"]
+    guide: ConvexGuide,
+    known: LabelledDesign,
+    select: LabelledDesign | None,
+    loss: GuidanceLoss,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """(fold, w) change of the loss on the left-out fold."""
+    """(fold, w) change of the loss on rows that the tilt has not seen, in folds of about one
+    size."""
+    count = min(FOLDS, _fewest(known, loss))
+    folds = _folds(known.y, count, rng)
     changes = []
-    for fold in folds.unique().tolist():
-        known, left = folds != fold, folds == fold
-        scores = guide.influence(guide.toward(rows[known], y[known], loss))
-        before = loss.value(rows[left] @ guide.theta, y[left])
-        heads = (guide.refitted(tilted_weights(scores, guide.y, w)) for w in GRID)
-        changes.append([loss.value(rows[left] @ head, y[left]) - before for head in heads])
-    return np.array(changes)
+    for fold in range(count):
+        heads = _tilted_heads(guide, known.where(folds != fold), loss)
+        changes.append(_changes(guide, heads, known.where(folds == fold), loss))
+    if select is None or not _fewest(select, loss):
+        return np.array(changes)
+    count = min(max(1, round(count * len(select.y) / len(known.y))), _fewest(select, loss))
+    folds, heads = _folds(select.y, count, rng), _tilted_heads(guide, known, loss)
+    unseen = [select.where(folds == fold) for fold in range(count)]
+    return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
+
+
+def _tilted_heads(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> list[Head]:
+    """The head after a tilt by every strength of the grid, G being that of `known`."""
+    scores = guide.influence(guide.toward(known, loss))
+    return [guide.refitted(tilted_weights(scores, guide.y, w)) for w in GRID]
+
+
+def _changes(
+    guide: ConvexGuide, heads: list[Head], left: LabelledDesign, loss: GuidanceLoss
+) -> list[float]:
+    before = loss.value(left.rows @ guide.theta, left.y)
+    return [loss.value(left.rows @ head, left.y) - before for head in heads]
 
 
 def _folds(y: Labels, count: int, rng: np.random.Generator) -> Int[Tensor, " n"]:

@@ -13,8 +13,8 @@ from tardiff.guidance.auto_strength import AutoStrength, cross_validated_strengt
 from tardiff.influence.convex_guide import (
     ConvexGuide,
     ConvexInfluence,
-    Design,
     Head,
+    LabelledDesign,
     design,
     fit_guide,
 )
@@ -41,22 +41,23 @@ class ConvexEstimate:
     Attributes:
         features: of model-space series; on the device of the run.
         guide: fitted on the unguided series.
-        rows, y: design matrix and labels of the guidance rows.
+        known: the guidance rows.
+        select: the selection rows, which G does not see.
         loss: of the guidance rows.
         seed: of the folds of `strength`.
     """
 
     features: SeriesFeatures
     guide: ConvexGuide
-    rows: Design
-    y: torch.Tensor
+    known: LabelledDesign
+    select: LabelledDesign
     loss: GuidanceLoss
     seed: int
 
     @cached_property
     def heads(self) -> tuple[Head, Head]:
         """theta and v, which decide the direction with the features."""
-        return self.guide.theta, self.guide.toward(self.rows, self.y, self.loss)
+        return self.guide.theta, self.guide.toward(self.known, self.loss)
 
     @cached_property
     def direction(self) -> ConvexInfluence:
@@ -64,23 +65,26 @@ class ConvexEstimate:
         return ConvexInfluence(self.features, *self.heads)
 
     def strength(self) -> AutoStrength:
-        """The strength that the guidance rows support."""
-        return cross_validated_strength(self.guide, self.rows, self.y, self.loss, seed=self.seed)
+        """The strength that rows unknown to G support."""
+        return cross_validated_strength(
+            self.guide, self.known, self.loss, select=self.select, seed=self.seed
+        )
 
     def facts(self) -> dict[str, Any]:
         """What it was computed from."""
         return {
             "estimator": "convex",
             "guidance_loss": self.loss.kind,
-            "guidance_rows": len(self.y),
+            "guidance_rows": len(self.known.y),
             "pool_rows": len(self.guide.y),
-            "features": self.rows.shape[1] - 1,
+            "features": self.known.rows.shape[1] - 1,
         }
 
 
 def convex_estimate(
     pool: LabelledSeries,
     guide: LabelledSeries,
+    select: LabelledSeries,
     settings: ConvexSettings,
     normaliser: Normaliser,
     *,
@@ -91,7 +95,7 @@ def convex_estimate(
     """The guide of the unguided series `pool`, which sees what of them a classifier would see.
 
     Args:
-        guide: the guidance rows.
+        guide, select: the guidance and the selection rows.
         seed: of the random convolutions and of the folds.
     """
     view = partial(input_parts, normaliser=normaliser, parts=settings.inputs)
@@ -99,4 +103,5 @@ def convex_estimate(
     rows = design(features, pool.x)
     fitted = fit_guide(rows, pool.y, num_classes=num_classes, penalty=settings.penalty)
     loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
-    return ConvexEstimate(features, fitted, design(features, guide.x), guide.y, loss, seed)
+    known, unseen = (LabelledDesign(design(features, s.x), s.y) for s in (guide, select))
+    return ConvexEstimate(features, fitted, known, unseen, loss, seed)

@@ -14,7 +14,7 @@ x need one pass through the features.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -41,6 +41,18 @@ def design(features: SeriesFeatures, x: Series) -> Design:
 
 
 @dataclass(frozen=True)
+class LabelledDesign:
+    """Design matrix and labels of rows that are not trained on."""
+
+    rows: Design
+    y: Labels
+
+    def where(self, keep: Bool[Tensor, " n"]) -> "LabelledDesign":
+        """The rows that are True in `keep`."""
+        return LabelledDesign(self.rows[keep], self.y[keep])
+
+
+@dataclass(frozen=True)
 class ConvexGuide:
     """A head fitted to convergence.
 
@@ -57,9 +69,9 @@ class ConvexGuide:
     theta: Head
     factor: Float[Tensor, "parameter parameter"]
 
-    def toward(self, guide: Design, guide_y: Labels, loss: GuidanceLoss) -> Head:
+    def toward(self, known: LabelledDesign, loss: GuidanceLoss) -> Head:
         """v = H^-1 G for the loss of the guidance rows."""
-        return self._solve(guide.T @ loss.gradient(guide @ self.theta, guide_y))
+        return self._solve(known.rows.T @ loss.gradient(known.rows @ self.theta, known.y))
 
     def influence(self, toward: Head) -> Float[Tensor, " n"]:
         """I of the training series."""

@@ -4,56 +4,82 @@ import torch
 
 from tardiff.guidance.auto_strength import cross_validated_strength
 from tardiff.guidance.pool_selection import tilted_weights
-from tardiff.influence.convex_guide import GuidanceLoss, fit_guide
+from tardiff.influence.convex_guide import LabelledDesign, fit_guide
+from tardiff.influence.guidance_losses import GuidanceLoss
 
 LOSS = GuidanceLoss("rank", 2)
 
 
-def rows(n: int, seed: int, *, slope: float) -> tuple[torch.Tensor, torch.Tensor]:
+def rows(n: int, seed: int, *, slope: float) -> LabelledDesign:
     """Ten features; the class moves the first by 1 and the second by `slope`."""
     generator = torch.Generator().manual_seed(seed)
     y = (torch.arange(n) % 5 == 0).long()
     x = torch.randn(n, 10, generator=generator).double()
     x[:, 0] += y
     x[:, 1] += slope * y
-    return torch.cat([x, torch.ones(n, 1).double()], 1), y
+    return LabelledDesign(torch.cat([x, torch.ones(n, 1).double()], 1), y)
 
 
 def test_a_generator_that_has_a_relation_wrong_is_put_right():
     """In the pool the second feature says the opposite of what it says in the guidance rows."""
-    pool, pool_y = rows(1500, 0, slope=-0.5)
-    known, known_y = rows(600, 1, slope=0.5)
-    later, later_y = rows(4000, 2, slope=0.5)
-    guide = fit_guide(pool, pool_y, num_classes=2, penalty=0.1)
-    found = cross_validated_strength(guide, known, known_y, LOSS, seed=0)
+    pool = rows(1500, 0, slope=-0.5)
+    known = rows(600, 1, slope=0.5)
+    later = rows(4000, 2, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    found = cross_validated_strength(guide, known, LOSS, seed=0)
     assert found.w > 0.2 and found.change < -2 * found.error
-    scores = guide.influence(guide.toward(known, known_y, LOSS))
-    head = guide.refitted(tilted_weights(scores, pool_y, found.w))
-    measured = LOSS.value(later @ head, later_y) - LOSS.value(later @ guide.theta, later_y)
+    scores = guide.influence(guide.toward(known, LOSS))
+    head = guide.refitted(tilted_weights(scores, pool.y, found.w))
+    measured = LOSS.value(later.rows @ head, later.y) - LOSS.value(
+        later.rows @ guide.theta, later.y
+    )
     assert abs(measured - found.change) < 0.5 * abs(found.change)
     assert "predicted change of the guidance loss" in found.line()
 
 
 def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
     """Pool and guidance rows of one distribution: whatever G says of a pool this large is noise."""
-    pool, pool_y = rows(3000, 0, slope=0.5)
-    later, later_y = rows(4000, 77, slope=0.5)
-    guide = fit_guide(pool, pool_y, num_classes=2, penalty=0.01)
+    pool = rows(3000, 0, slope=0.5)
+    later = rows(4000, 77, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.01)
     asked, harm = [], []
     for seed in range(1, 7):
-        known, known_y = rows(100, seed, slope=0.5)
-        found = cross_validated_strength(guide, known, known_y, LOSS, seed=0)
-        scores = guide.influence(guide.toward(known, known_y, LOSS))
-        head = guide.refitted(tilted_weights(scores, pool_y, found.w))
+        known = rows(100, seed, slope=0.5)
+        found = cross_validated_strength(guide, known, LOSS, seed=0)
+        scores = guide.influence(guide.toward(known, LOSS))
+        head = guide.refitted(tilted_weights(scores, pool.y, found.w))
         asked.append(found.w)
-        harm.append(LOSS.value(later @ head, later_y) - LOSS.value(later @ guide.theta, later_y))
+        harm.append(
+            LOSS.value(later.rows @ head, later.y) - LOSS.value(later.rows @ guide.theta, later.y)
+        )
     assert sum(w == 0 for w in asked) >= 2 and sum(asked) / len(asked) <= 0.05
     assert sum(harm) / len(harm) < 0.003
 
 
+def test_selection_rows_make_the_strength_surer_or_stop_it():
+    """They are folds like the left-out guidance rows: the error shrinks where they agree, and
+    nothing is asked for where the guidance rows are of another population."""
+    pool, known = rows(1500, 0, slope=-0.5), rows(100, 1, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    alone = cross_validated_strength(guide, known, LOSS, seed=0)
+    agree = rows(1000, 2, slope=0.5)
+    surer = cross_validated_strength(guide, known, LOSS, select=agree, seed=0)
+    assert surer.errors[3] < 0.6 * alone.errors[3] and surer.w >= alone.w > 0
+    stopped = cross_validated_strength(guide, known, LOSS, select=rows(1000, 2, slope=-1.0), seed=0)
+    assert stopped.w == 0
+
+
+def test_selection_rows_without_a_class_are_not_used():
+    pool, known = rows(1500, 0, slope=-0.5), rows(100, 1, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    one_class = known.where(known.y == 0)
+    found = cross_validated_strength(guide, known, LOSS, select=one_class, seed=0)
+    assert found == cross_validated_strength(guide, known, LOSS, seed=0)
+
+
 def test_too_few_guidance_rows_of_a_class():
-    pool, pool_y = rows(200, 0, slope=0.5)
-    guide = fit_guide(pool, pool_y, num_classes=2, penalty=0.1)
-    known, known_y = rows(5, 1, slope=0.5)
-    found = cross_validated_strength(guide, known, known_y, LOSS, seed=0)
+    pool = rows(200, 0, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    known = rows(5, 1, slope=0.5)
+    found = cross_validated_strength(guide, known, LOSS, seed=0)
     assert found.w == 0 and "nothing is guided" in found.line()

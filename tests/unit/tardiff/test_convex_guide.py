@@ -7,6 +7,7 @@ from classifier.losses import per_sample_loss
 from tardiff.influence.convex_guide import (
     ConvexInfluence,
     GuidanceLoss,
+    LabelledDesign,
     design,
     fit_guide,
     influence_of,
@@ -61,7 +62,7 @@ def test_the_fit_has_converged(fitted):
 
 def test_influence_is_the_measured_change_of_retraining(fitted):
     loss, _, guide, rows, y = fitted
-    predicted = guide.influence(guide.toward(rows, y, loss))
+    predicted = guide.influence(guide.toward(LabelledDesign(rows, y), loss))
     measured = []
     for row in range(0, 60, 7):
         losses = []
@@ -86,7 +87,7 @@ def test_refitting_with_other_weights_converges_to_their_optimum(fitted):
 
 def test_gradient_is_that_of_double_backward(fitted):
     loss, features, guide, rows, y = fitted
-    toward = guide.toward(rows, y, loss)
+    toward = guide.toward(LabelledDesign(rows, y), loss)
     x, labels = series(9, loss.num_classes, 2)
     score, gradient = ConvexInfluence(features, guide.theta, toward)(x, labels)
     leaf, theta = x.clone().requires_grad_(), guide.theta.float().requires_grad_()
@@ -104,7 +105,7 @@ def test_gradient_is_that_of_double_backward(fitted):
 
 def test_a_series_does_not_depend_on_its_batch(fitted):
     loss, features, guide, rows, y = fitted
-    direction = ConvexInfluence(features, guide.theta, guide.toward(rows, y, loss))
+    direction = ConvexInfluence(features, guide.theta, guide.toward(LabelledDesign(rows, y), loss))
     x, labels = series(6, loss.num_classes, 3)
     whole = direction(x, labels)
     alone = direction(x[2:3], labels[2:3])
