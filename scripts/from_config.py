@@ -138,7 +138,11 @@ def _direction(
             return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
         x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
         rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
-        return convex_guide(config, splits, device, LabelledSeries(x[rows], y[rows])).direction
+        pool = LabelledSeries(x[rows], y[rows])
+        try:
+            return convex_guide(config, splits, device, lambda: pool).direction
+        except UserError as error:
+            return str(error)
     classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
     absent = [] if classifier.is_file() else [str(classifier)]
     absent += [] if cached.is_dir() and any(cached.iterdir()) else [str(cached)]

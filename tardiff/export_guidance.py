@@ -1,35 +1,39 @@
 """For the data custodian: G as one file, so that the guidance rows need not leave.
 
-`python -m tardiff.export_guidance [config.yaml] [out=path] [export.guide=rows.npz]`. Stage 3
-elsewhere uses the file alone: `influence.vector=path`. With `export.clip` and `export.epsilon`
-the file is differentially private; docs/method.md says with respect to what.
+`python -m tardiff.export_guidance [config.yaml] [out=g.pt] [export.guide=guide.pt]
+[export.rows=rows.npz]`. Stage 3 elsewhere uses the file alone: `influence.vector=g.pt`. With
+`export.epsilon` the file is differentially private; docs/method.md says with respect to what.
 """
 
+import dataclasses
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from classifier.checkpoint import LoadedClassifier, load_classifier
-from classifier.losses import per_sample_loss
-from classifier.train import checkpoint_path
 from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir
-from configs.runtime.errors import ConfigError, DataError, MismatchError
+from configs.runtime.errors import ConfigError, DataError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.dataset_files import load_dataset
-from tardiff.guidance.exported_gradient import GuidanceFile, save_guidance
-from tardiff.influence.dp_gradient import add_noise, clipped_sum, noise_multiplier
-from tardiff.influence.guidance_gradient import guidance_gradient
+from tardiff.fit_guide import fitted_guide
+from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows
+from tardiff.guidance.guide_file import (
+    Export,
+    load_guide,
+    require_same_layout,
+    save_guide,
+)
+from tardiff.influence.convex_guide import LabelledDesign
+from tardiff.influence.dp_gradient import add_noise, clipped_sum, gradient_norms, noise_multiplier
+from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
-from tardiff.influence.parameter_space import weights_sha256
 
 log = logging.getLogger(__name__)
 
@@ -41,64 +45,55 @@ REPLACE = {
 }
 
 
-@dataclass(frozen=True)
-class Custody:
-    """What the custodian of the guidance rows has."""
-
-    classifier: LoadedClassifier
-    guide: EHRDataset
-
-
 def main(config: ExperimentConfig) -> None:
     """Writes the file of `export.path`."""
     given = config.export
-    custody = _custody(config)
+    content = fitted_guide(config) if given.guide is None else load_guide(Path(given.guide))
+    guide, select = _rows(config)
+    require_same_layout(Path(given.guide or "guide"), content, guide)
+    known = _series(guide, content.normaliser)
     influence = config.influence
-    loss = GuidanceLoss(influence.guidance_loss, custody.guide.num_classes, influence.classes)
-    _require_separable(config, loss.kind)
-    rows = _one_per_patient(custody.guide) if given.epsilon is not None else custody.guide
-    if not len(rows):
-        raise DataError("the guidance set is empty")
-    content = _content(config, Custody(custody.classifier, rows), loss)
-    path = Path(given.path) if given.path else run_dir(config) / "guidance_gradient.pt"
-    save_guidance(path, content)
-    told = {"rows": content.rows, "guidance_loss": loss.kind, "clip": given.clip}
-    record_stage(config, "export", told | {"privacy": content.privacy, "path": str(path)})
-    log.info("%s: G of %d guidance rows, %s", path, content.rows, _promise(content.privacy))
+    loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
+    if given.epsilon is None:
+        unseen = None if select is None else _series(select, content.normaliser)
+        found = estimate_on_rows(content.fitted, known, unseen, loss, seed=config.seed)
+        export = Export(
+            gradient=found.gradient,
+            guidance_loss=loss.kind,
+            rows=len(guide),
+            strength=found.strength(),
+            privacy=None,
+        )
+    else:
+        rows = _one_per_patient(guide)
+        known = _series(rows, content.normaliser)
+        export = _private(config, content.fitted, known, loss)
+    path = Path(given.path) if given.path else run_dir(config) / "guidance.pt"
+    save_guide(path, dataclasses.replace(content, export=export))
+    told = {"rows": export.rows, "guidance_loss": loss.kind, "privacy": export.privacy}
+    record_stage(config, "export", told | {"path": str(path)})
+    log.info("%s: G of %d guidance rows, %s", path, export.rows, _promise(export))
 
 
-def _custody(config: ExperimentConfig) -> Custody:
-    """Classifier and guidance rows; with `export.guide`, no split is read."""
-    checkpoint, allow = checkpoint_path(config), config.classifier.model
-    if config.export.guide is None:
+def _rows(config: ExperimentConfig) -> tuple[EHRDataset, EHRDataset | None]:
+    """Guidance rows, and selection rows where the splits have them; with `export.rows`, no split
+    is read.
+
+    Raises:
+        DataError: there is no guidance row.
+    """
+    if config.export.rows is None:
         splits = load_splits(config.data)
-        return Custody(load_classifier(checkpoint, splits, allow=allow), splits.val_guide)
-    classifier = load_classifier(checkpoint, allow=allow)
-    guide = load_dataset(Path(config.export.guide))
-    for name in ("feature_names", "label_names", "length"):
-        trained, found = getattr(classifier, name), getattr(guide, name)
-        if trained != found:
-            raise MismatchError(
-                f"{config.export.guide}: {name} is {found}, but the classifier {checkpoint} was "
-                f"trained with {trained}"
-            )
-    return Custody(classifier, guide)
+        guide, select = splits.val_guide, splits.val_select
+    else:
+        guide, select = load_dataset(Path(config.export.rows)), None
+    if not len(guide):
+        raise DataError("the guidance set is empty")
+    return guide, select
 
 
-def _require_separable(config: ExperimentConfig, kind: str) -> None:
-    given = config.export
-    if given.epsilon is not None and given.clip is None:
-        raise ConfigError(
-            "export.epsilon needs export.clip, the bound of a series' gradient norm: choose it "
-            "from series that need no protection, for example the gradient norms of train in the "
-            "influence report"
-        )
-    if given.clip is not None and kind not in SEPARABLE:
-        raise ConfigError(
-            f"export.clip with influence.guidance_loss={config.influence.guidance_loss} ({kind}): "
-            "its gradient is no sum over series, so no series' part of it can be bounded; use "
-            "influence.guidance_loss=balanced or nll"
-        )
+def _series(rows: EHRDataset, normaliser: Normaliser) -> LabelledSeries:
+    return LabelledSeries(encode(normaliser, rows), torch.from_numpy(rows.labels))
 
 
 def _one_per_patient(guide: EHRDataset) -> EHRDataset:
@@ -114,66 +109,52 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
     return guide.take(first)
 
 
-def _content(config: ExperimentConfig, custody: Custody, loss: GuidanceLoss) -> GuidanceFile:
-    classifier, given = custody.classifier, config.export
-    x = encode(classifier.normaliser, custody.guide)
-    y = torch.from_numpy(custody.guide.labels)
-    privacy = None
-    if given.clip is None:
-        vector = guidance_gradient(classifier.model, x, y, loss)
-    else:
-        vector, privacy = _clipped(config, custody, x, y, loss)
-    return GuidanceFile(
-        vector={name: part.float() for name, part in vector.items()},
-        classifier=weights_sha256(classifier.model),
-        feature_names=classifier.feature_names,
-        label_names=classifier.label_names,
-        length=classifier.length,
-        normaliser=classifier.normaliser.fingerprint(),
-        guidance_loss=loss.kind,
-        classes=loss.classes,
-        rows=len(y),
-        clip=given.clip,
-        privacy=privacy,
-    )
-
-
-def _clipped(
-    config: ExperimentConfig, custody: Custody, x: Tensor, y: Tensor, loss: GuidanceLoss
-) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def _private(
+    config: ExperimentConfig, fitted: PoolGuide, known: LabelledSeries, loss: GuidanceLoss
+) -> Export:
+    """G with bounded contributions and noise."""
     given = config.export
-    assert given.clip is not None
-    weights = loss.row_weights(y)
-    multiplier = None if given.epsilon is None else noise_multiplier(given.epsilon, given.delta)
-    found = clipped_sum(
-        custody.classifier.model,
-        per_sample_loss,
-        x,
-        y,
-        weights=weights,
-        clip=given.clip,
-        title="clipping",
-    )
+    assert given.epsilon is not None
+    if loss.kind not in SEPARABLE:
+        raise ConfigError(
+            f"export.epsilon with influence.guidance_loss={config.influence.guidance_loss} "
+            f"({loss.kind}): its gradient is no sum over series, so no series' part of it can be "
+            "bounded; use influence.guidance_loss=balanced or nll"
+        )
+    guide = fitted.guide
+    # The bound comes from the synthetic series, which need no protection.
+    clip = float(gradient_norms(LabelledDesign(guide.rows, guide.y), guide.theta).median())
+    weights = loss.row_weights(known.y)
+    found = clipped_sum(fitted.design(known), guide.theta, weights=weights, clip=clip)
     log.info("%.1f %% of the series clipped (keep this number)", 100 * found.share_clipped)
-    if multiplier is None:
-        return found.vector, None
+    sd = noise_multiplier(given.epsilon, given.delta) * found.sensitivity
     any_label = loss.kind == "nll" and loss.classes is None
-    return add_noise(found.vector, multiplier * found.sensitivity), {
+    privacy: dict[str, Any] = {
         "epsilon": given.epsilon,
         "delta": given.delta,
-        "noise_sd": multiplier * found.sensitivity,
+        "clip": clip,
+        "noise_sd": sd,
         "sensitivity": found.sensitivity,
         "neighbours": REPLACE["any" if any_label else "same label"],
         "accountant": "dp-accounting, one release of the Gaussian mechanism",
     }
+    return Export(
+        gradient=add_noise(found.gradient, sd),
+        guidance_loss=loss.kind,
+        rows=len(known.y),
+        strength=None,
+        privacy=privacy,
+    )
 
 
-def _promise(privacy: dict[str, Any] | None) -> str:
-    if privacy is None:
-        return "no noise: it may give away facts about single patients"
+def _promise(export: Export) -> str:
+    if export.privacy is None:
+        assert export.strength is not None
+        line = export.strength.line()
+        return f"no noise: it may give away facts about single patients. {line}"
     return (
-        f"({privacy['epsilon']:g}, {privacy['delta']:g})-differentially private for "
-        f"{privacy['neighbours']}; every further file of the same rows adds to epsilon"
+        f"({export.privacy['epsilon']:g}, {export.privacy['delta']:g})-differentially private for "
+        f"{export.privacy['neighbours']}; every further file of the same rows adds to epsilon"
     )
 
 

@@ -5,6 +5,7 @@ Tuning, the matrix, the evaluation and the influence report use the same.
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from classifier.train import checkpoint_path
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
+from configs.runtime.errors import ConfigError
 from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
@@ -32,12 +34,20 @@ from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import paper_levels
-from tardiff.guidance.convex_estimate import ConvexEstimate, ConvexSettings, convex_estimate
+from tardiff.guidance.convex_estimate import (
+    ConvexEstimate,
+    ConvexSettings,
+    PoolGuide,
+    estimate_on_rows,
+    fit_pool_guide,
+)
 from tardiff.guidance.direction_loader import (
     DirectionLoader,
     LoadedDirection,
 )
+from tardiff.guidance.guide_file import imported_estimate
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.retraining_score import RetrainingScore, read_score
 from tardiff.training.checkpoint import DiffusionModel
 
@@ -62,6 +72,9 @@ def wanted_strengths(
     """The shift to ask for per class, and the prediction that it rests on.
 
     Nothing is asked for where the retraining test says that influence does not predict retraining.
+
+    Raises:
+        ConfigError: guidance.w=auto with an imported G that says no strength.
     """
     classes = session.splits.train.num_classes
     reason = held_back(config, session.splits.fingerprint)
@@ -72,9 +85,15 @@ def wanted_strengths(
     w = config.guidance.w
     if session.convex is not None:
         strength = session.estimate.strength()
-        log.info("%s", strength.line())
-        known = {"strength": strength.to_plain()}
-        w = strength.w if w == AUTO else w
+        if strength is not None:
+            log.info("%s", strength.line())
+            known = {"strength": strength.to_plain()}
+            w = strength.w if w == AUTO else w
+        elif w == AUTO:
+            raise ConfigError(
+                f"guidance.w=auto: {config.influence.vector} holds a private G and no strength, "
+                "which would tell more about its rows; give a number, for example guidance.w=0.2"
+            )
     return [float(w)] * classes, known
 
 
@@ -182,28 +201,43 @@ def _pool(config: ExperimentConfig) -> int:
     return guidance.pool if chooses else 1
 
 
-def convex_guide(
+def pool_guide(
     config: ExperimentConfig, splits: Splits, device: torch.device, pool: LabelledSeries
-) -> ConvexEstimate:
-    """The configured convex guide of the unguided series `pool`, for the guidance rows."""
+) -> PoolGuide:
+    """The configured convex guide of the unguided series `pool`."""
     influence = config.influence
-    settings = ConvexSettings(
-        guidance_loss=influence.guidance_loss,
-        classes=influence.classes,
-        penalty=influence.penalty,
-        kernels=influence.kernels,
-        inputs=config.classifier.inputs,
-    )
-    series = direction_loader(config, splits, device).series
-    return convex_estimate(
+    return fit_pool_guide(
         pool,
-        series(splits.val_guide),
-        series(splits.val_select),
-        settings,
+        ConvexSettings(influence.penalty, influence.kernels, config.classifier.inputs),
         splits.normaliser,
         num_classes=splits.train.num_classes,
         seed=config.seed,
         device=device,
+    )
+
+
+def convex_guide(
+    config: ExperimentConfig,
+    splits: Splits,
+    device: torch.device,
+    pool: Callable[[], LabelledSeries],
+) -> ConvexEstimate:
+    """The convex guide of unguided series with the G of the guidance rows, or the imported one.
+
+    Args:
+        pool: makes the unguided series where they are needed.
+    """
+    influence = config.influence
+    if influence.vector is not None:
+        return imported_estimate(Path(influence.vector), splits, device)
+    series = direction_loader(config, splits, device).series
+    num_classes = splits.train.num_classes
+    return estimate_on_rows(
+        pool_guide(config, splits, device, pool()),
+        series(splits.val_guide),
+        series(splits.val_select),
+        GuidanceLoss(influence.guidance_loss, num_classes, influence.classes),
+        seed=config.seed,
     )
 
 
@@ -257,13 +291,11 @@ def direction_loader(
     config: ExperimentConfig, splits: Splits, device: torch.device
 ) -> DirectionLoader:
     """What the configured influence is made of."""
-    vector = config.influence.vector
     return DirectionLoader(
         splits=splits,
         device=device,
         trained=checkpoint_path(config),
         allowed_model=config.classifier.model,
-        exported=None if vector is None else Path(vector),
         seed=config.seed,
         cache=run_dir(config) / "influence",
     )
@@ -276,13 +308,10 @@ def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
 
 
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance raises: the classifier, an imported G; the
-    convex guide has none but the retraining test that may hold it back."""
+    """SHA-256 of every file that decides what guidance raises: the classifier; with the convex
+    guide an imported G, and the retraining test that may hold it back."""
     if is_convex(config):
-        path = retraining_path(config)
-        return [sha256_file(path)] if path.is_file() else []
-    if config.guidance.kind == "classifier" and config.compat == "none":
-        return [sha256_file(checkpoint_path(config))]
-    vector = config.influence.vector
-    paths = [checkpoint_path(config), *([] if vector is None else [Path(vector)])]
-    return [sha256_file(path) for path in paths]
+        vector = config.influence.vector
+        paths = [retraining_path(config), *([] if vector is None else [Path(vector)])]
+        return [sha256_file(path) for path in paths if path.is_file()]
+    return [sha256_file(checkpoint_path(config))]

@@ -132,10 +132,10 @@ def _check_compile(config: ExperimentConfig) -> None:
 def _check_guidance(config: ExperimentConfig) -> None:
     guidance, influence = config.guidance, config.influence
     convex = guidance.kind == "influence" and influence.estimator == "convex"
-    if influence.vector is not None and influence.estimator == "convex":
+    if influence.vector is not None and influence.estimator != "convex":
         raise ConfigError(
-            f"influence.vector={influence.vector}: an exported G is a gradient of the classifier; "
-            "set influence.estimator=classifier"
+            f"influence.vector={influence.vector}: an exported G belongs to a convex guide; leave "
+            "influence.estimator at convex"
         )
     if guidance.w == "auto" and guidance.kind != "none" and not convex and config.compat == "none":
         raise ConfigError(

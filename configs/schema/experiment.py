@@ -138,21 +138,23 @@ class InfluenceConfig:
     kernels: int = number(64, low=0)  # convex: random convolutions, two features each
     guidance_loss: str = choice("auto", "rank", "balanced", "nll")  # auto: rank if binary
     classes: list[int] | None = None  # only guidance rows of these classes; None: all
+    # convex: a guide with an exported G, used instead of the guidance rows.
+    vector: str | None = None
     # The rest is of the classifier alone.
     preconditioner: str = choice("ggn_cg", "none")
     damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
     cg_iterations: int = number(20, low=1)
     preconditioner_rows: int = number(4096, low=1)
-    vector: str | None = None  # an exported G: used instead of the guidance rows
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """G as a file, made where the guidance rows are (tardiff/export_guidance.py)."""
 
-    path: str | None = None  # None: runs/<experiment>/guidance_gradient.pt
-    guide: str | None = None  # a data set file with the guidance rows; None: the val_guide split
-    clip: float | None = number(None, low=0.0, open_low=True)  # bound of a series' gradient norm
+    path: str | None = None  # None: runs/<experiment>/guidance.pt
+    # A guide of python -m tardiff.fit_guide; None: fitted here, which takes the generator.
+    guide: str | None = None
+    rows: str | None = None  # a data set file with the guidance rows; None: the val_guide split
     epsilon: float | None = number(None, low=0.0, open_low=True)  # privacy; None: no noise
     delta: float = number(1e-5, low=0.0, high=0.1, open_low=True)
 

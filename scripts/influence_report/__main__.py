@@ -153,7 +153,7 @@ def _pool_influence(
 ) -> np.ndarray:
     place = (config, loaded.splits, loaded.device)
     direction: Direction = (
-        convex_guide(*place, pool).direction
+        convex_guide(*place, lambda: pool).direction
         if name == "convex"
         else direction_loader(*place).direction(configured_settings(config)).direction
     )

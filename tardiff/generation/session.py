@@ -73,7 +73,8 @@ class GenerationSession:
         cfg_scale: of classifier-free guidance.
         y: label of every series.
         load_direction: called when something is to be guided, unless there is a `convex` guide.
-        convex: fits the convex guide to unguided series; None: `load_direction` counts.
+        convex: makes the convex guide, given what makes unguided series; None: `load_direction`
+            counts.
         pool: unguided series per series asked for, from which guided ones are chosen; 1: nothing
             is chosen, the sampler is pushed.
         allow_copies: release series that copy a training stay.
@@ -87,7 +88,7 @@ class GenerationSession:
     cfg_scale: float
     y: Tensor
     load_direction: Callable[[], LoadedDirection]
-    convex: Callable[[LabelledSeries], ConvexEstimate] | None = None
+    convex: Callable[[Callable[[], LabelledSeries]], ConvexEstimate] | None = None
     pool: int = 1
     guidance: GuidanceSettings
     allow_copies: bool
@@ -121,14 +122,14 @@ class GenerationSession:
         """
         if self.convex is None:
             raise ValueError("the classifier guides: there is no convex guide")
-        return self.convex(self._guide_series())
+        return self.convex(self.guide_series)
 
     def released(self, made: Sampled) -> LabelledSeries:
         """Series as they are written: what a model that is trained on them sees."""
         dataset = to_dataset(made.x, made.y, self.splits)
         return LabelledSeries(encode(self.splits.normaliser, dataset), made.y)
 
-    def _guide_series(self) -> LabelledSeries:
+    def guide_series(self) -> LabelledSeries:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train
@@ -201,7 +202,7 @@ class GenerationSession:
             return self.load_direction()
         estimate = self.estimate
         key = {"convex": array_fingerprint(*(part.numpy() for part in estimate.heads))}
-        return LoadedDirection(estimate.direction, "influence", estimate.facts(), key)
+        return LoadedDirection(estimate.direction, "influence", estimate.facts, key)
 
     @property
     def _cache(self) -> ContentCache:

@@ -134,7 +134,7 @@ def _fold_changes(
 
 def _tilted_heads(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> list[Head]:
     """The head after a tilt by every strength of the grid, G being that of `known`."""
-    scores = guide.influence(guide.toward(known, loss))
+    scores = guide.influence(guide.toward(guide.gradient(known, loss)))
     return [guide.refitted(tilted_weights(scores, guide.y, w)) for w in GRID]
 
 

@@ -1,6 +1,6 @@
-"""ConvexEstimate: the convex guide of unguided series, with the guidance rows it serves."""
+"""ConvexEstimate: a convex guide of unguided series with the G of the guidance rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -20,18 +20,33 @@ from tardiff.influence.convex_guide import (
 )
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
-from tardiff.influence.series_features import SeriesFeatures
+from tardiff.influence.series_features import SeriesFeatures, fit_features
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ConvexSettings:
     """Fields as in configs.schema.experiment.InfluenceConfig, and `classifier.inputs`."""
 
-    guidance_loss: str
-    classes: Sequence[int] | None
     penalty: float
     kernels: int
     inputs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PoolGuide:
+    """The convex guide of unguided series, and the features that it sees of a series.
+
+    Attributes:
+        features: of model-space series; on the device of the run.
+        guide: fitted on the unguided series.
+    """
+
+    features: SeriesFeatures
+    guide: ConvexGuide
+
+    def design(self, series: LabelledSeries) -> LabelledDesign:
+        """What the guide sees of labelled series."""
+        return LabelledDesign(design(self.features, series.x), series.y)
 
 
 @dataclass(frozen=True)
@@ -39,69 +54,82 @@ class ConvexEstimate:
     """What estimates influence, and predicts how much of it to ask for.
 
     Attributes:
-        features: of model-space series; on the device of the run.
-        guide: fitted on the unguided series.
-        known: the guidance rows.
-        select: the selection rows, which G does not see.
-        loss: of the guidance rows.
-        seed: of the folds of `strength`.
+        fitted: the guide.
+        gradient: G, of the guidance rows.
+        strength: finds what rows unknown to G support, in seconds; None where nobody may know.
+        facts: what G was computed from.
     """
 
-    features: SeriesFeatures
-    guide: ConvexGuide
-    known: LabelledDesign
-    select: LabelledDesign
-    loss: GuidanceLoss
-    seed: int
+    fitted: PoolGuide
+    gradient: Head
+    strength: Callable[[], AutoStrength | None]
+    facts: dict[str, Any]
 
     @cached_property
     def heads(self) -> tuple[Head, Head]:
         """theta and v, which decide the direction with the features."""
-        return self.guide.theta, self.guide.toward(self.known, self.loss)
+        guide = self.fitted.guide
+        return guide.theta, guide.toward(self.gradient)
 
     @cached_property
     def direction(self) -> ConvexInfluence:
         """Influence on the guidance loss of all guidance rows."""
-        return ConvexInfluence(self.features, *self.heads)
-
-    def strength(self) -> AutoStrength:
-        """The strength that rows unknown to G support."""
-        return cross_validated_strength(
-            self.guide, self.known, self.loss, select=self.select, seed=self.seed
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """What it was computed from."""
-        return {
-            "estimator": "convex",
-            "guidance_loss": self.loss.kind,
-            "guidance_rows": len(self.known.y),
-            "pool_rows": len(self.guide.y),
-            "features": self.known.rows.shape[1] - 1,
-        }
+        return ConvexInfluence(self.fitted.features, *self.heads)
 
 
-def convex_estimate(
+def fit_pool_guide(
     pool: LabelledSeries,
-    guide: LabelledSeries,
-    select: LabelledSeries,
     settings: ConvexSettings,
     normaliser: Normaliser,
     *,
     num_classes: int,
     seed: int,
     device: torch.device,
-) -> ConvexEstimate:
+) -> PoolGuide:
     """The guide of the unguided series `pool`, which sees what of them a classifier would see.
 
     Args:
-        guide, select: the guidance and the selection rows.
-        seed: of the random convolutions and of the folds.
+        seed: of the random convolutions.
     """
     view = partial(input_parts, normaliser=normaliser, parts=settings.inputs)
-    features = SeriesFeatures(pool.x, view=view, kernels=settings.kernels, seed=seed).to(device)
+    features = fit_features(pool.x, view=view, kernels=settings.kernels, seed=seed).to(device)
     rows = design(features, pool.x)
-    fitted = fit_guide(rows, pool.y, num_classes=num_classes, penalty=settings.penalty)
-    loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
-    known, unseen = (LabelledDesign(design(features, s.x), s.y) for s in (guide, select))
-    return ConvexEstimate(features, fitted, known, unseen, loss, seed)
+    guide = fit_guide(rows, pool.y, num_classes=num_classes, penalty=settings.penalty)
+    return PoolGuide(features, guide)
+
+
+def estimate_on_rows(
+    fitted: PoolGuide,
+    known: LabelledSeries,
+    select: LabelledSeries | None,
+    loss: GuidanceLoss,
+    *,
+    seed: int,
+) -> ConvexEstimate:
+    """The estimate where the guidance rows are.
+
+    Args:
+        known, select: guidance and selection rows; without the latter the strength rests on
+            left-out guidance rows alone.
+        seed: of the folds.
+    """
+    rows = fitted.design(known)
+    unseen = None if select is None else fitted.design(select)
+    facts = estimate_facts(fitted, loss.kind, len(rows.y))
+    return ConvexEstimate(
+        fitted,
+        fitted.guide.gradient(rows, loss),
+        lambda: cross_validated_strength(fitted.guide, rows, loss, select=unseen, seed=seed),
+        facts,
+    )
+
+
+def estimate_facts(fitted: PoolGuide, guidance_loss: str, rows: int) -> dict[str, Any]:
+    """What the card of a set says of its guide."""
+    return {
+        "estimator": "convex",
+        "guidance_loss": guidance_loss,
+        "guidance_rows": rows,
+        "pool_rows": len(fitted.guide.y),
+        "features": fitted.guide.rows.shape[1] - 1,
+    }

@@ -15,13 +15,11 @@ from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import array_fingerprint
 from tardiff.guidance.directions import ClassifierDirection, Direction
-from tardiff.guidance.exported_gradient import load_guidance, require_usable
 from tardiff.influence.gradient_cache import (
     InfluenceSettings,
     LabelledSeries,
     build_influence,
     guide_vector,
-    preconditioned,
 )
 from tardiff.influence.input_gradient import InfluenceDirection
 
@@ -48,7 +46,6 @@ class DirectionLoader:
     Attributes:
         trained: checkpoint of the classifier of stage 2.
         allowed_model: class that a checkpoint may name although it is not of this project.
-        exported: file of a G that is used instead of the guidance rows.
         seed: of the rows that define the preconditioner.
         cache: folder of guidance gradients.
     """
@@ -57,7 +54,6 @@ class DirectionLoader:
     device: torch.device
     trained: Path
     allowed_model: str
-    exported: Path | None
     seed: int
     cache: Path
 
@@ -73,10 +69,8 @@ class DirectionLoader:
     def vector(
         self, classifier: nn.Module, settings: InfluenceSettings
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """G, preconditioned as configured: that of `exported` if there is one, else of the guidance
-        rows, val_guide (from the cache if it is there)."""
-        if self.exported is not None:
-            return self._imported(classifier, settings, self.exported)
+        """G of the guidance rows, val_guide, preconditioned as configured (from the cache if it is
+        there)."""
         return guide_vector(
             classifier,
             self.series(self.splits.val_guide),
@@ -86,16 +80,6 @@ class DirectionLoader:
             seed=self.seed,
             cache=self.cache,
         )
-
-    def _imported(
-        self, classifier: nn.Module, settings: InfluenceSettings, path: Path
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        given = load_guidance(path)
-        require_usable(path, given, classifier, self.splits, settings)
-        train = self.series(self.splits.train)
-        vector, solved = preconditioned(classifier, given.vector, train, settings, self.seed)
-        facts = {"guidance_loss": given.guidance_loss, "guidance_rows": given.rows}
-        return vector, facts | {"imported": str(path), "privacy": given.privacy, **solved}
 
     def along(self, classifier: nn.Module, vector: dict[str, Tensor]) -> InfluenceDirection:
         """The influence of series on what `vector` is the gradient of."""

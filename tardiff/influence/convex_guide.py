@@ -69,9 +69,13 @@ class ConvexGuide:
     theta: Head
     factor: Float[Tensor, "parameter parameter"]
 
-    def toward(self, known: LabelledDesign, loss: GuidanceLoss) -> Head:
-        """v = H^-1 G for the loss of the guidance rows."""
-        return self._solve(known.rows.T @ loss.gradient(known.rows @ self.theta, known.y))
+    def gradient(self, known: LabelledDesign, loss: GuidanceLoss) -> Head:
+        """G, the derivative of the loss of the guidance rows with respect to theta."""
+        return known.rows.T @ loss.gradient(known.rows @ self.theta, known.y)
+
+    def toward(self, gradient: Head) -> Head:
+        """v = H^-1 G."""
+        return self._solve(gradient)
 
     def influence(self, toward: Head) -> Float[Tensor, " n"]:
         """I of the training series."""

@@ -4,23 +4,21 @@ The Gaussian mechanism on one weighted sum: every series' gradient is clipped to
 replacing one series by another moves sum_i w_i g_i by at most 2 C max_i w_i, and normal noise in
 proportion to that bound makes the sum (epsilon, delta)-differentially private. The relation
 between noise and (epsilon, delta) is the exact one of Balle & Wang 2018, taken from the
-dp-accounting library. All that is computed from the noised sum afterwards (preconditioning
-included) costs no privacy.
+dp-accounting library. All that is computed from the noised sum afterwards (H^-1 G included) costs
+no privacy.
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from configs.runtime.errors import UserError
-from tardiff.diffusion.noise_schedule import Labels, Series
-from tardiff.influence.parameter_space import ParamGrads, norm, row_gradients, trainable
+from tardiff.influence.convex_guide import Head, LabelledDesign
+from tardiff.influence.guidance_losses import residual
 
 
 @dataclass(frozen=True)
@@ -28,50 +26,36 @@ class ClippedSum:
     """sum_i w_i g_i min(1, C / ||g_i||) and how much was clipped.
 
     Attributes:
-        vector: by parameter name, float64.
+        gradient: the sum.
         sensitivity: the most it can move when one series is replaced by another.
-        share_clipped: of the series with a weight; says something about the series, so it stays
-            with the data custodian.
+        share_clipped: of the series; says something about them, so it stays with the data
+            custodian.
     """
 
-    vector: dict[str, Tensor]
+    gradient: Head
     sensitivity: float
     share_clipped: float
 
 
+def gradient_norms(known: LabelledDesign, theta: Head) -> Float[Tensor, " n"]:
+    """||g_i||, the norm of the gradient phi(x_i) (p_i - y_i)^T of every series."""
+    return known.rows.norm(dim=1) * residual(known.rows @ theta, known.y).norm(dim=1)
+
+
 def clipped_sum(
-    model: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    x: Series,
-    y: Labels,
-    *,
-    weights: Float[Tensor, " batch"],
-    clip: float,
-    title: str | None = None,
+    known: LabelledDesign, theta: Head, *, weights: Float[Tensor, " n"], clip: float
 ) -> ClippedSum:
     """The weighted sum of the clipped gradients of single series.
 
     Args:
-        model: classifier in eval mode.
-        loss: unreduced loss, (logits, y) -> (B,).
-        weights: non-negative weight of each series; rows of weight 0 are left out.
+        theta: the head of the guide.
+        weights: non-negative weight of each series.
         clip: C.
-        title: of the progress bar; None shows none.
     """
-    used = weights > 0
-    total = {name: torch.zeros_like(p).double() for name, p in trainable(model).items()}
-    clipped = 0
-    rows = row_gradients(model, loss, x[used], y[used])
-    bar = tqdm(
-        rows, total=int(used.sum()), desc=title, unit="series", disable=None if title else True
-    )
-    for weight, part in zip(weights[used].tolist(), bar, strict=True):
-        factor = min(1.0, clip / max(norm(part), 1e-300))
-        clipped += factor < 1.0
-        for name in total:
-            total[name] += weight * factor * part[name].double()
-    share = clipped / max(1, int(used.sum()))
-    return ClippedSum(total, 2 * clip * float(weights.max()), share)
+    factors = (clip / gradient_norms(known, theta).clamp(min=1e-300)).clamp(max=1.0)
+    pull = (weights * factors)[:, None] * residual(known.rows @ theta, known.y)
+    share = float((factors < 1)[weights > 0].double().mean())
+    return ClippedSum(known.rows.T @ pull, 2 * clip * float(weights.max()), share)
 
 
 def noise_multiplier(epsilon: float, delta: float) -> float:
@@ -92,14 +76,11 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     return float(get_sigma(epsilon, delta))
 
 
-def add_noise(vector: ParamGrads, sd: float) -> dict[str, Tensor]:
-    """`vector` plus independent N(0, sd^2) noise in every entry.
+def add_noise(gradient: Head, sd: float) -> Head:
+    """`gradient` plus independent N(0, sd^2) noise in every entry.
 
     The seed comes from the operating system and is not kept: whoever knew it could take the
     noise away again.
     """
     generator = torch.Generator().manual_seed(secrets.randbits(63))
-    return {
-        name: part + sd * torch.randn(part.shape, generator=generator, dtype=part.dtype)
-        for name, part in vector.items()
-    }
+    return gradient + sd * torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)

@@ -104,13 +104,13 @@ def _compute(
         "guidance_rows": len(guide.y),
         "gradient_norm": norm(vector),
     }
-    vector, solved = preconditioned(model, vector, train, settings, seed)
+    vector, solved = _preconditioned(model, vector, train, settings, seed)
     facts |= solved
     facts["seconds"] = round(time.monotonic() - started, 2)
     return vector, facts
 
 
-def preconditioned(
+def _preconditioned(
     model: nn.Module,
     vector: ParamGrads,
     train: LabelledSeries,

@@ -5,7 +5,8 @@ of positive outputs, and smooth summaries of every channel. Nothing is trained; 
 standardised on reference rows. Smooth, because guidance needs the derivative of each feature.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,42 +20,46 @@ CHUNK = 1024
 FLOOR = 1e-4  # under square roots: no infinite slope where a channel is constant
 
 View = Callable[[Tensor], Tensor]
+# Dilation, weights and biases of the kernels of one size and dilation.
+KernelGroup = tuple[int, Float[Tensor, "_ _ _"], Float[Tensor, " _"]]
 
 
 class SeriesFeatures(nn.Module):
     """Model-space series (n, channel, time) -> standardised features (n, feature).
 
     Args:
-        reference: series whose features get mean 0 and standard deviation 1.
+        groups: random convolutions; two features a kernel.
         view: what of a series is seen, such as its values without its masks; differentiable.
-        kernels: random convolutions; two features each.
-        seed: of the kernels.
+        mean, scale: of every feature on the reference series.
     """
 
     def __init__(
-        self,
-        reference: Float[Tensor, "n channel time"],
-        *,
-        view: View,
-        kernels: int,
-        seed: int,
+        self, groups: Sequence[KernelGroup], *, view: View, mean: Tensor, scale: Tensor
     ) -> None:
         super().__init__()
         self.view = view
-        _, num_channels, length = view(reference[:1]).shape
-        self.dilations: list[int] = []
-        for dilation, weights, biases in _kernels(num_channels, length, kernels, seed):
-            number = len(self.dilations)
-            self.dilations.append(dilation)
+        self.dilations = [dilation for dilation, _, _ in groups]
+        for number, (_, weights, biases) in enumerate(groups):
             self.register_buffer(f"weights_{number}", weights)
             self.register_buffer(f"biases_{number}", biases)
-        raw = torch.cat([self._raw(rows) for rows in reference.split(CHUNK)]).double()
-        spread = raw.std(0)
         self.mean: Tensor
         self.scale: Tensor
-        self.register_buffer("mean", raw.mean(0).float())
-        # A constant column says nothing; dividing by its rounding noise would make it shout.
-        self.register_buffer("scale", torch.where(spread > 1e-5, spread, 1.0).float())
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any], *, view: View) -> "SeriesFeatures":
+        """The features that `to_plain` was called on."""
+        groups = [(int(dilation), *parts) for dilation, *parts in plain["groups"]]
+        return cls(groups, view=view, mean=plain["mean"], scale=plain["scale"])
+
+    def to_plain(self) -> dict[str, Any]:
+        """All but the view, as tensors and built-in types."""
+        groups = [
+            [dilation, *(getattr(self, f"{part}_{number}").cpu() for part in ("weights", "biases"))]
+            for number, dilation in enumerate(self.dilations)
+        ]
+        return {"groups": groups, "mean": self.mean.cpu(), "scale": self.scale.cpu()}
 
     def forward(self, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n feature"]:
         """Features in standard deviations of the reference; row i depends on row i only."""
@@ -68,6 +73,26 @@ class SeriesFeatures(nn.Module):
             output = functional.conv1d(seen, weights, biases, dilation=dilation)
             columns += [_soft_max(output), torch.sigmoid(SHARPNESS * output).mean(2)]
         return torch.cat(columns, 1)
+
+
+def fit_features(
+    reference: Float[Tensor, "n channel time"], *, view: View, kernels: int, seed: int
+) -> SeriesFeatures:
+    """Features that have mean 0 and standard deviation 1 on the reference series.
+
+    Args:
+        view: as in `SeriesFeatures`.
+        kernels: random convolutions.
+        seed: of the kernels.
+    """
+    _, num_channels, length = view(reference[:1]).shape
+    groups = _kernels(num_channels, length, kernels, seed)
+    plain = SeriesFeatures(groups, view=view, mean=torch.zeros(1), scale=torch.ones(1))
+    raw = torch.cat([plain(rows) for rows in reference.split(CHUNK)]).double()
+    spread = raw.std(0)
+    # A constant column says nothing; dividing by its rounding noise would make it shout.
+    scale = torch.where(spread > 1e-5, spread, 1.0).float()
+    return SeriesFeatures(groups, view=view, mean=raw.mean(0).float(), scale=scale)
 
 
 def _summaries(x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n summary"]:
@@ -93,9 +118,7 @@ def _soft_max(x: Float[Tensor, "n row time"]) -> Float[Tensor, "n row"]:
     return (torch.softmax(SHARPNESS * x, 2) * x).sum(2)
 
 
-def _kernels(
-    num_channels: int, length: int, count: int, seed: int
-) -> list[tuple[int, Float[Tensor, "kernel channel size"], Float[Tensor, " kernel"]]]:
+def _kernels(num_channels: int, length: int, count: int, seed: int) -> list[KernelGroup]:
     """(dilation, weights, biases) of every group of kernels of one size and dilation.
 
     A kernel has unit norm and sees a random subset of channels; every second one is mean-free.

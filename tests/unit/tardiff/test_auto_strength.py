@@ -28,7 +28,7 @@ def test_a_generator_that_has_a_relation_wrong_is_put_right():
     guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
     found = cross_validated_strength(guide, known, LOSS, seed=0)
     assert found.w > 0.2 and found.change < -2 * found.error
-    scores = guide.influence(guide.toward(known, LOSS))
+    scores = guide.influence(guide.toward(guide.gradient(known, LOSS)))
     head = guide.refitted(tilted_weights(scores, pool.y, found.w))
     measured = LOSS.value(later.rows @ head, later.y) - LOSS.value(
         later.rows @ guide.theta, later.y
@@ -46,7 +46,7 @@ def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
     for seed in range(1, 7):
         known = rows(100, seed, slope=0.5)
         found = cross_validated_strength(guide, known, LOSS, seed=0)
-        scores = guide.influence(guide.toward(known, LOSS))
+        scores = guide.influence(guide.toward(guide.gradient(known, LOSS)))
         head = guide.refitted(tilted_weights(scores, pool.y, found.w))
         asked.append(found.w)
         harm.append(

@@ -12,7 +12,7 @@ from tardiff.influence.convex_guide import (
     fit_guide,
     influence_of,
 )
-from tardiff.influence.series_features import SeriesFeatures
+from tardiff.influence.series_features import fit_features
 
 PENALTY = 0.1
 LOSSES = [
@@ -42,7 +42,7 @@ def fitted(request):
     loss = request.param
     x, y = series(60, loss.num_classes, 0)
     guide_x, guide_y = series(30, loss.num_classes, 1)
-    features = SeriesFeatures(x, view=everything, kernels=6, seed=0)
+    features = fit_features(x, view=everything, kernels=6, seed=0)
     guide = fit_guide(design(features, x), y, num_classes=loss.num_classes, penalty=PENALTY)
     return loss, features, guide, design(features, guide_x), guide_y
 
@@ -62,7 +62,7 @@ def test_the_fit_has_converged(fitted):
 
 def test_influence_is_the_measured_change_of_retraining(fitted):
     loss, _, guide, rows, y = fitted
-    predicted = guide.influence(guide.toward(LabelledDesign(rows, y), loss))
+    predicted = guide.influence(guide.toward(guide.gradient(LabelledDesign(rows, y), loss)))
     measured = []
     for row in range(0, 60, 7):
         losses = []
@@ -87,7 +87,7 @@ def test_refitting_with_other_weights_converges_to_their_optimum(fitted):
 
 def test_gradient_is_that_of_double_backward(fitted):
     loss, features, guide, rows, y = fitted
-    toward = guide.toward(LabelledDesign(rows, y), loss)
+    toward = guide.toward(guide.gradient(LabelledDesign(rows, y), loss))
     x, labels = series(9, loss.num_classes, 2)
     score, gradient = ConvexInfluence(features, guide.theta, toward)(x, labels)
     leaf, theta = x.clone().requires_grad_(), guide.theta.float().requires_grad_()
@@ -105,7 +105,9 @@ def test_gradient_is_that_of_double_backward(fitted):
 
 def test_a_series_does_not_depend_on_its_batch(fitted):
     loss, features, guide, rows, y = fitted
-    direction = ConvexInfluence(features, guide.theta, guide.toward(LabelledDesign(rows, y), loss))
+    direction = ConvexInfluence(
+        features, guide.theta, guide.toward(guide.gradient(LabelledDesign(rows, y), loss))
+    )
     x, labels = series(6, loss.num_classes, 3)
     whole = direction(x, labels)
     alone = direction(x[2:3], labels[2:3])
@@ -116,7 +118,7 @@ def test_a_series_does_not_depend_on_its_batch(fitted):
 def test_features_are_standard_and_smooth_where_a_channel_is_constant():
     x = torch.randn(40, 3, 10, generator=torch.Generator().manual_seed(0))
     x[:, 2] = 1.5
-    features = SeriesFeatures(x, view=everything, kernels=5, seed=0)
+    features = fit_features(x, view=everything, kernels=5, seed=0)
     found = features(x)
     constant = found.std(0) < 1e-3
     torch.testing.assert_close(found.mean(0), torch.zeros(found.shape[1]), rtol=0, atol=1e-4)
@@ -131,7 +133,7 @@ def test_features_are_standard_and_smooth_where_a_channel_is_constant():
 
 def test_features_see_the_view_alone():
     x = torch.randn(20, 3, 10, generator=torch.Generator().manual_seed(0))
-    features = SeriesFeatures(x, view=lambda rows: rows[:, :2], kernels=4, seed=0)
+    features = fit_features(x, view=lambda rows: rows[:, :2], kernels=4, seed=0)
     changed = x.clone()
     changed[:, 2] += 5
     torch.testing.assert_close(features(changed), features(x))

@@ -1,0 +1,182 @@
+"""A convex guide as a file, which travels to the guidance rows and comes back with their G."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from classifier.input_adapter import input_parts
+from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
+from configs.runtime.torch_files import load_marked, save_plain
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.splits import Splits
+from tardiff.guidance.auto_strength import AutoStrength
+from tardiff.guidance.convex_estimate import ConvexEstimate, PoolGuide, estimate_facts
+from tardiff.influence.convex_guide import Head, fit_guide
+from tardiff.influence.series_features import SeriesFeatures
+from tardiff.training.checkpoint import require_match
+
+KIND = "tardiff-guide"
+FORMAT = 1
+_LAYOUT = ("feature_names", "label_names", "length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What the custodian of the guidance rows gives away.
+
+    Attributes:
+        gradient: G.
+        guidance_loss, rows: its loss, and how many rows it is of.
+        strength: found by cross-validation on them; None where G is private, since it would tell
+            more than G does.
+        privacy: epsilon, delta and what they are about; None: nothing is promised.
+    """
+
+    gradient: Head
+    guidance_loss: str
+    rows: int
+    strength: AutoStrength | None
+    privacy: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuideFile:
+    """A convex guide with what it may be used on.
+
+    Attributes:
+        fitted: the guide, on the CPU. The design matrix of its unguided series is in the file.
+        inputs: the parts of a series that it sees (`classifier.inputs`).
+        feature_names, label_names, length: channels, classes and grid points of its series.
+        normaliser: the map to its model space.
+        export: None until the custodian has added it.
+    """
+
+    fitted: PoolGuide
+    inputs: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+    length: int
+    normaliser: Normaliser
+    export: Export | None = None
+
+
+def guide_file(fitted: PoolGuide, inputs: tuple[str, ...], splits: Splits) -> GuideFile:
+    """The content of a file without G."""
+    train = splits.train
+    return GuideFile(
+        fitted=fitted,
+        inputs=inputs,
+        feature_names=train.feature_names,
+        label_names=train.label_names,
+        length=train.length,
+        normaliser=splits.normaliser,
+    )
+
+
+def save_guide(path: Path, content: GuideFile) -> None:
+    """Writes tensors and built-in types only, whole or not at all."""
+    guide, export = content.fitted.guide, content.export
+    plain: dict[str, Any] = {name: getattr(content, name) for name in ("inputs", *_LAYOUT)}
+    plain |= {name: list(plain[name]) for name in ("inputs", "feature_names", "label_names")}
+    plain["normaliser"] = content.normaliser.to_plain()
+    plain["features"] = content.fitted.features.to_plain()
+    plain["guide"] = {"rows": guide.rows, "y": guide.y, "penalty": guide.penalty}
+    if export is not None:
+        plain["export"] = {field.name: getattr(export, field.name) for field in fields(Export)}
+        plain["export"]["strength"] = (
+            None if export.strength is None else export.strength.to_plain()
+        )
+    save_plain(path, {"kind": KIND, "format": FORMAT, **plain})
+
+
+def load_guide(path: Path) -> GuideFile:
+    """Reads what `save_guide` wrote; the head is fitted anew, which takes milliseconds.
+
+    Raises:
+        MissingInputError: no such file.
+        DataError: not such a file, or its parts do not fit each other.
+    """
+    if not path.is_file():
+        raise MissingInputError(
+            f"{path} does not exist; `python -m tardiff.fit_guide <config.yaml> out=<file>` makes "
+            "a guide, `python -m tardiff.export_guidance <config.yaml> out=<file>` adds the G of "
+            "the guidance rows"
+        )
+    content = load_marked(path, "guide", kind=KIND, version=FORMAT)
+    try:
+        return _parsed(content)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise DataError(f"{path}: a damaged guide ({type(error).__name__}: {error})") from error
+
+
+def _parsed(content: dict[str, Any]) -> GuideFile:
+    normaliser = Normaliser.from_plain(content["normaliser"])
+    inputs, labels = tuple(content["inputs"]), tuple(content["label_names"])
+    view = partial(input_parts, normaliser=normaliser, parts=inputs)
+    features = SeriesFeatures.from_plain(content["features"], view=view)
+    rows, y, penalty = (content["guide"][name] for name in ("rows", "y", "penalty"))
+    seen = features(torch.zeros(1, normaliser.num_model_channels, content["length"]))
+    _require(rows.shape == (len(y), seen.shape[1] + 1), "the design matrix has another shape")
+    _require(bool(rows.isfinite().all()) and float(penalty) > 0, "numbers that are not finite")
+    _require(0 <= int(y.min()) and int(y.max()) < len(labels), "labels beyond its classes")
+    guide = fit_guide(rows, y, num_classes=len(labels), penalty=float(penalty))
+    export = content.get("export")
+    if export is not None:
+        gradient = export["gradient"]
+        _require(gradient.shape == guide.theta.shape, "its G is of another guide")
+        _require(bool(gradient.isfinite().all()), "its G is not finite")
+        strength = export["strength"]
+        strength = None if strength is None else AutoStrength(**strength)
+        export = Export(**{**export, "strength": strength})
+    return GuideFile(
+        fitted=PoolGuide(features, guide),
+        inputs=inputs,
+        feature_names=tuple(content["feature_names"]),
+        label_names=labels,
+        length=int(content["length"]),
+        normaliser=normaliser,
+        export=export,
+    )
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def require_same_layout(path: Path, content: GuideFile, rows: EHRDataset) -> None:
+    """Raises MismatchError unless `rows` have the channels, classes and length of the guide."""
+    expected = {name: getattr(rows, name) for name in _LAYOUT}
+    require_match(f"the guide {path}", content, expected, "Was it made for other data?")
+
+
+def imported_estimate(path: Path, splits: Splits, device: torch.device) -> ConvexEstimate:
+    """The estimate of a file with G, where the guidance rows are not.
+
+    Raises:
+        ConfigError: the file holds no G.
+        MismatchError: it belongs to other data.
+    """
+    content = load_guide(path)
+    require_same_layout(path, content, splits.train)
+    if content.normaliser.fingerprint() != splits.normaliser.fingerprint():
+        raise MismatchError(
+            f"the guide {path}: its normaliser is not that of these data, so its model space is "
+            "another one; fit the guide with the model that is used here"
+        )
+    export, fitted = content.export, content.fitted
+    if export is None:
+        raise ConfigError(
+            f"influence.vector={path}: a guide without G; the custodian of the guidance rows adds "
+            f"it with `python -m tardiff.export_guidance <config.yaml> export.guide={path} out=...`"
+        )
+
+    facts = estimate_facts(fitted, export.guidance_loss, export.rows)
+    facts |= {"imported": str(path), "privacy": export.privacy}
+    fitted.features.to(device)
+    return ConvexEstimate(fitted, export.gradient, lambda: export.strength, facts)
