@@ -167,8 +167,8 @@ class GuidanceConfig:
     # choose: series from a larger unguided pool (tardiff/guidance/pool_selection.py).
     # push: the estimate of every sampling step is moved (tardiff/guidance/guided_denoiser.py).
     by: str = choice("choose", "push")
-    # Realised shift of the mean influence, unguided standard deviations. auto: what the guidance
-    # rows support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.
+    # Realised shift of the mean influence, unguided standard deviations. auto: what rows
+    # unknown to G support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.
     w: Any = number("auto", words=("auto", "tuned"))
     pool: int = number(2, low=2)  # choose: unguided series per series asked for
     # Guide although influence did not predict retraining (bash scripts/influence.sh lds=true).

@@ -98,4 +98,4 @@ def test_rules_in_the_config_may_name_any_fact():
     with pytest.raises(ConfigError, match="guide_where"):
         load_config(["configs/base/tiny.yaml", "data.guide_were={icu_type: [4]}"])
     shift = load_config(["configs/base/physionet2012_icu_shift.yaml"]).data
-    assert shift.train_where == {"icu_type": [1.0, 2.0]} and shift.test_where == {"icu_type": [3.0]}
+    assert shift.train_where == {"icu_type": [2.0]} and shift.test_where == {"icu_type": [4.0]}
