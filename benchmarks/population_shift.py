@@ -1,0 +1,110 @@
+"""Between which populations would guidance rows help? Real series alone, no test row, minutes.
+
+    python -m benchmarks.population_shift CONFIG --by COVARIATE [--models gbdt rocket] [key=value]
+
+For every ordered pair of values of a static covariate (ICU type, unit): downstream models trained
+on the series of one value, and on these and some of the other, are scored on the rest of the other.
+Guidance can bring what the second knows and the first does not. Rows are those of train, val_guide
+and val_select; three random partitions, each used both ways.
+"""
+
+import argparse
+import itertools
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from classifier.train import recipe_of
+from configs import load_config
+from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.card import markdown_table
+from data_preprocess.dataset import concatenate, index_of
+from data_preprocess.model_space.encoding import encode
+from scripts.utility.downstream import Downstream
+from scripts.utility.feature_models import LabelledArrays
+
+MOST = {"train": 1500, "guide": 600, "select": 400}
+SHARES = (0.4, 0.6)  # guidance rows up to the first, selection rows up to the second
+PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Model-space series with labels; `take` by row numbers."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def take(self, rows: np.ndarray) -> LabelledArrays:
+        """Arrays as a downstream model takes them."""
+        return self.x[rows], self.y[rows]
+
+
+def gains(
+    judge: Downstream, model: str, rows: Rows, source: np.ndarray, target: np.ndarray
+) -> np.ndarray:
+    """(partition, 2) AUROC on left-out target rows: trained on the source, and on guidance rows
+    of the target too."""
+    rng, found = np.random.default_rng(0), []
+    source = rng.permutation(source)[: MOST["train"]]
+    for seed in range(PARTITIONS):
+        order = rng.permutation(target)
+        first, second = (int(share * len(order)) for share in SHARES)
+        guide, select, rest = order[:first], order[first:second], order[second:]
+        for known, left in ((guide, rest), (rest, guide)):
+            both = np.concatenate([source, known[: MOST["guide"]]])
+            stop = rows.take(select[: MOST["select"]])
+            found.append(
+                [
+                    roc_auc_score(
+                        rows.y[left],
+                        judge.fit(model, rows.take(train), stop, seed=seed)(rows.x[left])[:, 1],
+                    )
+                    for train in (source, both)
+                ]
+            )
+    return np.array(found)
+
+
+def main(arguments: list[str]) -> None:
+    """Prints one row per ordered pair."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--by", required=True, help="a static covariate, named without its unit")
+    parser.add_argument("--models", nargs="+", default=["gbdt", "rocket"])
+    own, rest = parser.parse_known_args(arguments)
+    torch.set_num_threads(1)
+    config = load_config(rest)
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    stays = concatenate(concatenate(splits.train, splits.val_guide), splits.val_select)
+    rows = Rows(encode(splits.normaliser, stays).numpy(), stays.labels)
+    values = stays.static[:, index_of(own.by, stays.static_names, "--by")]
+    judge = Downstream(
+        model=config.classifier.model,
+        recipe=recipe_of(config.classifier),
+        num_classes=stays.num_classes,
+        normaliser=splits.normaliser,
+    )
+    table = []
+    for one, other in itertools.permutations(np.unique(values[np.isfinite(values)]), 2):
+        source, target = np.flatnonzero(values == one), np.flatnonzero(values == other)
+        cells = [f"{one:g} -> {other:g}", f"{len(source):,}", f"{len(target):,}"]
+        for model in own.models:
+            found = gains(judge, model, rows, source, target)
+            gain = found[:, 1] - found[:, 0]
+            cells += [
+                f"{found[:, 0].mean():.3f}",
+                f"{gain.mean():+.3f} (s.d. {gain.std(ddof=1):.3f})",
+            ]
+        table.append(cells)
+    header = [own.by, "stays", "stays of the other"]
+    for model in own.models:
+        header += [model, "+ guidance rows"]
+    print(markdown_table(header, table))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
