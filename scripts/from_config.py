@@ -3,17 +3,19 @@
 Tuning and the influence report use the same.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from classifier.train import checkpoint_path, recipe_of
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
-from configs.runtime.errors import UserError
+from configs.runtime.errors import ConfigError, UserError
 from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
@@ -39,8 +41,11 @@ from tardiff.from_config import (
 from tardiff.generation.session import MOST_GUIDE_ROWS
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
+from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.training.checkpoint import load_model
+
+logger = logging.getLogger(__name__)
 
 GENERATOR_CODE = ("scripts.quality.privacy.white_box", "tardiff.privacy", "tardiff.networks")
 
@@ -60,6 +65,29 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
         num_classes=splits.train.num_classes,
         num_values=splits.train.num_channels,
     )
+
+
+def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndarray, " n"]:
+    """Weights of the real training series by their influence on the guidance loss, as strong as
+    `guidance.w` says: guidance without a generator.
+
+    Raises:
+        ConfigError: G is imported, so that there are no guidance rows here.
+    """
+    if config.influence.vector is not None:
+        raise ConfigError(
+            "evaluation.baselines with influence_weights needs the guidance rows, and "
+            "influence.vector stands for rows that are elsewhere; leave it out"
+        )
+    device = pick_device(config.accelerator)
+    train = direction_loader(config, splits, device).series(splits.train)
+    estimate = convex_guide(config, splits, device, lambda: train)
+    w, guide = config.guidance.w, estimate.fitted.guide
+    if isinstance(w, str):
+        found = estimate.strength()
+        w = 0.0 if found is None else found.w
+    logger.info("influence_weights: w = %g on the real training series", w)
+    return tilted_weights(guide.influence(estimate.heads[1]), guide.y, w).numpy()
 
 
 def fit_cache(config: ExperimentConfig) -> Path:

@@ -9,6 +9,7 @@ from configs.schema.fields import check_fields
 
 BASELINES = (
     "guide_rows",
+    "influence_weights",
     "oversampling",
     "class_weights",
     "smote",

@@ -2,9 +2,10 @@
 
 Each baseline returns the rows that a model is trained on: the real ones and, beside them, the
 guidance rows, duplicated or interpolated rows of the rarer classes, or one altered copy of every
-real row. Series are in model space, where every channel has about unit variance, so one strength
-of noise fits all channels. Published strengths are used (Um et al. 2017, "Data augmentation of
-wearable sensor data"; Iwana & Uchida 2021); they are not tuned here.
+real row; or real rows drawn by their influence on the guidance loss. Series are in model space,
+where every channel has about unit variance, so one strength of noise fits all channels. Published
+strengths are used (Um et al. 2017, "Data augmentation of wearable sensor data"; Iwana & Uchida
+2021); they are not tuned here.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from configs.runtime.errors import DataError
 Rows = tuple[np.ndarray, np.ndarray]
 
 GUIDE_ROWS, CLASS_WEIGHTS = "guide_rows", "class_weights"
+INFLUENCE_WEIGHTS = "influence_weights"
+DRAWS = 4  # rows drawn by influence per real row, so that luck in the draw counts for little
 JITTER = 0.05  # standard deviation of the added noise, model-space units
 SCALING = 0.1  # standard deviation of the factor per series and channel
 WARP = 0.2  # standard deviation of the speed of time at the knots
@@ -27,15 +30,22 @@ NEIGHBOURS = 5  # of SMOTE, Chawla et al. 2002
 
 
 def baseline_rows(
-    name: str, train: Rows, guide: Rows, *, seed: int, num_values: int | None = None
+    name: str,
+    train: Rows,
+    guide: Rows,
+    *,
+    seed: int,
+    num_values: int | None = None,
+    weights: np.ndarray | None = None,
 ) -> Rows:
-    """The training rows of baseline `name`, the real ones first.
+    """The training rows of baseline `name`, the real ones first where they are not drawn anew.
 
     Args:
         train, guide: real rows of the train and val_guide splits.
         seed: of every draw.
         num_values: jitter, scaling and time warp change only that many channels; masks and static
             covariates behind them stay as they are. None: all are values.
+        weights: of the real rows; needed by influence_weights.
 
     Raises:
         DataError: a class has too few rows to interpolate between.
@@ -44,11 +54,27 @@ def baseline_rows(
         return train
     if name == GUIDE_ROWS:
         return _joined(train, guide)
+    if name == INFLUENCE_WEIGHTS:
+        assert weights is not None
+        return drawn_by_weight(train, weights, seed)
     if name in RESAMPLED:
         return RESAMPLED[name](train, seed)
     copies = train[0].copy()
     copies[:, :num_values] = ALTERED[name](train[0][:, :num_values], np.random.default_rng(seed))
     return _joined(train, (copies, train[1]))
+
+
+def drawn_by_weight(train: Rows, weights: np.ndarray, seed: int) -> Rows:
+    """`DRAWS` rows per real row, with replacement, class by class in proportion to `weights`."""
+    x, y = train
+    rng = np.random.default_rng(seed)
+    rows = []
+    for label in np.unique(y):
+        mine = np.flatnonzero(y == label)
+        shares = weights[mine] / weights[mine].sum()
+        rows.append(rng.choice(mine, DRAWS * len(mine), p=shares))
+    chosen = np.sort(np.concatenate(rows))
+    return x[chosen], y[chosen]
 
 
 def oversample(train: Rows, seed: int) -> Rows:

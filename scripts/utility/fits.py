@@ -26,7 +26,7 @@ from scripts.utility.protocols import (
     UPPER,
     EvaluationData,
     Fit,
-    other_rows,
+    other_fingerprint,
     scored_rows,
     synthetic_source,
     training_rows,
@@ -176,7 +176,7 @@ class _Work:
     def _training(self, fit: Fit) -> dict[str, Any]:
         """All that decides a trained model."""
         data = self.data
-        source, other = synthetic_source(fit, data), other_rows(fit, data)
+        source = synthetic_source(fit, data)
         return {
             "real": None if fit.protocol == "TSTR" else data.train.fingerprint,
             "synthetic": None if source is None else source.fingerprint,
@@ -188,7 +188,7 @@ class _Work:
             "seed": fit.seed,
             "epoch_multiplier": fit.epoch_multiplier,
             "baseline": fit.generator if fit.protocol == BASELINE else None,
-            "other": None if other is None else other.fingerprint,
+            "other": other_fingerprint(fit, data),
         }
 
 

@@ -27,7 +27,12 @@ from jaxtyping import Float, Int
 from configs.runtime.errors import DataError
 from data_preprocess.split_assignment import apportion
 from data_preprocess.storage.content_cache import array_fingerprint
-from scripts.utility.baselines import CLASS_WEIGHTS, GUIDE_ROWS, baseline_rows
+from scripts.utility.baselines import (
+    CLASS_WEIGHTS,
+    GUIDE_ROWS,
+    INFLUENCE_WEIGHTS,
+    baseline_rows,
+)
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
 STEPS = "TRTR-steps"
@@ -69,6 +74,7 @@ class EvaluationData:
         synthetic: the sets that are compared, by name.
         num_classes: classes of the task.
         num_values: channels that are values; masks and static covariates follow. None: all are.
+        train_weights: of the rows of train, for the baseline "influence_weights".
     """
 
     train: Series
@@ -78,6 +84,7 @@ class EvaluationData:
     synthetic: dict[str, Series]
     num_classes: int
     num_values: int | None = None
+    train_weights: Float[np.ndarray, " n"] | None = None
 
     @property
     def minority(self) -> int:
@@ -164,8 +171,14 @@ def training_rows(
         return synthetic.x, synthetic.y
     if fit.protocol == BASELINE:
         train, guide = data.train, data.guide
-        rows = (train.x, train.y), (guide.x, guide.y)
-        return baseline_rows(fit.generator, *rows, seed=fit.seed, num_values=data.num_values)
+        return baseline_rows(
+            fit.generator,
+            (train.x, train.y),
+            (guide.x, guide.y),
+            seed=fit.seed,
+            num_values=data.num_values,
+            weights=data.train_weights,
+        )
     source = synthetic_source(fit, data)
     if source is None:
         return data.train.x, data.train.y
@@ -180,9 +193,15 @@ def scored_rows(fit: Fit, data: EvaluationData) -> Series:
     return data.synthetic[fit.generator] if fit.protocol == "TRTS" else data.test
 
 
-def other_rows(fit: Fit, data: EvaluationData) -> Series | None:
-    """The real rows besides train that `fit` trains on; None if there are none."""
-    return data.guide if (fit.protocol, fit.generator) == (BASELINE, GUIDE_ROWS) else None
+def other_fingerprint(fit: Fit, data: EvaluationData) -> str | None:
+    """Of what besides train and synthetic rows decides the training set of `fit`: the guidance
+    rows, or weights of the rows of train; None if nothing does."""
+    if fit.protocol != BASELINE:
+        return None
+    if fit.generator == INFLUENCE_WEIGHTS:
+        assert data.train_weights is not None
+        return array_fingerprint(data.train_weights)
+    return data.guide.fingerprint if fit.generator == GUIDE_ROWS else None
 
 
 def synthetic_source(fit: Fit, data: EvaluationData) -> Series | None:

@@ -11,6 +11,7 @@ from configs import load_config
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra, save_dataset
+from scripts.from_config import influence_weights
 from tardiff.export_guidance import main as export
 from tardiff.fit_guide import main as fit_guide
 from tardiff.from_config import guidance_files
@@ -176,6 +177,16 @@ def test_rows_of_another_task_are_refused(sites, tmp_path):
     save_dataset(tmp_path / "rows.npz", renamed)
     with pytest.raises(MismatchError, match="label_names"):
         custodian(sites, f"export.rows={tmp_path}/rows.npz")
+
+
+def test_weights_of_real_series_need_the_guidance_rows(sites):
+    weights = influence_weights(load_config(sites[1]), sites[2])
+    labels = sites[2].train.labels
+    assert [weights[labels == k].mean() for k in (0, 1)] == pytest.approx([1.0, 1.0])
+    assert weights.std() > 0.05
+    elsewhere = load_config([*sites[1], f"influence.vector={sites[0]}/g.pt"])
+    with pytest.raises(ConfigError, match="needs the guidance rows"):
+        influence_weights(elsewhere, sites[2])
 
 
 def test_missing_foreign_and_damaged_files_are_named(sites, tmp_path):

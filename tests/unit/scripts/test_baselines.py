@@ -16,11 +16,32 @@ from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_serie
 TRAIN, GUIDE = make_series(0, 60), make_series(5, 20)
 
 
+WEIGHTS = np.where(TRAIN.x[:, 0, 0] > 0, 3.0, 1.0)
+
+
 def rows(name, seed=0):
-    return baseline_rows(name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), seed=seed)
+    told = {"seed": seed, "weights": WEIGHTS}
+    return baseline_rows(name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), **told)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+def test_rows_drawn_by_influence_are_real_ones_in_proportion_to_their_weights():
+    x, y = rows("influence_weights")
+    assert np.array_equal(np.bincount(y), baselines.DRAWS * np.bincount(TRAIN.y))
+    known = {
+        row.tobytes(): (label, weight)
+        for row, label, weight in zip(TRAIN.x, TRAIN.y, WEIGHTS, strict=True)
+    }
+    drawn = [known[row.tobytes()] for row in x]
+    assert [label for label, _ in drawn] == y.tolist()
+    shares = [np.mean([w == 3.0 for label, w in drawn if label == k]) for k in (0, 1)]
+    for k, share in enumerate(shares):
+        mine = WEIGHTS[TRAIN.y == k]
+        expected = mine[mine == 3.0].sum() / mine.sum()
+        assert share == pytest.approx(expected, abs=0.12) and expected > (mine == 3.0).mean()
+    assert not np.array_equal(x, rows("influence_weights", seed=1)[0])
+
+
+@pytest.mark.parametrize("name", [name for name in BASELINES if name != "influence_weights"])
 def test_every_baseline_keeps_the_real_rows_first_and_is_repeatable(name):
     x, y = rows(name)
     assert x.dtype == np.float32 and y.dtype == np.int64 and len(x) == len(y)
@@ -73,7 +94,7 @@ def test_warped_time_runs_forward_between_the_same_ends_for_all_channels():
 
 
 def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
-    data, fitter = make_data(), MeanFitter()
+    data, fitter = dataclasses.replace(make_data(), train_weights=WEIGHTS), MeanFitter()
     fits = plan_fits(
         protocols=["TSTR", "TSRTR"],
         generators=["unguided"],
@@ -92,6 +113,10 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     other = dataclasses.replace(data, guide=make_series(9, 20))
     run_fits(fits, other, fitter=fitter, cache=tmp_path)
     assert len(fitter.calls) == len(fits) + 1
+    # Other weights: likewise.
+    other = dataclasses.replace(data, train_weights=WEIGHTS[::-1].copy())
+    run_fits(fits, other, fitter=fitter, cache=tmp_path)
+    assert len(fitter.calls) == len(fits) + 2
     x, y = training_rows(Fit(BASELINE, "class_weights", None, "rnn", 0), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
 
