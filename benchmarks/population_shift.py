@@ -1,6 +1,6 @@
 """Between which populations would guidance rows help? Real series alone, no test row, minutes.
 
-    python -m benchmarks.population_shift CONFIG --by COVARIATE [--models gbdt rocket] [key=value]
+    python -m benchmarks.population_shift CONFIG --by COVARIATE [--models gbdt,rocket] [key=value]
 
 For every ordered pair of values of a static covariate (ICU type, unit): downstream models trained
 on the series of one value, and on these and some of the other, are scored on the rest of the other.
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     """Prints one row per ordered pair."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--by", required=True, help="a static covariate, named without its unit")
-    parser.add_argument("--models", nargs="+", default=["gbdt", "rocket"])
+    parser.add_argument("--models", default="gbdt,rocket", type=lambda text: text.split(","))
     own, rest = parser.parse_known_args(arguments)
     torch.set_num_threads(1)
     config = load_config(rest)
