@@ -59,7 +59,7 @@ from scripts.results.tables import (
 )
 from scripts.synthetic_sets import find_sets, guidance_records
 from scripts.utility import beside_linear, loss_change
-from scripts.utility.baselines import INFLUENCE_WEIGHTS
+from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import upper_bound
 from scripts.utility.metrics import Predictions
@@ -112,7 +112,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     seed = chosen.seeds[0]
     facts = _provenance(config, splits, sets)
     data = evaluation_data(splits, sets)
-    if INFLUENCE_WEIGHTS in chosen.baselines:
+    if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
     run = fitting(config, data.num_classes, splits.normaliser)
     predictions = run(_plan(config, data, splits.normaliser), data)

@@ -76,7 +76,7 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     """
     if config.influence.vector is not None:
         raise ConfigError(
-            "evaluation.baselines with influence_weights needs the guidance rows, and "
+            "evaluation.baselines with reweighted needs the guidance rows, and "
             "influence.vector stands for rows that are elsewhere; leave it out"
         )
     device = pick_device(config.accelerator)
@@ -86,7 +86,7 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     if isinstance(w, str):
         found = estimate.strength()
         w = 0.0 if found is None else found.w
-    logger.info("influence_weights: w = %g on the real training series", w)
+    logger.info("reweighted: w = %g on the real training series", w)
     return tilted_weights(guide.influence(estimate.heads[1]), guide.y, w).numpy()
 
 

@@ -9,7 +9,7 @@ from configs.schema.fields import check_fields
 
 BASELINES = (
     "guide_rows",
-    "influence_weights",
+    "reweighted",
     "oversampling",
     "class_weights",
     "smote",

@@ -20,7 +20,7 @@ from configs.runtime.errors import DataError
 Rows = tuple[np.ndarray, np.ndarray]
 
 GUIDE_ROWS, CLASS_WEIGHTS = "guide_rows", "class_weights"
-INFLUENCE_WEIGHTS = "influence_weights"
+REWEIGHTED = "reweighted"
 DRAWS = 4  # rows drawn by influence per real row, so that luck in the draw counts for little
 JITTER = 0.05  # standard deviation of the added noise, model-space units
 SCALING = 0.1  # standard deviation of the factor per series and channel
@@ -45,7 +45,7 @@ def baseline_rows(
         seed: of every draw.
         num_values: jitter, scaling and time warp change only that many channels; masks and static
             covariates behind them stay as they are. None: all are values.
-        weights: of the real rows; needed by influence_weights.
+        weights: of the real rows; needed by reweighted.
 
     Raises:
         DataError: a class has too few rows to interpolate between.
@@ -54,7 +54,7 @@ def baseline_rows(
         return train
     if name == GUIDE_ROWS:
         return _joined(train, guide)
-    if name == INFLUENCE_WEIGHTS:
+    if name == REWEIGHTED:
         assert weights is not None
         return drawn_by_weight(train, weights, seed)
     if name in RESAMPLED:

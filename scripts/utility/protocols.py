@@ -30,7 +30,7 @@ from data_preprocess.storage.content_cache import array_fingerprint
 from scripts.utility.baselines import (
     CLASS_WEIGHTS,
     GUIDE_ROWS,
-    INFLUENCE_WEIGHTS,
+    REWEIGHTED,
     baseline_rows,
 )
 
@@ -74,7 +74,7 @@ class EvaluationData:
         synthetic: the sets that are compared, by name.
         num_classes: classes of the task.
         num_values: channels that are values; masks and static covariates follow. None: all are.
-        train_weights: of the rows of train, for the baseline "influence_weights".
+        train_weights: of the rows of train, for the baseline "reweighted".
     """
 
     train: Series
@@ -198,7 +198,7 @@ def other_fingerprint(fit: Fit, data: EvaluationData) -> str | None:
     rows, or weights of the rows of train; None if nothing does."""
     if fit.protocol != BASELINE:
         return None
-    if fit.generator == INFLUENCE_WEIGHTS:
+    if fit.generator == REWEIGHTED:
         assert data.train_weights is not None
         return array_fingerprint(data.train_weights)
     return data.guide.fingerprint if fit.generator == GUIDE_ROWS else None

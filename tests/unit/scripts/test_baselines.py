@@ -25,7 +25,7 @@ def rows(name, seed=0):
 
 
 def test_rows_drawn_by_influence_are_real_ones_in_proportion_to_their_weights():
-    x, y = rows("influence_weights")
+    x, y = rows("reweighted")
     assert np.array_equal(np.bincount(y), baselines.DRAWS * np.bincount(TRAIN.y))
     known = {
         row.tobytes(): (label, weight)
@@ -38,10 +38,10 @@ def test_rows_drawn_by_influence_are_real_ones_in_proportion_to_their_weights():
         mine = WEIGHTS[TRAIN.y == k]
         expected = mine[mine == 3.0].sum() / mine.sum()
         assert share == pytest.approx(expected, abs=0.12) and expected > (mine == 3.0).mean()
-    assert not np.array_equal(x, rows("influence_weights", seed=1)[0])
+    assert not np.array_equal(x, rows("reweighted", seed=1)[0])
 
 
-@pytest.mark.parametrize("name", [name for name in BASELINES if name != "influence_weights"])
+@pytest.mark.parametrize("name", [name for name in BASELINES if name != "reweighted"])
 def test_every_baseline_keeps_the_real_rows_first_and_is_repeatable(name):
     x, y = rows(name)
     assert x.dtype == np.float32 and y.dtype == np.int64 and len(x) == len(y)
