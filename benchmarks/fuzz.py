@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 # Ours, and what reads bytes for them; instrumenting torch and numpy whole would take minutes.
-INSTRUMENTED = ["data_preprocess", "configs", "numpy.lib", "omegaconf"]
+INSTRUMENTED = ["data_preprocess", "configs", "tardiff.guidance", "numpy.lib", "omegaconf"]
 LIMITS = ("-timeout=10", "-rss_limit_mb=4096", "-max_len=65536")
 
 

@@ -14,6 +14,7 @@ from configs.run_record import require_same_settings
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.arrays import read_arrays
 from data_preprocess.sources.registry import Settings
@@ -21,6 +22,9 @@ from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
+from tardiff.guidance.convex_estimate import ConvexSettings, fit_pool_guide
+from tardiff.guidance.guide_file import GuideFile, load_guide, save_guide
+from tardiff.influence.gradient_cache import LabelledSeries
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,23 @@ def _write_yaml(path: Path) -> None:
     path.write_text(Path("configs/base/tiny.yaml").read_text())
 
 
+def _write_guide(path: Path) -> None:
+    made = dataset(12)
+    normaliser = Normaliser.fit(made)
+    pool = LabelledSeries(encode(normaliser, made), torch.from_numpy(made.labels))
+    settings = ConvexSettings(penalty=0.1, kernels=2, inputs=("values",))
+    told = {"num_classes": 2, "seed": 0, "device": torch.device("cpu")}
+    content = GuideFile(
+        fitted=fit_pool_guide(pool, settings, normaliser, **told),
+        inputs=("values",),
+        feature_names=made.feature_names,
+        label_names=made.label_names,
+        length=made.length,
+        normaliser=normaliser,
+    )
+    save_guide(path, content)
+
+
 READERS = {
     "npz": Reader(".npz", lambda path: save_dataset(path, dataset()), load_dataset),
     "npy": Reader(".npy", _write_npy, lambda path: read_arrays(path, key="data.files.train")),
@@ -91,6 +112,7 @@ READERS = {
         lambda path: save_plain(path, {"kind": "x", "weights": {"w": torch.ones(3, 2)}}),
         lambda path: load_plain(path, "checkpoint"),
     ),
+    "guide": Reader(".pt", _write_guide, load_guide),
     "yaml": Reader(".yaml", _write_yaml, lambda path: load_config([str(path)])),
     "normaliser": Reader(
         ".json", lambda path: Normaliser.fit(dataset()).save(path), Normaliser.load

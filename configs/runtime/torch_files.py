@@ -41,8 +41,8 @@ def load_plain(path: Path, what: str) -> Any:
     try:
         _require_stored(path)
         with warnings.catch_warnings():
-            # About foreign pickles, which are refused below in words of our own.
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            # About foreign and damaged pickles, which are refused below in words of our own.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         # Of the system's errors only the one that a damaged table of contents ends in: a seek to

@@ -22,6 +22,7 @@ from tardiff.training.checkpoint import require_match
 
 KIND = "tardiff-guide"
 FORMAT = 1
+LONGEST = 100_000  # grid points: a file of unknown origin must not ask for all memory
 _LAYOUT = ("feature_names", "label_names", "length")
 
 
@@ -119,10 +120,12 @@ def _parsed(content: dict[str, Any]) -> GuideFile:
     inputs, labels = tuple(content["inputs"]), tuple(content["label_names"])
     view = partial(input_parts, normaliser=normaliser, parts=inputs)
     features = SeriesFeatures.from_plain(content["features"], view=view)
+    _require(0 < content["length"] <= LONGEST, f"a length of {content['length']}")
     rows, y, penalty = (content["guide"][name] for name in ("rows", "y", "penalty"))
     seen = features(torch.zeros(1, normaliser.num_model_channels, content["length"]))
     _require(rows.shape == (len(y), seen.shape[1] + 1), "the design matrix has another shape")
-    _require(bool(rows.isfinite().all()) and float(penalty) > 0, "numbers that are not finite")
+    finite = bool(rows.isfinite().all()) and bool(seen.isfinite().all())
+    _require(finite and float(penalty) > 0, "numbers that are not finite")
     _require(0 <= int(y.min()) and int(y.max()) < len(labels), "labels beyond its classes")
     guide = fit_guide(rows, y, num_classes=len(labels), penalty=float(penalty))
     export = content.get("export")

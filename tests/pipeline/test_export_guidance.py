@@ -202,6 +202,8 @@ def test_missing_foreign_and_damaged_files_are_named(sites, tmp_path):
         {"guide": {**guide, "rows": guide["rows"] * float("nan")}},
         {"guide": {**guide, "y": guide["y"] + 5}},
         {"features": {"groups": []}},
+        {"features": {**whole["features"], "scale": 0 * whole["features"]["scale"]}},
+        {"length": 10**12},
         {"export": {"gradient": torch.zeros(3, 1)}},
     ):
         torch.save({**whole, **damage}, tmp_path / "damaged.pt")
