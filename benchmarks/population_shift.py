@@ -5,7 +5,7 @@
 For every ordered pair of values of a static covariate (ICU type, unit): downstream models trained
 on the series of one value, and on these and some of the other, are scored on the rest of the other.
 Guidance can bring what the second knows and the first does not. Rows are those of train, val_guide
-and val_select; three random partitions, each used both ways.
+and val_select, the first of each patient; three random partitions, each used both ways.
 """
 
 import argparse
@@ -80,6 +80,8 @@ def main(arguments: list[str]) -> None:
     ensure_built(config.data)
     splits = load_splits(config.data)
     stays = concatenate(concatenate(splits.train, splits.val_guide), splits.val_select)
+    # One stay a patient: nobody is trained on and scored.
+    stays = stays.take(np.sort(np.unique(stays.subject_ids, return_index=True)[1]))
     rows = Rows(encode(splits.normaliser, stays).numpy(), stays.labels)
     values = stays.static[:, index_of(own.by, stays.static_names, "--by")]
     judge = Downstream(

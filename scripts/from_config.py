@@ -33,10 +33,12 @@ from scripts.utility.protocols import EvaluationData, Fit, Series
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import (
+    AUTO,
     configured_settings,
     convex_guide,
     direction_loader,
     is_convex,
+    with_tuned_strength,
 )
 from tardiff.generation.session import MOST_GUIDE_ROWS
 from tardiff.guidance.diagnostics import score_all
@@ -77,17 +79,20 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     if config.influence.vector is not None:
         raise ConfigError(
             "evaluation.baselines with reweighted needs the guidance rows, and "
-            "influence.vector stands for rows that are elsewhere; leave it out"
+            "influence.vector stands for rows that are elsewhere; leave it out, for example with "
+            "evaluation.baselines=[]"
         )
+    config = with_tuned_strength(config, splits.fingerprint)
     device = pick_device(config.accelerator)
     train = direction_loader(config, splits, device).series(splits.train)
     estimate = convex_guide(config, splits, device, lambda: train)
     w, guide = config.guidance.w, estimate.fitted.guide
-    if isinstance(w, str):
+    if w == AUTO:
         found = estimate.strength()
-        w = 0.0 if found is None else found.w
+        assert found is not None  # there are guidance rows
+        w = found.w
     logger.info("reweighted: w = %g on the real training series", w)
-    return tilted_weights(guide.influence(estimate.heads[1]), guide.y, w).numpy()
+    return tilted_weights(guide.influence(estimate.heads[1]), guide.y, float(w)).numpy()
 
 
 def fit_cache(config: ExperimentConfig) -> Path:

@@ -39,18 +39,26 @@ log = logging.getLogger(__name__)
 
 SEPARABLE = ("nll", "balanced")  # sums over series whose weights depend on class counts alone
 REPLACE = {
-    "any": "one patient's series replaced by any other; the number of series is public",
-    "same label": "one patient's series replaced by another of the same label; the number of "
-    "series of each class is public",
+    "any": "one patient's series replaced by any other; the number of patients is public",
+    "same label": "one patient's series replaced by another of the same label; the labels, and so "
+    "the number of patients of each class, are public",
 }
 
 
 def main(config: ExperimentConfig) -> None:
     """Writes the file of `export.path`."""
     given = config.export
-    content = fitted_guide(config) if given.guide is None else load_guide(Path(given.guide))
+    if given.epsilon is not None and given.guide is None and config.diffusion.include_guide:
+        raise ConfigError(
+            "export.epsilon with diffusion.include_guide: the generator was trained on the "
+            "guidance rows, so its series, which go into the file, are not free of them"
+        )
     guide, select = _rows(config)
-    require_same_layout(Path(given.guide or "guide"), content, guide)
+    if given.guide is None:
+        content = fitted_guide(config)
+    else:
+        content = load_guide(Path(given.guide))
+        require_same_layout(Path(given.guide), content, guide)
     known = _series(guide, content.normaliser)
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
@@ -60,6 +68,7 @@ def main(config: ExperimentConfig) -> None:
         export = Export(
             gradient=found.gradient,
             guidance_loss=loss.kind,
+            classes=None if loss.classes is None else list(loss.classes),
             rows=len(guide),
             strength=found.strength(),
             privacy=None,
@@ -141,6 +150,7 @@ def _private(
     return Export(
         gradient=add_noise(found.gradient, sd),
         guidance_loss=loss.kind,
+        classes=None if loss.classes is None else list(loss.classes),
         rows=len(known.y),
         strength=None,
         privacy=privacy,

@@ -1,7 +1,8 @@
 """The convex guide of unguided series as a file, to be sent to the custodian of guidance rows.
 
 `python -m tardiff.fit_guide [config.yaml] [out=guide.pt]`, where the generator is. The file holds
-what the guide sees of synthetic series, and no real one.
+what the guide sees of synthetic series and the normaliser (quantiles and extremes of the training
+values), and no real series.
 """
 
 import logging

@@ -229,7 +229,13 @@ def convex_guide(
     """
     influence = config.influence
     if influence.vector is not None:
-        return imported_estimate(Path(influence.vector), splits, device)
+        return imported_estimate(
+            Path(influence.vector),
+            splits,
+            device,
+            guidance_loss=influence.guidance_loss,
+            classes=influence.classes,
+        )
     series = direction_loader(config, splits, device).series
     num_classes = splits.train.num_classes
     return estimate_on_rows(

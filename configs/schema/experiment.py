@@ -149,9 +149,10 @@ class InfluenceConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """G as a file, made where the guidance rows are (tardiff/export_guidance.py)."""
+    """A guide as a file (tardiff/fit_guide.py), and with the G of guidance rows
+    (tardiff/export_guidance.py)."""
 
-    path: str | None = None  # None: runs/<experiment>/guidance.pt
+    path: str | None = None  # None: guide.pt or guidance.pt in runs/<experiment>
     # A guide of python -m tardiff.fit_guide; None: fitted here, which takes the generator.
     guide: str | None = None
     rows: str | None = None  # a data set file with the guidance rows; None: the val_guide split

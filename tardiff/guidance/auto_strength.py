@@ -35,7 +35,7 @@ class AutoStrength:
         change: predicted change of the guidance loss at `w`; negative is better.
         error: standard error of `change`, over the folds.
         grid, changes, errors: the whole curve.
-        loss: the guidance loss of the guide without tilt, on the same rows.
+        loss: the guidance loss of the guide without tilt, on the guidance rows.
     """
 
     w: float
@@ -48,6 +48,11 @@ class AutoStrength:
 
     def line(self) -> str:
         """One line for the terminal."""
+        if not self.grid:
+            return (
+                "strength: w = 0, since a class has fewer than two guidance rows and no strength "
+                "can be tested: nothing is guided"
+            )
         if self.w == 0:
             return (
                 "strength: w = 0, since no tilt lowers the guidance loss of rows that G has not "

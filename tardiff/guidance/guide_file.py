@@ -1,6 +1,6 @@
 """A convex guide as a file, which travels to the guidance rows and comes back with their G."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,9 @@ from tardiff.training.checkpoint import require_match
 
 KIND = "tardiff-guide"
 FORMAT = 1
-LONGEST = 100_000  # grid points: a file of unknown origin must not ask for all memory
+# A file of unknown origin must not ask for all memory.
+LONGEST = 100_000  # grid points
+WIDEST = 20_000  # features
 _LAYOUT = ("feature_names", "label_names", "length")
 
 
@@ -32,7 +34,7 @@ class Export:
 
     Attributes:
         gradient: G.
-        guidance_loss, rows: its loss, and how many rows it is of.
+        guidance_loss, classes, rows: its loss, of which classes, and how many rows it is of.
         strength: found by cross-validation on them; None where G is private, since it would tell
             more than G does.
         privacy: epsilon, delta and what they are about; None: nothing is promised.
@@ -40,6 +42,7 @@ class Export:
 
     gradient: Head
     guidance_loss: str
+    classes: Sequence[int] | None
     rows: int
     strength: AutoStrength | None
     privacy: Mapping[str, Any] | None
@@ -124,6 +127,7 @@ def _parsed(content: dict[str, Any]) -> GuideFile:
     rows, y, penalty = (content["guide"][name] for name in ("rows", "y", "penalty"))
     seen = features(torch.zeros(1, normaliser.num_model_channels, content["length"]))
     _require(rows.shape == (len(y), seen.shape[1] + 1), "the design matrix has another shape")
+    _require(rows.shape[1] <= WIDEST, f"{rows.shape[1]} features")
     finite = bool(rows.isfinite().all()) and bool(seen.isfinite().all())
     _require(finite and float(penalty) > 0, "numbers that are not finite")
     _require(0 <= int(y.min()) and int(y.max()) < len(labels), "labels beyond its classes")
@@ -158,12 +162,22 @@ def require_same_layout(path: Path, content: GuideFile, rows: EHRDataset) -> Non
     require_match(f"the guide {path}", content, expected, "Was it made for other data?")
 
 
-def imported_estimate(path: Path, splits: Splits, device: torch.device) -> ConvexEstimate:
+def imported_estimate(
+    path: Path,
+    splits: Splits,
+    device: torch.device,
+    *,
+    guidance_loss: str = "auto",
+    classes: Sequence[int] | None = None,
+) -> ConvexEstimate:
     """The estimate of a file with G, where the guidance rows are not.
+
+    Args:
+        guidance_loss, classes: what the config asks for; "auto" and None leave it to the file.
 
     Raises:
         ConfigError: the file holds no G.
-        MismatchError: it belongs to other data.
+        MismatchError: it belongs to other data, or its G to another loss.
     """
     content = load_guide(path)
     require_same_layout(path, content, splits.train)
@@ -179,6 +193,10 @@ def imported_estimate(path: Path, splits: Splits, device: torch.device) -> Conve
             f"it with `python -m tardiff.export_guidance <config.yaml> export.guide={path} out=...`"
         )
 
+    asked = {} if guidance_loss == "auto" else {"guidance_loss": guidance_loss}
+    asked |= {} if classes is None else {"classes": list(classes)}
+    remedy = "The file decides; leave influence.guidance_loss at auto and influence.classes empty"
+    require_match(f"influence.vector {path}", export, asked, remedy)
     facts = estimate_facts(fitted, export.guidance_loss, export.rows)
     facts |= {"imported": str(path), "privacy": export.privacy}
     fitted.features.to(device)

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from importlib import import_module
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -28,8 +29,8 @@ class ClippedSum:
     Attributes:
         gradient: the sum.
         sensitivity: the most it can move when one series is replaced by another.
-        share_clipped: of the series; says something about them, so it stays with the data
-            custodian.
+        share_clipped: of the series with a weight; says something about them, so it stays with the
+            data custodian.
     """
 
     gradient: Head
@@ -52,6 +53,9 @@ def clipped_sum(
         weights: non-negative weight of each series.
         clip: C.
     """
+    # A series whose gradient is not finite would make the whole sum nan and so be betrayed by it.
+    odd = ~gradient_norms(known, theta).isfinite()
+    known = LabelledDesign(known.rows.masked_fill(odd[:, None], 0.0), known.y)
     factors = (clip / gradient_norms(known, theta).clamp(min=1e-300)).clamp(max=1.0)
     pull = (weights * factors)[:, None] * residual(known.rows @ theta, known.y)
     share = float((factors < 1)[weights > 0].double().mean())
@@ -79,8 +83,9 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
 def add_noise(gradient: Head, sd: float) -> Head:
     """`gradient` plus independent N(0, sd^2) noise in every entry.
 
-    The seed comes from the operating system and is not kept: whoever knew it could take the
-    noise away again.
+    Its 128 bits of entropy come from the operating system and are not kept: whoever knew them could
+    take the noise away again. numpy's generator, since torch's uses 32 bits of a seed on the CPU,
+    few enough to try them all.
     """
-    generator = torch.Generator().manual_seed(secrets.randbits(63))
-    return gradient + sd * torch.randn(gradient.shape, generator=generator, dtype=gradient.dtype)
+    noise = np.random.default_rng(secrets.randbits(128)).normal(0.0, sd, tuple(gradient.shape))
+    return gradient + torch.from_numpy(noise)

@@ -142,6 +142,21 @@ def test_a_patient_enters_a_private_file_once(sites, tmp_path):
     assert custodian(sites, *told, "export.epsilon=1").rows == len(np.unique(twice)) < len(guide)
 
 
+def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites):
+    told = ["diffusion.include_guide=true", "export.epsilon=1", "influence.guidance_loss=nll"]
+    with pytest.raises(ConfigError, match="include_guide"):
+        export(load_config([*sites[1], *told]))
+
+
+def test_a_config_that_asks_for_another_loss_is_refused(sites):
+    custodian(sites, "influence.guidance_loss=nll")
+    told = {"guidance_loss": "balanced"}
+    with pytest.raises(MismatchError, match="guidance_loss is nll"):
+        imported_estimate(sites[0] / "g.pt", sites[2], CPU, **told)
+    with pytest.raises(MismatchError, match="classes is None"):
+        imported_estimate(sites[0] / "g.pt", sites[2], CPU, classes=[1])
+
+
 def test_a_loss_that_is_no_sum_cannot_be_private(sites):
     with pytest.raises(ConfigError, match="no sum over series"):
         custodian(sites, "export.epsilon=1")

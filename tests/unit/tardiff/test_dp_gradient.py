@@ -73,6 +73,17 @@ def test_replacing_a_series_moves_the_sum_by_at_most_the_sensitivity(kind):
     assert base.share_clipped > 0  # the clip bites
 
 
+def test_a_series_that_is_not_finite_does_not_betray_itself():
+    known, theta = rows_and_head()
+    weights = GuidanceLoss("nll", 2).row_weights(known.y)
+    rows = known.rows.clone()
+    rows[3, 0] = float("inf")
+    odd = clipped_sum(LabelledDesign(rows, known.y), theta, weights=weights, clip=0.2)
+    base = clipped_sum(known, theta, weights=weights, clip=0.2)
+    assert odd.gradient.isfinite().all()
+    assert float((odd.gradient - base.gradient).norm()) <= base.sensitivity
+
+
 @pytest.mark.parametrize("epsilon", [0.3, 1.0, 4.0])
 @pytest.mark.parametrize("delta", [1e-6, 1e-3])
 def test_noise_keeps_the_closed_form_of_balle_and_wang(epsilon, delta):

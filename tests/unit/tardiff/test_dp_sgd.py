@@ -24,7 +24,7 @@ from tardiff.train import train
 from tardiff.training import dp_sgd as private_training
 from tardiff.training.callbacks import shown_losses
 from tardiff.training.checkpoint import load_model
-from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
+from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes, secret_generator
 from tardiff.training.module import SeriesBatch
 from tests.support.small_objective import objective
 from tests.support.tiny_runs import tiny_arguments
@@ -277,3 +277,25 @@ def test_a_model_without_privacy_is_as_before(tmp_path, caplog):
     assert load_model(folder / "model.pt", "train").privacy is None
     train_main(config)
     assert "up to date" in caplog.text
+
+
+def test_the_secret_generator_is_no_seed_of_32_bits():
+    """A seeded twister fills its state by a recurrence from one word; whoever tries all 2^32 first
+    words finds the noise. Ours does not obey it, draws uniforms, and never the same."""
+
+    def words(generator):
+        raw = generator.get_state()[24 : 24 + 8 * 624].numpy().tobytes()
+        return np.frombuffer(raw, np.uint64)
+
+    def obeys(state):
+        first, second = int(state[0]), int(state[1])
+        return second == (1812433253 * (first ^ (first >> 30)) + 1) % 2**32
+
+    assert obeys(words(torch.Generator().manual_seed(5)))
+    one, other = (secret_generator(torch.device("cpu")) for _ in range(2))
+    assert not obeys(words(one)) and len(set(words(one).tolist())) > 600
+    drawn = torch.rand(20_000, generator=one)
+    assert abs(float(drawn.mean()) - 0.5) < 0.01 and abs(float(drawn.std()) - 12**-0.5) < 0.01
+    assert not torch.equal(drawn, torch.rand(20_000, generator=other))
+    normal = torch.randn(20_000, generator=other)
+    assert abs(float(normal.std()) - 1) < 0.03
