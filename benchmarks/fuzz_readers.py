@@ -14,7 +14,6 @@ from configs.run_record import require_same_settings
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.arrays import read_arrays
 from data_preprocess.sources.registry import Settings
@@ -85,7 +84,7 @@ def _write_yaml(path: Path) -> None:
 def _write_guide(path: Path) -> None:
     made = dataset(12)
     normaliser = Normaliser.fit(made)
-    pool = LabelledSeries(encode(normaliser, made), torch.from_numpy(made.labels))
+    pool = LabelledSeries.of(made, normaliser)
     settings = ConvexSettings(penalty=0.1, kernels=2, inputs=("values",))
     told = {"num_classes": 2, "seed": 0, "device": torch.device("cpu")}
     content = GuideFile(

@@ -11,7 +11,6 @@ and val_select, the first of each patient; three random partitions, each used bo
 import argparse
 import itertools
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,30 +23,27 @@ from data_preprocess.card import markdown_table
 from data_preprocess.dataset import concatenate, index_of
 from data_preprocess.model_space.encoding import encode
 from scripts.utility.downstream import Downstream
-from scripts.utility.feature_models import LabelledArrays
 
 MOST = {"train": 1500, "guide": 600, "select": 400}
 SHARES = (0.4, 0.6)  # guidance rows up to the first, selection rows up to the second
 PARTITIONS = 3
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Model-space series with labels; `take` by row numbers."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-    def take(self, rows: np.ndarray) -> LabelledArrays:
-        """Arrays as a downstream model takes them."""
-        return self.x[rows], self.y[rows]
-
-
 def gains(
-    judge: Downstream, model: str, rows: Rows, source: np.ndarray, target: np.ndarray
+    downstream: Downstream,
+    model: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    source: np.ndarray,
+    target: np.ndarray,
 ) -> np.ndarray:
     """(partition, 2) AUROC on left-out target rows: trained on the source, and on guidance rows
-    of the target too."""
+    of the target too.
+
+    Args:
+        x, y: model-space series and labels.
+        source, target: row numbers.
+    """
     rng, found = np.random.default_rng(0), []
     source = rng.permutation(source)[: MOST["train"]]
     for seed in range(PARTITIONS):
@@ -56,16 +52,12 @@ def gains(
         guide, select, rest = order[:first], order[first:second], order[second:]
         for known, left in ((guide, rest), (rest, guide)):
             both = np.concatenate([source, known[: MOST["guide"]]])
-            stop = rows.take(select[: MOST["select"]])
-            found.append(
-                [
-                    roc_auc_score(
-                        rows.y[left],
-                        judge.fit(model, rows.take(train), stop, seed=seed)(rows.x[left])[:, 1],
-                    )
-                    for train in (source, both)
-                ]
-            )
+            stop = select[: MOST["select"]]
+            scores = []
+            for train in (source, both):
+                trained = downstream.fit(model, (x[train], y[train]), (x[stop], y[stop]), seed=seed)
+                scores.append(roc_auc_score(y[left], trained(x[left])[:, 1]))
+            found.append(scores)
     return np.array(found)
 
 
@@ -82,9 +74,9 @@ def main(arguments: list[str]) -> None:
     stays = concatenate(concatenate(splits.train, splits.val_guide), splits.val_select)
     # One stay a patient: nobody is trained on and scored.
     stays = stays.take(np.sort(np.unique(stays.subject_ids, return_index=True)[1]))
-    rows = Rows(encode(splits.normaliser, stays).numpy(), stays.labels)
+    x = encode(splits.normaliser, stays).numpy()
     values = stays.static[:, index_of(own.by, stays.static_names, "--by")]
-    judge = Downstream(
+    downstream = Downstream(
         model=config.classifier.model,
         recipe=recipe_of(config.classifier),
         num_classes=stays.num_classes,
@@ -95,7 +87,7 @@ def main(arguments: list[str]) -> None:
         source, target = np.flatnonzero(values == one), np.flatnonzero(values == other)
         cells = [f"{one:g} -> {other:g}", f"{len(source):,}", f"{len(target):,}"]
         for model in own.models:
-            found = gains(judge, model, rows, source, target)
+            found = gains(downstream, model, x, stays.labels, source, target)
             gain = found[:, 1] - found[:, 0]
             cells += [
                 f"{found[:, 0].mean():.3f}",

@@ -84,7 +84,7 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
         )
     config = with_tuned_strength(config, splits.fingerprint)
     device = pick_device(config.accelerator)
-    train = direction_loader(config, splits, device).series(splits.train)
+    train = LabelledSeries.of(splits.train, splits.normaliser)
     estimate = convex_guide(config, splits, device, lambda: train)
     w, guide = config.guidance.w, estimate.fitted.guide
     if w == AUTO:

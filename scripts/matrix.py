@@ -3,7 +3,7 @@
 Stages 1 and 2 run first if they have not. Sets: the whole tuning grid (unguided, every strength,
 negative controls), the set that generation.sh would make, the same by a push of the sampler,
 classifier guidance, the paper's Algorithm 1, and unguided sampling of a generator that was trained
-on the guidance rows too. Real-only baselines: guidance rows, real series drawn by influence,
+on the guidance rows too. Real-only baselines: guidance rows, these alone, real series by influence,
 oversampling, class weights, SMOTE, jitter, scaling, time warp. All are evaluated as evaluate.sh
 does, into runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
 """

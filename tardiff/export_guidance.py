@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir
@@ -19,8 +18,6 @@ from configs.runtime.errors import ConfigError, DataError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import encode
-from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.fit_guide import fitted_guide
 from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows
@@ -31,9 +28,10 @@ from tardiff.guidance.guide_file import (
     save_guide,
 )
 from tardiff.influence.convex_guide import LabelledDesign
-from tardiff.influence.dp_gradient import add_noise, clipped_sum, gradient_norms, noise_multiplier
+from tardiff.influence.dp_gradient import clipped_sum, gradient_norms
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
+from tardiff.privacy.noise import add_noise, noise_multiplier
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +57,11 @@ def main(config: ExperimentConfig) -> None:
     else:
         content = load_guide(Path(given.guide))
         require_same_layout(Path(given.guide), content, guide)
-    known = _series(guide, content.normaliser)
+    known = LabelledSeries.of(guide, content.normaliser)
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
     if given.epsilon is None:
-        unseen = None if select is None else _series(select, content.normaliser)
+        unseen = None if select is None else LabelledSeries.of(select, content.normaliser)
         found = estimate_on_rows(content.fitted, known, unseen, loss, seed=config.seed)
         export = Export(
             gradient=found.gradient,
@@ -75,7 +73,7 @@ def main(config: ExperimentConfig) -> None:
         )
     else:
         rows = _one_per_patient(guide)
-        known = _series(rows, content.normaliser)
+        known = LabelledSeries.of(rows, content.normaliser)
         export = _private(config, content.fitted, known, loss)
     path = Path(given.path) if given.path else run_dir(config) / "guidance.pt"
     save_guide(path, dataclasses.replace(content, export=export))
@@ -99,10 +97,6 @@ def _rows(config: ExperimentConfig) -> tuple[EHRDataset, EHRDataset | None]:
     if not len(guide):
         raise DataError("the guidance set is empty")
     return guide, select
-
-
-def _series(rows: EHRDataset, normaliser: Normaliser) -> LabelledSeries:
-    return LabelledSeries(encode(normaliser, rows), torch.from_numpy(rows.labels))
 
 
 def _one_per_patient(guide: EHRDataset) -> EHRDataset:

@@ -236,12 +236,11 @@ def convex_guide(
             guidance_loss=influence.guidance_loss,
             classes=influence.classes,
         )
-    series = direction_loader(config, splits, device).series
     num_classes = splits.train.num_classes
     return estimate_on_rows(
         pool_guide(config, splits, device, pool()),
-        series(splits.val_guide),
-        series(splits.val_select),
+        LabelledSeries.of(splits.val_guide, splits.normaliser),
+        LabelledSeries.of(splits.val_select, splits.normaliser),
         GuidanceLoss(influence.guidance_loss, num_classes, influence.classes),
         seed=config.seed,
     )

@@ -9,6 +9,7 @@ from configs.schema.fields import check_fields
 
 BASELINES = (
     "guide_rows",
+    "guide_only",
     "reweighted",
     "oversampling",
     "class_weights",

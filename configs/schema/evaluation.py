@@ -39,7 +39,8 @@ class EvaluationConfig:
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
     models: list[str] = many("rnn")
     # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py):
-    # guide_rows, reweighted, oversampling, class_weights, smote, jitter, scaling, time_warp.
+    # guide_rows, guide_only, reweighted, oversampling, class_weights, smote, jitter, scaling,
+    # time_warp.
     baselines: list[str] = many()
     seeds: list[int] = many(0, 1, 2, 3, 4)
     fidelity: bool = True  # measure how close each set is to real series that no model saw

@@ -83,7 +83,7 @@ class DiffusionConfig:
     # (tardiff/diffusion/quantile_mapping.py); 0: they stay as drawn.
     marginal_rows: int = number(2048, low=0)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
-    # Batches draw each class equally often: a rare class is learned sooner, and then by heart
+    # Batches draw each class equally often: a rare class is learned sooner, and then memorised
     # (docs/results.md).
     class_balanced: bool = False
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).

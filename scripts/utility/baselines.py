@@ -2,10 +2,10 @@
 
 Each baseline returns the rows that a model is trained on: the real ones and, beside them, the
 guidance rows, duplicated or interpolated rows of the rarer classes, or one altered copy of every
-real row; or real rows drawn by their influence on the guidance loss. Series are in model space,
-where every channel has about unit variance, so one strength of noise fits all channels. Published
-strengths are used (Um et al. 2017, "Data augmentation of wearable sensor data"; Iwana & Uchida
-2021); they are not tuned here.
+real row; or the guidance rows alone, or real rows drawn by their influence on the guidance loss.
+Series are in model space, where every channel has about unit variance, so one strength of noise
+fits all channels. Published strengths are used (Um et al. 2017, "Data augmentation of wearable
+sensor data"; Iwana & Uchida 2021); they are not tuned here.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from configs.runtime.errors import DataError
 # (n, channel, time) series and (n,) labels
 Rows = tuple[np.ndarray, np.ndarray]
 
-GUIDE_ROWS, CLASS_WEIGHTS = "guide_rows", "class_weights"
+GUIDE_ROWS, GUIDE_ONLY, CLASS_WEIGHTS = "guide_rows", "guide_only", "class_weights"
 REWEIGHTED = "reweighted"
 DRAWS = 4  # rows drawn by influence per real row, so that luck in the draw counts for little
 JITTER = 0.05  # standard deviation of the added noise, model-space units
@@ -38,7 +38,8 @@ def baseline_rows(
     num_values: int | None = None,
     weights: np.ndarray | None = None,
 ) -> Rows:
-    """The training rows of baseline `name`, the real ones first where they are not drawn anew.
+    """The training rows of baseline `name`: the real ones first, unless the guidance rows stand
+    alone or real rows are drawn anew.
 
     Args:
         train, guide: real rows of the train and val_guide splits.
@@ -54,6 +55,8 @@ def baseline_rows(
         return train
     if name == GUIDE_ROWS:
         return _joined(train, guide)
+    if name == GUIDE_ONLY:
+        return guide
     if name == REWEIGHTED:
         assert weights is not None
         return drawn_by_weight(train, weights, seed)

@@ -29,6 +29,7 @@ from data_preprocess.split_assignment import apportion
 from data_preprocess.storage.content_cache import array_fingerprint
 from scripts.utility.baselines import (
     CLASS_WEIGHTS,
+    GUIDE_ONLY,
     GUIDE_ROWS,
     REWEIGHTED,
     baseline_rows,
@@ -201,7 +202,7 @@ def other_fingerprint(fit: Fit, data: EvaluationData) -> str | None:
     if fit.generator == REWEIGHTED:
         assert data.train_weights is not None
         return array_fingerprint(data.train_weights)
-    return data.guide.fingerprint if fit.generator == GUIDE_ROWS else None
+    return data.guide.fingerprint if fit.generator in (GUIDE_ROWS, GUIDE_ONLY) else None
 
 
 def synthetic_source(fit: Fit, data: EvaluationData) -> Series | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from configs.runtime.device import one_thread
 from configs.runtime.processes import Processes
-from data_preprocess.model_space.encoding import decode, encode
+from data_preprocess.model_space.encoding import decode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
 from tardiff.diffusion.denoiser import NetworkDenoiser
@@ -127,7 +127,7 @@ class GenerationSession:
     def released(self, made: Sampled) -> LabelledSeries:
         """Series as they are written: what a model that is trained on them sees."""
         dataset = to_dataset(made.x, made.y, self.splits)
-        return LabelledSeries(encode(self.splits.normaliser, dataset), made.y)
+        return LabelledSeries.of(dataset, self.splits.normaliser)
 
     def guide_series(self) -> LabelledSeries:
         """Unguided series for the guide to be trained on: those at hand where they are many enough

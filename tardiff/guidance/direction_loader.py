@@ -11,7 +11,6 @@ from classifier.checkpoint import load_classifier
 from classifier.losses import per_sample_loss
 from configs.run_record import sha256_file
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import array_fingerprint
 from tardiff.guidance.directions import ClassifierDirection, Direction
@@ -59,8 +58,7 @@ class DirectionLoader:
 
     def series(self, dataset: EHRDataset) -> LabelledSeries:
         """A set in model space."""
-        x = encode(self.splits.normaliser, dataset)
-        return LabelledSeries(x, torch.from_numpy(dataset.labels))
+        return LabelledSeries.of(dataset, self.splits.normaliser)
 
     def classifier(self) -> nn.Module:
         """The trained classifier of stage 2, refused if it belongs to other data."""

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from classifier.checkpoint_validation import require_weights
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import encode
+from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
@@ -47,6 +50,11 @@ class LabelledSeries:
 
     x: Series
     y: Labels
+
+    @classmethod
+    def of(cls, dataset: EHRDataset, normaliser: Normaliser) -> "LabelledSeries":
+        """A data set in model space."""
+        return cls(encode(normaliser, dataset), torch.from_numpy(dataset.labels))
 
 
 def guide_vector(

@@ -17,8 +17,8 @@ COPIES = (
     "leaves it out)"
 )
 GUIDED = (
-    "**this set is guided, so the promise does not hold for it**: the classifier and the guidance "
-    "gradient were made from train and val_guide without noise"
+    "**this set is guided, so the promise does not hold for it**: what guides it comes "
+    "from train, val_guide and val_select, without noise but for a G exported with export.epsilon"
 )
 
 

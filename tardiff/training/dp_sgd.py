@@ -1,6 +1,5 @@
 """DP-SGD training of the denoiser with opacus."""
 
-import secrets
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,10 @@ from torch import Tensor, nn
 from configs.runtime.errors import DataError, UserError
 from tardiff.diffusion.noise_schedule import Levels, draw_levels
 from tardiff.privacy.accountant import Privacy, after, opacus_part
+from tardiff.privacy.noise import secret_generator
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
 
 CHUNK = 64  # stays whose gradients are held at once: 64 x parameters x 4 bytes
-
-# torch's CPU generator: 24 bytes, then the words of its Mersenne Twister, 8 bytes each.
-_TWISTER, _FIRST_WORD = 624, 24
 
 
 class PrivateDiffusionModule(DiffusionModule):
@@ -150,18 +147,3 @@ def patient_codes(*subject_ids: np.ndarray) -> Int[np.ndarray, " n"]:
             "(subject_ids of -1), so no patient can be promised anything"
         )
     return np.unique(ids, return_inverse=True)[1]
-
-
-def secret_generator(device: torch.device) -> torch.Generator:
-    """A generator whose state comes from the operating system and is not kept.
-
-    On the CPU torch uses 32 bits of a seed, few enough to try them all, so the whole state of its
-    Mersenne Twister is drawn.
-    """
-    generator = torch.Generator(device).manual_seed(secrets.randbits(63))
-    if device.type == "cpu":
-        state = generator.get_state()
-        words = np.frombuffer(secrets.token_bytes(4 * _TWISTER), np.uint32).astype(np.uint64)
-        state[_FIRST_WORD : _FIRST_WORD + 8 * _TWISTER] = torch.from_numpy(words.view(np.uint8))
-        generator.set_state(state)
-    return generator

@@ -17,7 +17,7 @@ from tardiff.fit_guide import main as fit_guide
 from tardiff.from_config import guidance_files
 from tardiff.generate import main as generate
 from tardiff.guidance.guide_file import imported_estimate, load_guide, save_guide
-from tardiff.influence.dp_gradient import noise_multiplier
+from tardiff.privacy.noise import noise_multiplier
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 

@@ -24,6 +24,11 @@ def rows(name, seed=0):
     return baseline_rows(name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), **told)
 
 
+def test_guidance_rows_alone():
+    x, y = rows("guide_only")
+    assert np.array_equal(x, GUIDE.x) and np.array_equal(y, GUIDE.y)
+
+
 def test_rows_drawn_by_influence_are_real_ones_in_proportion_to_their_weights():
     x, y = rows("reweighted")
     assert np.array_equal(np.bincount(y), baselines.DRAWS * np.bincount(TRAIN.y))
@@ -41,7 +46,9 @@ def test_rows_drawn_by_influence_are_real_ones_in_proportion_to_their_weights():
     assert not np.array_equal(x, rows("reweighted", seed=1)[0])
 
 
-@pytest.mark.parametrize("name", [name for name in BASELINES if name != "reweighted"])
+@pytest.mark.parametrize(
+    "name", [name for name in BASELINES if name not in ("reweighted", "guide_only")]
+)
 def test_every_baseline_keeps_the_real_rows_first_and_is_repeatable(name):
     x, y = rows(name)
     assert x.dtype == np.float32 and y.dtype == np.int64 and len(x) == len(y)
@@ -106,17 +113,17 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     run_fits(fits, data, fitter=fitter, cache=tmp_path)
     guide = {row.tobytes() for row in data.guide.x}
     seen = [bool(guide & {row.tobytes() for row in call["train"][0]}) for call in fitter.calls]
-    assert sum(seen) == 1
+    assert sum(seen) == 2
     weights = [call["class_weight"] for call in fitter.calls]
     assert weights.count("balanced") == 1 and len(fitter.calls) == len(fits)
     # Other guidance rows: their baseline is fitted anew, the rest is kept.
     other = dataclasses.replace(data, guide=make_series(9, 20))
     run_fits(fits, other, fitter=fitter, cache=tmp_path)
-    assert len(fitter.calls) == len(fits) + 1
+    assert len(fitter.calls) == len(fits) + 2
     # Other weights: likewise.
     other = dataclasses.replace(data, train_weights=WEIGHTS[::-1].copy())
     run_fits(fits, other, fitter=fitter, cache=tmp_path)
-    assert len(fitter.calls) == len(fits) + 2
+    assert len(fitter.calls) == len(fits) + 3
     x, y = training_rows(Fit(BASELINE, "class_weights", None, "rnn", 0), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
 

@@ -10,13 +10,9 @@ from scipy.stats import norm as normal
 from configs.runtime.errors import DataError, UserError
 from tardiff.export_guidance import _one_per_patient
 from tardiff.influence.convex_guide import LabelledDesign, fit_guide
-from tardiff.influence.dp_gradient import (
-    add_noise,
-    clipped_sum,
-    gradient_norms,
-    noise_multiplier,
-)
+from tardiff.influence.dp_gradient import clipped_sum, gradient_norms
 from tardiff.influence.guidance_losses import GuidanceLoss
+from tardiff.privacy.noise import add_noise, noise_multiplier
 
 
 def rows_and_head(classes: int = 2) -> tuple[LabelledDesign, torch.Tensor]:

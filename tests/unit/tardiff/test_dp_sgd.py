@@ -19,12 +19,13 @@ from data_preprocess.build import ensure_built, load_splits
 from tardiff.generate import main as generate
 from tardiff.networks.unet1d import UNet1D
 from tardiff.privacy.accountant import Privacy, after, planned, privacy_lines
+from tardiff.privacy.noise import secret_generator
 from tardiff.train import main as train_main
 from tardiff.train import train
 from tardiff.training import dp_sgd as private_training
 from tardiff.training.callbacks import shown_losses
 from tardiff.training.checkpoint import load_model
-from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes, secret_generator
+from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
 from tardiff.training.module import SeriesBatch
 from tests.support.small_objective import objective
 from tests.support.tiny_runs import tiny_arguments
