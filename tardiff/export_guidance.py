@@ -57,7 +57,8 @@ def main(config: ExperimentConfig) -> None:
     else:
         content = load_guide(Path(given.guide))
         require_same_layout(Path(given.guide), content, guide)
-    known = LabelledSeries.of(guide, content.normaliser)
+    rows = guide if given.epsilon is None else _one_per_patient(guide)
+    known = LabelledSeries.of(rows, content.normaliser)
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
     if given.epsilon is None:
@@ -72,8 +73,6 @@ def main(config: ExperimentConfig) -> None:
             privacy=None,
         )
     else:
-        rows = _one_per_patient(guide)
-        known = LabelledSeries.of(rows, content.normaliser)
         export = _private(config, content.fitted, known, loss)
     path = Path(given.path) if given.path else run_dir(config) / "guidance.pt"
     save_guide(path, dataclasses.replace(content, export=export))
