@@ -71,7 +71,7 @@ def wanted_strengths(
 ) -> tuple[list[float], dict[str, Any]]:
     """The shift to ask for per class, and the prediction that it rests on.
 
-    Nothing is asked for where the retraining test says that influence does not predict retraining.
+    Nothing is asked for where the retraining test says that a tilted set does not help.
 
     Raises:
         ConfigError: guidance.w=auto with an imported G that says no strength.
@@ -104,7 +104,7 @@ def is_convex(config: ExperimentConfig) -> bool:
 
 
 def retraining_path(config: ExperimentConfig) -> Path:
-    """Where the linear data-modelling scores of an experiment are kept."""
+    """Where the record of the retraining test of an experiment is kept."""
     return run_dir(config) / "influence" / "retraining.json"
 
 
@@ -115,7 +115,7 @@ def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> Retrain
 
 
 def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
-    """Why nothing should be guided: influence does not predict retraining here. None: it does,
+    """Why nothing should be guided: a tilted set does not help the downstream model. None: it does,
     there is no retraining test, or guidance.force."""
     if config.guidance.kind != "influence" or config.guidance.force:
         return None
@@ -123,8 +123,8 @@ def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
     if found is None or found.predicts:
         return None
     return (
-        f"influence ({config.influence.estimator}) does not predict retraining of {found.model} "
-        f"here: {found} ({retraining_path(config)}). "
+        f"influence ({config.influence.estimator}) does not lower the loss of a retrained "
+        f"{found.model} here: {found} ({retraining_path(config)}). "
         "Nothing is guided; guidance.force=true guides nevertheless"
     )
 

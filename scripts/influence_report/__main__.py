@@ -8,10 +8,12 @@ stage 2; the cost of guided sampling is measured where a diffusion model is ther
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from classifier.fit import predict_logits
 from classifier.losses import per_sample_loss
@@ -24,6 +26,7 @@ from configs.schema.evaluation import InfluenceReportConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
 from scripts.from_config import evaluation_data, fitting
 from scripts.influence_report.figures import (
     curve_figure,
@@ -50,7 +53,7 @@ from scripts.influence_report.summary import markdown
 from scripts.pictures.styles import save
 from scripts.utility.protocols import Series
 from tardiff.from_config import (
-    Loaded,
+    AUTO,
     configured_settings,
     convex_guide,
     direction_loader,
@@ -58,6 +61,7 @@ from tardiff.from_config import (
     retraining_path,
     session_of,
 )
+from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
@@ -128,13 +132,24 @@ def retraining_test(config: ExperimentConfig) -> None:
     session = session_of(loaded)
     pool = session.released(session.unguided)
     data = evaluation_data(loaded.splits, {})
-    influence = config.influence
+    influence, place = config.influence, (config, loaded.splits, loaded.device)
+    convex = cache(lambda: convex_guide(*place, lambda: pool))
     found = retraining_scores(
         Series(x=pool.x.numpy(), y=pool.y.numpy()),
-        {name: _pool_influence(config, loaded, pool, name) for name in given.lds_estimators},
+        {
+            name: _influence(
+                convex().direction if name == "convex" else _classifier_direction(*place),
+                pool,
+                loaded.device,
+                f"influence of the pool ({name})",
+            )
+            for name in given.lds_estimators
+        },
         data,
         model=given.lds_model,
         subsets=given.lds_subsets,
+        tilted=given.lds_tilted,
+        w=_strength(loaded.config.guidance.w, convex),
         seeds=given.lds_seeds,
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
         run=fitting(config, data.num_classes, loaded.splits.normaliser),
@@ -148,27 +163,35 @@ def retraining_test(config: ExperimentConfig) -> None:
     log.info("%s\nwritten to %s", as_text(found), path)
 
 
-def _pool_influence(
-    config: ExperimentConfig, loaded: Loaded, pool: LabelledSeries, name: str
+def _strength(asked: float | str, convex: Callable[[], ConvexEstimate]) -> float:
+    """The strength of the tilted halves: that of stage 3; 0 where nobody may know it."""
+    if asked != AUTO:
+        return float(asked)
+    strength = convex().strength()
+    return 0.0 if strength is None else strength.w
+
+
+def _classifier_direction(
+    config: ExperimentConfig, splits: Splits, device: torch.device
+) -> Direction:
+    inputs = direction_loader(config, splits, device)
+    return inputs.direction(configured_settings(config)).direction
+
+
+def _influence(
+    direction: Direction, rows: LabelledSeries, device: torch.device, title: str
 ) -> np.ndarray:
-    place = (config, loaded.splits, loaded.device)
-    direction: Direction = (
-        convex_guide(*place, lambda: pool).direction
-        if name == "convex"
-        else direction_loader(*place).direction(configured_settings(config)).direction
-    )
-    title = f"influence of the pool ({name})"
-    return score_all(direction, pool.x, pool.y, loaded.device, title=title).double().numpy()
+    """Of each series."""
+    return score_all(direction, rows.x, rows.y, device, title=title).double().numpy()
 
 
 def _ranked(
     inputs: DirectionLoader, direction: Direction, name: str, real: bool, data: EHRDataset
 ) -> RankedSet:
     rows = inputs.series(data)
-    title = f"influence of {name}"
-    scores = score_all(direction, rows.x, rows.y, inputs.device, title=title)
+    scores = _influence(direction, rows, inputs.device, f"influence of {name}")
     losses = per_sample_loss(predict_logits(inputs.classifier(), rows.x), rows.y)
-    return RankedSet(name, real, data, scores.double().numpy(), losses.numpy())
+    return RankedSet(name, real, data, scores, losses.numpy())
 
 
 def _measure(

@@ -1,10 +1,15 @@
-"""Does influence predict retraining here? The linear data-modelling score (Ilyas et al. 2022).
+"""Does influence predict retraining here, and does a tilted set help the downstream model?
 
 A downstream model is trained on random halves of a pool of unguided series, with the same class
-counts in each. The score is the rank correlation, over the halves, of the summed influence with
-minus the guidance loss of the retrained models, seeds averaged: on the guidance rows, where G comes
-from, and on val_select, which took no part in G (but stops the trainings). Within the band of
-chance, guidance follows noise: stage 3 then guides nothing.
+counts in each. The linear data-modelling score (Ilyas et al. 2022) is the rank correlation, over
+the halves, of the summed influence with minus the guidance loss of the retrained models, seeds
+averaged: on the guidance rows, where G comes from, and on val_select, which took no part in G (but
+stops the trainings).
+
+Random halves differ far less than a guided set does from an unguided one, so the score can be lost
+in the noise of retraining where guidance gains. The first halves are therefore tilted too, by the
+strength that stage 3 would ask for, and the model is retrained on them: the change of its loss on
+val_select is what stage 3 heeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +19,21 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from sklearn.utils import resample
 
 from scripts.utility.loss_change import loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, Series, draw_per_class
+from tardiff.guidance.pool_selection import choose
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import rank_correlation
 
 RESAMPLES = 2000
+LOSS_RESAMPLES = 200
 ESTIMATORS = ("convex", "classifier")
 
 Outcomes = Float[np.ndarray, "subset seed"]
+Halves = Int[np.ndarray, "subset half"]
 
 
 def retraining_scores(
@@ -34,61 +43,151 @@ def retraining_scores(
     *,
     model: str,
     subsets: int,
+    tilted: int,
+    w: float,
     seeds: Sequence[int],
     loss: GuidanceLoss,
     run: Callable[..., dict[Fit, Predictions]],
     seed: int,
 ) -> dict[str, Any]:
-    """The linear data-modelling score of every estimator, JSON-able.
+    """The linear data-modelling score of every estimator and the effect of its tilt, JSON-able.
 
     Args:
         pool: unguided series; influence: of each of them, by the name of the estimator.
         data: its guidance rows and val_select give the outcomes; the test rows are not read.
         model: the downstream model that is retrained, on each of `subsets` halves with each of
             `seeds`.
+        tilted: halves of which a tilted counterpart is trained on too, no more than there are.
+        w: the strength of the tilt; 0: nothing is tilted.
         loss: the guidance loss.
         run: `run_fits` with all that it needs besides fits and data.
         seed: of the halves.
     """
-    halves = stratified_halves(pool.y, subsets, seed=seed)
-    names = [f"half_{number}" for number in range(subsets)]
-    pieces = zip(names, halves, strict=True)
-    synthetic = {name: Series(x=pool.x[half], y=pool.y[half]) for name, half in pieces}
-    # The guidance rows stand where an evaluation has its test rows.
-    data = replace(data, test=data.guide, synthetic=synthetic)
-    fits = [Fit("TSTR", name, None, model, fit_seed) for name in names for fit_seed in seeds]
-
-    def outcomes(*, on_select: bool) -> Outcomes:
-        """Minus the guidance loss of every retrained model."""
-        found = run(fits, data, on_select=on_select)
-        values = [-loss_of(found[fit], loss) for fit in fits]
-        return np.array(values).reshape(subsets, len(seeds))
-
-    guide, held_out = outcomes(on_select=False), outcomes(on_select=True)
+    halves, tilted = stratified_halves(pool.y, subsets, seed=seed), min(tilted, subsets)
+    tilts = {
+        name: tilted_halves(values, pool.y, halves[:tilted], w, seed=seed)
+        for name, values in influence.items()
+        if w != 0
+    }
     found: dict[str, Any] = {
         "model": model,
         "subsets": subsets,
+        "tilted": tilted,
+        "w": w,
         "seeds": list(seeds),
         "pool_rows": len(pool),
         "band": 1.96 / (subsets - 1) ** 0.5,
-        "repeats": {"guide": repeatability(guide), "held_out": repeatability(held_out)},
-        "estimators": {},
+        "repeats": {},
+        "estimators": {name: {"tilt": {}} for name in influence},
     }
-    for name, values in influence.items():
-        sums = np.array([values[half].sum() for half in halves])
-        found["estimators"][name] = {
-            "guide": scored(sums, guide.mean(1)),
-            "held_out": scored(sums, held_out.mean(1)),
+    sets = {"half": halves, **tilts}
+    trained = _retrained(pool, sets, data, model=model, seeds=seeds, run=run)
+    for rows, predictions in trained.items():
+        losses = {
+            name: np.array([[loss_of(one, loss) for one in same] for same in found_])
+            for name, found_ in predictions.items()
         }
+        outcome = -losses["half"]
+        found["repeats"][rows] = repeatability(outcome)
+        for name, values in influence.items():
+            sums = np.array([values[half].sum() for half in halves])
+            found["estimators"][name][rows] = scored(sums, outcome.mean(1))
+            if name in tilts:
+                found["estimators"][name]["tilt"][rows] = loss_change(
+                    predictions["half"][:tilted], predictions[name], loss
+                )
     return found
 
 
-def stratified_halves(
-    y: Int[np.ndarray, " n"], count: int, *, seed: int
-) -> Int[np.ndarray, "subset half"]:
+def _retrained(
+    pool: Series,
+    sets: Mapping[str, Halves],
+    data: EvaluationData,
+    *,
+    model: str,
+    seeds: Sequence[int],
+    run: Callable[..., dict[Fit, Predictions]],
+) -> dict[str, dict[str, list[list[Predictions]]]]:
+    """What models trained on every set of rows predict: rows -> name -> set -> seed."""
+    synthetic = {
+        f"{name}_{number}": Series(x=pool.x[rows], y=pool.y[rows])
+        for name, subsets in sets.items()
+        for number, rows in enumerate(subsets)
+    }
+    # The guidance rows stand where an evaluation has its test rows.
+    data = replace(data, test=data.guide, synthetic=synthetic)
+    fits = [Fit("TSTR", name, None, model, seed) for name in synthetic for seed in seeds]
+    places = {"guide": False, "held_out": True}
+    found = {rows: run(fits, data, on_select=select) for rows, select in places.items()}
+    return {
+        rows: {
+            name: [
+                [results[Fit("TSTR", f"{name}_{number}", None, model, seed)] for seed in seeds]
+                for number in range(len(subsets))
+            ]
+            for name, subsets in sets.items()
+        }
+        for rows, results in found.items()
+    }
+
+
+def stratified_halves(y: Int[np.ndarray, " n"], count: int, *, seed: int) -> Halves:
     """Random halves of every class; equal class counts, or the class ratio would be the outcome."""
     rng, sizes = np.random.default_rng(seed), np.bincount(y) // 2
     return np.stack([draw_per_class(y, sizes, rng) for _ in range(count)])
+
+
+def tilted_halves(
+    influence: Float[np.ndarray, " n"],
+    y: Int[np.ndarray, " n"],
+    halves: Halves,
+    w: float,
+    *,
+    seed: int,
+) -> Halves:
+    """A counterpart of each half whose mean influence in every class is higher by w unguided
+    standard deviations, coupled to it as a guided set is to the unguided one."""
+    scores, tilted = torch.from_numpy(influence), []
+    for number, half in enumerate(halves):
+        chosen = []
+        for label in np.unique(y):
+            first = half[y[half] == label]
+            mine = np.concatenate([first, np.setdiff1d(np.flatnonzero(y == label), first)])
+            rows, _ = choose(scores[mine], len(first), w, seed=seed + number)
+            chosen.append(mine[rows.numpy()])
+        tilted.append(np.concatenate(chosen))
+    return np.stack(tilted)
+
+
+def loss_change(
+    before: Sequence[Sequence[Predictions]],
+    after: Sequence[Sequence[Predictions]],
+    loss: GuidanceLoss,
+) -> dict[str, float]:
+    """Mean change of the loss, pair by pair and seed by seed, with its standard error: that of a
+    bootstrap over the pairs and, within classes, over the rows that score them."""
+    rng, labels = np.random.default_rng(0), before[0][0].labels
+    everyone = np.arange(len(labels))
+
+    def per_pair(rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " pair"]:
+        def losses(found: Sequence[Sequence[Predictions]]) -> Outcomes:
+            return np.array(
+                [[loss_of(_of_rows(one, rows), loss) for one in same] for same in found]
+            )
+
+        return (losses(after) - losses(before)).mean(1)
+
+    drawn = []
+    for number in range(LOSS_RESAMPLES):
+        rows = np.asarray(resample(everyone, stratify=labels, random_state=number))
+        pairs = rng.integers(len(before), size=len(before))
+        drawn.append(per_pair(rows)[pairs].mean())
+    change = per_pair(everyone).mean()
+    return {"change": float(change), "error": float(np.std(drawn, ddof=1))}
+
+
+def _of_rows(found: Predictions, rows: Int[np.ndarray, " n"]) -> Predictions:
+    return replace(found, probabilities=found.probabilities[rows], labels=found.labels[rows])
 
 
 def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subset"]) -> Any:
@@ -113,20 +212,34 @@ def repeatability(outcomes: Outcomes) -> float | None:
 
 
 def as_text(found: Mapping[str, Any]) -> str:
-    """The scores as a table."""
+    """The scores as a table, and what the tilted halves changed."""
     lines = [
         f"linear data-modelling score: {found['model']} retrained on {found['subsets']} halves of "
         f"{found['pool_rows']} unguided series, {len(found['seeds'])} seeds; band of chance "
         f"+-{found['band']:.2f}",
-        f"{'influence of':<14}{'guidance rows':>24}{'val_select':>24}",
+        _line("influence of", "guidance rows", "val_select"),
     ]
     for name, scores in found["estimators"].items():
-        cells = [
-            "{score:+.2f} [{low:+.2f}, {high:+.2f}]".format(**scores[rows])
-            for rows in ("guide", "held_out")
-        ]
-        lines.append(f"{name:<14}{cells[0]:>24}{cells[1]:>24}")
+        lines.append(_line(name, *(_interval(scores[rows]) for rows in ("guide", "held_out"))))
     repeats = [found["repeats"][rows] for rows in ("guide", "held_out")]
-    cells = ["-" if value is None else f"{value:.2f}" for value in repeats]
-    lines.append(f"{'repeatability':<14}{cells[0]:>24}{cells[1]:>24}")
+    lines.append(_line("repeatability", *("-" if r is None else f"{r:.2f}" for r in repeats)))
+    if not found["w"]:
+        return "\n".join([*lines, "no strength is supported (w = 0), so no half was tilted"])
+    lines.append(
+        f"change of the guidance loss by a tilt of w = {found['w']:g}, {found['tilted']} halves:"
+    )
+    for name, scores in found["estimators"].items():
+        lines.append(_line(name, *(_change(scores["tilt"][row]) for row in ("guide", "held_out"))))
     return "\n".join(lines)
+
+
+def _line(name: str, guide: str, held_out: str) -> str:
+    return f"{name:<14}{guide:>24}{held_out:>24}"
+
+
+def _interval(score: Mapping[str, float]) -> str:
+    return "{score:+.2f} [{low:+.2f}, {high:+.2f}]".format(**score)
+
+
+def _change(found: Mapping[str, float]) -> str:
+    return "{change:+.4f} +- {error:.4f}".format(**found)

@@ -134,7 +134,7 @@ def predicts_retraining(found: RetrainingScore | None) -> str:
     if found is None:
         answer = "not measured (bash scripts/influence.sh <config.yaml> lds=true)"
     else:
-        answer = f"{YES if found.predicts else NO} ({found}, {found.model})"
+        answer = f"{YES if found.predicts else NO} ({found.model}; {found})"
     return f"Influence predicts retraining: {answer}."
 
 

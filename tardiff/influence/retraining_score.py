@@ -11,28 +11,44 @@ from configs.run_record import read_mapping
 
 
 class RetrainingScore(NamedTuple):
-    """Linear data-modelling score (LDS) of the estimator in use, on the guidance rows.
+    """What retraining on random and on tilted halves of unguided series found, for the estimator in
+    use.
 
     Attributes:
-        score: rank correlation of predicted and measured changes; chance stays within +-`band`.
+        score: linear data-modelling score (LDS) on the guidance rows: rank correlation of predicted
+            and measured changes; chance stays within +-`band`.
         model: the downstream model that was retrained.
+        w: strength of the tilt, unguided standard deviations.
+        change: of the guidance loss of `model` on val_select by that tilt; 0 at w = 0.
+        error: standard error of `change`.
     """
 
     score: float
     band: float
     model: str
+    w: float
+    change: float
+    error: float
 
     @property
     def predicts(self) -> bool:
-        """Whether influence predicts retraining better than chance."""
-        return self.score > self.band
+        """Whether the tilt lowers the loss by more than its standard error, the rule by which the
+        strength is chosen too."""
+        return self.change + self.error < 0
 
     def __str__(self) -> str:
-        return f"LDS {self.score:+.2f}, band of chance +-{self.band:.2f}"
+        tilt = (
+            f"change of its guidance loss on val_select by w = {self.w:g}: {self.change:+.4f} +- "
+            f"{self.error:.4f}"
+            if self.w
+            else "no strength is supported"
+        )
+        return f"{tilt}; LDS {self.score:+.2f}, band of chance +-{self.band:.2f}"
 
 
 def read_score(path: Path, estimator: str, data_fingerprint: str) -> RetrainingScore | None:
-    """The score in the record of the test; None where it is of other data or another estimator.
+    """What the record of the test says; None where it is of other data, of another estimator or of
+    an earlier version, which tilted nothing.
 
     Args:
         path: of the record, which exists.
@@ -40,7 +56,9 @@ def read_score(path: Path, estimator: str, data_fingerprint: str) -> RetrainingS
         data_fingerprint: of the splits at hand.
     """
     found = read_mapping(path)
-    score = found["estimators"].get(estimator)
-    if found["data_fingerprint"] != data_fingerprint or score is None:
+    of_estimator = found["estimators"].get(estimator)
+    if found["data_fingerprint"] != data_fingerprint or of_estimator is None or "w" not in found:
         return None
-    return RetrainingScore(score["guide"]["score"], found["band"], found["model"])
+    tilt = of_estimator["tilt"].get("held_out", {"change": 0.0, "error": 0.0})
+    score = of_estimator["guide"]["score"]
+    return RetrainingScore(score, found["band"], found["model"], found["w"], **tilt)

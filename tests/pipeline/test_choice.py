@@ -86,22 +86,23 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     caplog.set_level(logging.INFO)
     root, arguments = trained
     lds = ["lds=true", "influence_report.lds_subsets=8", "influence_report.lds_seeds=[0]"]
-    more = ["influence_report.lds_estimators=[convex]", "evaluation.workers=1"]
+    more = ["influence_report.lds_estimators=[convex]", "evaluation.workers=1", "guidance.w=0.3"]
     influence_report(load_config([*arguments, *lds, *more]))
     assert "linear data-modelling score" in caplog.text
     path = root / "runs/tiny/influence/retraining.json"
     found = json.loads(path.read_text())
-    score = found["estimators"]["convex"]["guide"]
+    score, tilt = (found["estimators"]["convex"][name] for name in ("guide", "tilt"))
     assert score["low"] <= score["score"] <= score["high"] and found["subsets"] == 8
-    for value, requested in ((found["band"] + 0.1, 0.3), (found["band"] - 0.1, 0.0)):
-        score["score"] = value
+    assert found["w"] == 0.3 and found["tilted"] == 8 and tilt["guide"] != tilt["held_out"]
+    for change, requested in ((-0.2, 0.3), (-0.1, 0.0)):
+        tilt["held_out"] = {"change": change, "error": 0.15}
         path.write_text(json.dumps(found))
         facts = load_extra(run(trained, "guidance.w=0.3") / "guided.npz")["guidance"]
         assert facts["requested"] == [requested] * 2
         known = retraining_score(load_config(arguments), found["data_fingerprint"])
         assert known is not None and known.predicts == (requested > 0)
     assert retraining_score(load_config(arguments), "of other data") is None
-    assert "does not predict retraining of lstm here" in caplog.text
+    assert "does not lower the loss of a retrained lstm here" in caplog.text
     facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
     assert facts["guidance"]["requested"] == [0.3, 0.3]
     path.unlink()
