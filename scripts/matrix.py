@@ -1,11 +1,12 @@
 """The matrix: guidance beside every baseline, on one data split, by one command.
 
 Stages 1 and 2 run first if they have not. Sets: the whole tuning grid (unguided, every strength,
-negative controls), the set that generation.sh would make, the same by a push of the sampler,
-classifier guidance, the paper's Algorithm 1, and unguided sampling of a generator that was trained
-on the guidance rows too. Real-only baselines: guidance rows, these alone, real series by influence,
-oversampling, class weights, SMOTE, jitter, scaling, time warp. All are evaluated as evaluate.sh
-does, into runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
+negative controls), the set that generation.sh would make, the unguided set that is not resampled,
+what is to be compared with that one (a push of the sampler, classifier guidance, the paper's
+Algorithm 1), and unguided sampling of a generator that was trained on the guidance rows too.
+Real-only baselines: guidance rows, these alone, real series by influence, oversampling, class
+weights, SMOTE, jitter, scaling, time warp. All are evaluated as evaluate.sh does, into
+runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select.
 """
 
 import dataclasses
@@ -28,6 +29,7 @@ from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 
 WITH_GUIDE = "unguided_with_guide_rows"
+AS_SAMPLED = "unguided_as_sampled"
 CLASSIFIER_W = 0.5  # of classifier guidance, for which nothing predicts a strength
 
 log = logging.getLogger(__name__)
@@ -67,9 +69,10 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     )
     configurations = {
         "guided": _named(config, "guided"),
-        "pushed": _named(config, "pushed", by="push"),
-        "classifier_guided": _named(
-            config, "classifier_guided", kind="classifier", by="push", w=CLASSIFIER_W
+        AS_SAMPLED: _as_sampled(_named(config, AS_SAMPLED, kind="none")),
+        "pushed": _as_sampled(_named(config, "pushed", by="push")),
+        "classifier_guided": _as_sampled(
+            _named(config, "classifier_guided", kind="classifier", by="push", w=CLASSIFIER_W)
         ),
         "paper": dataclasses.replace(_named(config, "paper"), compat="paper"),
         WITH_GUIDE: fair,
@@ -86,6 +89,11 @@ def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentCo
     generation = dataclasses.replace(config.generation, name=name, unguided_too=False)
     guided = dataclasses.replace(config.guidance, **guidance)
     return dataclasses.replace(config, generation=generation, guidance=guided)
+
+
+def _as_sampled(config: ExperimentConfig) -> ExperimentConfig:
+    generation = dataclasses.replace(config.generation, resample="never")
+    return dataclasses.replace(config, generation=generation)
 
 
 def _generated(config: ExperimentConfig) -> Path:

@@ -184,6 +184,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
         if is_convex(config)
         else None,
         pool=_pool(config),
+        real=_real(loaded),
         guidance=GuidanceSettings(
             interval=(guidance.interval[0], guidance.interval[1]),
             trust=guidance.trust,
@@ -198,7 +199,29 @@ def session_of(loaded: Loaded) -> GenerationSession:
 def _pool(config: ExperimentConfig) -> int:
     guidance = config.guidance
     chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
-    return guidance.pool if chooses else 1
+    return config.generation.pool if chooses or resamples(config) else 1
+
+
+def resamples(config: ExperimentConfig) -> bool:
+    """Whether unguided series are drawn toward the training series. Where guidance stays are of
+    another population, that would be away from where the set is meant for."""
+    asked, guidance, data = config.generation.resample, config.guidance, config.data
+    if asked != "auto":
+        return asked == "always" and config.compat == "none"
+    pushed = guidance.by == "push" and guidance.kind != "none"
+    private = config.diffusion.private.epsilon is not None
+    one_population = data.train_where == data.guide_where
+    return one_population and not (pushed or private or config.compat == "paper")
+
+
+def _real(loaded: Loaded) -> LabelledSeries | None:
+    """The series that the generator was trained on; None where nothing is resampled."""
+    config, splits = loaded.config, loaded.splits
+    if not resamples(config):
+        return None
+    names = ["train", "val_guide"] if config.diffusion.include_guide else ["train"]
+    parts = [LabelledSeries.of(getattr(splits, name), splits.normaliser) for name in names]
+    return LabelledSeries(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
 
 
 def pool_guide(

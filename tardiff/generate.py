@@ -79,6 +79,7 @@ def write_generated(
         "guidance": outcome.to_plain() if outcome else None,
         **_decisive(config, splits),
         "copies": made.copies.to_plain() if made.copies else None,
+        "resampled": made.resampled,
     }
     synthetic = SyntheticSet(name=name, x=made.x, y=made.y, outcome=outcome, facts=facts)
     path = write_set(folder or run_dir(config) / "synthetic", synthetic, splits)

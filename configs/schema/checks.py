@@ -139,6 +139,12 @@ def _check_guidance(config: ExperimentConfig) -> None:
             f"influence.vector={influence.vector}: an exported G belongs to a convex guide; leave "
             "influence.estimator at convex"
         )
+    pushed = guidance.by == "push" and guidance.kind != "none"
+    if pushed and config.generation.resample == "always":
+        raise ConfigError(
+            "guidance.by=push with generation.resample=always: a pushed series and its unguided "
+            "counterpart come from one noise, so neither set can be resampled; leave it at auto"
+        )
     if guidance.w == "auto" and guidance.kind != "none" and not convex and config.compat == "none":
         raise ConfigError(
             "guidance.w=auto is predicted by the convex guide, which takes no part here; give a "
@@ -158,6 +164,11 @@ def _check_private(config: ExperimentConfig) -> None:
         "dropout": (0.0, "its masks would be drawn from a seed that is known"),
         "micro_batch": ("auto", "private training goes through its batches in its own pieces"),
     }
+    if config.generation.resample == "always":
+        raise ConfigError(
+            "diffusion.private.epsilon with generation.resample=always: resampling reads the "
+            "training stays without noise; leave it at auto"
+        )
     for key, (value, why) in needed.items():
         found = getattr(diffusion, key)
         if found != value:

@@ -77,5 +77,10 @@ class MatrixConfig:
     """Sets that scripts/matrix.py evaluates beside the tuning grid."""
 
     configurations: list[str] = many(
-        "guided", "pushed", "classifier_guided", "paper", "unguided_with_guide_rows"
+        "guided",
+        "unguided_as_sampled",
+        "pushed",
+        "classifier_guided",
+        "paper",
+        "unguided_with_guide_rows",
     )

@@ -165,14 +165,13 @@ class GuidanceConfig:
     """What is preferred, how strongly, and by which means."""
 
     kind: str = choice("influence", "classifier", "none")
-    # choose: series from a larger unguided pool (tardiff/guidance/pool_selection.py).
+    # choose: series from the pool of unguided series (tardiff/guidance/pool_selection.py).
     # push: the estimate of every sampling step is moved (tardiff/guidance/guided_denoiser.py).
     by: str = choice("choose", "push")
     # Realised shift of the mean influence, unguided standard deviations. auto: what rows
     # unknown to G support (tardiff/guidance/auto_strength.py). tuned: what scripts/tune.sh chose.
     w: Any = number("auto", words=("auto", "tuned"))
-    pool: int = number(2, low=2)  # choose: unguided series per series asked for
-    # Guide although influence did not predict retraining (bash scripts/influence.sh lds=true).
+    # Guide although a tilted set did not help (bash scripts/influence.sh lds=true).
     force: bool = False
     # The rest is of push.
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
@@ -207,6 +206,12 @@ class GenerationConfig:
     ratio: float = number(1.0, low=0.0, open_low=True)  # synthetic : train, per class
     counts: list[int] | None = None  # explicit number per class; wins over ratio
     seed: int = 0
+    # Unguided series sampled per series asked for, from which both sets are drawn: those that lie
+    # where training series do (resample), and by influence (guidance.by=choose).
+    pool: int = number(3, low=2)
+    # Toward the training series (tardiff/generation/density_ratio.py). auto: unless guidance stays
+    # are of another population, the sampler is pushed or the model is private.
+    resample: str = choice("auto", "always", "never")
     unguided_too: bool = True  # write the unguided set from the same noise beside it
     allow_copies: bool = (
         False  # release series that copy a training stay (tardiff/privacy/memorisation.py)

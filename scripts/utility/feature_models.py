@@ -15,9 +15,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 
-from classifier.fixed_features import RandomConvolutions, Standardiser
+from classifier.fixed_features import RandomConvolutions, Standardiser, summary_features
 from classifier.metrics import HIGHER_IS_BETTER, selection_scores
-from scripts.quality.common.features import summary_features
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 LabelledArrays = tuple[np.ndarray, np.ndarray]

@@ -124,6 +124,7 @@ def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
         f"- seed {config['generation']['seed']}, data fingerprint "
         f"`{synthetic.facts['data_fingerprint'][:16]}`",
         f"- {_copies_line(synthetic.facts['copies'])}",
+        f"- {_resampled_line(synthetic.facts['resampled'])}",
         *privacy_lines(synthetic.facts),
         "",
         *_guidance_lines(synthetic, splits),
@@ -177,6 +178,16 @@ def _copies_line(copies: dict[str, int] | None) -> str:
     return (
         f"copies of training stays: none left; {copies['near']} series that copied one "
         f"({copies['exact']} of them exactly) were replaced by new ones"
+    )
+
+
+def _resampled_line(resampled: dict[str, float] | None) -> str:
+    if resampled is None:
+        return "not resampled: series as the model draws them"
+    return (
+        "resampled toward the training series: boosted trees tell what the model draws from these "
+        f"with AUC {resampled['auc']:.2f}; as if {resampled['effective_share']:.0%} of what was "
+        "drawn had been kept"
     )
 
 

@@ -26,10 +26,11 @@ from tardiff.diffusion.noise_schedule import Series
 from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.batches import Job, sample_batches
 from tardiff.generation.data_card import to_dataset
+from tardiff.generation.density_ratio import DensityRatio, density_ratio
 from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.algorithm1 import algorithm1
-from tardiff.guidance.calibration import Calibration, as_tensors, fixed
+from tardiff.guidance.calibration import Calibration, as_tensors, fixed, winsorised
 from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import (
     GuidanceOutcome,
@@ -39,7 +40,7 @@ from tardiff.guidance.diagnostics import (
 )
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
-from tardiff.guidance.pool_selection import choose
+from tardiff.guidance.pool_selection import choose, draw
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies
@@ -55,13 +56,14 @@ log = logging.getLogger(__name__)
 
 
 class Sampled(NamedTuple):
-    """A set in model space with its labels, what guidance did to it, and what the check for copies
-    found; None where it was disabled."""
+    """A set in model space with its labels, what guidance did to it, what the check for copies
+    found, None where it was disabled, and what resampling rests on, None where there is none."""
 
     x: Series
     y: Tensor
     stats: GuidanceStats
     copies: CopyCheck | None
+    resampled: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +77,10 @@ class GenerationSession:
         load_direction: called when something is to be guided, unless there is a `convex` guide.
         convex: makes the convex guide, given what makes unguided series; None: `load_direction`
             counts.
-        pool: unguided series per series asked for, from which guided ones are chosen; 1: nothing
-            is chosen, the sampler is pushed.
+        pool: unguided series per series asked for, from which both sets are drawn; 1: nothing is
+            drawn, the sampler is pushed.
+        real: the series that the generator was trained on, toward which the pool is resampled;
+            None: it is not.
         allow_copies: release series that copy a training stay.
         folder: of finished batches and calibrations; processes on other machines must see it.
         used: the files of this session in `folder`.
@@ -90,6 +94,7 @@ class GenerationSession:
     load_direction: Callable[[], LoadedDirection]
     convex: Callable[[Callable[[], LabelledSeries]], ConvexEstimate] | None = None
     pool: int = 1
+    real: LabelledSeries | None = None
     guidance: GuidanceSettings
     allow_copies: bool
     folder: Path
@@ -105,13 +110,46 @@ class GenerationSession:
     @cached_property
     def unguided(self) -> Sampled:
         """The set without guidance."""
-        pool = self._pool
-        return pool._replace(x=pool.x[: len(self.y)], y=self.y)
+        return self._of_pool(self._drawn(self.y))
 
     @cached_property
     def _pool(self) -> Sampled:
-        """The unguided set, and the series beside it that a choice has."""
+        """The unguided series that sets are drawn from."""
         return self._sample("unguided", None, None, self.y.repeat(self.pool))
+
+    @cached_property
+    def _ratio(self) -> DensityRatio | None:
+        """At every series of the pool; None where it is not resampled."""
+        if self.real is None:
+            return None
+        found = density_ratio(self.real, self.released(self._pool), seed=self.process.seed)
+        log.info(
+            "resampling: trees tell the %d series sampled from training series with AUC %.2f%s",
+            len(self._pool.y),
+            found.auc,
+            "" if found.slope else ": too few series or no difference, so none is preferred",
+        )
+        return found
+
+    def _base(self, rows: Tensor) -> Tensor:
+        """Log weights of the unguided set at `rows` of the pool, all of one class."""
+        if self._ratio is None:
+            return torch.zeros(len(rows), dtype=torch.float64)
+        return winsorised(self._ratio.log_ratio[rows])
+
+    def _drawn(self, y: Tensor) -> list[Tensor]:
+        """Rows of the pool for unguided series with labels like `y`, by class."""
+        found = []
+        for label in range(self.splits.train.num_classes):
+            mine, count = torch.nonzero(self._pool.y == label)[:, 0], int((y == label).sum())
+            base = self._base(mine) if count else torch.zeros(len(mine), dtype=torch.float64)
+            found.append(mine[draw(base, count, seed=self.process.seed)])
+        return found
+
+    def _of_pool(self, rows: Sequence[Tensor]) -> Sampled:
+        every = torch.cat(list(rows))
+        facts = self._ratio.to_plain() if self._ratio else None
+        return self._pool._replace(x=self._pool.x[every], y=self._pool.y[every], resampled=facts)
 
     @cached_property
     def estimate(self) -> ConvexEstimate:
@@ -133,12 +171,13 @@ class GenerationSession:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train
-        y = self.y.repeat(self.pool)
+        # Where it is resampled one series in `pool` is left, for the draw to have a choice.
+        y = self.y.repeat(self.pool - (self.real is not None))
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
-            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-            rows = order[:MOST_GUIDE_ROWS].sort().values
-            return self.released(self._pool._replace(x=self._pool.x[rows], y=y[rows]))
+            rows = torch.cat(self._drawn(y))
+            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
+            return self.released(self._of_pool([rows[order[:MOST_GUIDE_ROWS]].sort().values]))
         ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
         wanted = [max(FEWEST_PER_CLASS, round(ratio * int(n))) for n in train.class_counts]
         y = requested_labels(train, ratio=ratio, counts=wanted)
@@ -172,11 +211,13 @@ class GenerationSession:
         found, rows = [], []
         for label, w in enumerate(wanted):
             mine, count = torch.nonzero(y == label)[:, 0], int((self.y == label).sum())
-            chosen, outcome = choose(scores[mine], count, w, seed=self.process.seed)
+            base = self._base(mine) if count else None
+            chosen, outcome = choose(scores[mine], count, w, seed=self.process.seed, base=base)
             found.append(outcome)
             rows.append(mine[chosen])
-        made = self._pool._replace(x=self._pool.x[torch.cat(rows)], y=self.y)
-        return made, choice_outcome(scores, y, rows, found, loaded.facts, loaded.score)
+        before = self._drawn(self.y)
+        made = self._of_pool(rows)
+        return made, choice_outcome(scores, before, rows, found, loaded.facts, loaded.score)
 
     def algorithm1(self, w: float, title: str = "paper") -> tuple[Sampled, GuidanceOutcome]:
         """The set of the paper's algorithm as printed, with multiplier `w`; see

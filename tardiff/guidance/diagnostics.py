@@ -103,20 +103,20 @@ def summarise(
 
 def choice_outcome(
     scores: Tensor,
-    y: Labels,
+    unguided: Sequence[Tensor],
     rows: Sequence[Tensor],
     calibrations: Sequence[Calibration],
     facts: dict[str, Any],
     score: str,
 ) -> GuidanceOutcome:
-    """The outcome of choosing `rows[k]` of the pool with these scores and labels in class k; the
-    unguided set is the first as many of the class."""
+    """The outcome of choosing `rows[k]` of the pool with these scores in class k, in place of
+    `unguided[k]`."""
     return GuidanceOutcome(
         score=score,
         requested=[calibration.requested for calibration in calibrations],
         realised=[calibration.realised or 0.0 for calibration in calibrations],
         mean_score=[_mean(scores[chosen]) for chosen in rows],
-        mean_score_unguided=[_mean(scores[y == k][: len(c)]) for k, c in enumerate(rows)],
+        mean_score_unguided=[_mean(scores[before]) for before in unguided],
         multiplier=[calibration.multiplier for calibration in calibrations],
         scale=[calibration.scale for calibration in calibrations],
         shift_rms=0.0,

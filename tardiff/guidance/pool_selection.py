@@ -31,20 +31,51 @@ def tilted_weights(scores: Scores, y: Labels, w: float) -> Scores:
     return weights
 
 
-def choose(scores: Scores, count: int, w: float, *, seed: int) -> tuple[Rows, Calibration]:
-    """`count` of the series of one class, whose mean score is higher by w s than that of the first
-    `count`, which are the unguided set.
+def draw(log_weights: Scores, count: int, *, seed: int) -> Rows:
+    """`count` of the series of one class, in proportion to their weights as far as the pool allows,
+    in ascending order.
 
-    The sets are coupled as closely as the tilted and the untilted distribution allow (maximal
-    coupling): with v = exp(m I / s) / mean, an unguided series stays with chance min(1, v), and
-    what is missing is drawn from the rest of the pool in proportion to max(v - 1, 0). So the sets
-    differ by what the tilt changes, not by the luck of a second draw; w = 0 changes nothing. The
-    multiplier m that realises w is found by bisection, on one draw of the noise.
+    The set is coupled as closely as the weighted and the unweighted distribution allow (maximal
+    coupling) to the first `count` series: with v = weight / mean, one of these stays with chance
+    min(1, v), and what is missing is drawn from the rest of the pool in proportion to
+    max(v - 1, 0). Equal weights keep them all. Two calls with one seed use the same noise, so sets
+    with like weights differ by what the weights change, not by the luck of a second draw.
+
+    Args:
+        log_weights: of the whole pool of the class, up to a constant.
+        seed: of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    luck = torch.from_numpy(rng.random(count))
+    noise = torch.from_numpy(rng.gumbel(size=len(log_weights) - count))
+    weights = (log_weights - log_weights.max()).exp()
+    weights = weights / weights.mean()
+    stays = luck < weights[:count]
+    # Of the rest of the pool first what the weights favour, then the next by weight.
+    favoured = weights[count:] > 1
+    order = (weights[count:] - 1).clamp(min=1e-12).log() + noise
+    order = torch.where(favoured, order, log_weights[count:] - 1e6)
+    added = order.topk(min(count - int(stays.sum()), len(order))).indices + count
+    # A pool too small for the weights gives back the best of what was dropped.
+    left = count - int(stays.sum()) - len(added)
+    stays[log_weights[:count].masked_fill(stays, -torch.inf).topk(left).indices] = True
+    return torch.cat([torch.nonzero(stays)[:, 0], added]).sort().values
+
+
+def choose(
+    scores: Scores, count: int, w: float, *, seed: int, base: Scores | None = None
+) -> tuple[Rows, Calibration]:
+    """`count` of the series of one class, whose mean score is higher by w s than that of the
+    unguided set, which is `draw` of the base weights alone.
+
+    They are drawn with weights exp(base + m I / s) and the noise of the unguided set; w = 0 changes
+    nothing. The multiplier m that realises w is found by bisection.
 
     Args:
         scores: of the whole pool of the class, more than `count` unless w is 0.
         w: shift of the (winsorised) mean, unguided standard deviations.
         seed: of the noise.
+        base: log weights of the unguided set; None: equal ones.
 
     Returns:
         (rows in ascending order, what was realised).
@@ -52,28 +83,15 @@ def choose(scores: Scores, count: int, w: float, *, seed: int) -> tuple[Rows, Ca
     if count == 0:
         empty = torch.zeros(0, dtype=torch.int64)
         return empty, Calibration(multiplier=0.0, scale=1.0, requested=w, realised=0.0)
-    scale, mean = unguided_scale(scores), winsorised_mean(scores[:count])
+    standard = winsorised(scores) / (scale := unguided_scale(scores))
+    base = torch.zeros_like(standard) if base is None else base
+    unguided = draw(base, count, seed=seed)
+    mean = winsorised_mean(scores[unguided])
     if w == 0:
-        return torch.arange(count), _outcome(scores[:count], mean, scale, 0.0, w)
-    rng = np.random.default_rng(seed)
-    luck = torch.from_numpy(rng.random(count))
-    noise = torch.from_numpy(rng.gumbel(size=len(scores) - count))
-    standard = winsorised(scores) / scale
+        return unguided, _outcome(scores[unguided], mean, scale, 0.0, w)
 
     def drawn(multiplier: float) -> Rows:
-        exponent = multiplier * standard
-        weights = (exponent - exponent.max()).exp()
-        weights = weights / weights.mean()
-        stays = luck < weights[:count]
-        # Of the rest of the pool first what the tilt favours, then the next by influence.
-        favoured = weights[count:] > 1
-        order = (weights[count:] - 1).clamp(min=1e-12).log() + noise
-        order = torch.where(favoured, order, exponent[count:] - 1e6)
-        added = order.topk(min(count - int(stays.sum()), len(order))).indices + count
-        # A pool too small for the tilt gives back the best of what was dropped.
-        left = count - int(stays.sum()) - len(added)
-        stays[exponent[:count].masked_fill(stays, -torch.inf).topk(left).indices] = True
-        return torch.cat([torch.nonzero(stays)[:, 0], added]).sort().values
+        return draw(base + multiplier * standard, count, seed=seed)
 
     def shift(multiplier: float) -> float:
         return (winsorised_mean(scores[drawn(multiplier)]) - mean) / scale

@@ -11,12 +11,18 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts.influence_report.__main__ import main as influence_report
-from tardiff.from_config import retraining_score
+from tardiff.from_config import resamples, retraining_score
 from tardiff.generate import main as generate
+from tardiff.generation import density_ratio
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
-CONVEX = ("influence.estimator=convex", "guidance.by=choose")
+PRIVATE = (
+    "diffusion.class_balanced=false",
+    "diffusion.marginal_rows=0",
+    "diffusion.precision=32-true",
+)
+CONVEX = ("influence.estimator=convex", "guidance.by=choose", "generation.resample=never")
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +51,10 @@ def test_the_chosen_set_is_part_of_the_unguided_pool(trained, caplog):
     kept = np.mean([series.tobytes() in known for series in guided.values])
     assert 0.7 < kept < 1.0  # only what the tilt changes is exchanged
     facts = load_extra(folder / "guided.npz")["guidance"]
-    assert facts["pool"] == 2 * len(guided) and facts["requested"] == [0.3, 0.3]
+    assert facts["pool"] == 3 * len(guided) and facts["requested"] == [0.3, 0.3]
     assert facts["realised"][0] == pytest.approx(0.3, abs=0.05)
     assert facts["facts"]["strength"]["grid"]
-    assert f"chosen from {2 * len(guided)} unguided series" in caplog.text
+    assert f"chosen from {3 * len(guided)} unguided series" in caplog.text
     assert not (folder / ".parts").exists()
 
 
@@ -65,6 +71,48 @@ def test_strength_zero_equals_unguided(trained):
     np.testing.assert_array_equal(zero.values, unguided.values)
 
 
+def test_both_sets_are_resampled_from_one_pool(trained, caplog, monkeypatch):
+    """Series that lie where training series do are kept; guidance starts from that set."""
+    monkeypatch.setattr(density_ratio, "FEWEST", 20)
+    caplog.set_level(logging.INFO)
+    plain = load_dataset(run(trained, "guidance.w=0") / "unguided.npz").values
+    resample = ("generation.resample=always", "generation.pool=4")
+    folder = run(trained, *resample, "guidance.w=0")
+    zero, unguided = load_dataset(folder / "guided.npz"), load_dataset(folder / "unguided.npz")
+    np.testing.assert_array_equal(zero.values, unguided.values)
+    assert 0 < np.mean([row in plain for row in unguided.values]) < 1
+    facts = load_extra(folder / "unguided.npz")["resampled"]
+    assert 0.5 < facts["auc"] <= 1 and 0 < facts["slope"] <= 1
+    assert 0 < facts["effective_share"] < 1
+    assert "boosted trees tell what the model draws" in (folder / "unguided.card.md").read_text()
+    assert "resampling: trees tell the" in caplog.text
+    guided = run(trained, *resample, "guidance.w=0.3")
+    facts = load_extra(guided / "guided.npz")["guidance"]
+    assert facts["realised"][0] == pytest.approx(0.3, abs=0.05)
+    again = load_dataset(guided / "unguided.npz").values
+    np.testing.assert_array_equal(again, unguided.values)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((), True),
+        (("guidance=none", "guidance.by=push"), True),
+        (("guidance.by=push",), False),
+        (("compat=paper",), False),
+        (("compat=paper", "generation.resample=always"), False),
+        (("diffusion.private.epsilon=8", *PRIVATE), False),
+        (("data.guide_where.unit=[2]",), False),
+        (("data.guide_where.unit=[2]", "generation.resample=always"), True),
+        (("generation.resample=never",), False),
+    ],
+)
+def test_resampled_unless_it_would_mislead(trained, overrides, expected):
+    """Another population is meant, a push has counterparts, private training promises noise."""
+    auto = "generation.resample=auto"
+    assert resamples(load_config([*trained[1], auto, *overrides])) == expected
+
+
 def test_auto_asks_for_what_it_predicts(trained, caplog):
     caplog.set_level(logging.INFO)
     folder = run(trained)
@@ -75,7 +123,12 @@ def test_auto_asks_for_what_it_predicts(trained, caplog):
 
 
 def test_a_push_by_the_convex_guide(trained):
-    folder = run(trained, "guidance.by=push", "guidance.w=0.3", "generation.name=pushed")
+    folder = run(
+        trained,
+        "guidance.by=push",
+        "guidance.w=0.3",
+        "generation.name=pushed",
+    )
     pushed, unguided = load_dataset(folder / "pushed.npz"), load_dataset(folder / "unguided.npz")
     facts = load_extra(folder / "pushed.npz")["guidance"]
     assert facts["pool"] == 0 and facts["realised"][0] > 0.1
@@ -114,8 +167,10 @@ def test_the_retraining_test_is_heeded(trained, caplog):
         ("influence.estimator=classifier", "guidance.w=auto"),
         ("guidance=classifier", "guidance.w=auto"),
         ("influence.estimator=classifier", "influence.vector=g.pt", "guidance.w=0.5"),
+        ("guidance.by=push", "generation.resample=always"),
+        ("diffusion.private.epsilon=8", "generation.resample=always"),
     ],
 )
 def test_what_does_not_go_together(trained, overrides):
-    with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at convex"):
+    with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at convex|leave it at auto"):
         load_config([*trained[1], *overrides])

@@ -7,9 +7,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from classifier.fixed_features import RandomConvolutions
+from classifier.fixed_features import RandomConvolutions, summary_features
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.features import summary_features
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import FIDELITY, metric, surely_below
 

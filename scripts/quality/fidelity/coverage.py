@@ -5,9 +5,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from classifier.fixed_features import RandomConvolutions
+from classifier.fixed_features import PrincipalAxes, RandomConvolutions
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.features import PrincipalAxes
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, below, metric
 from tardiff.privacy.nearest_neighbours import nearest

@@ -19,9 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from classifier.fixed_features import RandomConvolutions
+from classifier.fixed_features import RandomConvolutions, summary_features
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.features import summary_features
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import FIDELITY, above, metric
 

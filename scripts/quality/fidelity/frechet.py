@@ -3,9 +3,8 @@
 import numpy as np
 from jaxtyping import Float
 
-from classifier.fixed_features import RandomConvolutions, Standardiser
+from classifier.fixed_features import PrincipalAxes, RandomConvolutions, Standardiser
 from scripts.quality.common.comparison import Comparison, draw
-from scripts.quality.common.features import PrincipalAxes
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, QualityFlag, metric, times
 

@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.fixed_features import RandomConvolutions, Standardiser
-from scripts.quality.common.features import PrincipalAxes, summary_features
+from classifier.fixed_features import (
+    PrincipalAxes,
+    RandomConvolutions,
+    Standardiser,
+    summary_features,
+)
 
 
 def series(n=20, channels=3, length=12, seed=0):

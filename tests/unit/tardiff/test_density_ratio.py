@@ -1,0 +1,85 @@
+"""Resampling toward real series: the ratio is found where it is known, and nothing where there is
+none."""
+
+import math
+
+import pytest
+import torch
+
+from tardiff.generation.density_ratio import density_ratio
+from tardiff.guidance.pool_selection import choose, draw
+from tardiff.influence.gradient_cache import LabelledSeries
+
+
+def series(n: int, *, jumps: float, seed: int) -> LabelledSeries:
+    """Noise; a share of `jumps` has one hour that is 4 higher."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 2, 12, generator=generator)
+    jumping = torch.rand(n, generator=generator) < jumps
+    x[jumping, 0, 5] += 4.0
+    return LabelledSeries(x, torch.arange(n) % 2)
+
+
+def has_jump(of: LabelledSeries) -> torch.Tensor:
+    return of.x[:, 0, 5] > 2.5
+
+
+def test_the_ratio_is_that_of_the_shares():
+    """Jumps in 10 % of the real and 40 % of the generated series: a ratio of 1/4 against 3/2, seen
+    through trees that fit noise too."""
+    real = series(3000, jumps=0.1, seed=0)
+    generated = series(6000, jumps=0.4, seed=1)
+    found = density_ratio(real, generated, seed=0)
+    jump = has_jump(generated)
+    gap = float(found.log_ratio[jump].mean() - found.log_ratio[~jump].mean())
+    expected = math.log((0.1 / 0.4) / (0.9 / 0.6))
+    assert expected < gap < 0.6 * expected
+    assert found.auc > 0.6 and found.slope > 0.5
+    assert 0.3 < found.to_plain()["effective_share"] < 0.95
+
+
+def test_most_of_what_is_too_many_goes():
+    real = series(3000, jumps=0.1, seed=0)
+    generated = series(6000, jumps=0.4, seed=1)
+    base = density_ratio(real, generated, seed=0).log_ratio
+    share = float(has_jump(generated)[draw(base, 2000, seed=0)].float().mean())
+    assert 0.09 < share < 0.2
+
+
+def test_equal_distributions_prefer_nothing():
+    real, generated = (series(2000, jumps=0.2, seed=seed) for seed in (0, 1))
+    found = density_ratio(real, generated, seed=0)
+    assert found.auc == pytest.approx(0.5, abs=0.03)
+    assert found.to_plain()["effective_share"] > 0.95
+
+
+def test_a_copy_of_a_training_series_is_not_preferred():
+    """Trees that had seen the series would know it again."""
+    real = series(2000, jumps=0.2, seed=0)
+    generated = series(4000, jumps=0.2, seed=1)
+    generated.x[:500] = real.x[:500]
+    found = density_ratio(real, generated, seed=0)
+    gap = float(found.log_ratio[:500].mean() - found.log_ratio[500:].mean())
+    assert abs(gap) < 0.05
+
+
+def test_too_few_series_are_taken_as_they_come():
+    real, generated = series(199, jumps=0.0, seed=0), series(400, jumps=1.0, seed=1)
+    found = density_ratio(real, generated, seed=0)
+    assert found.slope == 0 and (found.log_ratio == 0).all()
+    assert draw(found.log_ratio, 100, seed=0).tolist() == list(range(100))
+
+
+def test_guidance_starts_from_the_resampled_set():
+    """The unguided set is that of w = 0, and the shift is counted from its mean."""
+    generator = torch.Generator().manual_seed(0)
+    scores, base = torch.randn(2, 6000, generator=generator).double()
+    unguided, none = choose(scores, 2000, 0.0, seed=0, base=base)
+    assert torch.equal(unguided, draw(base, 2000, seed=0)) and none.realised == 0
+    guided, outcome = choose(scores, 2000, 0.2, seed=0, base=base)
+    shift = scores[guided].mean() - scores[unguided].mean()
+    assert float(shift) == pytest.approx(0.2, abs=0.03)
+    assert outcome.realised == pytest.approx(0.2, abs=0.01)
+    # What the base prefers is preferred in both, and most series are shared.
+    assert float(base[guided].mean() - base[unguided].mean()) == pytest.approx(0, abs=0.06)
+    assert len(set(guided.tolist()) & set(unguided.tolist())) > 1600
