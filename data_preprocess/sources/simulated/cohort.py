@@ -11,11 +11,9 @@ heart rate can differ in risk, and each phenotype has its own signature that mus
 Nothing here was fitted to patients: it is made to exercise the pipeline, not to stand for anyone.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from scipy.signal import lfilter
 from scipy.special import expit
 
@@ -34,26 +32,6 @@ from data_preprocess.sources.simulated.mortality import (
 _SHARES = (0.48, 0.17, 0.11, 0.14, 0.10)
 _SECOND_STAY = 0.15  # share of patients with a second stay
 _STATIC_NAMES = ("age[years]", "sex[1=male]", "unit_type[code]")
-
-
-@dataclass(frozen=True)
-class SimulatedTruth:
-    """What no reader of real data knows: how each stay came about.
-
-    Attributes:
-        probabilities: true P(label = k) per stay given its latent state. Since the outcome is
-            drawn from exactly these, `roc_auc_score(labels, probabilities[:, 1])` is the AUROC of
-            the Bayes classifier that sees the latent state: about 0.85, an upper bound (in
-            expectation) for every classifier of the measured series. For comparison, gradient
-            boosting on summary features of the series: 0.74 from 500 stays, 0.77 from 2,000, 0.80
-            from 20,000 (two seeds, 9,200 test stays; a logistic regression within 0.02 of it).
-        phenotype: index into PHENOTYPES.
-        activation: deterioration per grid point, 0 (none) to about 1.5.
-    """
-
-    probabilities: Float[np.ndarray, "n k"]
-    phenotype: Int[np.ndarray, " n"]
-    activation: Float[np.ndarray, "n time"]
 
 
 @reader("simulated")
@@ -90,8 +68,14 @@ def simulate(
     num_classes: int = 2,
     seed: int = 0,
     step_minutes: float = 60.0,
-) -> tuple[Cohort, SimulatedTruth]:
-    """Simulated stays and their truth, equal for equal arguments.
+) -> tuple[Cohort, Stays]:
+    """Simulated stays and their latent state, equal for equal arguments.
+
+    Since the outcome is drawn from exactly `true_risk`, `roc_auc_score(labels, true_risk[:, 1])` is
+    the AUROC of the Bayes classifier that sees the latent state: about 0.85, an upper bound (in
+    expectation) for every classifier of the measured series. For comparison, gradient boosting on
+    summary features of the series: 0.74 from 500 stays, 0.77 from 2,000, 0.80 from 20,000 (two
+    seeds, 9,200 test stays; a logistic regression within 0.02 of it).
 
     Args:
         num_subjects: patients; about 15 % of them have a second stay.
@@ -121,7 +105,7 @@ def simulate(
         notes=("simulated: no value stems from a patient",),
         true_risk=probabilities,
     )
-    return cohort, SimulatedTruth(probabilities, stays.phenotype, stays.activation)
+    return cohort, stays
 
 
 def _draw_stays(rng: np.random.Generator, num_subjects: int, hours: np.ndarray) -> Stays:
