@@ -1,17 +1,18 @@
 """load_config: schema defaults <- YAML <- dotted overrides, as one frozen and checked object."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from configs.runtime.errors import ConfigError
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
+from configs.schema.fields import walk
 from configs.yaml_text import as_written, read_text
 
 MAX_YAML_BYTES = 1 << 17
@@ -35,13 +36,9 @@ SHORTHANDS = {
     "lds": "influence_report.lds",
     "out": "export.path",
 }
+KNOWN = {key: value for key, value, _ in walk(ExperimentConfig())}
 # Mappings whose keys are the user's.
-FREE = (
-    "classifier.model_args",
-    "data.space.types",
-    "data.table.ranges",
-    *(f"data.{split}_where" for split in ("train", "guide", "select", "test")),
-)
+FREE = [key for key, value in KNOWN.items() if isinstance(value, dict)]
 # Shorthands of lists: one item needs no brackets.
 LISTS = ("synthetic", "set")
 
@@ -178,10 +175,10 @@ def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
 
 
 def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
-    for key in _dotted_keys(extra, ""):
-        _require_known(base, key, origin)
     try:
         merged = OmegaConf.merge(base, extra)
+    except ConfigKeyError as error:
+        raise ConfigError(f"{origin}: {_unknown(str(error.full_key), extra)}") from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         where = f"{origin}: {key}: " if key else f"{origin}: "
@@ -190,31 +187,15 @@ def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
     return merged
 
 
-def _dotted_keys(node: DictConfig, prefix: str) -> Iterator[str]:
-    for key in node:
-        value = node._get_node(key)
-        full = f"{prefix}{key}"
-        if isinstance(value, DictConfig) and len(value) and full not in FREE:
-            yield from _dotted_keys(value, f"{full}.")
-        elif not _is_free(full):
-            yield full
-
-
-def _require_known(base: DictConfig, key: str, origin: str) -> None:
-    known = set(_dotted_keys(base, "")) | set(FREE)
-    sections = {name.rsplit(".", depth)[0] for name in known for depth in (1, 2) if "." in name}
-    if key in known or key in sections or _is_free(key):
-        return
-    leaf = key.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
-        name for name in sorted(known) if name.rsplit(".", 1)[-1] == leaf
-    ]
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"{origin}: unknown key {key!r}{hint}")
-
-
-def _is_free(key: str) -> bool:
-    return any(key.startswith(f"{free}.") for free in FREE)
+def _unknown(key: str, given: DictConfig) -> str:
+    """What to say about a key that the schema does not have, and the nearest one that it has."""
+    node = OmegaConf.select(given, key)
+    while isinstance(node, DictConfig) and node:
+        name, node = next(iter(node.items()))
+        key = f"{key}.{name}"
+    same_leaf = [name for name in KNOWN if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    near = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.6) or sorted(same_leaf)
+    return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -34,10 +34,10 @@ class Progress(tqdm):
         self._shown = text
         self.set_postfix_str(text, refresh=False)
 
-    def update(self, n: float = 1) -> None:
+    def update(self, n: float | None = 1) -> None:
         """`n` more units are done."""
         super().update(n)
-        self._done += n
+        self._done += n or 0
         now = time.monotonic()
         if self.disable and now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = now

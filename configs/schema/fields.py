@@ -39,17 +39,18 @@ def many(*default: Any) -> Any:
 
 def check_fields(config: Any) -> None:
     """Raises ConfigError at the first key of the dataclass `config` outside its declaration."""
-    for key, value, spec in _walk(config, ""):
+    for key, value, spec in walk(config):
         _check_choice(key, value, spec)
         _check_range(key, value, spec)
 
 
-def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, value, field) of every key of the dataclass `node`, sections opened."""
     for spec in dataclasses.fields(node):
         value = getattr(node, spec.name)
         key = f"{prefix}{spec.name}"
         if dataclasses.is_dataclass(value):
-            yield from _walk(value, f"{key}.")
+            yield from walk(value, f"{key}.")
         else:
             yield key, value, spec
 
