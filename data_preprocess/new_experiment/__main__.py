@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
@@ -23,6 +22,7 @@ from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.new_experiment.proposal import (
     Proposal,
+    counted,
     require_enough,
     shares,
     whole_config,
@@ -124,7 +124,7 @@ def _read(
     cohorts = assign(source, _loaded(config).data)
     require_enough(cohorts, source.pool.label_names)
     proposal.understood["splits"] = "; ".join(
-        f"{split} {len(cohort):,} ({_counts(cohort.labels, source.pool.label_names)})"
+        f"{split} {len(cohort):,} ({counted(cohort, source.pool.label_names)})"
         for split, cohort in cohorts.items()
     )
     return source, config
@@ -143,11 +143,6 @@ def _loaded(config: dict[str, Any]) -> Any:
         path = Path(folder) / "proposed.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return load_config([str(path)])
-
-
-def _counts(labels: np.ndarray, names: Sequence[str]) -> str:
-    counts = np.bincount(labels, minlength=len(names)).tolist()
-    return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True))
 
 
 def _yaml(config: dict[str, Any], files: Sequence[Path]) -> str:

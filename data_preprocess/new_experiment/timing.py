@@ -40,20 +40,29 @@ def find_timing(
     """The timing of the series of `table`.
 
     Args:
-        form: id and time are set.
+        form: id and time are set; numbers count as minutes.
         unit: of the times, where the user named it.
 
     Raises:
         DataError: the column of times holds none.
     """
     found = moments(engine, table, form.time, form)
-    _require_times(engine, table, found.sql, form.time)
-    doubt, scale = "", 1.0
-    if found.kind == NUMBERS:
-        last = _last(engine, table, found.sql, form)
-        if unit is None:
-            unit, doubt = _unit(form.time, last)
-        scale = MINUTES[unit] / MINUTES[form.time_unit]
+    cell = text_sql(identifier(form.time))
+    readable, filled, first, last = engine.rows(
+        f"SELECT count({found.sql}), count({cell}), first({cell}), max({found.sql}) "
+        f"FROM {table.scan}"
+    )[0]
+    if 2 * readable < filled:
+        raise DataError(
+            f"{table.path}: the times in `{form.time}` cannot be read (such as {first!r}); "
+            "expected numbers, time stamps like 2020-01-31 13:05 or lengths of time like 01:00:00"
+        )
+    doubt = ""
+    if found.kind != NUMBERS:
+        unit = None
+    elif unit is None:
+        unit, doubt = _unit(form.time, float(last or 0.0))
+    scale = MINUTES[unit] if unit else 1.0
     gap, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
     gap, end = gap * scale, end * scale
     step = min(STEPS, key=lambda s: abs(s - gap)) if gap > 0 else 60.0
@@ -65,18 +74,7 @@ def find_timing(
         f"a value every {gap:.3g} min (median), {100 * _ENDS:.0f} % of the series end by "
         f"{end / 60:.3g} h"
     )
-    named = unit if found.kind == NUMBERS else None
-    return Timing(named, float(step), points * step / 60, why, doubt)
-
-
-def _require_times(engine: Engine, table: TableFile, minutes: str, column: str) -> None:
-    cell = text_sql(identifier(column))
-    row = engine.rows(f"SELECT count({minutes}), count({cell}), first({cell}) FROM {table.scan}")[0]
-    if 2 * row[0] < row[1]:
-        raise DataError(
-            f"{table.path}: the times in `{column}` cannot be read (such as {row[2]!r}); expected "
-            "numbers, time stamps like 2020-01-31 13:05 or lengths of time like 01:00:00"
-        )
+    return Timing(unit, float(step), points * step / 60, why, doubt)
 
 
 def _unit(column: str, last: float) -> tuple[str, str]:
@@ -89,11 +87,6 @@ def _unit(column: str, last: float) -> tuple[str, str]:
         f"the unit of the times in `{column}` is not named; the largest is {last:g}, so {unit} "
         "were assumed (data.table.time_unit)"
     )
-
-
-def _last(engine: Engine, table: TableFile, minutes: str, form: TableForm) -> float:
-    most = engine.rows(f"SELECT max({minutes}) FROM {table.scan}")[0][0]
-    return float(most or 0.0) / MINUTES[form.time_unit]
 
 
 def _rhythm(
