@@ -7,6 +7,7 @@ patient's first ICU stay).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -153,27 +154,40 @@ def cohort_of(
     )
 
 
-def published_note(
-    *, left: int, stays: int, train: int | None, is_full: bool, allow: bool, release: str
-) -> str:
-    """How far a paper cohort is from the published one.
+class Published(NamedTuple):
+    """The cohort that a paper made of a release.
 
-    Args:
-        left: stays found. stays, train: published numbers of all and of training stays.
-        is_full: the release is the complete one, so the numbers should agree.
-        allow: accept a full release that differs.
+    Attributes:
+        release: as printed.
+        full_stays: ICU stays of the complete release, by which it is recognised.
+        channels: of the paper; with others nothing is compared.
+        stays, train: counts of all and, where known, of training stays.
+    """
+
+    release: str
+    full_stays: int
+    channels: tuple[str, ...]
+    stays: int
+    train: int | None = None
+
+
+def published_note(published: Published, section: Any, *, left: int, total: int) -> list[str]:
+    """How far a paper cohort of `left` stays, from `total` of the release, is from the published.
 
     Raises:
-        UserError: a full release differs and `allow` is off.
+        UserError: a full release differs, and `section.allow_other_counts` is off.
     """
+    release, _, channels, stays, train = published
+    if set(section.channels) != set(channels):
+        return []
     here = f"paper cohort: {left:,} stays, published {stays:,} (difference {left - stays:+,})"
     if train is not None:
         here += f"; 80 % of them {round(0.8 * left):,}, published training set {train:,}"
-    if not is_full:
-        return f"{here}; this is not the full {release} release, so they cannot agree"
-    if left != stays and not allow:
+    if total != published.full_stays:
+        return [f"{here}; this is not the full {release} release, so they cannot agree"]
+    if left != stays and not section.allow_other_counts:
         raise UserError(
             f"{here}, although this is the full {release} release: the published cohort is not "
             "reproduced. Set allow_other_counts=true in the source's section to go on with this one"
         )
-    return here
+    return [here]

@@ -36,15 +36,6 @@ from data_preprocess.storage.cell_text import (
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, require_all_rows
 
-PAPER_CHANNELS = (
-    "heart_rate",
-    "systolic_pressure",
-    "diastolic_pressure",
-    "mean_pressure",
-    "respiratory_rate",
-    "temperature",
-    "spo2",
-)
 OPTIONAL = {"deathtime"}  # cut-down tables may lack it; then no death is known to be early
 # No stay has rows a month before its admission or after its end; such a date is a slip.
 _FAR_SECONDS = 30 * 86400
@@ -55,20 +46,17 @@ class Release:
     """How one MIMIC release names things.
 
     Attributes:
-        name: as printed; source: its value of `data.source`.
+        source: its value of `data.source`.
         subfolders: where its tables may lie below the release's folder.
         stay_id: the column that names an ICU stay.
         systems: charting systems whose item ids it uses.
         age: SQL for the age in years at admission to the unit, over `i` (stay) and `p` (patient).
         patient_columns: what `age` needs from PATIENTS, with the SQL that reads a cell.
         value_columns, mark_columns: per chart table, the number and the error mark ("" if none).
-        full_stays: ICU stays of the complete release, by which it is recognised;
-            None where nothing is compared with it.
-        paper_stays, paper_train: published counts of the paper preset; None if none exist.
         paper_systems: charting systems of the paper preset.
+        published: the counts of that preset; None if none exist.
     """
 
-    name: str
     source: str
     subfolders: tuple[str, ...]
     stay_id: str
@@ -77,10 +65,8 @@ class Release:
     patient_columns: Mapping[str, Callable[[str], str]]
     value_columns: dict[str, str]
     mark_columns: dict[str, str]
-    full_stays: int | None
-    paper_stays: int | None
-    paper_train: int | None
     paper_systems: tuple[str, ...]
+    published: stays.Published | None = None
 
 
 def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData:
@@ -113,17 +99,9 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
         if is_paper:
             _start_at_first_vital(engine, window)
             charted = _charted_stays(engine)
-            if release.paper_stays and set(section.channels) == set(PAPER_CHANNELS):
-                notes += [
-                    stays.published_note(
-                        left=int(charted.sum()),
-                        stays=release.paper_stays,
-                        train=release.paper_train,
-                        is_full=total == release.full_stays,
-                        allow=section.allow_other_counts,
-                        release=release.name,
-                    )
-                ]
+            if release.published:
+                left = int(charted.sum())
+                notes += stays.published_note(release.published, section, left=left, total=total)
         cohort = stays.cohort_of(
             engine, variables, settings, flow, notes, nearest=is_paper, charted=charted
         )
@@ -156,14 +134,13 @@ def _load_stays(
     for name, table in tables.items():
         load_table(engine, name, table, read[name])
     require_unique(engine, "icustays", stay_id, tables["icustays"].path)
-    unreadable = f"{stamp_sql('intime')} IS NULL"
     require_readable(
         engine,
         tables["icustays"],
         ["intime"],
         made="icustays",
         bad="intime IS NULL",
-        unreadable=unreadable,
+        unreadable=f"{stamp_sql('intime')} IS NULL",
     )
     for name, key in (("patients", "subject_id"), ("admissions", "hadm_id")):
         require_unique(engine, name, key, tables[name].path)
