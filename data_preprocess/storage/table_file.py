@@ -13,11 +13,9 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import duckdb
 import nanoarrow
@@ -99,7 +97,8 @@ def require_all_rows(engine: Engine, table: TableFile) -> None:
     if not table.is_text or table.path.stat().st_size > MAX_COUNTED_BYTES:
         return
     csv.field_size_limit(1 << 30)
-    with _open_text(table.path) as lines:
+    opened = gzip.open if _is_gzip(table.path) else open
+    with opened(table.path, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines:
         try:
             there = sum(1 for row in csv.reader(lines, delimiter=table.delimiter) if row) - 1
         except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
@@ -208,7 +207,7 @@ def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:
 
 def _header_line(path: Path) -> str:
     start = b""
-    with _open_bytes(path) as handle:
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as handle:
         try:
             start = handle.read(MAX_HEADER_BYTES)
         except (OSError, EOFError, zlib.error) as error:
@@ -234,19 +233,6 @@ def _require_utf8(path: Path, start: bytes) -> None:
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as handle:
         return path.suffix == ".gz" or handle.read(2) == b"\x1f\x8b"
-
-
-def _open_bytes(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
-    with (
-        _open_bytes(path) as raw,
-        io.TextIOWrapper(cast(Any, raw), "utf-8-sig", "replace", newline="") as text,
-    ):
-        yield text
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
