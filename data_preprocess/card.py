@@ -12,34 +12,34 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.sources.registry import SourceData
 from data_preprocess.splits import Splits
 
+_PHYSIONET = "Goldberger et al., Circulation 2000;101(23):e215-e220."
+_CREDENTIALED = (
+    "the full release is under the PhysioNet Credentialed Health Data License, and what is made "
+    "from it may not be shared outside it"
+)
+_DEMO = "the demo is under the Open Database License"
 LICENCES = {
     "simulated": "Simulated (data_preprocess/sources/simulated); no patient is in it. MIT.",
     "physionet2012": (
         "PhysioNet/Computing in Cardiology Challenge 2012, Open Data Commons Attribution License "
-        "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and Goldberger "
-        "et al., Circulation 2000;101(23):e215-e220."
+        "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and "
+        f"{_PHYSIONET}"
     ),
     "physionet2019": (
         "PhysioNet/Computing in Cardiology Challenge 2019; the licence that comes with your copy "
-        "applies. Cite Reyna et al., Critical Care Medicine 2020;48(2):210-217, and Goldberger et "
-        "al., Circulation 2000;101(23):e215-e220."
+        f"applies. Cite Reyna et al., Critical Care Medicine 2020;48(2):210-217, and {_PHYSIONET}"
     ),
     "mimic3": (
-        "MIMIC-III: the full release is under the PhysioNet Credentialed Health Data License, and "
-        "what is made from it may not be shared outside it; the demo is under the Open Database "
-        "License. Cite Johnson et al., Scientific Data 2016;3:160035, and Goldberger et al., "
-        "Circulation 2000;101(23):e215-e220."
+        f"MIMIC-III: {_CREDENTIALED}; {_DEMO}. Cite Johnson et al., Scientific Data 2016;3:160035, "
+        f"and {_PHYSIONET}"
     ),
     "mimic4": (
-        "MIMIC-IV: the full release is under the PhysioNet Credentialed Health Data License, and "
-        "what is made from it may not be shared outside it. Cite Johnson et al., Scientific Data "
-        "2023;10:1, and Goldberger et al., Circulation 2000;101(23):e215-e220."
+        f"MIMIC-IV: {_CREDENTIALED}. Cite Johnson et al., Scientific Data 2023;10:1, and "
+        f"{_PHYSIONET}"
     ),
     "eicu": (
-        "eICU Collaborative Research Database: the full release is under the PhysioNet "
-        "Credentialed Health Data License, and what is made from it may not be shared outside it; "
-        "the demo is under the Open Database License. Cite Pollard et al., Scientific Data "
-        "2018;5:180178, and Goldberger et al., Circulation 2000;101(23):e215-e220."
+        f"eICU Collaborative Research Database: {_CREDENTIALED}; {_DEMO}. Cite Pollard et al., "
+        f"Scientific Data 2018;5:180178, and {_PHYSIONET}"
     ),
     "table": "Your own table; its licence and data use agreement apply to everything made here.",
     "files": "Your own files; their licence and data use agreement apply to everything made here.",
