@@ -91,18 +91,18 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path, remedy: str = "remove it") -> dict[str, Any]:
     """The keys of a JSON file.
 
     Raises:
-        DataError: it is no JSON, or holds something else.
+        DataError: it is no JSON, or holds something else; ends with `remedy`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); remove it") from error
+        raise DataError(f"{path}: not readable as JSON ({error}); {remedy}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, expected keys; remove it")
+        raise DataError(f"{path}: holds a {type(content).__name__}, expected keys; {remedy}")
     return content
 
 

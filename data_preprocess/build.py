@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from configs.cli import run_stage
-from configs.run_record import sha256_file
+from configs.run_record import read_mapping, sha256_file
 from configs.runtime.atomic_files import fresh_folder, write_text
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from configs.schema.experiment import DataConfig, ExperimentConfig
@@ -205,16 +205,10 @@ def _fingerprint(datasets: dict[str, EHRDataset], normaliser: Normaliser) -> str
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        complete = record["format"] == FORMAT and {"settings", "sha256", "fingerprint"} <= set(
-            record
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not a data record ({error}); rebuild it") from error
-    if not complete:
+    record = read_mapping(path, remedy="rebuild with data.rebuild=true")
+    if record.get("format") != FORMAT or not {"settings", "sha256", "fingerprint"} <= set(record):
         raise DataError(
-            f"{path}: written by another version of this program (format {record['format']}, "
+            f"{path}: written by another version of this program (format {record.get('format')}, "
             f"expected {FORMAT}); rebuild with data.rebuild=true"
         )
     return record
