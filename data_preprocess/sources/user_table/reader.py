@@ -1,4 +1,4 @@
-"""read_table: your own table -> a cohort. The inverse of data_preprocess/storage/csv_export.py.
+"""read_table: your own table -> a cohort. The inverse of data_preprocess/export/long_csv.py.
 
 A long table (id, time, variable, value), a wide one (id, time, one column per variable) or MEDS
 events (subject_id, time, code, numeric_value), as .csv, .csv.gz, .parquet or a folder of Parquet
