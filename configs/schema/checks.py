@@ -3,21 +3,9 @@
 import re
 
 from configs.runtime.errors import ConfigError
-from configs.schema.evaluation import TuningConfig
 from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import check_fields
 
-BASELINES = (
-    "guide_rows",
-    "guide_only",
-    "reweighted",
-    "oversampling",
-    "class_weights",
-    "smote",
-    "jitter",
-    "scaling",
-    "time_warp",
-)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -84,11 +72,7 @@ def _check_interval(config: ExperimentConfig) -> None:
 
 
 def _check_lists(config: ExperimentConfig) -> None:
-    diffusion, evaluation = config.diffusion, config.evaluation
-    if not diffusion.multipliers or min(diffusion.multipliers) < 1:
-        raise ConfigError(
-            f"diffusion.multipliers={diffusion.multipliers}: expected positive integers"
-        )
+    diffusion = config.diffusion
     if diffusion.width % 8:
         raise ConfigError(f"diffusion.width={diffusion.width}: expected a multiple of 8")
     if diffusion.network == "unet" and diffusion.width % diffusion.heads:
@@ -101,25 +85,11 @@ def _check_lists(config: ExperimentConfig) -> None:
             f"diffusion.attention_levels={diffusion.attention_levels}: expected indices into "
             f"diffusion.multipliers={diffusion.multipliers}"
         )
-    if not evaluation.seeds:
-        raise ConfigError("evaluation.seeds=[]: at least one seed is needed")
-    known = ("TRTR", "TRTR-steps", "TSTR", "TRTS", "TSRTR")
-    unknown = [name for name in evaluation.protocols if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"evaluation.protocols: unknown {unknown}; expected some of {list(known)}"
-        )
-    _check_tuning(config.tuning)
-    unknown = [name for name in evaluation.baselines if name not in BASELINES]
-    if unknown:
-        raise ConfigError(
-            f"evaluation.baselines: unknown {unknown}; expected some of {list(BASELINES)}"
-        )
-    if any(ratio <= 0 for ratio in evaluation.ratios):
-        raise ConfigError(
-            f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
-            "the real-only baseline (ratio 0) is always included"
-        )
+    tuning = config.tuning
+    if 0.0 not in tuning.w:
+        raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
+    if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
+        raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
 
 
 def _check_compile(config: ExperimentConfig) -> None:
@@ -165,15 +135,3 @@ def _check_private(config: ExperimentConfig) -> None:
                 f"diffusion.private.epsilon with diffusion.{key}={found}: {why}; set "
                 f"diffusion.{key}={str(value).lower()}"
             )
-
-
-def _check_tuning(tuning: TuningConfig) -> None:
-    if 0.0 not in tuning.w:
-        raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
-    if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
-        raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
-    if not tuning.seeds or not tuning.protocols or set(tuning.protocols) - {"TSTR", "TSRTR"}:
-        raise ConfigError(
-            f"tuning.protocols={tuning.protocols}, tuning.seeds={tuning.seeds}: expected some of "
-            "TSTR and TSRTR, and at least one seed"
-        )

@@ -32,9 +32,17 @@ def number(
     return field(default=default, metadata=bounds)
 
 
-def many(*default: Any) -> Any:
-    """A list with the given default items."""
-    return field(default_factory=lambda: list(default))
+def many(
+    *default: Any, among: tuple[str, ...] = (), positive: bool = False, filled: bool = False
+) -> Any:
+    """A list with the given default items.
+
+    Args:
+        among: what an item may be; empty: anything of its type.
+        positive: items are above 0; filled: there is at least one.
+    """
+    bounds = {"among": among, "positive": positive, "filled": filled}
+    return field(default_factory=lambda: list(default), metadata=bounds)
 
 
 def check_fields(config: Any) -> None:
@@ -42,6 +50,7 @@ def check_fields(config: Any) -> None:
     for key, value, spec in walk(config):
         _check_choice(key, value, spec)
         _check_range(key, value, spec)
+        _check_items(key, value, spec)
 
 
 def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -79,3 +88,16 @@ def _check_range(key: str, value: Any, spec: Any) -> None:
         raise ConfigError(
             f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}]"
         )
+
+
+def _check_items(key: str, value: Any, spec: Any) -> None:
+    if value is None or "among" not in spec.metadata:
+        return
+    among, positive, filled = (spec.metadata[n] for n in ("among", "positive", "filled"))
+    if filled and not value:
+        raise ConfigError(f"{key}=[]: at least one {spec.name.removesuffix('s')} is needed")
+    if among and (unknown := [item for item in value if item not in among]):
+        names = f"{', '.join(among[:-1])} and {among[-1]}"
+        raise ConfigError(f"{key}: unknown {unknown}; expected some of {names}")
+    if positive and min(value, default=1) <= 0:
+        raise ConfigError(f"{key}={value}: expected positive {spec.name}")
