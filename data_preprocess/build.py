@@ -155,8 +155,8 @@ def _build(data: DataConfig, folder: Path) -> None:
         Settings(**{name: getattr(data, name) for name in shared}),
     )
     for cohort in source.cohorts().values():
-        for line in card.flow_lines(cohort):
-            log.info(line)
+        for step in cohort.flow:
+            log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     splits, cohorts = make_splits(source, data)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.sources.registry import SourceData
 from data_preprocess.splits import Splits
@@ -63,7 +62,10 @@ def summary(splits: Splits, source: SourceData) -> dict[str, Any]:
         "notes": {name: list(cohort.notes) for name, cohort in cohorts.items()},
         "class_counts": {name: split.class_counts.tolist() for name, split in splits.items()},
         "patients": {name: len(np.unique(split.subject_ids)) for name, split in splits.items()},
-        "missing_share": {name: _missing(split) for name, split in splits.items()},
+        "missing_share": {
+            name: [round(share, 4) for share in (1 - split.observed.mean(axis=(0, 2))).tolist()]
+            for name, split in splits.items()
+        },
         "static": _static_summary(splits.train),
         "fingerprint": splits.fingerprint,
     }
@@ -85,7 +87,8 @@ def markdown(
         "## Stays kept and removed",
     ]
     for name, flow in known["flow"].items():
-        parts += [f"{_COHORTS[name]}:", _flow_table(flow)]
+        rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
+        parts += [f"{_COHORTS[name]}:", markdown_table(["rule", "removed", "left"], rows)]
         parts += ["\n".join(f"- {note}" for note in known["notes"][name])]
     parts += ["## Splits (disjoint by patient)", _class_table(known)]
     parts += ["## Share of missing entries", _missing_table(known)]
@@ -106,15 +109,6 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def flow_lines(cohort: Cohort) -> list[str]:
-    """The flow table as lines for the terminal."""
-    return [f"  {step.rule}: removed {step.removed:,}, left {step.left:,}" for step in cohort.flow]
-
-
-def _missing(split: EHRDataset) -> list[float]:
-    return [round(float(share), 4) for share in 1 - split.observed.mean(axis=(0, 2))]
-
-
 def _static_summary(train: EHRDataset) -> dict[str, dict[str, float]]:
     summary = {}
     for index, name in enumerate(train.static_names):
@@ -133,11 +127,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _flow_table(flow: list[dict[str, Any]]) -> str:
-    rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
-    return markdown_table(["rule", "removed", "left"], rows)
 
 
 def _class_table(known: dict[str, Any]) -> str:

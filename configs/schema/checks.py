@@ -20,8 +20,7 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     if config.generation.name is not None:
         _check_name("generation.name", config.generation.name)
     _check_name("evaluation.dir", config.evaluation.dir)
-    _check_task(config)
-    _check_shares(config)
+    _check_data(config)
     _check_interval(config)
     _check_lists(config)
     _check_private(config)
@@ -38,17 +37,13 @@ def _check_name(key: str, value: str) -> None:
         )
 
 
-def _check_task(config: ExperimentConfig) -> None:
+def _check_data(config: ExperimentConfig) -> None:
     data = config.data
     if (data.source == "physionet2019") != (data.task == "sepsis"):
         raise ConfigError(
             f"data.source={data.source} with data.task={data.task}: physionet2019 has the task "
             "sepsis and no other, and no other source has it"
         )
-
-
-def _check_shares(config: ExperimentConfig) -> None:
-    data = config.data
     held_out = data.val_guide + data.val_select + data.test
     if held_out >= 1.0:
         raise ConfigError(

@@ -84,7 +84,10 @@ def write_croissant(
         "version": "1.0.0",
         "datePublished": datetime.date.today().isoformat(),
         "keywords": ["synthetic data", "electronic health records", "time series"],
-        "variableMeasured": [_measured(n) for n in (*dataset.feature_names, *dataset.static_names)],
+        "variableMeasured": [
+            {"@type": "sc:PropertyValue", "name": bare_name(name), "unitText": unit_of(name)}
+            for name in (*dataset.feature_names, *dataset.static_names)
+        ],
         "distribution": [_file(file, path.parent) for file in files],
         "recordSet": [_record_set(file, columns) for file, columns in (tables or {}).items()],
     }
@@ -113,10 +116,6 @@ def _description(dataset: EHRDataset) -> str:
         f"{kind} {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, "
         f"in clinical units; per class: {per_class}."
     )
-
-
-def _measured(name: str) -> dict[str, str]:
-    return {"@type": "sc:PropertyValue", "name": bare_name(name), "unitText": unit_of(name)}
 
 
 def _file(file: Path, folder: Path) -> dict[str, str]:

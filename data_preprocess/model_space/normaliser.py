@@ -183,11 +183,13 @@ class Normaliser:
         self, values: Float[Tensor, "n channel time"]
     ) -> Float[Tensor, "n channel time"]:
         """Clinical -> model space, differentiable, without clipping."""
-        return self._apply(values, inverse=False)
+        every = enumerate(self.knots)
+        return torch.stack([interpolate(values[:, k], *knots) for k, knots in every], dim=1)
 
     def inverse_map(self, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n channel time"]:
         """Model space -> clinical, differentiable, without clamping."""
-        return self._apply(x, inverse=True)
+        every = enumerate(self.knots)
+        return torch.stack([interpolate(x[:, k], *knots[::-1]) for k, knots in every], dim=1)
 
     @property
     def num_model_channels(self) -> int:
@@ -243,13 +245,6 @@ class Normaliser:
             return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: not a normaliser file ({error})") from error
-
-    def _apply(self, values: Tensor, *, inverse: bool) -> Tensor:
-        columns = []
-        for index, (clinical, model) in enumerate(self.knots):
-            source, target = (model, clinical) if inverse else (clinical, model)
-            columns.append(interpolate(values[:, index], source, target))
-        return torch.stack(columns, dim=1)
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:

@@ -54,7 +54,11 @@ def main(arguments: Sequence[str]) -> None:
         proposal = propose_table(files, (given.get("data") or {}).get("table") or {})
     source, config = _read(proposal, out.stem, overrides)
     _tell(proposal, source)
-    write_text(out, _yaml(config, files))
+    head = (
+        f"# Proposed from {', '.join(file.name for file in files)}; every key: configs/schema/.\n"
+    )
+    text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
+    write_text(out, head + text)
     log.info("\nwritten  %s\nnext     bash train.sh %s", out, out)
     log.info("         then classifier/train.sh, generation.sh and evaluate.sh with the same file")
 
@@ -143,13 +147,6 @@ def _loaded(config: dict[str, Any]) -> Any:
         path = Path(folder) / "proposed.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return load_config([str(path)])
-
-
-def _yaml(config: dict[str, Any], files: Sequence[Path]) -> str:
-    head = (
-        f"# Proposed from {', '.join(path.name for path in files)}; every key: configs/schema/.\n"
-    )
-    return head + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _tell(proposal: Proposal, source: SourceData) -> None:

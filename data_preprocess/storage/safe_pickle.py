@@ -23,15 +23,12 @@ MAX_OPCODES = 1_000_000
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
-def _is_number(code: Any) -> bool:
-    return isinstance(code, str) and re.fullmatch(r"[biuf](1|2|4|8|16)", code) is not None
-
-
 class _Dtype:
     """A plain type of numbers: no fields, no shape, no objects."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.dtype = np.dtype(code) if _is_number(code) else None
+        is_number = isinstance(code, str) and re.fullmatch(r"[biuf](1|2|4|8|16)", code)
+        self.dtype = np.dtype(code) if is_number else None
 
     def __setstate__(self, state: Any) -> None:
         order, fields = state[1], state[2:5]
@@ -125,11 +122,9 @@ def load_array_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about texts, which are no arrays
             _require_bounded(raw)
             content = _ArrayUnpickler(io.BytesIO(raw)).load()
-        return (
-            type(content)(map(_finished, content))
-            if type(content) in (tuple, list)
-            else (_finished(content))
-        )
+        if type(content) in (tuple, list):
+            return type(content)(map(_finished, content))
+        return _finished(content)
     except UNREADABLE as error:  # what unpickling garbage ends in
         raise DataError(
             f"{path}: refused as a pickle of numpy arrays ({error or type(error).__name__}). Save "

@@ -144,7 +144,7 @@ def exact(path: Path) -> str:
 
 def _csv(path: Path, *, lower: bool) -> TableFile:
     header = _header_line(path)
-    delimiter = max(_DELIMITERS, key=_outside_quotes(header).count)
+    delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
     names = _names(next(csv.reader(io.StringIO(header), delimiter=delimiter)), path, lower=lower)
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
     scan = (
@@ -212,7 +212,10 @@ def _header_line(path: Path) -> str:
             start = handle.read(MAX_HEADER_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(path, error) from error
-    _require_utf8(path, start)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4096]:
+        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); save it as CSV in UTF-8")
+    if start.startswith(b"PK\x03\x04"):
+        raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
     line = re.split(
         r"[\r\n]", start.decode("utf-8-sig", errors="replace").lstrip("\r\n"), maxsplit=1
     )
@@ -221,13 +224,6 @@ def _header_line(path: Path) -> str:
     if not line[0].strip():
         raise DataError(f"{path}: the file is empty, expected a header line")
     return line[0]
-
-
-def _require_utf8(path: Path, start: bytes) -> None:
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4096]:
-        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); save it as CSV in UTF-8")
-    if start.startswith(b"PK\x03\x04"):
-        raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
 
 
 def _is_gzip(path: Path) -> bool:
@@ -240,7 +236,3 @@ def _damaged(path: Path, error: Exception) -> DataError:
         f"{path}: not readable as {'gzip' if _is_gzip(path) else 'text'} ({error}); the file is "
         "damaged or incomplete - fetch it again and compare with SHA256SUMS.txt"
     )
-
-
-def _outside_quotes(line: str) -> str:
-    return re.sub(r'"[^"]*"', "", line)

@@ -85,7 +85,10 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
             _stage(engine, name, table, variables, window_minutes, is_paper)
         notes: list[str] = []
         if is_paper:
-            _require_monitored(engine, flow)
+            engine.run(f"""CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
+                HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
+            rule = {"not monitored from the first hour to 24 h": "id IN (FROM monitored)"}
+            stays.apply_rules(engine, rule, flow)
             left = flow[-1].left
             notes += stays.published_note(PAPER, section, left=left, total=total)
         notes += stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
@@ -162,15 +165,6 @@ def _stage(
         WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
         source=table.path,
     )
-
-
-def _require_monitored(engine: Engine, flow: list[FlowStep]) -> None:
-    """TimeDiff's rule: first offset within the first hour, last one at 24 h or later."""
-    engine.run(f"""
-        CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
-        HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
-    rule = {"not monitored from the first hour to 24 h": "id IN (FROM monitored)"}
-    stays.apply_rules(engine, rule, flow)
 
 
 def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Variable]) -> None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from configs.runtime.errors import DataError
 from data_preprocess.cohort import FlowStep
 from data_preprocess.sources.hospital import inclusion_criteria as stays
@@ -98,7 +96,11 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
         charted = None
         if is_paper:
             _start_at_first_vital(engine, window)
-            charted = _charted_stays(engine)
+            timed = f"second >= 0 AND fault IS DISTINCT FROM '{FAR_AWAY}'"
+            charted = engine.columns(
+                "SELECT stay IN (SELECT stay FROM chart WHERE stay IS NOT NULL AND "
+                f"{timed}) AS charted FROM cohort ORDER BY stay"
+            )["charted"]
             if release.published:
                 left = int(charted.sum())
                 notes += stays.published_note(release.published, section, left=left, total=total)
@@ -237,11 +239,3 @@ def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
         WHERE stay IS NULL OR second IS NULL OR {slip} OR second - first < {window_seconds}""")
     engine.run("DROP TABLE chart")
     engine.run("ALTER TABLE shifted RENAME TO chart")
-
-
-def _charted_stays(engine: Engine) -> np.ndarray:
-    """Per stay, whether it has any timed row."""
-    return engine.columns(
-        "SELECT stay IN (SELECT stay FROM chart WHERE stay IS NOT NULL AND second >= 0 AND fault "
-        f"IS DISTINCT FROM '{FAR_AWAY}') AS charted FROM cohort ORDER BY stay"
-    )["charted"]

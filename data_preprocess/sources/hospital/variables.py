@@ -98,9 +98,8 @@ def choose_variables(
         DataError: an unknown or repeated name, or a variable that none of the systems charts.
     """
     known = load_variables(dictionary)
-    charted = {
-        name: kept for name, variable in known.items() if (kept := _only(variable, systems)).sources
-    }
+    kept = {n: tuple(s for s in v.sources if s.system in systems) for n, v in known.items()}
+    charted = {n: replace(known[n], sources=sources) for n, sources in kept.items() if sources}
     for name in names:
         if name not in charted:
             raise DataError(
@@ -110,10 +109,6 @@ def choose_variables(
     if not names or len(set(names)) != len(names):
         raise DataError(f"channels {list(names)}: expected at least one name, and each only once")
     return [charted[name] for name in names]
-
-
-def _only(variable: Variable, systems: Sequence[str]) -> Variable:
-    return replace(variable, sources=tuple(s for s in variable.sources if s.system in systems))
 
 
 def _variable(name: str, entry: dict[str, Any], plain: dict[str, Any]) -> Variable:

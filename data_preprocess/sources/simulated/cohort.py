@@ -144,11 +144,14 @@ def _signals(
     person = _personal(rng, stays, table)
     phase = rng.uniform(0, 24, (n, 1, 1))  # hour of admission
     circadian = table.circadian[:, None] * np.cos(2 * np.pi * (hours + phase - 16) / 24)
-    wave = _waves(rng, table, n, hours) * (1 + level)
+    turn = rng.uniform(0, 2 * np.pi, (n, num_channels, 1))
+    wave = table.amplitude[:, None] * np.sin(2 * np.pi * hours / table.period[:, None] + turn)
     noise = _autoregressive(rng, (n, num_channels, num_steps), hours)
     state = table.baseline[:, None] + person + linear * level + quadratic * level**2
-    values = state + circadian + wave + table.noise[:, None] * noise
-    values = _artefacts(rng, values, table)
+    values = state + circadian + wave * (1 + level) + table.noise[:, None] * noise
+    # Short plausible-looking errors: a probe that slipped, a line that was flushed.
+    slipped = rng.random(values.shape) < 0.004
+    values = np.where(slipped, values + table.artefact[:, None], values)
     return table.finish(np.clip(values, table.low[:, None], table.high[:, None]))
 
 
@@ -161,12 +164,6 @@ def _personal(rng: np.random.Generator, stays: Stays, table: ChannelTable) -> np
     return (offset[stays.subject] + ageing + frailty)[..., None]
 
 
-def _waves(rng: np.random.Generator, table: ChannelTable, n: int, hours: np.ndarray) -> np.ndarray:
-    """Oscillation of the derived wave channels; zero amplitude elsewhere."""
-    phase = rng.uniform(0, 2 * np.pi, (n, len(table.names), 1))
-    return table.amplitude[:, None] * np.sin(2 * np.pi * hours / table.period[:, None] + phase)
-
-
 def _autoregressive(
     rng: np.random.Generator, shape: tuple[int, int, int], hours: np.ndarray
 ) -> np.ndarray:
@@ -176,12 +173,6 @@ def _autoregressive(
     drive[..., 0] = rng.normal(size=shape[:2])
     slow = np.asarray(lfilter([1.0], [1.0, -keep], drive, axis=-1))
     return 0.8 * slow + 0.6 * rng.normal(size=shape)
-
-
-def _artefacts(rng: np.random.Generator, values: np.ndarray, table: ChannelTable) -> np.ndarray:
-    """Short plausible-looking errors: a probe that slipped, a line that was flushed."""
-    hit = rng.random(values.shape) < 0.004
-    return np.where(hit, values + table.artefact[:, None], values)
 
 
 def _measured(

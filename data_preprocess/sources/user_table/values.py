@@ -182,7 +182,7 @@ def _unreadable(
         )
         raise DataError(
             f"{table.path}: cells that cannot be read as numbers or times: {shown}. "
-            f"{_hint(engine, form, found)}Leave them out with data.table.drop_unreadable=true"
+            f"{_hint(form, found)}Leave them out with data.table.drop_unreadable=true"
         )
     notes = [f"{n}: cells that cannot be read, left out: {count:,}" for n, count, _, _ in found]
     untimed = engine.number(
@@ -191,7 +191,7 @@ def _unreadable(
     return [*notes, *([f"values without a time, not used: {untimed:,}"] if untimed else [])]
 
 
-def _hint(engine: Engine, form: TableForm, found: Sequence[tuple]) -> str:
+def _hint(form: TableForm, found: Sequence[tuple]) -> str:
     if form.decimal == "." and any("," in str(text) for _, _, text, _ in found):
         return "A decimal comma? Set data.table.decimal=','. "
     if form.layout == "wide" and form.channels is None:
@@ -223,11 +223,9 @@ def on_grid(
     notes = _place_in_time(engine, form, times, settings)
     width = settings.step_minutes
     # A window that ends at a moment holds the values of that moment.
-    step = (
-        f"floor(minute / {width} + 1e-9)"
-        if _counts_up(form)
-        else f"ceil(minute / {width} - 1e-9) - 1"
-    )
+    step = f"floor(minute / {width} + 1e-9)"
+    if form.end is not None and form.start is None:
+        step = f"ceil(minute / {width} - 1e-9) - 1"
     inside = f"{step} >= 0 AND {step} < {settings.num_steps} AND NOT late"
     engine.run(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
@@ -239,10 +237,6 @@ def on_grid(
     outside = engine.number(f"SELECT count(*) FROM placed WHERE NOT ({inside})")
     _require_plausible(values, outside, total, table, form, times, settings)
     return values, [f"values outside the window, not used: {outside:,}", *notes]
-
-
-def _counts_up(form: TableForm) -> bool:
-    return form.end is None or form.start is not None
 
 
 def _place_in_time(
