@@ -34,6 +34,8 @@ from data_preprocess.storage.cell_text import (
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, require_all_rows
 
+VALUES = {"chartevents": "valuenum", "outputevents": "value"}  # the number in a chart table
+PAPER_SYSTEMS = ("metavision",)  # whose item ids the paper preset takes
 OPTIONAL = {"deathtime"}  # cut-down tables may lack it; then no death is known to be early
 # No stay has rows a month before its admission or after its end; such a date is a slip.
 _FAR_SECONDS = 30 * 86400
@@ -45,25 +47,20 @@ class Release:
 
     Attributes:
         source: its value of `data.source`.
-        subfolders: where its tables may lie below the release's folder.
         stay_id: the column that names an ICU stay.
         systems: charting systems whose item ids it uses.
         age: SQL for the age in years at admission to the unit, over `i` (stay) and `p` (patient).
         patient_columns: what `age` needs from PATIENTS, with the SQL that reads a cell.
-        value_columns, mark_columns: per chart table, the number and the error mark ("" if none).
-        paper_systems: charting systems of the paper preset.
+        mark_columns: per chart table, the error mark, where there is one.
         published: the counts of that preset; None if none exist.
     """
 
     source: str
-    subfolders: tuple[str, ...]
     stay_id: str
     systems: tuple[str, ...]
     age: str
     patient_columns: Mapping[str, Callable[[str], str]]
-    value_columns: dict[str, str]
-    mark_columns: dict[str, str]
-    paper_systems: tuple[str, ...]
+    mark_columns: Mapping[str, str]
     published: stays.Published | None = None
 
 
@@ -75,11 +72,9 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
             `published_note` say.
     """
     folder, is_paper = require_folder(section.folder, release.source), section.preset == "paper"
-    variables = choose_variables(
-        section.channels, release.paper_systems if is_paper else release.systems
-    )
+    variables = choose_variables(section.channels, PAPER_SYSTEMS if is_paper else release.systems)
     charts = {  # a missing table is known at once
-        name: find_table(folder, name, _chart_columns(release, name), subfolders=release.subfolders)
+        name: find_table(folder, name, _chart_columns(release, name))
         for name in sorted({source.table for v in variables for source in v.sources})
     }
     window = settings.num_steps * settings.step_minutes * 60
@@ -111,9 +106,8 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
 
 
 def _chart_columns(release: Release, table: str) -> list[str]:
-    mark = release.mark_columns[table]
-    columns = [release.stay_id, "itemid", "charttime", release.value_columns[table]]
-    return [*columns, mark] if mark else columns
+    columns = [release.stay_id, "itemid", "charttime", VALUES[table]]
+    return [*columns, *(mark for name, mark in release.mark_columns.items() if name == table)]
 
 
 def _load_stays(
@@ -130,7 +124,7 @@ def _load_stays(
         "admissions": {"hadm_id": id_sql, "hospital_expire_flag": text_sql, "deathtime": stamp_sql},
     }
     tables = {
-        name: find_table(folder, name, list(set(columns) - OPTIONAL), subfolders=release.subfolders)
+        name: find_table(folder, name, list(set(columns) - OPTIONAL))
         for name, columns in read.items()
     }
     for name, table in tables.items():
@@ -187,7 +181,7 @@ def _read_chart(
     keys = sorted(str(s.key) for v in variables for s in v.sources if s.table == name)
     # Exports through tables of decimals write 220045 as 220045.0.
     wanted = ", ".join(f"'{key}', '{key}.0'" for key in keys)
-    mark, value = release.mark_columns[name], number_sql(release.value_columns[name])
+    mark, value = release.mark_columns.get(name), number_sql(VALUES[name])
     fault = _mark_sql(mark) if mark else "NULL"
     inside = "true" if window_seconds is None else f"second >= 0 AND second < {window_seconds}"
     require_all_rows(engine, table)
@@ -209,7 +203,7 @@ def _read_chart(
     require_readable(
         engine,
         table,
-        ["charttime", release.value_columns[name]],
+        ["charttime", VALUES[name]],
         made="chart",
         bad="isnan(raw) OR second IS NULL",
         unreadable=f"itemid IN ({wanted}) AND ({unreadable})",

@@ -18,16 +18,13 @@ PAPER_CHANNELS = (
 )
 RELEASE = Release(
     source="mimic3",
-    subfolders=(".",),
     stay_id="icustay_id",
     systems=("carevue", "metavision"),
     # Dates of birth of patients above 89 are shifted back to hide their age; the release's
     # documentation gives no more than "above 89", which 90 stands for.
     age="least(90, epoch(i.intime - p.dob) / (365.2425 * 86400))",
     patient_columns={"dob": stamp_sql},
-    value_columns={"chartevents": "valuenum", "outputevents": "value"},
     mark_columns={"chartevents": "error", "outputevents": "iserror"},
-    paper_systems=("metavision",),
     # TarDiff's numbers equal the cell outputs of TimeDiff's MIMIC-III notebook: MetaVision item
     # ids, every stay with a vital, no rule on age or length of stay.
     published=Published("MIMIC-III v1.4", 61_532, PAPER_CHANNELS, stays=26_150, train=20_920),

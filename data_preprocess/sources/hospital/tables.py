@@ -19,14 +19,12 @@ from data_preprocess.storage.table_file import (
 MOST_UNREADABLE = 0.01
 
 
-def find_table(
-    folder: Path, name: str, needed: Sequence[str], *, subfolders: Sequence[str] = (".",)
-) -> TableFile:
-    """The table `name` in `folder`, as .csv.gz (preferred, as released) or .csv, in any case.
+def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
+    """The table `name` in `folder` or, as MIMIC-IV has it, in icu/ or hosp/ below it: .csv.gz
+    (preferred, as released) or .csv, in any case.
 
     Args:
         needed: columns that must be there, lower case.
-        subfolders: places below `folder` to look in, first to last.
 
     Raises:
         MissingInputError: no such folder or file.
@@ -37,7 +35,7 @@ def find_table(
             f"folder {folder.absolute()} does not exist; expected the folder of the release that "
             f"holds {name}.csv.gz"
         )
-    table = open_table(_locate(folder, name, subfolders), key=name, lower=True)
+    table = open_table(_locate(folder, name), key=name, lower=True)
     require_columns(table, list(needed), f"is this really the table {name}?")
     return table
 
@@ -99,14 +97,14 @@ def require_unique(engine: Engine, name: str, key: str, path: Path) -> None:
         )
 
 
-def _locate(folder: Path, name: str, subfolders: Sequence[str]) -> Path:
-    places = [folder / sub for sub in subfolders if (folder / sub).is_dir()]
+def _locate(folder: Path, name: str) -> Path:
+    places = [place for sub in (".", "icu", "hosp") if (place := folder / sub).is_dir()]
     for suffix in (".csv.gz", ".csv"):
         for place in places:
             for path in sorted(place.iterdir()):
                 if path.name.lower() == name.lower() + suffix and path.is_file():
                     return path
-    looked = ", ".join(str(place) for place in places) or str(folder)
+    looked = ", ".join(map(str, places))
     raise MissingInputError(
         f"{name}.csv.gz (or .csv) is not in {looked}; download it from PhysioNet, where a full "
         "release needs credentialed access and the demo does not"
