@@ -110,12 +110,12 @@ def _read_yaml(path: Path) -> DictConfig:
             f"config {path} does not exist; known configs: {', '.join(known) or 'none'}"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         _require_plain_yaml(path, text)
-        given = OmegaConf.create(text.removeprefix("\ufeff"))
+        given = OmegaConf.create(text)
         if isinstance(given, DictConfig):
             given = OmegaConf.create(
-                as_written(_plain(given), read_text(text.removeprefix("\ufeff")), ExperimentConfig)
+                as_written(OmegaConf.to_container(given), read_text(text), ExperimentConfig)
             )
     except ConfigError as error:
         raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from error
@@ -146,7 +146,7 @@ def _parse_override(override: str) -> DictConfig:
         value = f"[{value}]"
     key = SHORTHANDS.get(key, key)
     try:
-        typed = _plain(OmegaConf.from_dotlist([f"{key}={value}"]))
+        typed = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))
         raw = read_text(value)
         for part in reversed(key.split(".")):
             raw = {part: raw}
@@ -155,10 +155,6 @@ def _parse_override(override: str) -> DictConfig:
         raise ConfigError(f"argument {override!r}: {error}") from error
     except Exception as error:
         raise ConfigError(f"argument {override!r}: {_first_line(error)}") from error
-
-
-def _plain(node: DictConfig) -> Any:
-    return OmegaConf.to_container(node, resolve=False)
 
 
 def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:

@@ -102,7 +102,7 @@ class Normaliser:
                 cannot have, or unknown `kind`.
         """
         types = types or ["continuous"] * train.num_channels
-        knots, point_masses, steps, low, high = [], [], [], [], []
+        fits = []
         for index, name in enumerate(train.feature_names):
             measured = train.values[:, index][train.observed[:, index]].astype(np.float64)
             if len(measured) == 0 or measured.min() == measured.max():
@@ -115,20 +115,18 @@ class Normaliser:
                 fitted = fit_map(measured, kind, types[index])
             except DataError as error:
                 raise DataError(f"channel {name}: {error}") from error
-            knots.append(fitted[0])
-            point_masses.append(fitted[1])
-            steps.append(charted_step(measured))
-            low.append(float(measured.min()))
-            high.append(float(measured.max()))
+            ends = (float(measured.min()), float(measured.max()))
+            fits.append((*fitted, charted_step(measured), *ends))
+        knots, point_masses, steps, low, high = zip(*fits, strict=True)
         return cls(
             kind=kind,
             feature_names=train.feature_names,
-            knots=tuple(knots),
-            low=tuple(low),
-            high=tuple(high),
+            knots=knots,
+            low=low,
+            high=high,
             clip=clip,
-            point_masses=tuple(point_masses) if any(point_masses) else (),
-            steps=tuple(steps) if rounded else (),
+            point_masses=point_masses if any(point_masses) else (),
+            steps=steps if rounded else (),
             layout=layout or Layout(),
         )
 
