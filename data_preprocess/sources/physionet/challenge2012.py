@@ -32,6 +32,7 @@ from data_preprocess.sources.physionet.variables import (
     is_plausible,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.storage.cell_text import NUMBER
 
 RECORD_HOURS = 48.0
 MOST_UNREADABLE = 0.01  # share of rows; sets with more are refused
@@ -53,16 +54,7 @@ STATIC = {
 }
 _CODES = ("Gender", "ICUType")  # whole numbers
 _TIME = re.compile(r"(\d{1,2}):([0-5]\d)")
-
-
-def _is_row(line: str) -> bool:
-    cells = line.split(",")
-    if len(cells) != 3 or not _TIME.fullmatch(cells[0]) or not cells[1]:
-        return False
-    try:
-        return bool(np.isfinite(float(cells[2])))
-    except ValueError:
-        return False
+_ROW = re.compile(rf"{_TIME.pattern},[^,]+,{NUMBER}")
 
 
 CHALLENGE = Challenge(
@@ -73,7 +65,7 @@ CHALLENGE = Challenge(
     file="<number>.txt",
     columns=("Time", "Parameter", "Value"),
     separator=",",
-    is_row=_is_row,
+    row_form=_ROW,
     row="Time,Parameter,Value with Time as HH:MM and a finite Value",
 )
 
@@ -223,7 +215,7 @@ def _read_events(source: Path, expected: int) -> tuple[pd.DataFrame, list[str]]:
         if not 0 < bad <= MOST_UNREADABLE * total:
             what = refused(source, bodies, CHALLENGE, error)
             raise DataError(f"{what}; {bad:,} of {total:,} rows are none") from error
-    sound = {n: "\n".join(filter(_is_row, body.split("\n"))) for n, body in bodies.items()}
+    sound = {n: "\n".join(filter(_ROW.fullmatch, body.split("\n"))) for n, body in bodies.items()}
     note = f"{source.name}: rows that are no Time,Parameter,Value, left out: {bad:,} of {total:,}"
     return _table({name: body for name, body in sound.items() if body}), [note]
 

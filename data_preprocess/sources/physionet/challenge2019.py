@@ -4,6 +4,7 @@ The question is asked at hour k, the end of the window: of the stays that carry 
 until then, which will later? (The Challenge sets the label 6 h before the clinical onset.)
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from data_preprocess.sources.physionet.variables import (
     is_plausible,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.storage.cell_text import NUMBER
 
 HEADER = (
     "HR|O2Sat|Temp|SBP|MAP|DBP|Resp|EtCO2|BaseExcess|HCO3|FiO2|pH|PaCO2|SaO2|AST|BUN|Alkalinephos|"
@@ -44,15 +46,8 @@ STATIC_NAMES = (
     "icu_unit[1=medical,2=surgical]",
     "hours_before_icu[h]",
 )
+_CELL = f"({NUMBER}|NaN)"
 _FACTS = ("Age", "Gender", "Unit1", "Unit2", "HospAdmTime")
-
-
-def _is_row(line: str) -> bool:
-    try:
-        cells = [float(cell) for cell in line.split("|")]
-    except ValueError:
-        return False
-    return len(cells) == len(COLUMNS) and not np.isinf(cells).any()
 
 
 CHALLENGE = Challenge(
@@ -63,7 +58,7 @@ CHALLENGE = Challenge(
     file="p<number>.psv",
     columns=tuple(COLUMNS),
     separator="|",
-    is_row=_is_row,
+    row_form=re.compile(rf"({_CELL}\|){{{len(COLUMNS) - 1}}}{_CELL}"),
     row=f"{len(COLUMNS)} numbers or NaN",
 )
 

@@ -10,7 +10,7 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,7 +33,7 @@ class Challenge:
         set_name: of an archive or folder, SET in place of the set's name.
         file: name of a record's file, <number> in place of its number.
         columns, separator: the first line.
-        is_row: whether a line below it is one; row: what that is, for messages.
+        row_form: of a line below it; row: what that is, for messages.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Challenge:
     file: str
     columns: tuple[str, ...]
     separator: str
-    is_row: Callable[[str], bool]
+    row_form: re.Pattern[str]
     row: str
 
     def number(self, name: str) -> int | None:
@@ -142,7 +142,7 @@ def bad_rows(bodies: dict[str, str], challenge: Challenge) -> Iterator[tuple[str
     """File name, line number and text of every line that is no row."""
     for name, body in bodies.items():
         for number, line in enumerate(body.split("\n"), start=2):
-            if not challenge.is_row(line):
+            if not challenge.row_form.fullmatch(line):
                 yield name, number, line
 
 
