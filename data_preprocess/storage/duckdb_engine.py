@@ -7,7 +7,7 @@ removed in every case.
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ class Engine:
     def number(self, sql: str) -> int:
         """The one integer that `sql` yields; NULL counts as 0."""
         return int(self.rows(sql)[0][0] or 0)
+
+    def counted(self, queries: Mapping[str, str]) -> list[str]:
+        """Notes for the card: "what: count" of every query that counts something."""
+        found = {what: self.number(sql) for what, sql in queries.items()}
+        return [f"{what}: {count:,}" for what, count in found.items() if count]
 
     def columns(self, sql: str) -> dict[str, np.ndarray]:
         """The columns of a query of moderate size, as plain arrays."""

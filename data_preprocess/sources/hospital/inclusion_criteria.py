@@ -60,15 +60,13 @@ def clinical_rules(settings: Settings) -> Rules:
 
 def contradictions(engine: Engine, window_hours: float) -> list[str]:
     """Counts, for the card, of stays left in `stays` that contradict themselves."""
-    notes = {
-        f"died within the first {window_hours:g} h": f"dead_at < {window_hours}",
-        "dead, but noted as discharged alive": _CONTRADICTORY,
-    }
-    counts = {
-        what: engine.number(f"SELECT count(*) FROM stays WHERE {rule}")
-        for what, rule in notes.items()
-    }
-    return [f"stays kept although {what}: {count:,}" for what, count in counts.items() if count]
+    count, kept = "SELECT count(*) FROM stays WHERE", "stays kept although"
+    return engine.counted(
+        {
+            f"{kept} died within the first {window_hours:g} h": f"{count} dead_at < {window_hours}",
+            f"{kept} dead, but noted as discharged alive": f"{count} {_CONTRADICTORY}",
+        }
+    )
 
 
 def unknown_codes(engine: Engine) -> list[str]:

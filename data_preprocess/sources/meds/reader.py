@@ -120,16 +120,16 @@ def _make_window(
         WHERE c.moment >= s.starts AND c.moment < s.ends
             AND coalesce(c.value BETWEEN c.low AND c.high, true)"""
     )
+    joined = "SELECT count(*) FROM coded JOIN samples USING (subject) WHERE moment"
     counts = {
         "samples without a label": "SELECT count(*) FROM samples WHERE label IS NULL",
-        "values at the prediction time or after it": "SELECT count(*) FROM coded c JOIN samples s "
-        "USING (subject) WHERE c.moment >= s.ends",
-        "values outside their range": "SELECT count(*) FROM coded JOIN samples USING (subject) "
-        "WHERE moment >= starts AND moment < ends AND NOT value BETWEEN low AND high",
+        "values at the prediction time or after it": f"{joined} >= ends",
+        "values outside their range": f"{joined} >= starts AND moment < ends "
+        "AND NOT value BETWEEN low AND high",
     }
-    found = {what: engine.number(sql) for what, sql in counts.items()}
+    notes = engine.counted({f"{what}, not used": sql for what, sql in counts.items()})
     engine.run("DELETE FROM samples WHERE label IS NULL")
-    return [f"{what}, not used: {count:,}" for what, count in found.items() if count]
+    return notes
 
 
 def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section: Any) -> None:

@@ -5,6 +5,7 @@ events (subject_id, time, code, numeric_value), as .csv, .csv.gz, .parquet or a 
 files. DuckDB reads it out of core, so the table may be larger than memory.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float
 from configs.runtime.errors import DataError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
-from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.form import MEDS_END, TableForm
 from data_preprocess.sources.user_table.outcomes import Outcomes, read_outcomes
 from data_preprocess.sources.user_table.times import moments
 from data_preprocess.sources.user_table.values import arrange, choose_channels, on_grid
@@ -40,7 +41,8 @@ def read_table(section: Any, settings: Settings) -> SourceData:
     labels = (
         series if form.labels is None else open_table(Path(form.labels), key="data.table.labels")
     )
-    form = form.with_prediction_time(labels.columns)
+    if form.layout == "meds" and form.start is form.end is None and MEDS_END in labels.columns:
+        form = replace(form, end=MEDS_END)  # nothing later than the prediction may be seen
     with open_engine(
         memory_limit=settings.memory_limit, threads=settings.threads, source=series.path
     ) as engine:
