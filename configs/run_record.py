@@ -117,14 +117,12 @@ def _flatten(node: Any, prefix: str) -> dict[str, Any]:
 
 def _git_state() -> dict[str, Any]:
     """Commit and dirty flag of the code, or why they are unknown (e.g. an installed wheel)."""
-    here = Path(__file__).parent
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        sha = _git(here, "rev-parse", "HEAD")
-        return {"commit": sha, "dirty": bool(_git(here, "status", "--porcelain"))}
+        commit, changes = (
+            subprocess.run([*git, *what], check=True, capture_output=True, text=True).stdout.strip()
+            for what in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+        return {"commit": commit, "dirty": bool(changes)}
     except (OSError, subprocess.CalledProcessError) as error:
         return {"unknown": str(error)}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -96,6 +96,7 @@ def write_croissant(
 
 def hub_head(dataset: EHRDataset, *, name: str) -> str:
     """The YAML head of a card, with its fences."""
+    sizes = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
     head: dict[str, Any] = {
         "pretty_name": name,
         "license": "other",
@@ -103,7 +104,7 @@ def hub_head(dataset: EHRDataset, *, name: str) -> str:
         "license_details": LICENCE,
         "task_categories": ["tabular-classification", "time-series-forecasting"],
         "tags": ["synthetic", "medical", "time-series", "electronic-health-records"],
-        "size_categories": [_size(len(dataset))],
+        "size_categories": [sizes[bisect_right((1_000, 10_000, 100_000, 1_000_000), len(dataset))]],
     }
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n"
 
@@ -148,9 +149,3 @@ def _record_set(file: str, columns: Mapping[str, str]) -> dict[str, Any]:
             for column, kind in columns.items()
         ],
     }
-
-
-def _size(rows: int) -> str:
-    """The Hub's class of size."""
-    classes = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
-    return classes[bisect_right((1_000, 10_000, 100_000, 1_000_000), rows)]
