@@ -48,7 +48,9 @@ def many(
 def check_fields(config: Any) -> None:
     """Raises ConfigError at the first key of the dataclass `config` outside its declaration."""
     for key, value, spec in walk(config):
-        _check_choice(key, value, spec)
+        choices = spec.metadata.get("choices")
+        if choices and value not in choices:
+            raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
         _check_range(key, value, spec)
         _check_items(key, value, spec)
 
@@ -62,12 +64,6 @@ def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield from walk(value, f"{key}.")
         else:
             yield key, value, spec
-
-
-def _check_choice(key: str, value: Any, spec: Any) -> None:
-    choices = spec.metadata.get("choices")
-    if choices and value not in choices:
-        raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
 
 
 def _check_range(key: str, value: Any, spec: Any) -> None:

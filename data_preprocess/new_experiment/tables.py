@@ -114,16 +114,9 @@ class _Search:
             time=roles["time"],
             decimal=section.get("decimal", "."),
         )
-        timing = find_timing(self.engine, series.table, form, given.get("time_unit"))
-        section |= {"time_unit": timing.unit} if timing.unit else {}
-        proposal.understood |= {
-            "times": f"{timing.unit or 'stamps or durations'} in `{roles['time']}`",
-            "window": f"{timing.window_hours:g} h in steps of {timing.step_minutes:g} min: "
-            f"{timing.why}",
-        }
-        proposal.decide += [timing.doubt] if timing.doubt else []
-        grid = {"window_hours": timing.window_hours, "step_minutes": timing.step_minutes}
-        proposal.data |= grid | shares(sum(counts.values())) | {"table": section}
+        unit = find_timing(self.engine, series.table, form, given.get("time_unit"), proposal)
+        section |= {"time_unit": unit} if unit else {}
+        proposal.data |= shares(sum(counts.values())) | {"table": section}
         return proposal
 
     def _roles(self) -> dict[str, str]:
