@@ -91,8 +91,7 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
             stays.apply_rules(engine, rule, flow)
             left = flow[-1].left
             notes += stays.published_note(PAPER, section, left=left, total=total)
-        notes += stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
-        stays.number_stays(engine)
+        notes += stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
             _unpivot(engine, name, table, variables)

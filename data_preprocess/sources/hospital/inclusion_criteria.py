@@ -58,20 +58,17 @@ def clinical_rules(settings: Settings) -> Rules:
     } | known_outcome(settings)
 
 
-def contradictions(engine: Engine, window_hours: float) -> list[str]:
-    """Counts, for the card, of stays left in `stays` that contradict themselves."""
+def oddities(engine: Engine, window_hours: float) -> list[str]:
+    """Counts, for the card, of stays left in `stays` that contradict themselves, and of codes of
+    sex and outcome that no rule knows, taken as unknown."""
     count, kept = "SELECT count(*) FROM stays WHERE", "stays kept although"
-    return engine.counted(
+    notes = engine.counted(
         {
             f"{kept} died within the first {window_hours:g} h": f"{count} dead_at < {window_hours}",
             f"{kept} dead, but noted as discharged alive": f"{count} {_CONTRADICTORY}",
         }
     )
-
-
-def unknown_codes(engine: Engine) -> list[str]:
-    """The codes of sex and outcome in `stays` that no rule knows, counted; taken as unknown."""
-    return [
+    return notes + [
         f"{name}: unknown code {code!r}, taken as unknown: {count:,} stays"
         for name in ("sex", "outcome")
         for code, count in engine.rows(
@@ -98,14 +95,6 @@ def add_step(flow: list[FlowStep], removes: str, left: int) -> None:
     if not left:
         table = "; ".join(f"{step.rule}: -{step.removed}, {step.left} left" for step in flow)
         raise DataError(f"no stay is left in the cohort ({table})")
-
-
-def number_stays(engine: Engine) -> None:
-    """Makes `cohort` from `stays`, with rows numbered by id in `stay`."""
-    engine.run(
-        "CREATE OR REPLACE TABLE cohort AS "
-        "SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS stay, * FROM stays"
-    )
 
 
 def cohort_of(

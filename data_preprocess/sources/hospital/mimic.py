@@ -83,8 +83,7 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
         total = flow[0].left
         if not is_paper:
             stays.apply_rules(engine, stays.clinical_rules(settings), flow)
-        notes = stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
-        stays.number_stays(engine)
+        notes = stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
             _read_chart(engine, release, table, name, variables, None if is_paper else window)

@@ -42,7 +42,8 @@ def item_codes(variables: Sequence[Variable]) -> dict[tuple[str, int | str], int
 
 
 def make_items(engine: Engine, variables: Sequence[Variable]) -> None:
-    """Fills the engine's tables `items` and `pairs` from the dictionary, and an empty `chart`."""
+    """Makes the engine's tables that a reader fills `chart`, still empty, by: `cohort`, which is
+    `stays` with rows numbered by id in `stay`, and `items` and `pairs` from the dictionary."""
     codes = item_codes(variables)
     rows, pairs = [], []
     for channel, variable in enumerate(variables):
@@ -63,6 +64,10 @@ def make_items(engine: Engine, variables: Sequence[Variable]) -> None:
     )
     engine.fill("pairs", "systolic BIGINT, diastolic BIGINT", pairs)
     engine.run(f"CREATE OR REPLACE TABLE chart ({CHART_COLUMNS})")
+    engine.run(
+        "CREATE OR REPLACE TABLE cohort AS "
+        "SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS stay, * FROM stays"
+    )
 
 
 def grid_chart(
