@@ -21,10 +21,9 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
         _check_name("generation.name", config.generation.name)
     _check_name("evaluation.dir", config.evaluation.dir)
     _check_data(config)
-    _check_interval(config)
+    _check_sampling(config)
     _check_lists(config)
     _check_private(config)
-    _check_compile(config)
     _check_guidance(config)
     return config
 
@@ -52,7 +51,7 @@ def _check_data(config: ExperimentConfig) -> None:
         )
 
 
-def _check_interval(config: ExperimentConfig) -> None:
+def _check_sampling(config: ExperimentConfig) -> None:
     interval = config.guidance.interval
     if len(interval) != 2 or not 0.0 <= interval[0] < interval[1] <= 1.0:
         raise ConfigError(
@@ -63,6 +62,12 @@ def _check_interval(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"sampler.log_snr_min={config.sampler.log_snr_min} must be below "
             f"sampler.log_snr_max={config.sampler.log_snr_max}"
+        )
+    workers, backend = config.generation.workers, config.processes.backend
+    if config.sampler.compile and (workers > 1 or backend != "loky"):
+        raise ConfigError(
+            f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
+            "compiled network does not reach worker processes; use one worker on this machine"
         )
 
 
@@ -85,15 +90,6 @@ def _check_lists(config: ExperimentConfig) -> None:
         raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
     if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
         raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
-
-
-def _check_compile(config: ExperimentConfig) -> None:
-    workers, backend = config.generation.workers, config.processes.backend
-    if config.sampler.compile and (workers > 1 or backend != "loky"):
-        raise ConfigError(
-            f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
-            "compiled network does not reach worker processes; use one worker on this machine"
-        )
 
 
 def _check_guidance(config: ExperimentConfig) -> None:

@@ -35,9 +35,17 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
             f"folder {folder.absolute()} does not exist; expected the folder of the release that "
             f"holds {name}.csv.gz"
         )
-    table = open_table(_locate(folder, name), key=name, lower=True)
-    require_columns(table, list(needed), f"is this really the table {name}?")
-    return table
+    places = [place for sub in (".", "icu", "hosp") if (place := folder / sub).is_dir()]
+    for suffix in (".csv.gz", ".csv"):
+        for path in (path for place in places for path in sorted(place.iterdir())):
+            if path.name.lower() == name.lower() + suffix and path.is_file():
+                table = open_table(path, key=name, lower=True)
+                require_columns(table, list(needed), f"is this really the table {name}?")
+                return table
+    raise MissingInputError(
+        f"{name}.csv.gz (or .csv) is not in {', '.join(map(str, places))}; download it from "
+        "PhysioNet, where a full release needs credentialed access and the demo does not"
+    )
 
 
 def load_table(
@@ -95,17 +103,3 @@ def require_unique(engine: Engine, name: str, key: str, path: Path) -> None:
             f"{path}: {key} {twice[0][0]} stands in {twice[0][1]} rows ({len(twice)} such ids); "
             "every row must have an id of its own - was the file joined from pieces?"
         )
-
-
-def _locate(folder: Path, name: str) -> Path:
-    places = [place for sub in (".", "icu", "hosp") if (place := folder / sub).is_dir()]
-    for suffix in (".csv.gz", ".csv"):
-        for place in places:
-            for path in sorted(place.iterdir()):
-                if path.name.lower() == name.lower() + suffix and path.is_file():
-                    return path
-    looked = ", ".join(map(str, places))
-    raise MissingInputError(
-        f"{name}.csv.gz (or .csv) is not in {looked}; download it from PhysioNet, where a full "
-        "release needs credentialed access and the demo does not"
-    )

@@ -26,7 +26,6 @@ from data_preprocess.sources.simulated.mortality import (
     Stays,
     class_probabilities,
     draw_labels,
-    label_names,
 )
 
 _SHARES = (0.48, 0.17, 0.11, 0.14, 0.10)
@@ -93,12 +92,13 @@ def simulate(
     values = np.where(_measured(rng, stays, table, values.shape), values, np.nan)
     probabilities = class_probabilities(stays, prevalence, num_classes)
     labels = draw_labels(rng, probabilities)
+    grades = [f"grade_{grade}" for grade in range(1, num_classes)]
     cohort = Cohort(
         values=values[:, :num_channels].astype(np.float32),
         labels=labels,
         subject_ids=stays.subject,
         feature_names=table.names[:num_channels],
-        label_names=label_names(num_classes),
+        label_names=("survived", *(grades if num_classes > 2 else ["died"])),
         static=_static(rng, stays),
         static_names=_STATIC_NAMES,
         flow=(FlowStep(f"stays of {num_subjects} simulated patients", 0, len(labels)),),
