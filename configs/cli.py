@@ -23,8 +23,7 @@ def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_matters)
-    arguments = sys.argv[1:]
-    sys.exit(guarded(lambda: main(load_config(arguments)), _hint(arguments)))
+    sys.exit(_guarded(main))
 
 
 def _matters(record: logging.LogRecord) -> bool:
@@ -48,6 +47,11 @@ def guarded(work: Callable[[], object], hint: str = "") -> int:
         logging.getLogger("tardiff").error("error: %s%s", message, hint)
         return EXIT_USER_ERROR
     return 0
+
+
+def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
+    arguments = sys.argv[1:]
+    return guarded(lambda: main(load_config(arguments)), _hint(arguments))
 
 
 def _hint(arguments: list[str]) -> str:
