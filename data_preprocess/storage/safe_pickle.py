@@ -67,10 +67,6 @@ def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> _Rebuilt:
     return rebuilt
 
 
-def _scalar(dtype: Any, raw: Any) -> Any:
-    return dtype.read(raw, (), "C")[()]
-
-
 def _latin1(text: str, encoding: str) -> bytes:
     """How old pickle protocols write bytes; the general codec call is not let through."""
     if encoding != "latin1":
@@ -81,7 +77,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 # Their module moved between releases (numpy.core, numpy._core).
 _NUMPY = {
     "multiarray._reconstruct": _Rebuilt,
-    "multiarray.scalar": _scalar,
+    "multiarray.scalar": lambda dtype, raw: dtype.read(raw, (), "C")[()],
     "numeric._frombuffer": _from_buffer,
 }
 _ALLOWED: dict[tuple[str, str], Any] = {
