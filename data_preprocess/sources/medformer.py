@@ -27,9 +27,7 @@ def read_medformer(section: Any, settings: Settings) -> SourceData:
     """The pool, and the test and validation cohorts where subjects are named for them.
 
     Args:
-        section: folder: holds Feature/ and Label/; classes: names in label order, None: class_0,
-            ...; channels: names in order, None: channel_0, ...; test_subjects, val_subjects:
-            subjects of fixed splits, as in published protocols.
+        section: the keys of `data.medformer`, as configs/schema/data_sources.py explains them.
 
     Raises:
         MissingInputError: a folder or file is not there.

@@ -37,10 +37,7 @@ class Engine:
             UserError: memory or scratch space is exhausted.
             KeyboardInterrupt: the query was stopped by Ctrl-C.
         """
-        try:
-            self._execute(sql)
-        except duckdb.Error as error:
-            raise _explained(error, source) from error
+        self._execute(sql, source)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -73,9 +70,11 @@ class Engine:
         if rows:
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
-    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+    def _execute(self, sql: str, source: Path | None = None) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(sql)
+        except duckdb.Error as error:
+            raise _explained(error, source) from error
         except RuntimeError as error:  # what DuckDB makes of Ctrl-C
             raise KeyboardInterrupt if "interrupted" in str(error) else error from error
 

@@ -78,8 +78,8 @@ def read_physionet2012(section: Any, settings: Settings) -> SourceData:
     data have no length of the ICU stay. The window begins at admission to the ICU.
 
     Args:
-        section: folder: holds `set-<x>.tar.gz` (or `set-<x>/`) and `Outcomes-<x>.txt`; train_set,
-            test_set; channels: names from variables.py, or PhysioNet's own.
+        section: the keys of `data.physionet2012`, as configs/schema/data_sources.py explains them;
+            channels are names from variables.py, or PhysioNet's own.
 
     Raises:
         ConfigError: window, step, set or channel names.
