@@ -217,28 +217,24 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def _require_same_settings(folder: Path, data: DataConfig) -> None:
     record = _read_record(folder)
     built, asked = record["settings"], settings_of(data)
+    # A later stage needs no raw data, so it need not say again where they were.
+    usual = settings_of(DataConfig(source=data.source))
     changes = [
         f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
         for key in sorted(built.keys() | asked.keys())
-        if built.get(key, "absent") != asked.get(key, "absent") and not _is_unstated(key, asked)
+        if built.get(key, "absent") != asked.get(key, "absent")
+        and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
     ]
-    if changes:
-        raise MismatchError(
-            f"{folder} was built with other settings (old -> new): {'; '.join(changes)}. "
-            "Build it anew with data.rebuild=true, or give this experiment its own data.dir"
-        )
     changed = changed_files(record.get("files", {}))
-    if changed:
-        raise MismatchError(
-            f"{folder} was built from other content: {'; '.join(changed)}. Build it anew with "
-            "data.rebuild=true, or give this experiment its own data.dir"
-        )
-
-
-def _is_unstated(key: str, asked: dict[str, Any]) -> bool:
-    """A later stage needs no raw data, so it need not say again where they were."""
-    usual = settings_of(DataConfig(source=asked["source"]))
-    return key.endswith(".folder") and asked.get(key) == usual.get(key)
+    for how, what in (
+        ("with other settings (old -> new)", changes),
+        ("from other content", changed),
+    ):
+        if what:
+            raise MismatchError(
+                f"{folder} was built {how}: {'; '.join(what)}. Build it anew with "
+                "data.rebuild=true, or give this experiment its own data.dir"
+            )
 
 
 def _require_sha256(path: Path, expected: str) -> None:
