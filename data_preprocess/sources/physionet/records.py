@@ -48,7 +48,7 @@ class Challenge:
 
     def number(self, name: str) -> int | None:
         """The record's number in the name of its file; None if it is no such name."""
-        match = re.fullmatch(re.escape(self.file).replace("<number>", r"(\d+)"), name)
+        match = re.fullmatch(re.escape(self.file).replace("<number>", r"(\d{1,18})"), name)
         return int(match[1]) if match else None
 
     def missing(self, what: str) -> MissingInputError:
