@@ -1,17 +1,18 @@
 """load_config: schema defaults <- YAML <- dotted overrides, as one frozen and checked object."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from configs.runtime.errors import ConfigError
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
+from configs.schema.fields import walk
 from configs.yaml_text import as_written, read_text
 
 MAX_YAML_BYTES = 1 << 17
@@ -35,13 +36,9 @@ SHORTHANDS = {
     "lds": "influence_report.lds",
     "out": "export.path",
 }
+KNOWN = {key: value for key, value, _ in walk(ExperimentConfig())}
 # Mappings whose keys are the user's.
-FREE = (
-    "classifier.model_args",
-    "data.space.types",
-    "data.table.ranges",
-    *(f"data.{split}_where" for split in ("train", "guide", "select", "test")),
-)
+FREE = [key for key, value in KNOWN.items() if isinstance(value, dict)]
 # Shorthands of lists: one item needs no brackets.
 LISTS = ("synthetic", "set")
 
@@ -113,12 +110,12 @@ def _read_yaml(path: Path) -> DictConfig:
             f"config {path} does not exist; known configs: {', '.join(known) or 'none'}"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         _require_plain_yaml(path, text)
-        given = OmegaConf.create(text.removeprefix("\ufeff"))
+        given = OmegaConf.create(text)
         if isinstance(given, DictConfig):
             given = OmegaConf.create(
-                as_written(_plain(given), read_text(text.removeprefix("\ufeff")), ExperimentConfig)
+                as_written(OmegaConf.to_container(given), read_text(text), ExperimentConfig)
             )
     except ConfigError as error:
         raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from error
@@ -149,7 +146,7 @@ def _parse_override(override: str) -> DictConfig:
         value = f"[{value}]"
     key = SHORTHANDS.get(key, key)
     try:
-        typed = _plain(OmegaConf.from_dotlist([f"{key}={value}"]))
+        typed = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))
         raw = read_text(value)
         for part in reversed(key.split(".")):
             raw = {part: raw}
@@ -158,10 +155,6 @@ def _parse_override(override: str) -> DictConfig:
         raise ConfigError(f"argument {override!r}: {error}") from error
     except Exception as error:
         raise ConfigError(f"argument {override!r}: {_first_line(error)}") from error
-
-
-def _plain(node: DictConfig) -> Any:
-    return OmegaConf.to_container(node, resolve=False)
 
 
 def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
@@ -178,10 +171,10 @@ def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
 
 
 def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
-    for key in _dotted_keys(extra, ""):
-        _require_known(base, key, origin)
     try:
         merged = OmegaConf.merge(base, extra)
+    except ConfigKeyError as error:
+        raise ConfigError(f"{origin}: {_unknown(str(error.full_key), extra)}") from error
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         where = f"{origin}: {key}: " if key else f"{origin}: "
@@ -190,31 +183,15 @@ def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
     return merged
 
 
-def _dotted_keys(node: DictConfig, prefix: str) -> Iterator[str]:
-    for key in node:
-        value = node._get_node(key)
-        full = f"{prefix}{key}"
-        if isinstance(value, DictConfig) and len(value) and full not in FREE:
-            yield from _dotted_keys(value, f"{full}.")
-        elif not _is_free(full):
-            yield full
-
-
-def _require_known(base: DictConfig, key: str, origin: str) -> None:
-    known = set(_dotted_keys(base, "")) | set(FREE)
-    sections = {name.rsplit(".", depth)[0] for name in known for depth in (1, 2) if "." in name}
-    if key in known or key in sections or _is_free(key):
-        return
-    leaf = key.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or [
-        name for name in sorted(known) if name.rsplit(".", 1)[-1] == leaf
-    ]
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(f"{origin}: unknown key {key!r}{hint}")
-
-
-def _is_free(key: str) -> bool:
-    return any(key.startswith(f"{free}.") for free in FREE)
+def _unknown(key: str, given: DictConfig) -> str:
+    """What to say about a key that the schema does not have, and the nearest one that it has."""
+    node = OmegaConf.select(given, key)
+    while isinstance(node, DictConfig) and node:
+        name, node = next(iter(node.items()))
+        key = f"{key}.{name}"
+    same_leaf = [name for name in KNOWN if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
+    near = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.6) or sorted(same_leaf)
+    return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -91,18 +91,18 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path, remedy: str = "remove it") -> dict[str, Any]:
     """The keys of a JSON file.
 
     Raises:
-        DataError: it is no JSON, or holds something else.
+        DataError: it is no JSON, or holds something else; ends with `remedy`.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); remove it") from error
+        raise DataError(f"{path}: not readable as JSON ({error}); {remedy}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, expected keys; remove it")
+        raise DataError(f"{path}: holds a {type(content).__name__}, expected keys; {remedy}")
     return content
 
 
@@ -117,14 +117,12 @@ def _flatten(node: Any, prefix: str) -> dict[str, Any]:
 
 def _git_state() -> dict[str, Any]:
     """Commit and dirty flag of the code, or why they are unknown (e.g. an installed wheel)."""
-    here = Path(__file__).parent
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        sha = _git(here, "rev-parse", "HEAD")
-        return {"commit": sha, "dirty": bool(_git(here, "status", "--porcelain"))}
+        commit, changes = (
+            subprocess.run([*git, *what], check=True, capture_output=True, text=True).stdout.strip()
+            for what in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+        return {"commit": commit, "dirty": bool(changes)}
     except (OSError, subprocess.CalledProcessError) as error:
         return {"unknown": str(error)}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from configs.cli import run_stage
-from configs.run_record import sha256_file
+from configs.run_record import read_mapping, sha256_file
 from configs.runtime.atomic_files import fresh_folder, write_text
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from configs.schema.experiment import DataConfig, ExperimentConfig
@@ -155,8 +155,8 @@ def _build(data: DataConfig, folder: Path) -> None:
         Settings(**{name: getattr(data, name) for name in shared}),
     )
     for cohort in source.cohorts().values():
-        for line in card.flow_lines(cohort):
-            log.info(line)
+        for step in cohort.flow:
+            log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     splits, cohorts = make_splits(source, data)
@@ -205,16 +205,10 @@ def _fingerprint(datasets: dict[str, EHRDataset], normaliser: Normaliser) -> str
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        complete = record["format"] == FORMAT and {"settings", "sha256", "fingerprint"} <= set(
-            record
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not a data record ({error}); rebuild it") from error
-    if not complete:
+    record = read_mapping(path, remedy="rebuild with data.rebuild=true")
+    if record.get("format") != FORMAT or not {"settings", "sha256", "fingerprint"} <= set(record):
         raise DataError(
-            f"{path}: written by another version of this program (format {record['format']}, "
+            f"{path}: written by another version of this program (format {record.get('format')}, "
             f"expected {FORMAT}); rebuild with data.rebuild=true"
         )
     return record
@@ -223,28 +217,24 @@ def _read_record(folder: Path) -> dict[str, Any]:
 def _require_same_settings(folder: Path, data: DataConfig) -> None:
     record = _read_record(folder)
     built, asked = record["settings"], settings_of(data)
+    # A later stage needs no raw data, so it need not say again where they were.
+    usual = settings_of(DataConfig(source=data.source))
     changes = [
         f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
         for key in sorted(built.keys() | asked.keys())
-        if built.get(key, "absent") != asked.get(key, "absent") and not _is_unstated(key, asked)
+        if built.get(key, "absent") != asked.get(key, "absent")
+        and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
     ]
-    if changes:
-        raise MismatchError(
-            f"{folder} was built with other settings (old -> new): {'; '.join(changes)}. "
-            "Build it anew with data.rebuild=true, or give this experiment its own data.dir"
-        )
     changed = changed_files(record.get("files", {}))
-    if changed:
-        raise MismatchError(
-            f"{folder} was built from other content: {'; '.join(changed)}. Build it anew with "
-            "data.rebuild=true, or give this experiment its own data.dir"
-        )
-
-
-def _is_unstated(key: str, asked: dict[str, Any]) -> bool:
-    """A later stage needs no raw data, so it need not say again where they were."""
-    usual = settings_of(DataConfig(source=asked["source"]))
-    return key.endswith(".folder") and asked.get(key) == usual.get(key)
+    for how, what in (
+        ("with other settings (old -> new)", changes),
+        ("from other content", changed),
+    ):
+        if what:
+            raise MismatchError(
+                f"{folder} was built {how}: {'; '.join(what)}. Build it anew with "
+                "data.rebuild=true, or give this experiment its own data.dir"
+            )
 
 
 def _require_sha256(path: Path, expected: str) -> None:

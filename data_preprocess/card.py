@@ -7,39 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.sources.registry import SourceData
 from data_preprocess.splits import Splits
 
+_PHYSIONET = "Goldberger et al., Circulation 2000;101(23):e215-e220."
+_CREDENTIALED = (
+    "the full release is under the PhysioNet Credentialed Health Data License, and what is made "
+    "from it may not be shared outside it"
+)
+_DEMO = "the demo is under the Open Database License"
 LICENCES = {
     "simulated": "Simulated (data_preprocess/sources/simulated); no patient is in it. MIT.",
     "physionet2012": (
         "PhysioNet/Computing in Cardiology Challenge 2012, Open Data Commons Attribution License "
-        "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and Goldberger "
-        "et al., Circulation 2000;101(23):e215-e220."
+        "v1.0 (ODC-By). Cite Silva et al., Computing in Cardiology 2012;39:245-248, and "
+        f"{_PHYSIONET}"
     ),
     "physionet2019": (
         "PhysioNet/Computing in Cardiology Challenge 2019; the licence that comes with your copy "
-        "applies. Cite Reyna et al., Critical Care Medicine 2020;48(2):210-217, and Goldberger et "
-        "al., Circulation 2000;101(23):e215-e220."
+        f"applies. Cite Reyna et al., Critical Care Medicine 2020;48(2):210-217, and {_PHYSIONET}"
     ),
     "mimic3": (
-        "MIMIC-III: the full release is under the PhysioNet Credentialed Health Data License, and "
-        "what is made from it may not be shared outside it; the demo is under the Open Database "
-        "License. Cite Johnson et al., Scientific Data 2016;3:160035, and Goldberger et al., "
-        "Circulation 2000;101(23):e215-e220."
+        f"MIMIC-III: {_CREDENTIALED}; {_DEMO}. Cite Johnson et al., Scientific Data 2016;3:160035, "
+        f"and {_PHYSIONET}"
     ),
     "mimic4": (
-        "MIMIC-IV: the full release is under the PhysioNet Credentialed Health Data License, and "
-        "what is made from it may not be shared outside it. Cite Johnson et al., Scientific Data "
-        "2023;10:1, and Goldberger et al., Circulation 2000;101(23):e215-e220."
+        f"MIMIC-IV: {_CREDENTIALED}. Cite Johnson et al., Scientific Data 2023;10:1, and "
+        f"{_PHYSIONET}"
     ),
     "eicu": (
-        "eICU Collaborative Research Database: the full release is under the PhysioNet "
-        "Credentialed Health Data License, and what is made from it may not be shared outside it; "
-        "the demo is under the Open Database License. Cite Pollard et al., Scientific Data "
-        "2018;5:180178, and Goldberger et al., Circulation 2000;101(23):e215-e220."
+        f"eICU Collaborative Research Database: {_CREDENTIALED}; {_DEMO}. Cite Pollard et al., "
+        f"Scientific Data 2018;5:180178, and {_PHYSIONET}"
     ),
     "table": "Your own table; its licence and data use agreement apply to everything made here.",
     "files": "Your own files; their licence and data use agreement apply to everything made here.",
@@ -63,7 +62,10 @@ def summary(splits: Splits, source: SourceData) -> dict[str, Any]:
         "notes": {name: list(cohort.notes) for name, cohort in cohorts.items()},
         "class_counts": {name: split.class_counts.tolist() for name, split in splits.items()},
         "patients": {name: len(np.unique(split.subject_ids)) for name, split in splits.items()},
-        "missing_share": {name: _missing(split) for name, split in splits.items()},
+        "missing_share": {
+            name: [round(share, 4) for share in (1 - split.observed.mean(axis=(0, 2))).tolist()]
+            for name, split in splits.items()
+        },
         "static": _static_summary(splits.train),
         "fingerprint": splits.fingerprint,
     }
@@ -85,7 +87,8 @@ def markdown(
         "## Stays kept and removed",
     ]
     for name, flow in known["flow"].items():
-        parts += [f"{_COHORTS[name]}:", _flow_table(flow)]
+        rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
+        parts += [f"{_COHORTS[name]}:", markdown_table(["rule", "removed", "left"], rows)]
         parts += ["\n".join(f"- {note}" for note in known["notes"][name])]
     parts += ["## Splits (disjoint by patient)", _class_table(known)]
     parts += ["## Share of missing entries", _missing_table(known)]
@@ -106,15 +109,6 @@ def markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def flow_lines(cohort: Cohort) -> list[str]:
-    """The flow table as lines for the terminal."""
-    return [f"  {step.rule}: removed {step.removed:,}, left {step.left:,}" for step in cohort.flow]
-
-
-def _missing(split: EHRDataset) -> list[float]:
-    return [round(float(share), 4) for share in 1 - split.observed.mean(axis=(0, 2))]
-
-
 def _static_summary(train: EHRDataset) -> dict[str, dict[str, float]]:
     summary = {}
     for index, name in enumerate(train.static_names):
@@ -133,11 +127,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _flow_table(flow: list[dict[str, Any]]) -> str:
-    rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
-    return markdown_table(["rule", "removed", "left"], rows)
 
 
 def _class_table(known: dict[str, Any]) -> str:

@@ -165,17 +165,14 @@ def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:
             have the same ones.
     """
     require_same_task(first, second, "concatenate")
-    same_static = first.static_names == second.static_names
-    empty = np.zeros((len(first) + len(second), 0), np.float32)
-    return EHRDataset(
-        values=np.concatenate([first.values, second.values]),
-        observed=np.concatenate([first.observed, second.observed]),
-        labels=np.concatenate([first.labels, second.labels]),
-        subject_ids=np.concatenate([first.subject_ids, second.subject_ids]),
-        feature_names=first.feature_names,
-        label_names=first.label_names,
-        static=np.concatenate([first.static, second.static]) if same_static else empty,
-        static_names=first.static_names if same_static else (),
+    if first.static_names != second.static_names:
+        first, second = (
+            replace(part, static=np.zeros((len(part), 0), np.float32), static_names=())
+            for part in (first, second)
+        )
+    arrays = {name: value for name, value in vars(second).items() if hasattr(value, "ndim")}
+    return replace(
+        first, **{name: np.concatenate([getattr(first, name), a]) for name, a in arrays.items()}
     )
 
 

@@ -25,7 +25,12 @@ def assign(source: SourceData, data: Any) -> dict[str, Cohort]:
     held_out: dict[str, float | int] = {} if source.test is not None else {"test": data.test}
     if source.val is None:
         held_out |= {"val_guide": guide, "val_select": select}
-    rules = rules_of(data)
+    rules: dict[str, Rule] = {
+        "train": data.train_where,
+        "val_guide": data.guide_where,
+        "val_select": data.select_where,
+        "test": data.test_where,
+    }
     cohorts = _assign(source.pool, held_out, data.train_size, data.seed, rules)
     if source.test is not None:
         cohorts["test"] = only_allowed(source.test, rules["test"], "test")
@@ -167,16 +172,6 @@ def _fill(
             taken.append(patient)
             left -= stays[patient]
     return np.array(taken, np.int64)
-
-
-def rules_of(data: Any) -> dict[str, Rule]:
-    """The rule of every split; an empty one lets all stays in."""
-    return {
-        "train": data.train_where,
-        "val_guide": data.guide_where,
-        "val_select": data.select_where,
-        "test": data.test_where,
-    }
 
 
 def allowed(cohort: Cohort, rule: Rule, split: str) -> Bool[np.ndarray, " n"]:

@@ -13,12 +13,12 @@ import numpy as np
 
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.export.long_csv import labels_path
 from data_preprocess.impute import impute
 from data_preprocess.sources.arrays import ARRAY_FORMS, read_arrays
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
-from data_preprocess.storage.csv_export import labels_path
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")

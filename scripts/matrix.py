@@ -19,7 +19,7 @@ from classifier.train import main as train_classifier
 from configs.cli import run_stage
 from configs.run_record import run_dir
 from configs.runtime.errors import ConfigError
-from configs.schema.checks import BASELINES
+from configs.schema.evaluation import BASELINES
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.tune import main as tune

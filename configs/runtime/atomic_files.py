@@ -120,18 +120,11 @@ def fresh_folder(final: Path) -> Iterator[Path]:
         ) from error
     try:
         yield temporary
-        _put_in_place(temporary, final)
+        old = temporary_sibling(final)
+        if final.exists():  # moved aside first, since rename cannot replace a full folder
+            os.rename(final, old)
+        os.rename(temporary, final)
+        shutil.rmtree(old, ignore_errors=True)
+        flush(final.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: Path, final: Path) -> None:
-    """Renames; an old folder is moved aside first, since rename cannot replace a full one."""
-    if final.exists():
-        old = temporary_sibling(final)
-        os.rename(final, old)
-        os.rename(temporary, final)
-        shutil.rmtree(old)
-    else:
-        os.rename(temporary, final)
-    flush(final.parent)

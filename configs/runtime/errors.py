@@ -1,11 +1,6 @@
 """The errors a user can cause, told from defects of the program, and what to say about them."""
 
 import errno
-import pickle
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable
 
 # Causes outside the program, and what to do.
@@ -17,25 +12,9 @@ OUTSIDE = {
     errno.EPERM: "permission denied; change the permissions or choose another folder",
     errno.EFBIG: "the file system does not take files this large; choose another folder",
 }
-# What numpy, torch, pickle and zipfile raise on files that are empty, damaged or of another kind.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    SyntaxError,
-    MemoryError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
+# What numpy, torch, pickle, zipfile and json raise on files that are empty, damaged or of another
+# kind: classes of nearly every module, without a common base.
+UNREADABLE = Exception
 
 
 class UserError(Exception):

@@ -3,7 +3,6 @@
 import logging
 import sys
 import time
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -12,7 +11,7 @@ SECONDS_BETWEEN_LINES = 30.0
 log = logging.getLogger(__name__)
 
 
-class Progress:
+class Progress(tqdm):
     """Context that reports how much of a piece of work is done.
 
     Args:
@@ -23,41 +22,24 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
-        self._bar = tqdm(
-            total=total,
-            initial=done,
-            desc=title,
-            unit=f" {unit}",
-            disable=not sys.stderr.isatty(),
-        )
+        hidden = not sys.stderr.isatty()
+        super().__init__(total=total, initial=done, desc=title, unit=f" {unit}", disable=hidden)
         self._title, self._total, self._unit = title, total, unit
         self._before, self._done = done, done
         self._start = self._said = time.monotonic()
         self._shown = ""
 
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self.close()
-
     def show(self, text: str) -> None:
         """What stands behind the count from now on, such as a loss."""
         self._shown = text
-        self._bar.set_postfix_str(text, refresh=False)
+        self.set_postfix_str(text, refresh=False)
 
-    def close(self) -> None:
-        """Leaves the terminal on a fresh line."""
-        self._bar.close()
-
-    def update(self, units: int) -> None:
-        """`units` more are done."""
-        self._bar.update(units)
-        self._done += units
+    def update(self, n: float | None = 1) -> None:
+        """`n` more units are done."""
+        super().update(n)
+        self._done += n or 0
         now = time.monotonic()
-        if self._bar.disable and now - self._said >= SECONDS_BETWEEN_LINES:
+        if self.disable and now - self._said >= SECONDS_BETWEEN_LINES:
             self._said = now
             left = (self._total - self._done) * (now - self._start) / (self._done - self._before)
             log.info(

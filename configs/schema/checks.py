@@ -3,21 +3,9 @@
 import re
 
 from configs.runtime.errors import ConfigError
-from configs.schema.evaluation import TuningConfig
 from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import check_fields
 
-BASELINES = (
-    "guide_rows",
-    "guide_only",
-    "reweighted",
-    "oversampling",
-    "class_weights",
-    "smote",
-    "jitter",
-    "scaling",
-    "time_warp",
-)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -32,12 +20,10 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     if config.generation.name is not None:
         _check_name("generation.name", config.generation.name)
     _check_name("evaluation.dir", config.evaluation.dir)
-    _check_task(config)
-    _check_shares(config)
-    _check_interval(config)
+    _check_data(config)
+    _check_sampling(config)
     _check_lists(config)
     _check_private(config)
-    _check_compile(config)
     _check_guidance(config)
     return config
 
@@ -50,17 +36,13 @@ def _check_name(key: str, value: str) -> None:
         )
 
 
-def _check_task(config: ExperimentConfig) -> None:
+def _check_data(config: ExperimentConfig) -> None:
     data = config.data
     if (data.source == "physionet2019") != (data.task == "sepsis"):
         raise ConfigError(
             f"data.source={data.source} with data.task={data.task}: physionet2019 has the task "
             "sepsis and no other, and no other source has it"
         )
-
-
-def _check_shares(config: ExperimentConfig) -> None:
-    data = config.data
     held_out = data.val_guide + data.val_select + data.test
     if held_out >= 1.0:
         raise ConfigError(
@@ -69,7 +51,7 @@ def _check_shares(config: ExperimentConfig) -> None:
         )
 
 
-def _check_interval(config: ExperimentConfig) -> None:
+def _check_sampling(config: ExperimentConfig) -> None:
     interval = config.guidance.interval
     if len(interval) != 2 or not 0.0 <= interval[0] < interval[1] <= 1.0:
         raise ConfigError(
@@ -81,14 +63,16 @@ def _check_interval(config: ExperimentConfig) -> None:
             f"sampler.log_snr_min={config.sampler.log_snr_min} must be below "
             f"sampler.log_snr_max={config.sampler.log_snr_max}"
         )
+    workers, backend = config.generation.workers, config.processes.backend
+    if config.sampler.compile and (workers > 1 or backend != "loky"):
+        raise ConfigError(
+            f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
+            "compiled network does not reach worker processes; use one worker on this machine"
+        )
 
 
 def _check_lists(config: ExperimentConfig) -> None:
-    diffusion, evaluation = config.diffusion, config.evaluation
-    if not diffusion.multipliers or min(diffusion.multipliers) < 1:
-        raise ConfigError(
-            f"diffusion.multipliers={diffusion.multipliers}: expected positive integers"
-        )
+    diffusion = config.diffusion
     if diffusion.width % 8:
         raise ConfigError(f"diffusion.width={diffusion.width}: expected a multiple of 8")
     if diffusion.network == "unet" and diffusion.width % diffusion.heads:
@@ -101,34 +85,11 @@ def _check_lists(config: ExperimentConfig) -> None:
             f"diffusion.attention_levels={diffusion.attention_levels}: expected indices into "
             f"diffusion.multipliers={diffusion.multipliers}"
         )
-    if not evaluation.seeds:
-        raise ConfigError("evaluation.seeds=[]: at least one seed is needed")
-    known = ("TRTR", "TRTR-steps", "TSTR", "TRTS", "TSRTR")
-    unknown = [name for name in evaluation.protocols if name not in known]
-    if unknown:
-        raise ConfigError(
-            f"evaluation.protocols: unknown {unknown}; expected some of {list(known)}"
-        )
-    _check_tuning(config.tuning)
-    unknown = [name for name in evaluation.baselines if name not in BASELINES]
-    if unknown:
-        raise ConfigError(
-            f"evaluation.baselines: unknown {unknown}; expected some of {list(BASELINES)}"
-        )
-    if any(ratio <= 0 for ratio in evaluation.ratios):
-        raise ConfigError(
-            f"evaluation.ratios={evaluation.ratios}: expected positive ratios; "
-            "the real-only baseline (ratio 0) is always included"
-        )
-
-
-def _check_compile(config: ExperimentConfig) -> None:
-    workers, backend = config.generation.workers, config.processes.backend
-    if config.sampler.compile and (workers > 1 or backend != "loky"):
-        raise ConfigError(
-            f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
-            "compiled network does not reach worker processes; use one worker on this machine"
-        )
+    tuning = config.tuning
+    if 0.0 not in tuning.w:
+        raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
+    if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
+        raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
 
 
 def _check_guidance(config: ExperimentConfig) -> None:
@@ -176,15 +137,3 @@ def _check_private(config: ExperimentConfig) -> None:
                 f"diffusion.private.epsilon with diffusion.{key}={found}: {why}; set "
                 f"diffusion.{key}={str(value).lower()}"
             )
-
-
-def _check_tuning(tuning: TuningConfig) -> None:
-    if 0.0 not in tuning.w:
-        raise ConfigError(f"tuning.w={tuning.w}: must hold 0, so that no guidance can be chosen")
-    if not tuning.cfg_scale or min(tuning.cfg_scale) < 0:
-        raise ConfigError(f"tuning.cfg_scale={tuning.cfg_scale}: expected non-negative numbers")
-    if not tuning.seeds or not tuning.protocols or set(tuning.protocols) - {"TSTR", "TSRTR"}:
-        raise ConfigError(
-            f"tuning.protocols={tuning.protocols}, tuning.seeds={tuning.seeds}: expected some of "
-            "TSTR and TSRTR, and at least one seed"
-        )

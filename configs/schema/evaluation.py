@@ -4,6 +4,19 @@ from dataclasses import dataclass
 
 from configs.schema.fields import choice, many, number
 
+PROTOCOLS = ("TRTR", "TRTR-steps", "TSTR", "TRTS", "TSRTR")
+BASELINES = (
+    "guide_rows",
+    "guide_only",
+    "reweighted",
+    "oversampling",
+    "class_weights",
+    "smote",
+    "jitter",
+    "scaling",
+    "time_warp",
+)
+
 
 @dataclass(frozen=True)
 class InfluenceReportConfig:
@@ -37,14 +50,13 @@ class EvaluationConfig:
     dir: str = "evaluation"  # folder of the results, below runs/<experiment>
     # Files, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
     synthetic: list[str] | None = None
-    protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR")
-    ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0)  # TSRTR, synthetic : real
+    protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR", among=PROTOCOLS)
+    # TSRTR, synthetic : real; the real-only baseline (ratio 0) is always included.
+    ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)
     models: list[str] = many("rnn")
-    # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py):
-    # guide_rows, guide_only, reweighted, oversampling, class_weights, smote, jitter, scaling,
-    # time_warp.
-    baselines: list[str] = many()
-    seeds: list[int] = many(0, 1, 2, 3, 4)
+    # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py).
+    baselines: list[str] = many(among=BASELINES)
+    seeds: list[int] = many(0, 1, 2, 3, 4, filled=True)
     fidelity: bool = True  # measure how close each set is to real series that no model saw
     privacy: bool = True  # measure what each set gives away about the training series
     # TimeGAN's discriminative and predictive score too, to stand beside other papers' tables
@@ -66,10 +78,11 @@ class TuningConfig:
     # Negative strengths are drawn as controls and never chosen; 0 must be a candidate.
     w: list[float] = many(-0.2, 0.0, 0.1, 0.2, 0.4)
     cfg_scale: list[float] = many(1.0)
-    protocols: list[str] = many("TSTR", "TSRTR")  # TSRTR: as many synthetic rows as real ones
+    # TSRTR: as many synthetic rows as real ones.
+    protocols: list[str] = many("TSTR", "TSRTR", among=("TSTR", "TSRTR"), filled=True)
     metric: str = choice("auroc", "auprc")
     model: str = "rnn"
-    seeds: list[int] = many(0, 1, 2)
+    seeds: list[int] = many(0, 1, 2, filled=True)
 
 
 @dataclass(frozen=True)

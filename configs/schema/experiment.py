@@ -73,7 +73,8 @@ class DiffusionConfig:
     beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
     observed_only: bool = True  # loss on measured entries only
     width: int = number(32, low=8)  # times a multiplier: of a level; a multiple of 8
-    multipliers: list[int] = many(2, 3)  # of the levels, finest first
+    # Of the levels, finest first.
+    multipliers: list[int] = many(2, 3, positive=True, filled=True)
     blocks_per_level: int = number(1, low=1)
     patch: int = number(2, low=1, high=512)  # unet: grid points per token of the first level
     heads: int = number(4, low=1)  # unet: of the attention; must divide width

@@ -32,32 +32,38 @@ def number(
     return field(default=default, metadata=bounds)
 
 
-def many(*default: Any) -> Any:
-    """A list with the given default items."""
-    return field(default_factory=lambda: list(default))
+def many(
+    *default: Any, among: tuple[str, ...] = (), positive: bool = False, filled: bool = False
+) -> Any:
+    """A list with the given default items.
+
+    Args:
+        among: what an item may be; empty: anything of its type.
+        positive: items are above 0; filled: there is at least one.
+    """
+    bounds = {"among": among, "positive": positive, "filled": filled}
+    return field(default_factory=lambda: list(default), metadata=bounds)
 
 
 def check_fields(config: Any) -> None:
     """Raises ConfigError at the first key of the dataclass `config` outside its declaration."""
-    for key, value, spec in _walk(config, ""):
-        _check_choice(key, value, spec)
+    for key, value, spec in walk(config):
+        choices = spec.metadata.get("choices")
+        if choices and value not in choices:
+            raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
         _check_range(key, value, spec)
+        _check_items(key, value, spec)
 
 
-def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:
+def walk(node: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, value, field) of every key of the dataclass `node`, sections opened."""
     for spec in dataclasses.fields(node):
         value = getattr(node, spec.name)
         key = f"{prefix}{spec.name}"
         if dataclasses.is_dataclass(value):
-            yield from _walk(value, f"{key}.")
+            yield from walk(value, f"{key}.")
         else:
             yield key, value, spec
-
-
-def _check_choice(key: str, value: Any, spec: Any) -> None:
-    choices = spec.metadata.get("choices")
-    if choices and value not in choices:
-        raise ConfigError(f"{key}={value!r}: expected one of {', '.join(choices)}")
 
 
 def _check_range(key: str, value: Any, spec: Any) -> None:
@@ -78,3 +84,16 @@ def _check_range(key: str, value: Any, spec: Any) -> None:
         raise ConfigError(
             f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}]"
         )
+
+
+def _check_items(key: str, value: Any, spec: Any) -> None:
+    if value is None or "among" not in spec.metadata:
+        return
+    among, positive, filled = (spec.metadata[n] for n in ("among", "positive", "filled"))
+    if filled and not value:
+        raise ConfigError(f"{key}=[]: at least one {spec.name.removesuffix('s')} is needed")
+    if among and (unknown := [item for item in value if item not in among]):
+        names = f"{', '.join(among[:-1])} and {among[-1]}"
+        raise ConfigError(f"{key}: unknown {unknown}; expected some of {names}")
+    if positive and min(value, default=1) <= 0:
+        raise ConfigError(f"{key}={value}: expected positive {spec.name}")

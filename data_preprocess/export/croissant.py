@@ -84,7 +84,10 @@ def write_croissant(
         "version": "1.0.0",
         "datePublished": datetime.date.today().isoformat(),
         "keywords": ["synthetic data", "electronic health records", "time series"],
-        "variableMeasured": [_measured(n) for n in (*dataset.feature_names, *dataset.static_names)],
+        "variableMeasured": [
+            {"@type": "sc:PropertyValue", "name": bare_name(name), "unitText": unit_of(name)}
+            for name in (*dataset.feature_names, *dataset.static_names)
+        ],
         "distribution": [_file(file, path.parent) for file in files],
         "recordSet": [_record_set(file, columns) for file, columns in (tables or {}).items()],
     }
@@ -93,6 +96,7 @@ def write_croissant(
 
 def hub_head(dataset: EHRDataset, *, name: str) -> str:
     """The YAML head of a card, with its fences."""
+    sizes = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
     head: dict[str, Any] = {
         "pretty_name": name,
         "license": "other",
@@ -100,7 +104,7 @@ def hub_head(dataset: EHRDataset, *, name: str) -> str:
         "license_details": LICENCE,
         "task_categories": ["tabular-classification", "time-series-forecasting"],
         "tags": ["synthetic", "medical", "time-series", "electronic-health-records"],
-        "size_categories": [_size(len(dataset))],
+        "size_categories": [sizes[bisect_right((1_000, 10_000, 100_000, 1_000_000), len(dataset))]],
     }
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n"
 
@@ -113,10 +117,6 @@ def _description(dataset: EHRDataset) -> str:
         f"{kind} {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, "
         f"in clinical units; per class: {per_class}."
     )
-
-
-def _measured(name: str) -> dict[str, str]:
-    return {"@type": "sc:PropertyValue", "name": bare_name(name), "unitText": unit_of(name)}
 
 
 def _file(file: Path, folder: Path) -> dict[str, str]:
@@ -149,9 +149,3 @@ def _record_set(file: str, columns: Mapping[str, str]) -> dict[str, Any]:
             for column, kind in columns.items()
         ],
     }
-
-
-def _size(rows: int) -> str:
-    """The Hub's class of size."""
-    classes = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
-    return classes[bisect_right((1_000, 10_000, 100_000, 1_000_000), rows)]

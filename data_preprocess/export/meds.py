@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 
 from data_preprocess.dataset import EHRDataset, bare_name, unit_of
-from data_preprocess.export.parquet_tables import series_chunks, write_parquet
+from data_preprocess.export.parquet_tables import measurements, series_chunks, write_parquet
 
 MEDS_VERSION = "0.4.1"
 MAPPING = "channels.yaml"
@@ -93,17 +93,14 @@ def _events(
     times = START + _microseconds((np.arange(dataset.length) + 0.5) * step_minutes)
     for rows, part in series_chunks(dataset):
         person, fact = np.nonzero(~np.isnan(part.static))
-        observed = part.observed.transpose(0, 2, 1)
-        series, step, channel = np.nonzero(observed)
+        series, step, channel, value = measurements(part)
         nowhen = np.full(len(person), np.datetime64("NaT", "us"))
         frame = pd.DataFrame(
             {
                 "subject_id": rows[np.concatenate([person, series])],
                 "time": np.concatenate([nowhen, times[step]]),
                 "code": codes[np.concatenate([fact, len(static) + channel])],
-                "numeric_value": np.concatenate(
-                    [part.static[person, fact], part.values.transpose(0, 2, 1)[observed]]
-                ),
+                "numeric_value": np.concatenate([part.static[person, fact], value]),
             }
         )
         yield frame.sort_values("subject_id", kind="stable")

@@ -1,4 +1,4 @@
-"""write_parquet, series_chunks: a data set as Parquet tables, chunk by chunk, in bounded memory."""
+"""A data set as tables, chunk by chunk in bounded memory: its rows, and Parquet files of them."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,3 +40,10 @@ def series_chunks(dataset: EHRDataset) -> Iterator[tuple[np.ndarray, EHRDataset]
     for start in range(0, len(dataset), SERIES_PER_CHUNK):
         rows = np.arange(start, min(start + SERIES_PER_CHUNK, len(dataset)))
         yield rows, dataset.take(rows)
+
+
+def measurements(dataset: EHRDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Series, step, channel and value of what was observed, in the order of a chart."""
+    observed = dataset.observed.transpose(0, 2, 1)
+    series, step, channel = np.nonzero(observed)
+    return series, step, channel, dataset.values.transpose(0, 2, 1)[observed]

@@ -7,9 +7,9 @@ from configs.runtime.atomic_files import fresh_folder
 from configs.runtime.errors import UserError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.croissant import write_croissant
+from data_preprocess.export.long_csv import table_columns, write_long_csv
 from data_preprocess.export.meds import write_meds
 from data_preprocess.export.yaib import write_yaib
-from data_preprocess.storage.csv_export import table_columns, write_long_csv
 from data_preprocess.storage.dataset_files import load_dataset
 
 

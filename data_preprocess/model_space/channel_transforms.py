@@ -56,7 +56,7 @@ def fit_map(
     if channel_type == "zero_inflated":
         return _zero_inflated(measured)
     if channel_type == "bounded":
-        return _bounded(measured)
+        return quantile_knots(measured), _point_masses(measured)
     return _levels(measured, channel_type)
 
 
@@ -151,10 +151,6 @@ def _zero_inflated(measured: np.ndarray) -> tuple[Knots, PointMasses]:
     zero = float(norm.ppf(share / 2))
     clinical, model = quantile_knots(positive, low=share)
     return ((0.0, *clinical), (zero, *model)), _point_masses(measured)
-
-
-def _bounded(measured: np.ndarray) -> tuple[Knots, PointMasses]:
-    return quantile_knots(measured), _point_masses(measured)
 
 
 def _point_masses(measured: np.ndarray) -> PointMasses:

@@ -1,6 +1,5 @@
 """fit_space: the normaliser of an experiment, with types, masks and covariates as configured."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,14 +34,19 @@ def fit_space(train: EHRDataset, fill: Float[np.ndarray, " channel"], data: Any)
                 f"data.space.types.{name}={channel_type}: expected one of {', '.join(TYPES)}"
             )
         types[index_of(name, names, "data.space.types")] = channel_type
-    together = groups_of(space.together, names, "data.space.together")
+    ordered, together = (
+        tuple(
+            tuple(index_of(name, names, f"data.space.{key}") for name in group) for group in groups
+        )
+        for key, groups in (("ordered", space.ordered), ("together", space.together))
+    )
     _require_together(train, together, masks=space.masks)
     chosen = [index_of(name, train.static_names, "data.space.static") for name in space.static]
     layout = Layout(
         masks=space.masks,
         fill=tuple(fill.tolist()) if space.masks else (),
         static=tuple(StaticCode.fit(train.static_names[k], train.static[:, k]) for k in chosen),
-        ordered=groups_of(space.ordered, names, "data.space.ordered"),
+        ordered=ordered,
         together=together,
     )
     return Normaliser.fit(
@@ -53,17 +57,6 @@ def fit_space(train: EHRDataset, fill: Float[np.ndarray, " channel"], data: Any)
         rounded=space.rounded,
         layout=layout,
     )
-
-
-def groups_of(
-    groups: Sequence[Sequence[str]], known: Sequence[str], key: str
-) -> tuple[tuple[int, ...], ...]:
-    """Positions of groups of names.
-
-    Raises:
-        ConfigError: no such name; `key` opens the message.
-    """
-    return tuple(tuple(index_of(name, known, key) for name in group) for group in groups)
 
 
 def _require_together(

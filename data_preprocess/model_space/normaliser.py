@@ -102,7 +102,7 @@ class Normaliser:
                 cannot have, or unknown `kind`.
         """
         types = types or ["continuous"] * train.num_channels
-        knots, point_masses, steps, low, high = [], [], [], [], []
+        fits = []
         for index, name in enumerate(train.feature_names):
             measured = train.values[:, index][train.observed[:, index]].astype(np.float64)
             if len(measured) == 0 or measured.min() == measured.max():
@@ -115,20 +115,18 @@ class Normaliser:
                 fitted = fit_map(measured, kind, types[index])
             except DataError as error:
                 raise DataError(f"channel {name}: {error}") from error
-            knots.append(fitted[0])
-            point_masses.append(fitted[1])
-            steps.append(charted_step(measured))
-            low.append(float(measured.min()))
-            high.append(float(measured.max()))
+            ends = (float(measured.min()), float(measured.max()))
+            fits.append((*fitted, charted_step(measured), *ends))
+        knots, point_masses, steps, low, high = zip(*fits, strict=True)
         return cls(
             kind=kind,
             feature_names=train.feature_names,
-            knots=tuple(knots),
-            low=tuple(low),
-            high=tuple(high),
+            knots=knots,
+            low=low,
+            high=high,
             clip=clip,
-            point_masses=tuple(point_masses) if any(point_masses) else (),
-            steps=tuple(steps) if rounded else (),
+            point_masses=point_masses if any(point_masses) else (),
+            steps=steps if rounded else (),
             layout=layout or Layout(),
         )
 
@@ -183,11 +181,13 @@ class Normaliser:
         self, values: Float[Tensor, "n channel time"]
     ) -> Float[Tensor, "n channel time"]:
         """Clinical -> model space, differentiable, without clipping."""
-        return self._apply(values, inverse=False)
+        every = enumerate(self.knots)
+        return torch.stack([interpolate(values[:, k], *knots) for k, knots in every], dim=1)
 
     def inverse_map(self, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n channel time"]:
         """Model space -> clinical, differentiable, without clamping."""
-        return self._apply(x, inverse=True)
+        every = enumerate(self.knots)
+        return torch.stack([interpolate(x[:, k], *knots[::-1]) for k, knots in every], dim=1)
 
     @property
     def num_model_channels(self) -> int:
@@ -243,13 +243,6 @@ class Normaliser:
             return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: not a normaliser file ({error})") from error
-
-    def _apply(self, values: Tensor, *, inverse: bool) -> Tensor:
-        columns = []
-        for index, (clinical, model) in enumerate(self.knots):
-            source, target = (model, clinical) if inverse else (clinical, model)
-            columns.append(interpolate(values[:, index], source, target))
-        return torch.stack(columns, dim=1)
 
 
 def _column(values: tuple[float, ...], like: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
@@ -23,6 +22,7 @@ from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.new_experiment.proposal import (
     Proposal,
+    counted,
     require_enough,
     shares,
     whole_config,
@@ -54,7 +54,11 @@ def main(arguments: Sequence[str]) -> None:
         proposal = propose_table(files, (given.get("data") or {}).get("table") or {})
     source, config = _read(proposal, out.stem, overrides)
     _tell(proposal, source)
-    write_text(out, _yaml(config, files))
+    head = (
+        f"# Proposed from {', '.join(file.name for file in files)}; every key: configs/schema/.\n"
+    )
+    text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
+    write_text(out, head + text)
     log.info("\nwritten  %s\nnext     bash train.sh %s", out, out)
     log.info("         then classifier/train.sh, generation.sh and evaluate.sh with the same file")
 
@@ -124,7 +128,7 @@ def _read(
     cohorts = assign(source, _loaded(config).data)
     require_enough(cohorts, source.pool.label_names)
     proposal.understood["splits"] = "; ".join(
-        f"{split} {len(cohort):,} ({_counts(cohort.labels, source.pool.label_names)})"
+        f"{split} {len(cohort):,} ({counted(cohort, source.pool.label_names)})"
         for split, cohort in cohorts.items()
     )
     return source, config
@@ -143,18 +147,6 @@ def _loaded(config: dict[str, Any]) -> Any:
         path = Path(folder) / "proposed.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return load_config([str(path)])
-
-
-def _counts(labels: np.ndarray, names: Sequence[str]) -> str:
-    counts = np.bincount(labels, minlength=len(names)).tolist()
-    return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True))
-
-
-def _yaml(config: dict[str, Any], files: Sequence[Path]) -> str:
-    head = (
-        f"# Proposed from {', '.join(path.name for path in files)}; every key: configs/schema/.\n"
-    )
-    return head + yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
 
 
 def _tell(proposal: Proposal, source: SourceData) -> None:

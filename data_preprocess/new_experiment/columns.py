@@ -46,14 +46,9 @@ def look(engine: Engine, table: TableFile) -> dict[str, Column]:
             f"count(*) FILTER (NOT isnan({comma}))",
             f"coalesce(first({cell}) FILTER ({bad}), '')",
         ]
-    cells = list(engine.rows(f"SELECT {', '.join(measures)} FROM {table.scan}")[0])
-    per_column = len(measures) // len(table.columns)
-    found = {}
-    for k, name in enumerate(table.columns):
-        *counts, odd = cells[k * per_column : (k + 1) * per_column]
-        filled, numbers, commas = (int(count) for count in counts)
-        found[name] = Column(name, filled, numbers, commas, str(odd))
-    return found
+    cells = iter(engine.rows(f"SELECT {', '.join(measures)} FROM {table.scan}")[0])
+    every = zip(table.columns, cells, cells, cells, cells, strict=True)
+    return {c: Column(c, int(n), int(point), int(comma), odd) for c, n, point, comma, odd in every}
 
 
 def constant_within(

@@ -87,6 +87,12 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
     }
 
 
+def counted(cohort: Cohort, names: Sequence[str]) -> str:
+    """How many series of each class there are."""
+    counts = np.bincount(cohort.labels, minlength=len(names)).tolist()
+    return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True))
+
+
 def require_enough(cohorts: Mapping[str, Cohort], names: Sequence[str]) -> None:
     """Refuses splits that no stage could work with.
 
@@ -99,9 +105,8 @@ def require_enough(cohorts: Mapping[str, Cohort], names: Sequence[str]) -> None:
         needed = FEWEST_TRAINED if split in ("train", "test") else 1
         if min(counts) >= FEWEST_PER_CLASS and len(cohort) >= needed and total >= FEWEST:
             continue
-        have = ", ".join(f"{count} {name}" for count, name in zip(counts, names, strict=True))
         raise DataError(
             f"too few series for four splits: {total:,} in all, {split} would have {len(cohort)} "
-            f"({have}); needed are {FEWEST} in all, {FEWEST_TRAINED} in train and test, and "
-            f"{FEWEST_PER_CLASS} of every class in each split"
+            f"({counted(cohort, names)}); needed are {FEWEST} in all, {FEWEST_TRAINED} in train "
+            f"and test, and {FEWEST_PER_CLASS} of every class in each split"
         )

@@ -76,197 +76,184 @@ def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
         seen = [_Seen(table, look(engine, table)) for table in tables]
         series = next((s for s in seen if s.time or given.get("time") in s.columns), seen[0])
         labels = next((s for s in seen if s is not series), series)
-        return _propose(engine, series, labels, given)
+        return _Search(engine, series, labels, given).proposed()
 
 
-def _propose(engine: Engine, series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> Proposal:
-    roles = _roles(series, labels, given)
-    apart = labels is not series
-    own = [name for name in labels.columns if name not in roles.values()]
-    constant = constant_within(engine, labels.table, roles["id"], own)
-    label, counts = _label(engine, labels, roles, constant, given)
-    section: dict[str, Any] = {"series": str(series.table.path.absolute())}
-    section |= {"labels": str(labels.table.path.absolute())} if apart else {}
-    section |= {"layout": "long" if "variable" in roles else "wide"}
-    section |= roles | {"label": label}
-    static = [c for c, one in constant.items() if one and c != label and plain(c) in STATIC]
-    section |= {"static": static} if static else {}
-    proposal = Proposal({"source": "table"})
-    _tell_columns(proposal, series, labels, section, apart)
-    section["channels"] = _channels(engine, proposal, series, labels, section, constant, given)
-    _tell_classes(proposal, section, label, counts, given)
-    if any(c.comma_numbers > c.numbers for c in series.columns.values()):
-        section["decimal"] = ","
-        proposal.understood["decimal sign"] = "comma"
-    form = TableForm(series=section["series"], id=roles["id"], time=roles["time"])
-    form = TableForm(**vars(form) | {"decimal": section.get("decimal", ".")})
-    timing = find_timing(engine, series.table, form, given.get("time_unit"))
-    section |= {"time_unit": timing.unit} if timing.unit else {}
-    proposal.understood["times"] = f"{timing.unit or 'stamps or durations'} in `{roles['time']}`"
-    proposal.understood["window"] = (
-        f"{timing.window_hours:g} h in steps of {timing.step_minutes:g} min: {timing.why}"
-    )
-    proposal.decide += [timing.doubt] if timing.doubt else []
-    grid = {"window_hours": timing.window_hours, "step_minutes": timing.step_minutes}
-    proposal.data |= grid | shares(sum(counts.values())) | {"table": section}
-    return proposal
+@dataclass(frozen=True)
+class _Search:
+    """Series and labels, which may be one table, and what the user said about them."""
 
+    engine: Engine
+    series: _Seen
+    labels: _Seen
+    given: Mapping[str, Any]
 
-def _roles(series: _Seen, labels: _Seen, given: Mapping[str, Any]) -> dict[str, str]:
-    """id, time and, of a long table, variable and value; the patient where it is another column."""
-    both = [c for c in series.columns if c in labels.columns]
-    key = given.get("id") or named(both, (*STAY, *PATIENT))
-    if key is None:
-        where = "both files" if labels is not series else str(series.table.path)
-        raise DataError(
-            f"no column of {where} looks like the id of a series ({few(both)}); name it with "
-            "data.table.id=COLUMN"
+    def proposed(self) -> Proposal:
+        """The section and what is told about it."""
+        series, labels, given = self.series, self.labels, self.given
+        roles = self._roles()
+        own = [name for name in labels.columns if name not in roles.values()]
+        constant = constant_within(self.engine, labels.table, roles["id"], own)
+        label, counts = self._label(roles["id"], constant)
+        section: dict[str, Any] = {"series": str(series.table.path.absolute())}
+        if labels is not series:
+            section["labels"] = str(labels.table.path.absolute())
+        section |= {"layout": "long" if "variable" in roles else "wide"} | roles | {"label": label}
+        static = [c for c, one in constant.items() if one and c != label and plain(c) in STATIC]
+        section |= {"static": static} if static else {}
+        proposal = Proposal({"source": "table"})
+        self._tell_columns(proposal, section)
+        section["channels"] = self._channels(proposal, section, constant)
+        self._tell_classes(proposal, section, counts)
+        if any(c.comma_numbers > c.numbers for c in series.columns.values()):
+            section["decimal"] = ","
+            proposal.understood["decimal sign"] = "comma"
+        form = TableForm(
+            series=section["series"],
+            id=roles["id"],
+            time=roles["time"],
+            decimal=section.get("decimal", "."),
         )
-    time = given.get("time") or series.time
-    if time is None:
-        raise DataError(
-            f"{series.table.path}: no column looks like a time ({few(series.columns)}); "
-            "name it with data.table.time=COLUMN"
-        )
-    roles = {"id": key, "time": time}
-    variable, value = series.find(VARIABLE), series.find(VALUE)
-    long = {"variable": given.get("variable") or variable, "value": given.get("value") or value}
-    if all(long.values()) and given.get("layout") != "wide":
-        roles |= {name: str(column) for name, column in long.items()}
-    subject = given.get("subject") or labels.find([name for name in PATIENT if name != plain(key)])
-    return roles | ({"subject": subject} if subject else {})
+        unit = find_timing(self.engine, series.table, form, given.get("time_unit"), proposal)
+        section |= {"time_unit": unit} if unit else {}
+        proposal.data |= shares(sum(counts.values())) | {"table": section}
+        return proposal
 
-
-def _label(
-    engine: Engine,
-    labels: _Seen,
-    roles: Mapping[str, str],
-    constant: Mapping[str, bool],
-    given: Mapping[str, Any],
-) -> tuple[str, dict[str, int]]:
-    """The column of labels, and how many series have each."""
-    where = labels.table.path
-    label = given.get("label") or named(list(constant), LABEL)
-    if label is None or label not in labels.columns:
-        raise DataError(
-            f"{where}: no column looks like a label ({few(constant)}); name it with "
-            "data.table.label=COLUMN, or give the file with the labels as well"
-        )
-    if not constant.get(label, True):
-        raise DataError(
-            f"{where}: `{label}` changes within a series; a label is one value per series - name "
-            "another column with data.table.label=COLUMN"
-        )
-    cell = id_sql(identifier(label))
-    rows = engine.rows(
-        f"SELECT {cell} AS label, count(DISTINCT {text_sql(identifier(roles['id']))}) AS n "
-        f"FROM {labels.table.scan} WHERE label IS NOT NULL GROUP BY label ORDER BY label"
-    )
-    counts = {str(name): int(count) for name, count in rows}
-    if len(counts) < 2:
-        found = few(counts) or "nothing"
-        raise DataError(
-            f"{where}: `{label}` has one class ({found}); two or more are needed - is it the right "
-            "column (data.table.label=COLUMN)?"
-        )
-    if len(counts) > MOST_CLASSES:
-        raise DataError(
-            f"{where}: `{label}` has {len(counts):,} different values in "
-            f"{sum(counts.values()):,} series, so it looks like ids or measurements and no class; "
-            "name another column with data.table.label=COLUMN"
-        )
-    return label, counts
-
-
-def _channels(
-    engine: Engine,
-    proposal: Proposal,
-    series: _Seen,
-    labels: _Seen,
-    section: Mapping[str, Any],
-    constant: Mapping[str, bool],
-    given: Mapping[str, Any],
-) -> list[str]:
-    """The variables of a long table, or the numeric columns of a wide one that change."""
-    taken = {section[key] for key in ("id", "time", "label")} | {section.get("subject")}
-    if section["layout"] == "long":
-        cell = text_sql(identifier(section["variable"]))
-        rows = engine.rows(f"SELECT DISTINCT {cell} AS v FROM {series.table.scan} WHERE v NOT NULL")
-        channels = sorted(str(row[0]) for row in rows)
-        numeric = [series.columns[section["value"]]]
-        numeric = [column for column in numeric if column.is_numeric]
-        taken |= {section["variable"], section["value"]}
-        channels = channels if numeric else []
-    else:
-        same = constant if labels is series else {}
-        numeric = [
-            column
-            for name, column in series.columns.items()
-            if name not in taken and column.is_numeric and not same.get(name, False)
-        ]
-        channels = [column.name for column in numeric]
-    channels = given.get("channels") or channels
-    if not channels:
-        raise DataError(
-            f"{series.table.path}: no column of numbers that change within a series "
-            f"({few(series.columns)}); a table needs measurements, one column each or as "
-            "variable and value"
-        )
-    units = [name for name in channels if unit_of(name)]
-    text = f"{len(channels)}: {few(channels)}"
-    proposal.understood["channels"] = text + ("" if units else "; no units named")
-    for column in numeric:
-        bad = column.filled - max(column.numbers, column.comma_numbers)
-        if bad and not given.get("drop_unreadable"):
-            proposal.decide.append(
-                f"{bad:,} cells of `{column.name}` are no numbers, first {column.odd!r}: stage 1 "
-                "refuses them unless data.table.drop_unreadable=true"
+    def _roles(self) -> dict[str, str]:
+        """id, time and, of a long table, variable and value; the patient if named apart."""
+        series, labels, given = self.series, self.labels, self.given
+        both = [c for c in series.columns if c in labels.columns]
+        key = given.get("id") or named(both, (*STAY, *PATIENT))
+        if key is None:
+            where = "both files" if labels is not series else str(series.table.path)
+            raise DataError(
+                f"no column of {where} looks like the id of a series ({few(both)}); name it with "
+                "data.table.id=COLUMN"
             )
-    used = taken | set(channels) | set(section.get("static", []))
-    left = [name for seen in (series, labels) for name in seen.columns if name not in used]
-    if left:
-        proposal.understood["not used"] = few(dict.fromkeys(left)) + (
-            "; as static covariates: data.table.static=[...], if known at time zero"
+        time = given.get("time") or series.time
+        if time is None:
+            raise DataError(
+                f"{series.table.path}: no column looks like a time ({few(series.columns)}); "
+                "name it with data.table.time=COLUMN"
+            )
+        roles = {"id": key, "time": time}
+        found = {"variable": series.find(VARIABLE), "value": series.find(VALUE)}
+        long = {name: given.get(name) or column for name, column in found.items()}
+        if all(long.values()) and given.get("layout") != "wide":
+            roles |= {name: str(column) for name, column in long.items()}
+        patients = [name for name in PATIENT if name != plain(key)]
+        subject = given.get("subject") or labels.find(patients)
+        return roles | ({"subject": subject} if subject else {})
+
+    def _label(self, key: str, constant: Mapping[str, bool]) -> tuple[str, dict[str, int]]:
+        """The column of labels, and how many series have each."""
+        where = self.labels.table.path
+        label = self.given.get("label") or named(list(constant), LABEL)
+        if label is None or label not in self.labels.columns:
+            raise DataError(
+                f"{where}: no column looks like a label ({few(constant)}); name it with "
+                "data.table.label=COLUMN, or give the file with the labels as well"
+            )
+        if not constant.get(label, True):
+            raise DataError(
+                f"{where}: `{label}` changes within a series; a label is one value per series - "
+                "name another column with data.table.label=COLUMN"
+            )
+        rows = self.engine.rows(
+            f"SELECT {id_sql(identifier(label))} AS label, "
+            f"count(DISTINCT {text_sql(identifier(key))}) AS n "
+            f"FROM {self.labels.table.scan} WHERE label IS NOT NULL GROUP BY label ORDER BY label"
         )
-    return list(channels)
+        counts = {str(name): int(count) for name, count in rows}
+        if len(counts) < 2:
+            raise DataError(
+                f"{where}: `{label}` has one class ({few(counts) or 'nothing'}); two or more are "
+                "needed - is it the right column (data.table.label=COLUMN)?"
+            )
+        if len(counts) > MOST_CLASSES:
+            raise DataError(
+                f"{where}: `{label}` has {len(counts):,} different values in "
+                f"{sum(counts.values()):,} series, so it looks like ids or measurements and no "
+                "class; name another column with data.table.label=COLUMN"
+            )
+        return label, counts
 
+    def _channels(
+        self, proposal: Proposal, section: Mapping[str, Any], constant: Mapping[str, bool]
+    ) -> list[str]:
+        """The variables of a long table, or the numeric columns of a wide one that change."""
+        series, labels, given = self.series, self.labels, self.given
+        taken = {section.get(name) for name in ("id", "time", "label", "subject")}
+        if section["layout"] == "long":
+            taken |= {section["variable"], section["value"]}
+            cell = text_sql(identifier(section["variable"]))
+            rows = self.engine.rows(
+                f"SELECT DISTINCT {cell} AS v FROM {series.table.scan} WHERE v NOT NULL"
+            )
+            values = series.columns[section["value"]]
+            numeric = [values] if values.is_numeric else []
+            found = sorted(str(row[0]) for row in rows) if numeric else []
+        else:
+            same = constant if labels is series else {}
+            numeric = [
+                column
+                for name, column in series.columns.items()
+                if name not in taken and column.is_numeric and not same.get(name, False)
+            ]
+            found = [column.name for column in numeric]
+        channels = given.get("channels") or found
+        if not channels:
+            raise DataError(
+                f"{series.table.path}: no column of numbers that change within a series "
+                f"({few(series.columns)}); a table needs measurements, one column each or as "
+                "variable and value"
+            )
+        unnamed = "" if any(map(unit_of, channels)) else "; no units named"
+        proposal.understood["channels"] = f"{len(channels)}: {few(channels)}{unnamed}"
+        for column in numeric:
+            bad = column.filled - max(column.numbers, column.comma_numbers)
+            if bad and not given.get("drop_unreadable"):
+                proposal.decide.append(
+                    f"{bad:,} cells of `{column.name}` are no numbers, first {column.odd!r}: "
+                    "stage 1 refuses them unless data.table.drop_unreadable=true"
+                )
+        used = taken | set(channels) | set(section.get("static", []))
+        left = [name for seen in (series, labels) for name in seen.columns if name not in used]
+        if left:
+            proposal.understood["not used"] = few(dict.fromkeys(left)) + (
+                "; as static covariates: data.table.static=[...], if known at time zero"
+            )
+        return list(channels)
 
-def _tell_columns(
-    proposal: Proposal, series: _Seen, labels: _Seen, section: Mapping[str, Any], apart: bool
-) -> None:
-    tell = proposal.understood
-    tell["series"] = f"{series.table.path.name}, a {section['layout']} table"
-    if apart:
-        tell["labels in"] = labels.table.path.name
-    tell["id"] = f"`{section['id']}`"
-    subject = section.get("subject")
-    if subject:
-        tell["patient"] = f"`{subject}`: no patient is in two splits"
-    elif plain(section["id"]) not in PATIENT:
-        proposal.decide.append(
-            f"no column names the patient, so every `{section['id']}` counts as one; if patients "
-            "have several, name theirs with data.table.subject=COLUMN"
-        )
-    if section["layout"] == "long":
-        tell["values"] = f"`{section['value']}` of `{section['variable']}`"
-    if "static" in section:
-        tell["static covariates"] = few(section["static"])
+    def _tell_columns(self, proposal: Proposal, section: Mapping[str, Any]) -> None:
+        tell = proposal.understood
+        tell["series"] = f"{self.series.table.path.name}, a {section['layout']} table"
+        if self.labels is not self.series:
+            tell["labels in"] = self.labels.table.path.name
+        tell["id"] = f"`{section['id']}`"
+        if "subject" in section:
+            tell["patient"] = f"`{section['subject']}`: no patient is in two splits"
+        elif plain(section["id"]) not in PATIENT:
+            proposal.decide.append(
+                f"no column names the patient, so every `{section['id']}` counts as one; if "
+                "patients have several, name theirs with data.table.subject=COLUMN"
+            )
+        if section["layout"] == "long":
+            tell["values"] = f"`{section['value']}` of `{section['variable']}`"
+        if "static" in section:
+            tell["static covariates"] = few(section["static"])
 
-
-def _tell_classes(
-    proposal: Proposal,
-    section: dict[str, Any],
-    label: str,
-    counts: Mapping[str, int],
-    given: Mapping[str, Any],
-) -> None:
-    shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
-    words = not all(name.lstrip("-").isdigit() for name in counts)
-    text = f"`{label}`: {shown}"
-    if words and len(counts) == 2 and not given.get("classes"):
-        section["classes"], why = class_order(counts)
-        text += f"; positive is {section['classes'][-1]}, {why}"
-        proposal.decide.append(
-            f"is {section['classes'][-1]!r} the class to be predicted? Else swap data.table.classes"
-        )
-    proposal.understood["label"] = text
+    def _tell_classes(
+        self, proposal: Proposal, section: dict[str, Any], counts: Mapping[str, int]
+    ) -> None:
+        shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+        text = f"`{section['label']}`: {shown}"
+        words = not all(name.lstrip("-").isdigit() for name in counts)
+        if words and len(counts) == 2 and not self.given.get("classes"):
+            section["classes"], why = class_order(counts)
+            text += f"; positive is {section['classes'][-1]}, {why}"
+            proposal.decide.append(
+                f"is {section['classes'][-1]!r} the class to be predicted? Else swap "
+                "data.table.classes"
+            )
+        proposal.understood["label"] = text

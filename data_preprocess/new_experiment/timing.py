@@ -1,9 +1,9 @@
 """Which unit the times of a table have, and the window and step that fit its series."""
 
 import re
-from dataclasses import dataclass
 
 from configs.runtime.errors import DataError
+from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments
 from data_preprocess.storage.cell_text import text_sql
@@ -18,42 +18,35 @@ _NAMED = (("hours", r"hour|hrs?\b|_h\b|\bh\b"), ("minutes", r"min"), ("seconds",
 _NAMED += (("days", r"day"),)
 
 
-@dataclass(frozen=True)
-class Timing:
-    """The unit of times that are numbers, the grid, and why.
-
-    Attributes:
-        unit: a key of MINUTES; None where the times bring their own.
-        doubt: why the unit is a guess; "" where its name says it.
-    """
-
-    unit: str | None
-    step_minutes: float
-    window_hours: float
-    why: str
-    doubt: str
-
-
 def find_timing(
-    engine: Engine, table: TableFile, form: TableForm, unit: str | None = None
-) -> Timing:
-    """The timing of the series of `table`.
+    engine: Engine, table: TableFile, form: TableForm, unit: str | None, proposal: Proposal
+) -> str | None:
+    """Proposes the grid for the series of `table`, and returns the unit of its times.
 
     Args:
-        form: id and time are set.
-        unit: of the times, where the user named it.
+        form: id and time are set; numbers count as minutes.
+        unit: of the times, where the user named it; None is returned where they bring their own.
 
     Raises:
         DataError: the column of times holds none.
     """
     found = moments(engine, table, form.time, form)
-    _require_times(engine, table, found.sql, form.time)
-    doubt, scale = "", 1.0
-    if found.kind == NUMBERS:
-        last = _last(engine, table, found.sql, form)
-        if unit is None:
-            unit, doubt = _unit(form.time, last)
-        scale = MINUTES[unit] / MINUTES[form.time_unit]
+    cell = text_sql(identifier(form.time))
+    readable, filled, first, last = engine.rows(
+        f"SELECT count({found.sql}), count({cell}), first({cell}), max({found.sql}) "
+        f"FROM {table.scan}"
+    )[0]
+    if 2 * readable < filled:
+        raise DataError(
+            f"{table.path}: the times in `{form.time}` cannot be read (such as {first!r}); "
+            "expected numbers, time stamps like 2020-01-31 13:05 or lengths of time like 01:00:00"
+        )
+    if found.kind != NUMBERS:
+        unit = None
+    elif unit is None:
+        unit, doubt = _unit(form.time, float(last or 0.0))
+        proposal.decide += [doubt] if doubt else []
+    scale = MINUTES[unit] if unit else 1.0
     gap, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
     gap, end = gap * scale, end * scale
     step = min(STEPS, key=lambda s: abs(s - gap)) if gap > 0 else 60.0
@@ -61,22 +54,14 @@ def find_timing(
     while (end + gap) / step > MOST_POINTS and step < STEPS[-1]:
         step = next(s for s in STEPS if s > step)
     points = max(2, int(end / step + 1e-6) + 1)
-    why = (
-        f"a value every {gap:.3g} min (median), {100 * _ENDS:.0f} % of the series end by "
-        f"{end / 60:.3g} h"
-    )
-    named = unit if found.kind == NUMBERS else None
-    return Timing(named, float(step), points * step / 60, why, doubt)
-
-
-def _require_times(engine: Engine, table: TableFile, minutes: str, column: str) -> None:
-    cell = text_sql(identifier(column))
-    row = engine.rows(f"SELECT count({minutes}), count({cell}), first({cell}) FROM {table.scan}")[0]
-    if 2 * row[0] < row[1]:
-        raise DataError(
-            f"{table.path}: the times in `{column}` cannot be read (such as {row[2]!r}); expected "
-            "numbers, time stamps like 2020-01-31 13:05 or lengths of time like 01:00:00"
-        )
+    hours = points * step / 60
+    proposal.data |= {"window_hours": hours, "step_minutes": float(step)}
+    proposal.understood |= {
+        "times": f"{unit or 'stamps or durations'} in `{form.time}`",
+        "window": f"{hours:g} h in steps of {step:g} min: a value every {gap:.3g} min (median), "
+        f"{100 * _ENDS:.0f} % of the series end by {end / 60:.3g} h",
+    }
+    return unit
 
 
 def _unit(column: str, last: float) -> tuple[str, str]:
@@ -89,11 +74,6 @@ def _unit(column: str, last: float) -> tuple[str, str]:
         f"the unit of the times in `{column}` is not named; the largest is {last:g}, so {unit} "
         "were assumed (data.table.time_unit)"
     )
-
-
-def _last(engine: Engine, table: TableFile, minutes: str, form: TableForm) -> float:
-    most = engine.rows(f"SELECT max({minutes}) FROM {table.scan}")[0][0]
-    return float(most or 0.0) / MINUTES[form.time_unit]
 
 
 def _rhythm(

@@ -49,8 +49,7 @@ def read_files(section: Any, settings: Settings) -> SourceData:
     """The pool (`train`), and the test and validation cohorts where files are named for them.
 
     Args:
-        section: train, val, test: paths or None; channels: names with units in channel order, None:
-            those of the `.npz`, else channel_0, ...
+        section: the keys of `data.files`, as configs/schema/data_sources.py explains them.
 
     Without patient ids in a file every series counts as a patient of its own.
 

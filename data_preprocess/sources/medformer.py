@@ -27,9 +27,7 @@ def read_medformer(section: Any, settings: Settings) -> SourceData:
     """The pool, and the test and validation cohorts where subjects are named for them.
 
     Args:
-        section: folder: holds Feature/ and Label/; classes: names in label order, None: class_0,
-            ...; channels: names in order, None: channel_0, ...; test_subjects, val_subjects:
-            subjects of fixed splits, as in published protocols.
+        section: the keys of `data.medformer`, as configs/schema/data_sources.py explains them.
 
     Raises:
         MissingInputError: a folder or file is not there.
@@ -42,19 +40,21 @@ def read_medformer(section: Any, settings: Settings) -> SourceData:
     label_names = _names(section.classes, int(rows[:, 0].max()) + 1, "class")
     test: set[int] = set(section.test_subjects or ())
     val: set[int] = set(section.val_subjects or ())
-    _require_subjects(rows[:, 1], test, val)
-    subject = rows[:, 1]
+    subjects = rows[:, 1].tolist()
+    if test & val:
+        raise DataError(f"subjects {sorted(test & val)} are in test_subjects and val_subjects")
+    if absent := (test | val) - set(subjects):
+        raise DataError(f"subjects {sorted(absent)} are not in label.npy")
     groups = [
-        [place for place, who in enumerate(subject) if who not in test | val],
-        [place for place, who in enumerate(subject) if who in test],
-        [place for place, who in enumerate(subject) if who in val],
+        [place for place, who in enumerate(subjects) if who in group]
+        for group in (set(subjects) - test - val, test, val)
     ]
-    pool, *held_out = (
+    pool, in_test, in_val = (
         _cohort(rows, arrays, chosen, names, label_names) if chosen else None for chosen in groups
     )
     if pool is None:
         raise DataError(f"{root}: every subject is in test_subjects or val_subjects")
-    return SourceData(pool, held_out[0], held_out[1], (root / "Feature", root / "Label"))
+    return SourceData(pool, in_test, in_val, (root / "Feature", root / "Label"))
 
 
 def _read_labels(path: Path) -> np.ndarray:
@@ -133,14 +133,6 @@ def _names(given: Sequence[str] | None, count: int, kind: str) -> tuple[str, ...
     if len(given) != count:
         raise DataError(f"{len(given)} {kind} names given, but the data have {count}")
     return tuple(given)
-
-
-def _require_subjects(present: np.ndarray, test: set[int], val: set[int]) -> None:
-    if test & val:
-        raise DataError(f"subjects {sorted(test & val)} are in test_subjects and val_subjects")
-    absent = (test | val) - set(present.tolist())
-    if absent:
-        raise DataError(f"subjects {sorted(absent)} are not in label.npy")
 
 
 def _cohort(

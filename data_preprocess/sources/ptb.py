@@ -48,7 +48,10 @@ def read_ptb(section: Any, settings: Settings) -> SourceData:
     beats, labels, subjects, leads = [], [], [], ()
     used = 0
     for path, label in _labelled(wfdb, headers):
-        record = _read_record(wfdb, path)
+        try:
+            record = wfdb.rdrecord(str(path.with_suffix("")))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: damaged or incomplete record ({error})") from error
         names = tuple(str(name).lower() for name in record.sig_name)
         if leads and names != leads:
             raise DataError(f"{path}: leads {names}, expected {leads} as in the records before")
@@ -126,13 +129,6 @@ def _labelled(wfdb: ModuleType, headers: list[Path]) -> Iterator[tuple[Path, int
         for name, label in CLASSES.items():
             if reason.startswith(name):
                 yield path, label
-
-
-def _read_record(wfdb: ModuleType, path: Path) -> Any:
-    try:
-        return wfdb.rdrecord(str(path.with_suffix("")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: damaged or incomplete record ({error})") from error
 
 
 def _import_wfdb() -> ModuleType:

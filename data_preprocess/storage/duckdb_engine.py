@@ -7,7 +7,7 @@ removed in every case.
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,7 @@ class Engine:
             UserError: memory or scratch space is exhausted.
             KeyboardInterrupt: the query was stopped by Ctrl-C.
         """
-        try:
-            self._execute(sql)
-        except duckdb.Error as error:
-            raise _explained(error, source) from error
+        self._execute(sql, source)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -49,6 +46,11 @@ class Engine:
     def number(self, sql: str) -> int:
         """The one integer that `sql` yields; NULL counts as 0."""
         return int(self.rows(sql)[0][0] or 0)
+
+    def counted(self, queries: Mapping[str, str]) -> list[str]:
+        """Notes for the card: "what: count" of every query that counts something."""
+        found = {what: self.number(sql) for what, sql in queries.items()}
+        return [f"{what}: {count:,}" for what, count in found.items() if count]
 
     def columns(self, sql: str) -> dict[str, np.ndarray]:
         """The columns of a query of moderate size, as plain arrays."""
@@ -68,9 +70,11 @@ class Engine:
         if rows:
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
 
-    def _execute(self, sql: str) -> duckdb.DuckDBPyConnection:
+    def _execute(self, sql: str, source: Path | None = None) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(sql)
+        except duckdb.Error as error:
+            raise _explained(error, source) from error
         except RuntimeError as error:  # what DuckDB makes of Ctrl-C
             raise KeyboardInterrupt if "interrupted" in str(error) else error from error
 

@@ -23,15 +23,12 @@ MAX_OPCODES = 1_000_000
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
-def _is_number(code: Any) -> bool:
-    return isinstance(code, str) and re.fullmatch(r"[biuf](1|2|4|8|16)", code) is not None
-
-
 class _Dtype:
     """A plain type of numbers: no fields, no shape, no objects."""
 
     def __init__(self, code: Any, *_: Any) -> None:
-        self.dtype = np.dtype(code) if _is_number(code) else None
+        is_number = isinstance(code, str) and re.fullmatch(r"[biuf](1|2|4|8|16)", code)
+        self.dtype = np.dtype(code) if is_number else None
 
     def __setstate__(self, state: Any) -> None:
         order, fields = state[1], state[2:5]
@@ -70,10 +67,6 @@ def _from_buffer(raw: Any, dtype: Any, shape: Any, order: Any) -> _Rebuilt:
     return rebuilt
 
 
-def _scalar(dtype: Any, raw: Any) -> Any:
-    return dtype.read(raw, (), "C")[()]
-
-
 def _latin1(text: str, encoding: str) -> bytes:
     """How old pickle protocols write bytes; the general codec call is not let through."""
     if encoding != "latin1":
@@ -84,7 +77,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 # Their module moved between releases (numpy.core, numpy._core).
 _NUMPY = {
     "multiarray._reconstruct": _Rebuilt,
-    "multiarray.scalar": _scalar,
+    "multiarray.scalar": lambda dtype, raw: dtype.read(raw, (), "C")[()],
     "numeric._frombuffer": _from_buffer,
 }
 _ALLOWED: dict[tuple[str, str], Any] = {
@@ -125,11 +118,9 @@ def load_array_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about texts, which are no arrays
             _require_bounded(raw)
             content = _ArrayUnpickler(io.BytesIO(raw)).load()
-        return (
-            type(content)(map(_finished, content))
-            if type(content) in (tuple, list)
-            else (_finished(content))
-        )
+        if type(content) in (tuple, list):
+            return type(content)(map(_finished, content))
+        return _finished(content)
     except UNREADABLE as error:  # what unpickling garbage ends in
         raise DataError(
             f"{path}: refused as a pickle of numpy arrays ({error or type(error).__name__}). Save "

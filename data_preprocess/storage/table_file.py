@@ -13,11 +13,9 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import duckdb
 import nanoarrow
@@ -99,7 +97,8 @@ def require_all_rows(engine: Engine, table: TableFile) -> None:
     if not table.is_text or table.path.stat().st_size > MAX_COUNTED_BYTES:
         return
     csv.field_size_limit(1 << 30)
-    with _open_text(table.path) as lines:
+    opened = gzip.open if _is_gzip(table.path) else open
+    with opened(table.path, "rt", encoding="utf-8-sig", errors="replace", newline="") as lines:
         try:
             there = sum(1 for row in csv.reader(lines, delimiter=table.delimiter) if row) - 1
         except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
@@ -145,7 +144,7 @@ def exact(path: Path) -> str:
 
 def _csv(path: Path, *, lower: bool) -> TableFile:
     header = _header_line(path)
-    delimiter = max(_DELIMITERS, key=_outside_quotes(header).count)
+    delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
     names = _names(next(csv.reader(io.StringIO(header), delimiter=delimiter)), path, lower=lower)
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
     scan = (
@@ -208,12 +207,15 @@ def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:
 
 def _header_line(path: Path) -> str:
     start = b""
-    with _open_bytes(path) as handle:
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as handle:
         try:
             start = handle.read(MAX_HEADER_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(path, error) from error
-    _require_utf8(path, start)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4096]:
+        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); save it as CSV in UTF-8")
+    if start.startswith(b"PK\x03\x04"):
+        raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
     line = re.split(
         r"[\r\n]", start.decode("utf-8-sig", errors="replace").lstrip("\r\n"), maxsplit=1
     )
@@ -224,29 +226,9 @@ def _header_line(path: Path) -> str:
     return line[0]
 
 
-def _require_utf8(path: Path, start: bytes) -> None:
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4096]:
-        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); save it as CSV in UTF-8")
-    if start.startswith(b"PK\x03\x04"):
-        raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
-
-
 def _is_gzip(path: Path) -> bool:
     with path.open("rb") as handle:
         return path.suffix == ".gz" or handle.read(2) == b"\x1f\x8b"
-
-
-def _open_bytes(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
-    with (
-        _open_bytes(path) as raw,
-        io.TextIOWrapper(cast(Any, raw), "utf-8-sig", "replace", newline="") as text,
-    ):
-        yield text
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
@@ -254,7 +236,3 @@ def _damaged(path: Path, error: Exception) -> DataError:
         f"{path}: not readable as {'gzip' if _is_gzip(path) else 'text'} ({error}); the file is "
         "damaged or incomplete - fetch it again and compare with SHA256SUMS.txt"
     )
-
-
-def _outside_quotes(line: str) -> str:
-    return re.sub(r'"[^"]*"', "", line)

@@ -10,7 +10,7 @@ import pytest
 from classifier.train import main as train_classifier
 from configs import load_config
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
-from configs.schema.checks import BASELINES
+from configs.schema.evaluation import BASELINES
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts import matrix, tune

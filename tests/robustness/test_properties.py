@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from configs import load_config
 from configs.runtime.errors import ConfigError, DataError
 from configs.schema.experiment import ExperimentConfig
-from configs.schema.fields import _walk
+from configs.schema.fields import walk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.arrays import read_arrays
@@ -168,7 +168,7 @@ LINKED = (
 )
 NUMBERS = {
     key: spec
-    for key, _, spec in _walk(ExperimentConfig(experiment="x"), "")
+    for key, _, spec in walk(ExperimentConfig(experiment="x"), "")
     if "low" in spec.metadata and key not in LINKED and not key.startswith("diffusion.private")
 }
 

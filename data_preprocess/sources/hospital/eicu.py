@@ -47,9 +47,9 @@ PATIENT: dict[str, Callable[[str], str]] = {
 OPTIONAL = {"unitdischargestatus", "hospitaldischargeoffset"}
 OUTCOMES = {1: ("expired",), 0: ("alive",)}
 NO_SEX = {2: ("unknown", "other")}  # codes of the release for a sex that is neither or not known
-FULL_STAYS = 200_859  # unit stays of release 2.0
-PAPER_STAYS = 31_065
-PAPER_CHANNELS = ("heart_rate", "respiratory_rate", "spo2")
+PAPER = stays.Published(
+    "eICU v2.0", 200_859, ("heart_rate", "respiratory_rate", "spo2"), stays=31_065
+)
 _DAY_MINUTES = 1440
 
 
@@ -83,22 +83,15 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
         stays.apply_rules(engine, rules(settings), flow)
         for name, table in charts.items():
             _stage(engine, name, table, variables, window_minutes, is_paper)
-        notes = []
+        notes: list[str] = []
         if is_paper:
-            _require_monitored(engine, flow)
-            if set(section.channels) == set(PAPER_CHANNELS):
-                notes += [
-                    stays.published_note(
-                        left=flow[-1].left,
-                        stays=PAPER_STAYS,
-                        train=None,
-                        is_full=total == FULL_STAYS,
-                        allow=section.allow_other_counts,
-                        release="eICU v2.0",
-                    )
-                ]
-        notes += stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
-        stays.number_stays(engine)
+            engine.run(f"""CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
+                HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
+            rule = {"not monitored from the first hour to 24 h": "id IN (FROM monitored)"}
+            stays.apply_rules(engine, rule, flow)
+            left = flow[-1].left
+            notes += stays.published_note(PAPER, section, left=left, total=total)
+        notes += stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
             _unpivot(engine, name, table, variables)
@@ -114,14 +107,10 @@ def _columns(table: str, variables: Sequence[Variable]) -> list[str]:
 def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
     """Fills `stays`; returns the begin of the flow."""
     load_table(engine, "people", patient, PATIENT)
-    dead_at = (
-        f"CASE WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 "
-        "THEN hospitaldischargeoffset / 60 END"
-    )
     # Whoever died in the unit did not leave the hospital alive.
     dead_at = (
-        f"CASE WHEN {code_sql('unitdischargestatus', OUTCOMES)} = 1 "
-        f"THEN unitdischargeoffset / 60 ELSE {dead_at} END"
+        f"CASE WHEN {code_sql('unitdischargestatus', OUTCOMES)} = 1 THEN unitdischargeoffset "
+        f"WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 THEN hospitaldischargeoffset END"
     )
     # The order of hospital stays within a year is not released; the lowest id stands in for it.
     # A stay whose patient is unknown is a patient of its own.
@@ -135,7 +124,7 @@ def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
                  AND age <> '89' THEN 90 ELSE {number_sql("age")} END AS age,
             {code_sql("gender", stays.SEX)} AS male,
             {code_sql("hospitaldischargestatus", OUTCOMES)} AS died,
-            {dead_at} AS dead_at,
+            ({dead_at}) / 60 AS dead_at,
             {unknown_code_sql("gender", stays.SEX | NO_SEX)} AS unknown_sex,
             {unknown_code_sql("hospitaldischargestatus", OUTCOMES)} AS unknown_outcome,
             row_number() OVER (PARTITION BY patient ORDER BY hospitaldischargeyear,
@@ -175,15 +164,6 @@ def _stage(
         WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
         source=table.path,
     )
-
-
-def _require_monitored(engine: Engine, flow: list[FlowStep]) -> None:
-    """TimeDiff's rule: first offset within the first hour, last one at 24 h or later."""
-    engine.run(f"""
-        CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
-        HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
-    rule = {"not monitored from the first hour to 24 h": "id IN (FROM monitored)"}
-    stays.apply_rules(engine, rule, flow)
 
 
 def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Variable]) -> None:

@@ -7,6 +7,7 @@ patient's first ICU stay).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -57,22 +58,17 @@ def clinical_rules(settings: Settings) -> Rules:
     } | known_outcome(settings)
 
 
-def contradictions(engine: Engine, window_hours: float) -> list[str]:
-    """Counts, for the card, of stays left in `stays` that contradict themselves."""
-    notes = {
-        f"died within the first {window_hours:g} h": f"dead_at < {window_hours}",
-        "dead, but noted as discharged alive": _CONTRADICTORY,
-    }
-    counts = {
-        what: engine.number(f"SELECT count(*) FROM stays WHERE {rule}")
-        for what, rule in notes.items()
-    }
-    return [f"stays kept although {what}: {count:,}" for what, count in counts.items() if count]
-
-
-def unknown_codes(engine: Engine) -> list[str]:
-    """The codes of sex and outcome in `stays` that no rule knows, counted; taken as unknown."""
-    return [
+def oddities(engine: Engine, window_hours: float) -> list[str]:
+    """Counts, for the card, of stays left in `stays` that contradict themselves, and of codes of
+    sex and outcome that no rule knows, taken as unknown."""
+    count, kept = "SELECT count(*) FROM stays WHERE", "stays kept although"
+    notes = engine.counted(
+        {
+            f"{kept} died within the first {window_hours:g} h": f"{count} dead_at < {window_hours}",
+            f"{kept} dead, but noted as discharged alive": f"{count} {_CONTRADICTORY}",
+        }
+    )
+    return notes + [
         f"{name}: unknown code {code!r}, taken as unknown: {count:,} stays"
         for name in ("sex", "outcome")
         for code, count in engine.rows(
@@ -99,14 +95,6 @@ def add_step(flow: list[FlowStep], removes: str, left: int) -> None:
     if not left:
         table = "; ".join(f"{step.rule}: -{step.removed}, {step.left} left" for step in flow)
         raise DataError(f"no stay is left in the cohort ({table})")
-
-
-def number_stays(engine: Engine) -> None:
-    """Makes `cohort` from `stays`, with rows numbered by id in `stay`."""
-    engine.run(
-        "CREATE OR REPLACE TABLE cohort AS "
-        "SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS stay, * FROM stays"
-    )
 
 
 def cohort_of(
@@ -153,27 +141,40 @@ def cohort_of(
     )
 
 
-def published_note(
-    *, left: int, stays: int, train: int | None, is_full: bool, allow: bool, release: str
-) -> str:
-    """How far a paper cohort is from the published one.
+class Published(NamedTuple):
+    """The cohort that a paper made of a release.
 
-    Args:
-        left: stays found. stays, train: published numbers of all and of training stays.
-        is_full: the release is the complete one, so the numbers should agree.
-        allow: accept a full release that differs.
+    Attributes:
+        release: as printed.
+        full_stays: ICU stays of the complete release, by which it is recognised.
+        channels: of the paper; with others nothing is compared.
+        stays, train: counts of all and, where known, of training stays.
+    """
+
+    release: str
+    full_stays: int
+    channels: tuple[str, ...]
+    stays: int
+    train: int | None = None
+
+
+def published_note(published: Published, section: Any, *, left: int, total: int) -> list[str]:
+    """How far a paper cohort of `left` stays, from `total` of the release, is from the published.
 
     Raises:
-        UserError: a full release differs and `allow` is off.
+        UserError: a full release differs, and `section.allow_other_counts` is off.
     """
+    release, _, channels, stays, train = published
+    if set(section.channels) != set(channels):
+        return []
     here = f"paper cohort: {left:,} stays, published {stays:,} (difference {left - stays:+,})"
     if train is not None:
         here += f"; 80 % of them {round(0.8 * left):,}, published training set {train:,}"
-    if not is_full:
-        return f"{here}; this is not the full {release} release, so they cannot agree"
-    if left != stays and not allow:
+    if total != published.full_stays:
+        return [f"{here}; this is not the full {release} release, so they cannot agree"]
+    if left != stays and not section.allow_other_counts:
         raise UserError(
             f"{here}, although this is the full {release} release: the published cohort is not "
             "reproduced. Set allow_other_counts=true in the source's section to go on with this one"
         )
-    return here
+    return [here]

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from configs.runtime.errors import DataError
 from data_preprocess.cohort import FlowStep
 from data_preprocess.sources.hospital import inclusion_criteria as stays
@@ -36,15 +34,8 @@ from data_preprocess.storage.cell_text import (
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, require_all_rows
 
-PAPER_CHANNELS = (
-    "heart_rate",
-    "systolic_pressure",
-    "diastolic_pressure",
-    "mean_pressure",
-    "respiratory_rate",
-    "temperature",
-    "spo2",
-)
+VALUES = {"chartevents": "valuenum", "outputevents": "value"}  # the number in a chart table
+PAPER_SYSTEMS = ("metavision",)  # whose item ids the paper preset takes
 OPTIONAL = {"deathtime"}  # cut-down tables may lack it; then no death is known to be early
 # No stay has rows a month before its admission or after its end; such a date is a slip.
 _FAR_SECONDS = 30 * 86400
@@ -55,32 +46,22 @@ class Release:
     """How one MIMIC release names things.
 
     Attributes:
-        name: as printed; source: its value of `data.source`.
-        subfolders: where its tables may lie below the release's folder.
+        source: its value of `data.source`.
         stay_id: the column that names an ICU stay.
         systems: charting systems whose item ids it uses.
         age: SQL for the age in years at admission to the unit, over `i` (stay) and `p` (patient).
         patient_columns: what `age` needs from PATIENTS, with the SQL that reads a cell.
-        value_columns, mark_columns: per chart table, the number and the error mark ("" if none).
-        full_stays: ICU stays of the complete release, by which it is recognised;
-            None where nothing is compared with it.
-        paper_stays, paper_train: published counts of the paper preset; None if none exist.
-        paper_systems: charting systems of the paper preset.
+        mark_columns: per chart table, the error mark, where there is one.
+        published: the counts of that preset; None if none exist.
     """
 
-    name: str
     source: str
-    subfolders: tuple[str, ...]
     stay_id: str
     systems: tuple[str, ...]
     age: str
     patient_columns: Mapping[str, Callable[[str], str]]
-    value_columns: dict[str, str]
-    mark_columns: dict[str, str]
-    full_stays: int | None
-    paper_stays: int | None
-    paper_train: int | None
-    paper_systems: tuple[str, ...]
+    mark_columns: Mapping[str, str]
+    published: stays.Published | None = None
 
 
 def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData:
@@ -91,11 +72,9 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
             `published_note` say.
     """
     folder, is_paper = require_folder(section.folder, release.source), section.preset == "paper"
-    variables = choose_variables(
-        section.channels, release.paper_systems if is_paper else release.systems
-    )
+    variables = choose_variables(section.channels, PAPER_SYSTEMS if is_paper else release.systems)
     charts = {  # a missing table is known at once
-        name: find_table(folder, name, _chart_columns(release, name), subfolders=release.subfolders)
+        name: find_table(folder, name, _chart_columns(release, name))
         for name in sorted({source.table for v in variables for source in v.sources})
     }
     window = settings.num_steps * settings.step_minutes * 60
@@ -104,26 +83,21 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
         total = flow[0].left
         if not is_paper:
             stays.apply_rules(engine, stays.clinical_rules(settings), flow)
-        notes = stays.contradictions(engine, settings.window_hours) + stays.unknown_codes(engine)
-        stays.number_stays(engine)
+        notes = stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
             _read_chart(engine, release, table, name, variables, None if is_paper else window)
         charted = None
         if is_paper:
             _start_at_first_vital(engine, window)
-            charted = _charted_stays(engine)
-            if release.paper_stays and set(section.channels) == set(PAPER_CHANNELS):
-                notes += [
-                    stays.published_note(
-                        left=int(charted.sum()),
-                        stays=release.paper_stays,
-                        train=release.paper_train,
-                        is_full=total == release.full_stays,
-                        allow=section.allow_other_counts,
-                        release=release.name,
-                    )
-                ]
+            timed = f"second >= 0 AND fault IS DISTINCT FROM '{FAR_AWAY}'"
+            charted = engine.columns(
+                "SELECT stay IN (SELECT stay FROM chart WHERE stay IS NOT NULL AND "
+                f"{timed}) AS charted FROM cohort ORDER BY stay"
+            )["charted"]
+            if release.published:
+                left = int(charted.sum())
+                notes += stays.published_note(release.published, section, left=left, total=total)
         cohort = stays.cohort_of(
             engine, variables, settings, flow, notes, nearest=is_paper, charted=charted
         )
@@ -131,9 +105,8 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
 
 
 def _chart_columns(release: Release, table: str) -> list[str]:
-    mark = release.mark_columns[table]
-    columns = [release.stay_id, "itemid", "charttime", release.value_columns[table]]
-    return [*columns, mark] if mark else columns
+    columns = [release.stay_id, "itemid", "charttime", VALUES[table]]
+    return [*columns, *(mark for name, mark in release.mark_columns.items() if name == table)]
 
 
 def _load_stays(
@@ -150,20 +123,19 @@ def _load_stays(
         "admissions": {"hadm_id": id_sql, "hospital_expire_flag": text_sql, "deathtime": stamp_sql},
     }
     tables = {
-        name: find_table(folder, name, list(set(columns) - OPTIONAL), subfolders=release.subfolders)
+        name: find_table(folder, name, list(set(columns) - OPTIONAL))
         for name, columns in read.items()
     }
     for name, table in tables.items():
         load_table(engine, name, table, read[name])
     require_unique(engine, "icustays", stay_id, tables["icustays"].path)
-    unreadable = f"{stamp_sql('intime')} IS NULL"
     require_readable(
         engine,
         tables["icustays"],
         ["intime"],
         made="icustays",
         bad="intime IS NULL",
-        unreadable=unreadable,
+        unreadable=f"{stamp_sql('intime')} IS NULL",
     )
     for name, key in (("patients", "subject_id"), ("admissions", "hadm_id")):
         require_unique(engine, name, key, tables[name].path)
@@ -208,7 +180,7 @@ def _read_chart(
     keys = sorted(str(s.key) for v in variables for s in v.sources if s.table == name)
     # Exports through tables of decimals write 220045 as 220045.0.
     wanted = ", ".join(f"'{key}', '{key}.0'" for key in keys)
-    mark, value = release.mark_columns[name], number_sql(release.value_columns[name])
+    mark, value = release.mark_columns.get(name), number_sql(VALUES[name])
     fault = _mark_sql(mark) if mark else "NULL"
     inside = "true" if window_seconds is None else f"second >= 0 AND second < {window_seconds}"
     require_all_rows(engine, table)
@@ -230,7 +202,7 @@ def _read_chart(
     require_readable(
         engine,
         table,
-        ["charttime", release.value_columns[name]],
+        ["charttime", VALUES[name]],
         made="chart",
         bad="isnan(raw) OR second IS NULL",
         unreadable=f"itemid IN ({wanted}) AND ({unreadable})",
@@ -260,11 +232,3 @@ def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
         WHERE stay IS NULL OR second IS NULL OR {slip} OR second - first < {window_seconds}""")
     engine.run("DROP TABLE chart")
     engine.run("ALTER TABLE shifted RENAME TO chart")
-
-
-def _charted_stays(engine: Engine) -> np.ndarray:
-    """Per stay, whether it has any timed row."""
-    return engine.columns(
-        "SELECT stay IN (SELECT stay FROM chart WHERE stay IS NOT NULL AND second >= 0 AND fault "
-        f"IS DISTINCT FROM '{FAR_AWAY}') AS charted FROM cohort ORDER BY stay"
-    )["charted"]

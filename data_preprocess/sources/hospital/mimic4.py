@@ -11,20 +11,13 @@ from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.cell_text import number_sql
 
 RELEASE = Release(
-    name="MIMIC-IV",
     source="mimic4",
-    subfolders=(".", "icu", "hosp"),
     stay_id="stay_id",
     systems=("metavision",),
     # anchor_age is the age in anchor_year; 91 stands for everyone older.
     age="p.anchor_age + year(i.intime) - p.anchor_year",
     patient_columns={"anchor_age": number_sql, "anchor_year": number_sql},
-    value_columns={"chartevents": "valuenum", "outputevents": "value"},
-    mark_columns={"chartevents": "", "outputevents": ""},  # the release has no error column
-    full_stays=None,
-    paper_stays=None,
-    paper_train=None,
-    paper_systems=("metavision",),
+    mark_columns={},  # the release has no error column
 )
 
 

@@ -18,7 +18,7 @@ from dataclasses import astuple
 import numpy as np
 from jaxtyping import Float
 
-from data_preprocess.sources.hospital.variables import Source, Variable
+from data_preprocess.sources.hospital.variables import Variable
 from data_preprocess.sources.registry import Settings
 from data_preprocess.storage.duckdb_engine import Engine
 
@@ -42,13 +42,16 @@ def item_codes(variables: Sequence[Variable]) -> dict[tuple[str, int | str], int
 
 
 def make_items(engine: Engine, variables: Sequence[Variable]) -> None:
-    """Fills the engine's tables `items` and `pairs` from the dictionary, and an empty `chart`."""
+    """Makes the engine's tables that a reader fills `chart`, still empty, by: `cohort`, which is
+    `stays` with rows numbered by id in `stay`, and `items` and `pairs` from the dictionary."""
     codes = item_codes(variables)
     rows, pairs = [], []
     for channel, variable in enumerate(variables):
         for source in variable.sources:
             code = codes[source.table, source.key]
-            rows.append(_item_row(code, channel, variable, source))
+            row = (code, channel, variable.combine == "sum", variable.low, variable.high)
+            rescue = (None,) * 5 if source.rescue is None else astuple(source.rescue)
+            rows.append((*row, source.scale, source.shift, *rescue))
             partner = None if source.pair is None else codes.get((source.table, source.pair))
             if partner is not None:
                 pairs.append((code, partner))
@@ -61,6 +64,10 @@ def make_items(engine: Engine, variables: Sequence[Variable]) -> None:
     )
     engine.fill("pairs", "systolic BIGINT, diastolic BIGINT", pairs)
     engine.run(f"CREATE OR REPLACE TABLE chart ({CHART_COLUMNS})")
+    engine.run(
+        "CREATE OR REPLACE TABLE cohort AS "
+        "SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS stay, * FROM stays"
+    )
 
 
 def grid_chart(
@@ -78,12 +85,6 @@ def grid_chart(
     for cells in engine.chunks("SELECT stay, channel, step, v FROM cells"):
         values[cells["stay"], cells["channel"], cells["step"]] = cells["v"]
     return values, _counts(engine, variables)
-
-
-def _item_row(code: int, channel: int, variable: Variable, source: Source) -> tuple:
-    rescue = (None,) * 5 if source.rescue is None else astuple(source.rescue)
-    bounds = (variable.low, variable.high, source.scale, source.shift)
-    return (code, channel, variable.combine == "sum", *bounds, *rescue)
 
 
 def _clean(engine: Engine) -> None:

@@ -19,14 +19,12 @@ from data_preprocess.storage.table_file import (
 MOST_UNREADABLE = 0.01
 
 
-def find_table(
-    folder: Path, name: str, needed: Sequence[str], *, subfolders: Sequence[str] = (".",)
-) -> TableFile:
-    """The table `name` in `folder`, as .csv.gz (preferred, as released) or .csv, in any case.
+def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
+    """The table `name` in `folder` or, as MIMIC-IV has it, in icu/ or hosp/ below it: .csv.gz
+    (preferred, as released) or .csv, in any case.
 
     Args:
         needed: columns that must be there, lower case.
-        subfolders: places below `folder` to look in, first to last.
 
     Raises:
         MissingInputError: no such folder or file.
@@ -37,9 +35,17 @@ def find_table(
             f"folder {folder.absolute()} does not exist; expected the folder of the release that "
             f"holds {name}.csv.gz"
         )
-    table = open_table(_locate(folder, name, subfolders), key=name, lower=True)
-    require_columns(table, list(needed), f"is this really the table {name}?")
-    return table
+    places = [place for sub in (".", "icu", "hosp") if (place := folder / sub).is_dir()]
+    for suffix in (".csv.gz", ".csv"):
+        for path in (path for place in places for path in sorted(place.iterdir())):
+            if path.name.lower() == name.lower() + suffix and path.is_file():
+                table = open_table(path, key=name, lower=True)
+                require_columns(table, list(needed), f"is this really the table {name}?")
+                return table
+    raise MissingInputError(
+        f"{name}.csv.gz (or .csv) is not in {', '.join(map(str, places))}; download it from "
+        "PhysioNet, where a full release needs credentialed access and the demo does not"
+    )
 
 
 def load_table(
@@ -97,17 +103,3 @@ def require_unique(engine: Engine, name: str, key: str, path: Path) -> None:
             f"{path}: {key} {twice[0][0]} stands in {twice[0][1]} rows ({len(twice)} such ids); "
             "every row must have an id of its own - was the file joined from pieces?"
         )
-
-
-def _locate(folder: Path, name: str, subfolders: Sequence[str]) -> Path:
-    places = [folder / sub for sub in subfolders if (folder / sub).is_dir()]
-    for suffix in (".csv.gz", ".csv"):
-        for place in places:
-            for path in sorted(place.iterdir()):
-                if path.name.lower() == name.lower() + suffix and path.is_file():
-                    return path
-    looked = ", ".join(str(place) for place in places) or str(folder)
-    raise MissingInputError(
-        f"{name}.csv.gz (or .csv) is not in {looked}; download it from PhysioNet, where a full "
-        "release needs credentialed access and the demo does not"
-    )

@@ -4,7 +4,7 @@ The YAML is data so that a clinician can review it; this module refuses a dictio
 alarm limit, a ventilator setting or a skin probe, since no range check would notice those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,26 +81,23 @@ def load_variables(path: Path = DICTIONARY) -> dict[str, Variable]:
     plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         found = {name: _variable(name, entry, plain) for name, entry in plain["variables"].items()}
-        _require_sound(found, plain)
+        fault = next(_faults(found, plain), None)
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: an entry lacks {error}") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    if fault is not None:
+        raise DataError(f"{path}: {fault}")
     return found
 
 
-def choose_variables(
-    names: Sequence[str], systems: Sequence[str], *, dictionary: Path = DICTIONARY
-) -> list[Variable]:
+def choose_variables(names: Sequence[str], systems: Sequence[str]) -> list[Variable]:
     """The named variables, in order, with only the sources of the given charting systems.
 
     Raises:
         DataError: an unknown or repeated name, or a variable that none of the systems charts.
     """
-    known = load_variables(dictionary)
-    charted = {
-        name: kept for name, variable in known.items() if (kept := _only(variable, systems)).sources
-    }
+    known = load_variables()
+    kept = {n: tuple(s for s in v.sources if s.system in systems) for n, v in known.items()}
+    charted = {n: replace(known[n], sources=sources) for n, sources in kept.items() if sources}
     for name in names:
         if name not in charted:
             raise DataError(
@@ -112,17 +109,7 @@ def choose_variables(
     return [charted[name] for name in names]
 
 
-def _only(variable: Variable, systems: Sequence[str]) -> Variable:
-    return replace(variable, sources=tuple(s for s in variable.sources if s.system in systems))
-
-
 def _variable(name: str, entry: dict[str, Any], plain: dict[str, Any]) -> Variable:
-    low, high = entry["range"]
-    if not low < high:
-        raise DataError(f"{name}: range [{low}, {high}] is empty")
-    combine = entry.get("combine", "mean")
-    if combine not in ("mean", "sum"):
-        raise DataError(f"{name}: combine is {combine!r}, expected mean or sum")
     rescues = {
         rescue["unit"]: Conversion(
             rescue["name"], *(float(rescue[key]) for key in ("low", "high", "scale", "shift"))
@@ -130,9 +117,8 @@ def _variable(name: str, entry: dict[str, Any], plain: dict[str, Any]) -> Variab
         for rescue in entry.get("rescue", ())
     }
     sources = tuple(_source(source, rescues, plain["units"]) for source in entry["sources"])
-    for source in sources:
-        _require_apart(name, source, float(low), float(high))
-    return Variable(name, entry["unit"], float(low), float(high), combine, sources)
+    low, high = map(float, entry["range"])
+    return Variable(name, entry["unit"], low, high, entry.get("combine", "mean"), sources)
 
 
 def _source(entry: dict[str, Any], rescues: dict[str, Conversion], units: dict[str, Any]) -> Source:
@@ -151,31 +137,30 @@ def _source(entry: dict[str, Any], rescues: dict[str, Conversion], units: dict[s
     )
 
 
-def _require_apart(name: str, source: Source, low: float, high: float) -> None:
-    """A rescue must not catch a raw value that is valid as it stands."""
-    if source.rescue is None:
-        return
-    raw_low, raw_high = ((bound - source.shift) / source.scale for bound in (low, high))
-    if source.rescue.low <= raw_high and raw_low <= source.rescue.high:
-        raise DataError(
-            f"{name}: rescue {source.rescue.name!r} catches [{source.rescue.low:g}, "
-            f"{source.rescue.high:g}], which overlaps the valid raw range "
-            f"[{raw_low:g}, {raw_high:g}] of unit {source.unit}"
-        )
-
-
-def _require_sound(variables: dict[str, Variable], plain: dict[str, Any]) -> None:
+def _faults(variables: dict[str, Variable], plain: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a dictionary, and where."""
     owner: dict[tuple[str, int | str], str] = {}
-    every = [(name, source) for name, entry in variables.items() for source in entry.sources]
-    for name, source in every:
-        if source.key in plain["refused"]:
-            raise DataError(f"{name}: id {source.key} is refused - {plain['refused'][source.key]}")
+    every = [(variable, source) for variable in variables.values() for source in variable.sources]
+    for variable, source in every:
+        name, key, low, high = variable.name, source.key, variable.low, variable.high
+        if not low < high:
+            yield f"{name}: range [{low:g}, {high:g}] is empty"
+        if variable.combine not in ("mean", "sum"):
+            yield f"{name}: combine is {variable.combine!r}, expected mean or sum"
+        if key in plain["refused"]:
+            yield f"{name}: id {key} is refused - {plain['refused'][key]}"
         if source.reference not in plain["references"]:
-            raise DataError(f"{name}: id {source.key} cites unknown reference {source.reference}")
-        if owner.setdefault((source.table, source.key), name) != name:
-            raise DataError(
-                f"id {source.key} stands for both {owner[source.table, source.key]} and {name}"
+            yield f"{name}: id {key} cites unknown reference {source.reference}"
+        if owner.setdefault((source.table, key), name) != name:
+            yield f"id {key} stands for both {owner[source.table, key]} and {name}"
+        # A rescue must not catch a raw value that is valid as it stands.
+        low, high = ((bound - source.shift) / source.scale for bound in (low, high))
+        rescue = source.rescue
+        if rescue is not None and rescue.low <= high and low <= rescue.high:
+            yield (
+                f"{name}: rescue {rescue.name!r} catches [{rescue.low:g}, {rescue.high:g}], which "
+                f"overlaps the valid raw range [{low:g}, {high:g}] of unit {source.unit}"
             )
-    for name, source in every:
+    for variable, source in every:
         if source.pair is not None and (source.table, source.pair) not in owner:
-            raise DataError(f"{name}: id {source.key} is paired with unknown {source.pair}")
+            yield f"{variable.name}: id {source.key} is paired with unknown {source.pair}"

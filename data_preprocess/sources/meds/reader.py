@@ -64,7 +64,13 @@ def read_meds(section: Any, settings: Settings) -> SourceData:
         mapping = load_mapping(mapping_file, known)
         make_samples(engine, events, labels, section, settings)
         notes = _make_window(engine, events, mapping, section)
-        _require_codes(engine, events, mapping, known)
+        there = {str(row[0]) for row in engine.rows("SELECT code FROM code_counts")}
+        for name, wanted in mapping.channels.items():
+            if not there & set(wanted):
+                codes = ", ".join(wanted)
+                raise DataError(
+                    f"{events.path}: no value of the codes of channel {name}: {codes}. {known}"
+                )
         _add_static(engine, events, mapping, section)
         source = _read(engine, events, labels, mapping, settings)
         cohort = source.pool.with_classes(section.classes, "data.meds.classes")
@@ -114,26 +120,16 @@ def _make_window(
         WHERE c.moment >= s.starts AND c.moment < s.ends
             AND coalesce(c.value BETWEEN c.low AND c.high, true)"""
     )
+    joined = "SELECT count(*) FROM coded JOIN samples USING (subject) WHERE moment"
     counts = {
         "samples without a label": "SELECT count(*) FROM samples WHERE label IS NULL",
-        "values at the prediction time or after it": "SELECT count(*) FROM coded c JOIN samples s "
-        "USING (subject) WHERE c.moment >= s.ends",
-        "values outside their range": "SELECT count(*) FROM coded JOIN samples USING (subject) "
-        "WHERE moment >= starts AND moment < ends AND NOT value BETWEEN low AND high",
+        "values at the prediction time or after it": f"{joined} >= ends",
+        "values outside their range": f"{joined} >= starts AND moment < ends "
+        "AND NOT value BETWEEN low AND high",
     }
-    found = {what: engine.number(sql) for what, sql in counts.items()}
+    notes = engine.counted({f"{what}, not used": sql for what, sql in counts.items()})
     engine.run("DELETE FROM samples WHERE label IS NULL")
-    return [f"{what}, not used: {count:,}" for what, count in found.items() if count]
-
-
-def _require_codes(engine: Engine, events: TableFile, mapping: CodeMapping, known: str) -> None:
-    there = {str(row[0]) for row in engine.rows("SELECT code FROM code_counts")}
-    for name, wanted in mapping.channels.items():
-        if not there & set(wanted):
-            raise DataError(
-                f"{events.path}: no value of the codes of channel {name}: {', '.join(wanted)}. "
-                f"{known}"
-            )
+    return notes
 
 
 def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section: Any) -> None:

@@ -4,7 +4,6 @@ Set a is the pool, set b the test set by default. Within a step, values are aver
 summed; invasive pressure is preferred to non-invasive, step by step.
 """
 
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from data_preprocess.sources.physionet.records import (
     Challenge,
     bad_rows,
     find_set,
+    parse,
     read_bodies,
     refused,
 )
@@ -32,6 +32,7 @@ from data_preprocess.sources.physionet.variables import (
     is_plausible,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.storage.cell_text import NUMBER
 
 RECORD_HOURS = 48.0
 MOST_UNREADABLE = 0.01  # share of rows; sets with more are refused
@@ -53,16 +54,7 @@ STATIC = {
 }
 _CODES = ("Gender", "ICUType")  # whole numbers
 _TIME = re.compile(r"(\d{1,2}):([0-5]\d)")
-
-
-def _is_row(line: str) -> bool:
-    cells = line.split(",")
-    if len(cells) != 3 or not _TIME.fullmatch(cells[0]) or not cells[1]:
-        return False
-    try:
-        return bool(np.isfinite(float(cells[2])))
-    except ValueError:
-        return False
+_ROW = re.compile(rf"{_TIME.pattern},[^,]+,{NUMBER}")
 
 
 CHALLENGE = Challenge(
@@ -71,8 +63,9 @@ CHALLENGE = Challenge(
     files="set-a.tar.gz, set-b.tar.gz, Outcomes-a.txt and Outcomes-b.txt",
     set_name="set-SET",
     file="<number>.txt",
-    header="Time,Parameter,Value",
-    is_row=_is_row,
+    columns=("Time", "Parameter", "Value"),
+    separator=",",
+    row_form=_ROW,
     row="Time,Parameter,Value with Time as HH:MM and a finite Value",
 )
 
@@ -85,8 +78,8 @@ def read_physionet2012(section: Any, settings: Settings) -> SourceData:
     data have no length of the ICU stay. The window begins at admission to the ICU.
 
     Args:
-        section: folder: holds `set-<x>.tar.gz` (or `set-<x>/`) and `Outcomes-<x>.txt`; train_set,
-            test_set; channels: names from variables.py, or PhysioNet's own.
+        section: the keys of `data.physionet2012`, as configs/schema/data_sources.py explains them;
+            channels are names from variables.py, or PhysioNet's own.
 
     Raises:
         ConfigError: window, step, set or channel names.
@@ -105,12 +98,8 @@ def read_physionet2012(section: Any, settings: Settings) -> SourceData:
     folder = Path(section.folder)
     names = [name for name in (section.train_set, section.test_set) if name is not None]
     cohorts = [_read_set(folder, name, chosen, settings) for name in names]
-    files = [
-        file
-        for name in names
-        for file in (find_set(folder, name, CHALLENGE), _outcomes(folder, name))
-    ]
-    return SourceData(*cohorts, files=tuple(files))
+    files = [(find_set(folder, name, CHALLENGE), _outcomes(folder, name)) for name in names]
+    return SourceData(*cohorts, files=sum(files, ()))
 
 
 def _outcomes(folder: Path, set_name: str) -> Path:
@@ -121,16 +110,16 @@ def _read_set(
     folder: Path, set_name: str, channels: tuple[Channel, ...], settings: Settings
 ) -> Cohort:
     hours = settings.num_steps * settings.step_minutes / 60
-    outcomes, source = (
-        read_outcomes(_outcomes(folder, set_name)),
-        find_set(folder, set_name, CHALLENGE),
-    )
+    outcomes = read_outcomes(_outcomes(folder, set_name))
+    source = find_set(folder, set_name, CHALLENGE)
     events, dropped = _read_events(source, len(outcomes))
     _require_same_records(events, outcomes, source)
     records = outcomes.index.to_numpy()
     values, notes = _grid_values(events, records, channels, settings)
     labels, label_names = _labels(outcomes, settings.task, settings.los_days)
     unknown = sorted(set(events["parameter"].cat.categories) - set(PARAMETERS) - set(DESCRIPTORS))
+    if unknown:
+        dropped.append(f"rows of unknown parameters ignored: {', '.join(unknown)}")
     cohort = Cohort(
         values=values.astype(np.float32),
         labels=np.maximum(labels, 0),
@@ -140,13 +129,10 @@ def _read_set(
         static=_static(events, records),
         static_names=tuple(name for name, _, _ in STATIC.values()),
         flow=(FlowStep(f"records of set {set_name}", 0, len(records)),),
-        notes=(
-            *notes,
-            *dropped,
-            *([f"rows of unknown parameters ignored: {', '.join(unknown)}"] if unknown else []),
-        ),
+        notes=(*notes, *dropped),
     )
-    empty = ~np.isin(records, _with_series(events))
+    described = events["parameter"].isin([*DESCRIPTORS, "Weight"])  # weight is a series too
+    empty = ~np.isin(records, events.loc[~described, "record"].unique())
     blank = ~empty & np.isnan(values).all(axis=(1, 2))
     return cohort.remove(
         {
@@ -169,8 +155,7 @@ def read_outcomes(path: Path) -> pd.DataFrame:
     wanted = ["RecordID", "Length_of_stay", "In-hospital_death"]
     try:
         table = pd.read_csv(path)
-        missing = [name for name in wanted if name not in table.columns]
-        if missing:
+        if missing := [name for name in wanted if name not in table.columns]:
             raise DataError(
                 f"{path}: no column {', '.join(missing)}; found {', '.join(table.columns)}"
             )
@@ -196,12 +181,6 @@ def _require_same_records(events: pd.DataFrame, outcomes: pd.DataFrame, source: 
         lacking = sorted(left - right)
         if lacking:
             raise DataError(f"{source}: {len(lacking)} {what}, first {lacking[:5]}")
-
-
-def _with_series(events: pd.DataFrame) -> np.ndarray:
-    """Records that have at least one row besides the descriptors; weight is one of them."""
-    described = events["parameter"].isin([*DESCRIPTORS, "Weight"])
-    return events.loc[~described, "record"].unique()
 
 
 def _labels(
@@ -236,28 +215,19 @@ def _read_events(source: Path, expected: int) -> tuple[pd.DataFrame, list[str]]:
         if not 0 < bad <= MOST_UNREADABLE * total:
             what = refused(source, bodies, CHALLENGE, error)
             raise DataError(f"{what}; {bad:,} of {total:,} rows are none") from error
-    sound = {n: "\n".join(filter(_is_row, body.split("\n"))) for n, body in bodies.items()}
+    sound = {n: "\n".join(filter(_ROW.fullmatch, body.split("\n"))) for n, body in bodies.items()}
     note = f"{source.name}: rows that are no Time,Parameter,Value, left out: {bad:,} of {total:,}"
     return _table({name: body for name, body in sound.items() if body}), [note]
 
 
 def _table(bodies: dict[str, str]) -> pd.DataFrame:
-    numbers = {name: CHALLENGE.number(name) for name in bodies}
-    joined = "\n".join(
-        f"{numbers[name]}," + body.replace("\n", f"\n{numbers[name]},")
-        for name, body in bodies.items()
-    )
-    events = pd.read_csv(
-        io.StringIO(joined),
-        header=None,
-        names=["record", "time", "parameter", "value"],
-        dtype={"record": "int64", "time": "category", "parameter": "category", "value": float},
-    )
+    kinds = {"Time": "category", "Parameter": "category", "Value": float}
+    events = parse(bodies, CHALLENGE, kinds).rename(columns=str.lower)
     times = events["time"].cat
     matches = [_TIME.fullmatch(text) for text in times.categories]
-    broken = any(match is None for match in matches) or joined.count(",") != 3 * len(events)
-    if broken or events.isna().to_numpy().any() or not np.isfinite(events["value"]).all():
-        raise ValueError("missing or extra cells")
+    unnamed = "" in events["parameter"].cat.categories or events.isna().to_numpy().any()
+    if None in matches or unnamed or not np.isfinite(events["value"]).all():
+        raise ValueError("a cell without a time, a name or a number")
     minutes = np.array([60 * int(m[1]) + int(m[2]) for m in matches if m is not None])
     return events.assign(minute=minutes[times.codes.to_numpy()]).drop(columns="time")
 

@@ -4,7 +4,7 @@ The question is asked at hour k, the end of the window: of the stays that carry 
 until then, which will later? (The Challenge sets the label 6 h before the clinical onset.)
 """
 
-import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,13 @@ from jaxtyping import Float
 
 from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.sources.physionet.records import Challenge, find_set, read_bodies, refused
+from data_preprocess.sources.physionet.records import (
+    Challenge,
+    find_set,
+    parse,
+    read_bodies,
+    refused,
+)
 from data_preprocess.sources.physionet.variables import (
     CHANNELS_2019,
     PARAMETERS_2019,
@@ -24,6 +30,7 @@ from data_preprocess.sources.physionet.variables import (
     is_plausible,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.storage.cell_text import NUMBER
 
 HEADER = (
     "HR|O2Sat|Temp|SBP|MAP|DBP|Resp|EtCO2|BaseExcess|HCO3|FiO2|pH|PaCO2|SaO2|AST|BUN|Alkalinephos|"
@@ -39,15 +46,8 @@ STATIC_NAMES = (
     "icu_unit[1=medical,2=surgical]",
     "hours_before_icu[h]",
 )
+_CELL = f"({NUMBER}|NaN)"
 _FACTS = ("Age", "Gender", "Unit1", "Unit2", "HospAdmTime")
-
-
-def _is_row(line: str) -> bool:
-    try:
-        cells = [float(cell) for cell in line.split("|")]
-    except ValueError:
-        return False
-    return len(cells) == len(COLUMNS) and not np.isinf(cells).any()
 
 
 CHALLENGE = Challenge(
@@ -56,8 +56,9 @@ CHALLENGE = Challenge(
     files="training_setA/ or training_setB/",
     set_name="training_setSET",
     file="p<number>.psv",
-    header=HEADER,
-    is_row=_is_row,
+    columns=tuple(COLUMNS),
+    separator="|",
+    row_form=re.compile(rf"({_CELL}\|){{{len(COLUMNS) - 1}}}{_CELL}"),
     row=f"{len(COLUMNS)} numbers or NaN",
 )
 
@@ -169,40 +170,21 @@ def _read_rows(source: Path, columns: Sequence[str]) -> pd.DataFrame:
             each other, or another label than 0 and 1; names the file.
     """
     bodies = read_bodies(source, CHALLENGE)
-    lengths = np.array([body.count("\n") + 1 for body in bodies.values()])
-    rows = _parse(bodies, source, [*columns, "ICULOS", "SepsisLabel"], int(lengths.sum()))
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    hours = np.arange(len(rows)) - starts
-    counted = rows["ICULOS"].to_numpy()
-    names = np.repeat([*bodies], lengths)
-    for wrong, what in (
-        (counted != counted[starts] + hours, "ICULOS does not count the hours one by one"),
-        (~rows["SepsisLabel"].isin([0, 1]).to_numpy(), "SepsisLabel is not 0 or 1"),
-    ):
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise DataError(f"{source}: {names[row]} line {hours[row] + 2}: {what}")
-    records = np.repeat(np.array([CHALLENGE.number(name) for name in bodies]), lengths)
-    return rows.drop(columns="ICULOS").assign(record=records, hour=hours)
-
-
-def _parse(bodies: dict[str, str], source: Path, columns: list[str], expected: int) -> pd.DataFrame:
-    joined = "\n".join(bodies.values()).encode()
     try:
-        rows = pd.read_csv(
-            io.BytesIO(joined),
-            sep="|",
-            header=None,
-            names=COLUMNS,
-            usecols=columns,
-            dtype=np.float64,
-            na_values=["NaN"],
-            keep_default_na=False,
-            skip_blank_lines=False,
-        )
-        whole = len(rows) == expected and joined.count(b"|") == (len(COLUMNS) - 1) * expected
-        if not whole or np.isinf(rows.to_numpy()).any():
-            raise ValueError("missing or extra cells")
+        rows = parse(bodies, CHALLENGE, dict.fromkeys([*columns, "ICULOS", "SepsisLabel"], float))
+        if np.isinf(rows.to_numpy()).any():
+            raise ValueError("an infinite value")
     except ValueError as error:  # pandas' ParserError and EmptyDataError are ValueErrors
         raise refused(source, bodies, CHALLENGE, error) from error
-    return rows
+    records = rows.groupby("record")
+    hour = records.cumcount()
+    counted = rows["ICULOS"] == records["ICULOS"].transform("first") + hour
+    for sound, what in (
+        (counted, "ICULOS does not count the hours one by one"),
+        (rows["SepsisLabel"].isin([0, 1]), "SepsisLabel is not 0 or 1"),
+    ):
+        if not sound.all():
+            row = int(sound.argmin())
+            (name,) = (n for n in bodies if CHALLENGE.number(n) == rows["record"][row])
+            raise DataError(f"{source}: {name} line {hour[row] + 2}: {what}")
+    return rows.drop(columns="ICULOS").assign(hour=hour)

@@ -6,13 +6,15 @@ one text and parsed at once, and only when that fails is the culprit looked for.
 """
 
 import gzip
+import io
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
 from tqdm import tqdm
 
 from configs.runtime.errors import DataError, MissingInputError
@@ -30,8 +32,8 @@ class Challenge:
         address: of its page; files: what lies there, for messages.
         set_name: of an archive or folder, SET in place of the set's name.
         file: name of a record's file, <number> in place of its number.
-        header: the first line.
-        is_row: whether a line below it is one; row: what that is, for messages.
+        columns, separator: the first line.
+        row_form: of a line below it; row: what that is, for messages.
     """
 
     source: str
@@ -39,13 +41,14 @@ class Challenge:
     files: str
     set_name: str
     file: str
-    header: str
-    is_row: Callable[[str], bool]
+    columns: tuple[str, ...]
+    separator: str
+    row_form: re.Pattern[str]
     row: str
 
     def number(self, name: str) -> int | None:
         """The record's number in the name of its file; None if it is no such name."""
-        match = re.fullmatch(re.escape(self.file).replace("<number>", r"(\d+)"), name)
+        match = re.fullmatch(re.escape(self.file).replace("<number>", r"(\d{1,18})"), name)
         return int(match[1]) if match else None
 
     def missing(self, what: str) -> MissingInputError:
@@ -95,21 +98,51 @@ def read_bodies(source: Path, challenge: Challenge, total: int | None = None) ->
         unit="record",
         disable=None,
     )
+    header = challenge.separator.join(challenge.columns)
     found: dict[int | None, tuple[str, str]] = {}
     for name, raw in bar:
         if (number := challenge.number(name)) in found:
             raise DataError(f"{source}: record {name} is there twice")
-        found[number] = name, _body(raw, challenge.header, f"{source}: {name}")
+        found[number] = name, _body(raw, header, f"{source}: {name}")
     if not found:
         raise DataError(f"{source}: holds no record ({challenge.file})")
     return dict(found[number] for number in sorted(found, key=lambda n: n or 0))
+
+
+def parse(
+    bodies: dict[str, str], challenge: Challenge, kinds: Mapping[str, type | str]
+) -> pd.DataFrame:
+    """The rows of all records in their order: `record` (its number), and the columns of `kinds`.
+
+    Args:
+        bodies: as `read_bodies` returns them; kinds: pandas' type of each column that is wanted.
+
+    Raises:
+        ValueError: a row has missing or extra cells, or a cell is not of its type.
+    """
+    separator = challenge.separator
+    starts = {f"{challenge.number(name)}{separator}": body for name, body in bodies.items()}
+    joined = "\n".join(start + body.replace("\n", f"\n{start}") for start, body in starts.items())
+    rows = pd.read_csv(
+        io.StringIO(joined),
+        sep=separator,
+        header=None,
+        names=["record", *challenge.columns],
+        usecols=["record", *kinds],
+        dtype={"record": "int64", **kinds},
+        na_values=["NaN"],
+        keep_default_na=False,
+    )
+    if joined.count(separator) != len(challenge.columns) * len(rows):
+        raise ValueError("missing or extra cells")
+    return rows
 
 
 def bad_rows(bodies: dict[str, str], challenge: Challenge) -> Iterator[tuple[str, int, str]]:
     """File name, line number and text of every line that is no row."""
     for name, body in bodies.items():
         for number, line in enumerate(body.split("\n"), start=2):
-            if not challenge.is_row(line):
+            if not challenge.row_form.fullmatch(line):
                 yield name, number, line
 
 

@@ -4,7 +4,7 @@ Blood pressure is simulated as pulse pressure and mean pressure and turned into 
 diastolic and mean at the end, so the three always agree as they do in an artery.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -81,8 +81,7 @@ def channel_table(num_channels: int) -> ChannelTable:
     gains = np.concatenate([np.zeros((len(rows), 2, 1)), gains], axis=2)  # stable: no response
     columns = [*rows[:, :6].T, gains[:, 0], gains[:, 1], *rows[:, 14:].T]
     columns[9] = columns[9].astype(int)
-    keys = [field.name for field in fields(ChannelTable)][1:]
-    return ChannelTable(names=names, **dict(zip(keys, columns, strict=True)))
+    return ChannelTable(names, *columns)
 
 
 def _wave(index: int) -> tuple[str, list[float]]:

@@ -68,10 +68,3 @@ def draw_labels(rng: np.random.Generator, probabilities: np.ndarray) -> np.ndarr
     """A label per stay, drawn from its probabilities."""
     below = np.cumsum(probabilities, axis=1)[:, :-1]
     return (rng.random((len(below), 1)) >= below).sum(axis=1).astype(np.int64)
-
-
-def label_names(num_classes: int) -> tuple[str, ...]:
-    """Names of the classes; more than two are grades of the outcome."""
-    if num_classes == 2:
-        return ("survived", "died")
-    return ("survived", *(f"grade_{grade}" for grade in range(1, num_classes)))

@@ -8,7 +8,7 @@ from configs.runtime.errors import ConfigError
 
 MINUTES = {"seconds": 1 / 60, "minutes": 1.0, "hours": 60.0, "days": 1440.0}
 _MEDS = {"id": "subject_id", "time": "time", "variable": "code", "value": "numeric_value"}
-_MEDS_END = "prediction_time"
+MEDS_END = "prediction_time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +69,3 @@ class TableForm:
                     f"data.table.ranges: {name}: {list(bounds)}, expected [low, high]"
                 )
         return replace(form, **_MEDS) if form.layout == "meds" else form
-
-    def with_prediction_time(self, columns: Sequence[str]) -> "TableForm":
-        """MEDS labels bring the moment of the prediction: nothing later may be seen."""
-        anchored = self.start is not None or self.end is not None
-        if self.layout != "meds" or anchored or _MEDS_END not in columns:
-            return self
-        return replace(self, end=_MEDS_END)

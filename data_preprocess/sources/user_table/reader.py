@@ -1,21 +1,21 @@
-"""read_table: your own table -> a cohort. The inverse of data_preprocess/storage/csv_export.py.
+"""read_table: your own table -> a cohort. The inverse of data_preprocess/export/long_csv.py.
 
 A long table (id, time, variable, value), a wide one (id, time, one column per variable) or MEDS
 events (subject_id, time, code, numeric_value), as .csv, .csv.gz, .parquet or a folder of Parquet
 files. DuckDB reads it out of core, so the table may be larger than memory.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from configs.runtime.errors import DataError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
-from data_preprocess.sources.user_table.form import TableForm
-from data_preprocess.sources.user_table.outcomes import Outcomes, read_outcomes
+from data_preprocess.sources.user_table.form import MEDS_END, TableForm
+from data_preprocess.sources.user_table.outcomes import read_outcomes
 from data_preprocess.sources.user_table.times import moments
 from data_preprocess.sources.user_table.values import arrange, choose_channels, on_grid
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
@@ -40,7 +40,8 @@ def read_table(section: Any, settings: Settings) -> SourceData:
     labels = (
         series if form.labels is None else open_table(Path(form.labels), key="data.table.labels")
     )
-    form = form.with_prediction_time(labels.columns)
+    if form.layout == "meds" and form.start is form.end is None and MEDS_END in labels.columns:
+        form = replace(form, end=MEDS_END)  # nothing later than the prediction may be seen
     with open_engine(
         memory_limit=settings.memory_limit, threads=settings.threads, source=series.path
     ) as engine:
@@ -62,31 +63,18 @@ def read_series(
     shape = (len(outcomes.labels), len(channels))
     values, counts = on_grid(engine, series, form, times, shape, settings)
     require_float32(values, channels, str(series.path))
-    cohort = _cohort(values, outcomes, channels, labels.path.name, has_row, [*counts, *notes])
-    return SourceData(cohort, files=tuple(dict.fromkeys((series.path, labels.path))))
-
-
-def _cohort(
-    values: Float[np.ndarray, "n channel time"],
-    outcomes: Outcomes,
-    channels: list[str],
-    label_file: str,
-    has_row: Bool[np.ndarray, " n"],
-    notes: list[str],
-) -> Cohort:
-    kept = is_measured(values)
-    flow = [FlowStep(f"series with a label in {label_file}", 0, len(kept))]
+    kept, file = is_measured(values), labels.path.name
+    flow = [FlowStep(f"series with a label in {file}", 0, len(kept))]
     if outcomes.removed:
-        flow.insert(0, FlowStep(f"rows of {label_file}", 0, len(kept) + outcomes.removed))
+        flow.insert(0, FlowStep(f"rows of {file}", 0, len(kept) + outcomes.removed))
         flow[1] = FlowStep("without id or label", outcomes.removed, len(kept))
     if not has_row.all():
-        flow.append(
-            FlowStep("no value in the series table", int((~has_row).sum()), int(has_row.sum()))
-        )
+        lacking = int((~has_row).sum())
+        flow.append(FlowStep("no value in the series table", lacking, int(has_row.sum())))
     flow.append(FlowStep("no value in the window", int((has_row & ~kept).sum()), int(kept.sum())))
     if not kept.any():
         raise DataError(f"no series is left: {'; '.join(f'{s.rule}: {s.removed:,}' for s in flow)}")
-    return Cohort(
+    cohort = Cohort(
         values=values[kept].astype(np.float32),
         labels=outcomes.labels[kept],
         subject_ids=outcomes.subjects[kept],
@@ -95,5 +83,6 @@ def _cohort(
         static=outcomes.static[kept],
         static_names=outcomes.static_names,
         flow=tuple(flow),
-        notes=(*notes, *outcomes.notes),
+        notes=(*counts, *notes, *outcomes.notes),
     )
+    return SourceData(cohort, files=tuple(dict.fromkeys((series.path, labels.path))))

@@ -78,11 +78,8 @@ def arrange(
     notes = _unmatched(engine, table, form)
     _require_every_channel(engine, table, form, channels)
     notes += _unreadable(engine, table, form, channels)
-    implausible = engine.number(
-        "SELECT count(*) FROM arranged WHERE row IS NOT NULL AND NOT v BETWEEN low AND high"
-    )
-    if implausible:
-        notes.append(f"values outside data.table.ranges, set to missing: {implausible:,}")
+    outside = "SELECT count(*) FROM arranged WHERE row IS NOT NULL AND NOT v BETWEEN low AND high"
+    notes += engine.counted({"values outside data.table.ranges, set to missing": outside})
     engine.run(
         "CREATE TABLE measured AS SELECT row, channel, moment, v FROM arranged WHERE row IS NOT "
         "NULL AND channel IS NOT NULL AND moment IS NOT NULL AND v IS NOT NULL AND NOT isnan(v) "
@@ -136,14 +133,14 @@ def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
             f"{table.path}: no id of the labels is in the series (labels: {sides[0]}, ...; series: "
             f"{sides[1] or 'none'}, ...); check data.table.id={form.id}"
         )
-    counts = {
-        "ids of the series without a label, not read": (
-            "SELECT count(DISTINCT id) FROM arranged WHERE row IS NULL"
-        ),
-        "rows without an id, not read": "SELECT count(*) FROM arranged WHERE id IS NULL",
-    }
-    found = {what: engine.number(sql) for what, sql in counts.items()}
-    return [f"{what}: {count:,}" for what, count in found.items() if count]
+    return engine.counted(
+        {
+            "ids of the series without a label, not read": (
+                "SELECT count(DISTINCT id) FROM arranged WHERE row IS NULL"
+            ),
+            "rows without an id, not read": "SELECT count(*) FROM arranged WHERE id IS NULL",
+        }
+    )
 
 
 def _require_every_channel(
@@ -182,16 +179,14 @@ def _unreadable(
         )
         raise DataError(
             f"{table.path}: cells that cannot be read as numbers or times: {shown}. "
-            f"{_hint(engine, form, found)}Leave them out with data.table.drop_unreadable=true"
+            f"{_hint(form, found)}Leave them out with data.table.drop_unreadable=true"
         )
     notes = [f"{n}: cells that cannot be read, left out: {count:,}" for n, count, _, _ in found]
-    untimed = engine.number(
-        f"SELECT count(*) FROM arranged WHERE {here} AND time_text IS NULL AND v IS NOT NULL"
-    )
-    return [*notes, *([f"values without a time, not used: {untimed:,}"] if untimed else [])]
+    untimed = f"SELECT count(*) FROM arranged WHERE {here} AND time_text IS NULL AND v IS NOT NULL"
+    return notes + engine.counted({"values without a time, not used": untimed})
 
 
-def _hint(engine: Engine, form: TableForm, found: Sequence[tuple]) -> str:
+def _hint(form: TableForm, found: Sequence[tuple]) -> str:
     if form.decimal == "." and any("," in str(text) for _, _, text, _ in found):
         return "A decimal comma? Set data.table.decimal=','. "
     if form.layout == "wide" and form.channels is None:
@@ -223,11 +218,9 @@ def on_grid(
     notes = _place_in_time(engine, form, times, settings)
     width = settings.step_minutes
     # A window that ends at a moment holds the values of that moment.
-    step = (
-        f"floor(minute / {width} + 1e-9)"
-        if _counts_up(form)
-        else f"ceil(minute / {width} - 1e-9) - 1"
-    )
+    step = f"floor(minute / {width} + 1e-9)"
+    if form.end is not None and form.start is None:
+        step = f"ceil(minute / {width} - 1e-9) - 1"
     inside = f"{step} >= 0 AND {step} < {settings.num_steps} AND NOT late"
     engine.run(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
@@ -241,34 +234,30 @@ def on_grid(
     return values, [f"values outside the window, not used: {outside:,}", *notes]
 
 
-def _counts_up(form: TableForm) -> bool:
-    return form.end is None or form.start is not None
-
-
 def _place_in_time(
     engine: Engine, form: TableForm, times: Moments, settings: Settings
 ) -> list[str]:
     """Makes `placed`: `measured` with `minute` from the window's start, `late` after the end."""
+    zero, source, notes = "0", "measured JOIN ids USING (row)", []
     if form.start is not None:
-        zero, slips = "first", 0
+        zero = "first"
     elif form.end is not None:
-        zero, slips = f"last - {settings.window_hours * 60}", 0
-    elif times.kind != STAMPS:
-        zero, slips = "0", 0
-    else:
-        zero, slips = "origin", _find_origins(engine, settings.window_hours * 60)
-    source = "measured JOIN ids USING (row)" + (" JOIN origins USING (row)" * (zero == "origin"))
+        zero = f"last - {settings.window_hours * 60}"
+    elif times.kind == STAMPS:
+        _find_origins(engine, settings.window_hours * 60)
+        zero, source = "origin", f"{source} JOIN origins USING (row)"
+        early = f"SELECT count(*) FROM {source} WHERE moment < origin"
+        what = "values dated long before all others of their series, not used"
+        notes = engine.counted({what: early})
     engine.run(
         f"""CREATE TABLE placed AS SELECT row, channel, v, moment - ({zero}) AS minute,
             coalesce(moment > last, false) AS late FROM {source}"""
     )
-    return [f"values dated long before all others of their series, not used: {slips:,}"] * bool(
-        slips
-    )
+    return notes
 
 
-def _find_origins(engine: Engine, window_minutes: float) -> int:
-    """Makes `origins` (row, origin): the first moment of each series; returns values before it.
+def _find_origins(engine: Engine, window_minutes: float) -> None:
+    """Makes `origins` (row, origin): the first moment of each series.
 
     Fewer than half of the moments, before a gap longer than the window and ten times what follows,
     are a slip in the date and open no window.
@@ -285,9 +274,6 @@ def _find_origins(engine: Engine, window_minutes: float) -> int:
         SELECT row, CASE WHEN gap > greatest({window_minutes}, {_SLIP_GAP} * (high - after))
             AND 2 * early.n < widest.n THEN after ELSE low END AS origin
         FROM widest LEFT JOIN early USING (row)""")
-    return engine.number(
-        "SELECT count(*) FROM measured JOIN origins USING (row) WHERE moment < origin"
-    )
 
 
 def _require_plausible(

@@ -37,13 +37,11 @@ _HINT = "a cohort of YAIB has stay_id, time and label"
 def read_yaib(section: Any, settings: Settings) -> SourceData:
     """The stays of a cohort on the grid; labels by hour become one by `section.rule`.
 
+    Rule "later" removes stays that are positive within the window; "longer" takes the first hour's
+    label for the remaining hours.
+
     Args:
-        section: folder: holds dyn.parquet, sta.parquet and outc.parquet; channels: YAIB's names or
-            ours, None: all that have values; rule: "last" (the label of the window's last hour),
-            "max" (the largest of all hours), "later" (positive after the window; stays positive
-            within it are removed) or "longer" (the first hour's label, remaining hours, exceeds
-            `los_days`); classes: names in label order; subjects, subject_key, subject: a table that
-            names the patient or hospital of a stay, by which splits are made.
+        section: the keys of `data.yaib`, as configs/schema/data_sources.py explains them.
 
     Raises:
         MissingInputError: a table is not there.

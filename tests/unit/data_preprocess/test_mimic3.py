@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 
 from configs.runtime.errors import UserError
 from data_preprocess.sources.hospital import inclusion_criteria as stays
-from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.sources.hospital.mimic3 import RELEASE, read_mimic3
 from tests.support import sections
 
 CHANNELS = [
@@ -187,13 +188,16 @@ def test_plain_and_gzip_tables_upper_and_lower_case_headers_agree(demo, tmp_path
 
 
 def test_a_full_release_with_other_counts_is_refused_unless_allowed():
-    facts = {"left": 26_149, "stays": 26_150, "train": 20_920, "release": "MIMIC-III v1.4"}
+    def note(left=26_149, total=61_532, allow=False, channels=RELEASE.published.channels):
+        section = SimpleNamespace(channels=list(channels), allow_other_counts=allow)
+        return stays.published_note(RELEASE.published, section, left=left, total=total)
+
     with pytest.raises(UserError, match="difference -1.*allow_other_counts=true"):
-        stays.published_note(**facts, is_full=True, allow=False)
-    assert "difference -1" in stays.published_note(**facts, is_full=True, allow=True)
-    same = stays.published_note(**(facts | {"left": 26_150}), is_full=True, allow=False)
-    assert "80 % of them 20,920" in same
-    assert "not the full" in stays.published_note(**facts, is_full=False, allow=False)
+        note()
+    assert "difference -1" in note(allow=True)[0]
+    assert "80 % of them 20,920" in note(left=26_150)[0]
+    assert "not the full" in note(total=136)[0]
+    assert note(channels=["heart_rate"]) == []
 
 
 def test_urine_needs_outputevents(demo, tmp_path):

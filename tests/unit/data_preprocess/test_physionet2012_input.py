@@ -176,6 +176,11 @@ def odd_member(folder):
     return r"unexpected member 'set-a/run\.sh'"
 
 
+def number_beyond_integers(folder):
+    write_tar(folder / "set-a.tar.gz", [member(f"set-a/{10**20}.txt", HEAD.format(1))])
+    return r"unexpected member 'set-a/10+\.txt'"
+
+
 def oversized(folder):
     write_tar(folder / "set-a.tar.gz", [member("set-a/1.txt", " " * 1_000_001)])
     return r"'set-a/1\.txt' has 1,000,001 bytes"
@@ -215,6 +220,7 @@ def nothing(folder):
         absolute,
         symlink,
         odd_member,
+        number_beyond_integers,
         oversized,
         twice,
         nothing,

@@ -34,15 +34,15 @@ def test_default_cohort_has_the_shape_and_names_promised():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_default_prevalence_and_bayes_auroc(seed):
-    cohort, truth = simulate(seed=seed)
+    cohort, _ = simulate(seed=seed)
     assert 0.08 <= cohort.labels.mean() <= 0.10
-    assert truth.probabilities[:, 1].mean() == pytest.approx(0.09, abs=1e-6)
-    assert 0.82 <= roc_auc_score(cohort.labels, truth.probabilities[:, 1]) <= 0.88
+    assert cohort.true_risk[:, 1].mean() == pytest.approx(0.09, abs=1e-6)
+    assert 0.82 <= roc_auc_score(cohort.labels, cohort.true_risk[:, 1]) <= 0.88
 
 
 def test_labels_are_drawn_from_the_true_risk(large):
-    cohort, truth = large
-    risk = truth.probabilities[:, 1]
+    cohort, _ = large
+    risk = cohort.true_risk[:, 1]
     for chosen in np.array_split(np.argsort(risk), 10):
         expected = risk[chosen].mean()
         error = np.sqrt(expected * (1 - expected) / len(chosen))
@@ -123,8 +123,8 @@ def test_any_number_of_channels_and_steps(channels, steps):
 
 def test_more_classes_grade_the_outcome():
     cohort, truth = simulate(num_subjects=6000, num_classes=4, prevalence=0.3, seed=2)
-    np.testing.assert_allclose(truth.probabilities.mean(axis=0), [0.7, 0.1, 0.1, 0.1], atol=1e-6)
-    np.testing.assert_allclose(truth.probabilities.sum(axis=1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(cohort.true_risk.mean(axis=0), [0.7, 0.1, 0.1, 0.1], atol=1e-6)
+    np.testing.assert_allclose(cohort.true_risk.sum(axis=1), 1.0, atol=1e-12)
     severity = [truth.activation[cohort.labels == k, -6:].mean() for k in range(4)]
     assert severity == sorted(severity)
     assert cohort.label_names == ("survived", "grade_1", "grade_2", "grade_3")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.export.long_csv import write_long_csv
 from data_preprocess.sources.user_table.reader import read_table
-from data_preprocess.storage.csv_export import write_long_csv
 from tests.support import sections
 
 ROOT = Path(__file__).parents[3]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.runtime.errors import DataError
-from configs.schema.checks import BASELINES
+from configs.schema.evaluation import BASELINES
 from scripts.utility import baselines
 from scripts.utility.baselines import baseline_rows
 from scripts.utility.fits import run_fits

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.csv_export import write_long_csv
+from data_preprocess.export.long_csv import write_long_csv
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.external_sets import read_set, set_name
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.csv_export import labels_path, write_long_csv
+from data_preprocess.export.long_csv import labels_path, write_long_csv
 
 
 def _dataset(n: int = 600) -> EHRDataset:

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from configs.runtime.atomic_files import atomic_path
 from data_preprocess.dataset import EHRDataset
-
-SERIES_PER_CHUNK = 512
+from data_preprocess.export.parquet_tables import measurements, series_chunks
 
 
 def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
@@ -35,11 +33,16 @@ def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> N
     with atomic_path(labels_path(path)) as temporary:
         table.to_csv(temporary, index=False)
     with atomic_path(path) as temporary:
-        starts = range(0, len(dataset), SERIES_PER_CHUNK)
         pd.DataFrame(columns=["id", "time", "variable", "value"]).to_csv(temporary, index=False)
-        for start in tqdm(starts, desc=f"write {path.name}", unit="chunk", disable=None):
-            chunk = _long_rows(dataset, start, step_minutes)
-            chunk.to_csv(temporary, index=False, header=False, mode="a")
+        for rows, part in series_chunks(dataset):
+            series, step, channel, value = measurements(part)
+            chunk = {
+                "id": rows[series],
+                "time": step * step_minutes,
+                "variable": np.asarray(dataset.feature_names)[channel],
+                "value": value,
+            }
+            pd.DataFrame(chunk).to_csv(temporary, index=False, header=False, mode="a")
 
 
 def table_columns(path: Path, dataset: EHRDataset) -> dict[str, dict[str, str]]:
@@ -55,18 +58,3 @@ def labels_path(path: Path) -> Path:
     """Where the labels of the long table `path` are written."""
     stem = path.name.removesuffix(".gz").removesuffix(".csv")
     return path.with_name(f"{stem}_labels.csv")
-
-
-def _long_rows(dataset: EHRDataset, start: int, step_minutes: float) -> pd.DataFrame:
-    rows = slice(start, start + SERIES_PER_CHUNK)
-    # By series, then time, then channel: the order in which a chart is read.
-    observed = dataset.observed[rows].transpose(0, 2, 1)
-    series, step, channel = np.nonzero(observed)
-    return pd.DataFrame(
-        {
-            "id": series + start,
-            "time": step * step_minutes,
-            "variable": np.asarray(dataset.feature_names)[channel],
-            "value": dataset.values[rows].transpose(0, 2, 1)[observed],
-        }
-    )
