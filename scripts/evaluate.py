@@ -28,10 +28,6 @@ from scripts.from_config import (
     influence,
     influence_weights,
 )
-from scripts.pictures.curves import training_curves
-from scripts.pictures.distributions import distributions
-from scripts.pictures.embedding import embed
-from scripts.pictures.examples import class_examples
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, PUBLISHED
 from scripts.quality.suite import fingerprint, score_sets
@@ -150,16 +146,6 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         testing=testing,
         quality=quality,
         generator=generator,
-        curves=training_curves(predictions),
-        distributions=distributions(splits.test, sets, seed=seed),
-        examples=class_examples(
-            splits.train,
-            sets,
-            seed=seed,
-            show_real_series=chosen.show_real_series,
-            hours_per_step=hours,
-        ),
-        maps=embed(data.test, data.synthetic, seed=seed),
         guided=list(guidance),
         retraining=retraining_score(config, splits.fingerprint),
         influence=scored,
@@ -175,6 +161,10 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         made_with=_made_with(chosen.seeds, splits, sets),
         documents=documents,
         absent=absent,
+        splits=splits,
+        synthetic=sets,
+        data=data,
+        hours_per_step=hours,
     )
 
 

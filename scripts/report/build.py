@@ -1,4 +1,4 @@
-"""build_page: results -> the content of the report, in reading order. Nothing is computed here."""
+"""build_page: results -> the content of the report, in reading order."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -130,7 +130,7 @@ def _utility(results: Results, styles: Styles) -> list[Section]:
     pictures = [
         picture
         for model in results.models
-        for picture in score_pictures(select(summaries, model=model), results.curves[model], styles)
+        for picture in score_pictures(select(summaries, model=model), results.predictions, styles)
     ]
     tables = score_tables(summaries) + difference_tables(summaries)
     sections = [Section("Utility: models trained with it", [], pictures, tables)]
@@ -161,11 +161,16 @@ def _groups(groups: Sequence[SubgroupScore]) -> str:
 
 
 def _fidelity(results: Results, styles: Styles) -> Section:
-    assert results.distributions is not None and results.maps is not None
+    assert results.splits is not None and results.data is not None
+    train, test, sets = results.splits.train, results.splits.test, results.synthetic
+    settings = results.provenance["settings"]
+    seed = settings["seeds"][0]
+    chosen = {"seed": seed, "show_real_series": settings["show_real_series"]}
+    chosen["hours_per_step"] = results.hours_per_step
     pictures = [
-        distribution_picture(results.distributions, styles),
-        *(example_picture(found, k, styles) for k, found in enumerate(results.examples)),
-        embedding_picture(results.maps, styles),
+        distribution_picture(test, sets, styles, seed=seed),
+        *(example_picture(train, sets, k, styles, **chosen) for k in range(train.num_classes)),
+        embedding_picture(results.data.test, results.data.synthetic, styles, seed=seed),
     ]
     section = _quality_section("Fidelity: is it like real series", FIDELITY, results, pictures)
     printed = results.quality.get(PUBLISHED)
