@@ -10,7 +10,9 @@ of scikit-learn (ties count one half in AUROC; AUPRC is the average precision, a
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
 RANKING = ("auroc", "auprc")  # with intervals in tables and figures
@@ -175,3 +177,9 @@ def weighted_sums(
         block = slice(start, start + BLOCK)
         out[block] = weights[block].astype(np.float64) @ values
     return out
+
+
+def as_logits(probabilities: Float[np.ndarray, "n classes"]) -> Float[Tensor, "n out"]:
+    """Logits with these probabilities: of two classes the log-odds, of more one per class."""
+    logs = torch.from_numpy(np.log(np.clip(probabilities, 1e-12, None)))
+    return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
