@@ -73,17 +73,12 @@ def distances_report(
         values |= _quantiles("dcr", closest[name], suffix)
         values |= _quantiles("nndr", ratios[name], suffix)
     arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
-    return MetricReport(values=values, arrays=arrays, remarks=_leak_remarks(closest["holdout"]))
-
-
-def _leak_remarks(to_holdout: Float[np.ndarray, " n"]) -> list[str]:
-    leaked = int((to_holdout <= SAME).sum())
-    if not leaked:
-        return []
-    return [
+    leaked = int((closest["holdout"] <= SAME).sum())
+    remark = (
         f"{leaked} synthetic series are exact matches of held-out series: the generator has seen "
         "them, so nothing on this page that compares with held-out series holds"
-    ]
+    )
+    return MetricReport(values=values, arrays=arrays, remarks=[remark] if leaked else [])
 
 
 def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]:
