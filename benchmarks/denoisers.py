@@ -26,11 +26,10 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.encoding import encode, loss_weights
 from data_preprocess.splits import Splits
-from scripts.from_config import downstream, evaluation_data, fit_cache
+from scripts.from_config import evaluation_data, fitting
 from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.marginals import marginals_report
 from scripts.quality.privacy.distances import distances_report
-from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
 from scripts.utility.protocols import REAL, Series, plan_fits
 from tardiff.diffusion.auto_batch_size import sampling_rows
@@ -112,8 +111,7 @@ class Study:
             models=evaluation.models[:1],
             seeds=evaluation.seeds,
         )
-        fitter = downstream(self.config, data.num_classes, splits.normaliser)
-        results = run_fits(fits, data, fitter=fitter, cache=fit_cache(self.config))
+        results = fitting(self.config, data.num_classes, splits.normaliser)(fits, data)
         found: dict[str, list[tuple[float, float]]] = {}
         for fit, predictions in results.items():
             scores = point_scores(predictions)

@@ -18,10 +18,8 @@ from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.from_config import (
-    downstream,
     evaluation_data,
     fitting,
     generator_report,
@@ -111,7 +109,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
     run = fitting(config, data.num_classes, splits.normaliser)
-    predictions = run(_plan(config, data, splits.normaliser), data)
+    predictions = run(_plan(config, data), data)
     real = [fit for fit in predictions if fit.protocol == "TRTR"]
     beside = _beside_linear(run(real, data, on_select=True), data)
     facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
@@ -176,8 +174,8 @@ def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
     return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
 
 
-def _plan(config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser) -> list[Fit]:
-    """Every fit, checked to be possible before the first is made."""
+def _plan(config: ExperimentConfig, data: EvaluationData) -> list[Fit]:
+    """Every fit, checked to have enough rows before the first is made."""
     chosen = config.evaluation
     fits = plan_fits(
         protocols=chosen.protocols,
@@ -189,9 +187,6 @@ def _plan(config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser
         baselines=chosen.baselines,
     )
     require_enough(fits, data)
-    fitter = downstream(config, data.num_classes, normaliser)
-    _, in_channels, length = data.train.x.shape
-    fitter.check(chosen.models, in_channels=in_channels, length=length)
     return fits
 
 

@@ -22,6 +22,7 @@ from configs.schema.checks import BASELINES
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.tune import main as tune
+from scripts.tune import sets_folder
 from tardiff.from_config import load, tuning_path
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
@@ -44,8 +45,7 @@ def main(config: ExperimentConfig) -> None:
     train_classifier(config)
     tune(config)
     tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
-    folder = tuning_path(config).parent / "sets"
-    sets = [folder / f"{point['set']}.npz" for point in tuned["points"]]
+    sets = [sets_folder(config) / f"{point['set']}.npz" for point in tuned["points"]]
     sets += [_generated(configuration) for configuration in others]
     evaluation = dataclasses.replace(
         config.evaluation,

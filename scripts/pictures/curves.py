@@ -72,7 +72,10 @@ def curve_figure(
         roc.plot(GRID, true_rate, **style)
         pr.plot(GRID[1:], precision[1:], **style)
     roc.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, label="chance")
-    pr.axhline(_chance(next(iter(sources.values()))[0]), color="0.6", linewidth=0.8)
+    first = next(iter(sources.values()))[0]
+    prevalence, num_classes = float((first.labels == 1).mean()), first.probabilities.shape[1]
+    chance = prevalence if first.is_binary else 1 / num_classes  # precision of guessing
+    pr.axhline(chance, color="0.6", linewidth=0.8)
     for axes, x, y in (
         (roc, "false positive rate", "true positive rate"),
         (pr, "recall", "precision"),
@@ -83,13 +86,6 @@ def curve_figure(
     figure.suptitle(title, fontsize=12, fontweight="bold")
     shared_legend(figure, roc)
     return figure
-
-
-def _chance(predictions: Predictions) -> float:
-    """Precision of guessing."""
-    if predictions.is_binary:
-        return float((predictions.labels == 1).mean())
-    return 1 / predictions.probabilities.shape[1]
 
 
 def reliability_figure(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -24,7 +23,10 @@ def embedding_picture(
     per set."""
     sources = {REAL: test} | dict(sets)
     size = min(MAX_SERIES, *map(len, sources.values()))
-    rows = {name: _rows(series, size, seed) for name, series in sources.items()}
+    rows = {
+        name: series.x[draw(len(series), size, seed)].reshape(size, -1).astype(np.float64)
+        for name, series in sources.items()
+    }
     pca = PCA(2, random_state=seed).fit(rows[REAL])
     components = {name: pca.transform(x) for name, x in rows.items()}
     maps = {"principal components": components, "t-SNE": _tsne(rows, seed)}
@@ -61,11 +63,6 @@ def embedding_picture(
         f"{100 * pca.explained_variance_ratio_.sum():.0f} % of their variance. A good set covers "
         "the grey points and nothing else. Distances between t-SNE clusters have no meaning.",
     )
-
-
-def _rows(series: Series, size: int, seed: int) -> Float[np.ndarray, "n dim"]:
-    x = series.x[draw(len(series), size, seed)]
-    return x.reshape(len(x), -1).astype(np.float64)
 
 
 def _tsne(rows: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

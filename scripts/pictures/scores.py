@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from scripts.pictures.curves import curve_figure, reliability_figure, training_sources
 from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
+from scripts.quality.common.metric_report import interval_text
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING, Predictions
 from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER, Fit
@@ -25,7 +26,7 @@ def score_pictures(
     rows: Sequence[Summary], predictions: Mapping[Fit, Predictions], styles: Styles
 ) -> list[Picture]:
     """All pictures of one downstream model, those of protocols that were left out excepted."""
-    model, sets = rows[0].model, styles.names
+    model, sets = rows[0].model, ", ".join(styles.sets) or "no set"
     sources = training_sources(predictions, model)
     protocols = {row.protocol for row in rows}
     found: list[Picture] = []
@@ -79,7 +80,7 @@ def tsrtr_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
             style = styles.line(generator)
             axes.plot(ratios, [row.mean for row in line], label=generator, **style)
             # Intervals stand side by side; bands over each other cannot be told apart.
-            aside = 0.012 * ratios[-1] * (styles.place(generator) - (len(styles) - 1) / 2)
+            aside = 0.012 * ratios[-1] * (styles.sets.index(generator) - (len(styles.sets) - 1) / 2)
             for at, row in zip(ratios[1:], line[1:], strict=True):
                 axes.plot([at + aside] * 2, [row.low, row.high], color=style["color"], alpha=0.7)
         axes.set_xlabel("synthetic : real training series")
@@ -217,6 +218,6 @@ def _levels(rows: Iterable[Summary], metrics: Sequence[str]) -> str:
     for s in rows:
         if s.protocol in ("TRTR", "TSTR") and s.metric in metrics:
             name = "real only" if s.generator == REAL else s.generator
-            text = f"{METRICS[s.metric]} {s.mean:.3f} [{s.low:.3f}, {s.high:.3f}]"
+            text = f"{METRICS[s.metric]} {interval_text(s.mean, s.low, s.high)}"
             by_set.setdefault(name, []).append(text)
     return "; ".join(f"{name}: {', '.join(texts)}" for name, texts in by_set.items()) + "."

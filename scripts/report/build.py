@@ -1,6 +1,5 @@
 """build_page: results -> the content of the report, in reading order."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -140,8 +139,8 @@ def _utility(results: Results, styles: Styles) -> list[Section]:
             Section(table.heading, [ABOUT_TESTING + ungrouped(results.testing)], tables=[table])
         )
     if results.subgroups:
-        text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
         table = subgroup_table(results.subgroups)
+        text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
         sections.append(Section(table.heading, [text], tables=[table]))
     return sections
 
@@ -173,12 +172,10 @@ def _fidelity(results: Results, styles: Styles) -> Section:
         embedding_picture(results.data.test, results.data.synthetic, styles, seed=seed),
     ]
     section = _quality_section("Fidelity: is it like real series", FIDELITY, results, pictures)
-    printed = results.quality.get(PUBLISHED)
-    if not printed:
-        return section
-    tables = [*section.tables, *quality_tables({PUBLISHED: printed})]
-    paragraphs = [*section.paragraphs, ABOUT_PUBLISHED]
-    return dataclasses.replace(section, paragraphs=paragraphs, tables=tables)
+    if printed := results.quality.get(PUBLISHED):
+        section.paragraphs.append(ABOUT_PUBLISHED)
+        section.tables.extend(quality_tables({PUBLISHED: printed}))
+    return section
 
 
 def _privacy(results: Results, styles: Styles) -> Section:
@@ -186,11 +183,10 @@ def _privacy(results: Results, styles: Styles) -> Section:
     pictures = [distance_picture(reports, styles)] if reports else []
     title = "Privacy: what it gives away about training series"
     section = _quality_section(title, PRIVACY, results, pictures)
-    if results.generator is None:
-        return section
-    table = generator_table(results.generator)
-    paragraphs = [*section.paragraphs, ABOUT_GENERATOR]
-    return dataclasses.replace(section, paragraphs=paragraphs, tables=[*section.tables, table])
+    if results.generator is not None:
+        section.paragraphs.append(ABOUT_GENERATOR)
+        section.tables.append(generator_table(results.generator))
+    return section
 
 
 def _quality_section(title: str, kind: str, results: Results, pictures: list[Picture]) -> Section:

@@ -12,6 +12,7 @@ A name in `evaluation.models` is
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +84,7 @@ class Downstream:
             "clinical_input": self.normaliser.fingerprint() if clinical else None,  # type: ignore[union-attr]
         }
 
-    def check(self, names: list[str], *, in_channels: int, length: int) -> None:
+    def check(self, names: Iterable[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
         for name in names:
             known = ("rnn", *RECURRENT, *FITS, *SHORT_NAMES)
