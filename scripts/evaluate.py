@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier.linear_reference import AgainstLinear
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
 from configs.run_record import provenance, read_mapping, record_stage, run_dir
@@ -56,8 +55,7 @@ from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import upper_bound
-from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
+from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
@@ -109,11 +107,23 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
     run = fitting(config, data.num_classes, splits.normaliser)
-    predictions = run(_plan(config, data), data)
-    real = [fit for fit in predictions if fit.protocol == "TRTR"]
-    beside = _beside_linear(run(real, data, on_select=True), data)
+    fits = plan_fits(
+        protocols=chosen.protocols,
+        generators=list(data.synthetic),
+        ratios=chosen.ratios,
+        models=chosen.models,
+        seeds=chosen.seeds,
+        without_steps=FITS,
+        baselines=chosen.baselines,
+    )
+    predictions = run(fits, data)
+    real = [fit for fit in fits if fit.protocol == "TRTR"]
+    beside = beside_linear.compare_with_linear(run(real, data, on_select=True), data)
     facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
-    facts["notes"] += beside_linear.warnings(beside)
+    logger.info("%s", beside_linear.as_text(beside))
+    for sentence in beside_linear.warnings(beside):
+        logger.warning("%s", sentence)
+        facts["notes"].append(sentence)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
@@ -172,33 +182,6 @@ def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
         return True
     looked_at = evaluation.fidelity or evaluation.privacy
     return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
-
-
-def _plan(config: ExperimentConfig, data: EvaluationData) -> list[Fit]:
-    """Every fit, checked to have enough rows before the first is made."""
-    chosen = config.evaluation
-    fits = plan_fits(
-        protocols=chosen.protocols,
-        generators=list(data.synthetic),
-        ratios=chosen.ratios,
-        models=chosen.models,
-        seeds=chosen.seeds,
-        without_steps=FITS,
-        baselines=chosen.baselines,
-    )
-    require_enough(fits, data)
-    return fits
-
-
-def _beside_linear(
-    on_select: Mapping[Fit, Predictions], data: EvaluationData
-) -> dict[str, AgainstLinear]:
-    """The real-only fits against a linear model; says which are far below it."""
-    found = beside_linear.compare_with_linear(on_select, data)
-    logger.info("%s", beside_linear.as_text(found))
-    for sentence in beside_linear.warnings(found):
-        logger.warning("%s", sentence)
-    return found
 
 
 def _provenance(

@@ -97,7 +97,7 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
 def fitting(
     config: ExperimentConfig, num_classes: int, normaliser: Normaliser
 ) -> Callable[..., dict[Fit, Predictions]]:
-    """`run_fits` with the cache, the processes and the downstream models of an experiment; these are
+    """`run_fits` with the cache, the processes and the downstream models of an experiment; they are
     trained as its task classifier is."""
     chosen, places = config.classifier, config.processes
     fitter = Downstream(

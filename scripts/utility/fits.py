@@ -60,7 +60,8 @@ def run_fits(
             between sets without a look at the test rows.
 
     Raises:
-        ConfigError: there is no downstream model of a name, before the first is fitted.
+        ConfigError, DataError: there is no downstream model of a name, or a set is too small for a
+            ratio; before the first is fitted.
         UserError: a fit fails because of its input; the message names the fit.
         RuntimeError: a fit failed for another reason; the message names the fit.
     """

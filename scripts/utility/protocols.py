@@ -177,7 +177,8 @@ def training_rows(
     if fit.protocol != "TSRTR" or not fit.ratio:
         return data.train.x, data.train.y
     source, count = data.synthetic[fit.generator], round(fit.ratio * len(data.train))
-    rows = draw_stratified(source.y, count, seed=fit.seed, where=str(fit))
+    where = f"synthetic set {fit.generator!r}, TSRTR ratio {fit.ratio:g}"
+    rows = draw_stratified(source.y, count, seed=fit.seed, where=where)
     x, y = (data.train.x, source.x[rows]), (data.train.y, source.y[rows])
     return np.concatenate(x), np.concatenate(y)
 
@@ -185,18 +186,6 @@ def training_rows(
 def scored_rows(fit: Fit, data: EvaluationData) -> Series:
     """The rows that score the model of `fit`."""
     return data.synthetic[fit.generator] if fit.protocol == "TRTS" else data.test
-
-
-def require_enough(fits: Sequence[Fit], data: EvaluationData) -> None:
-    """Raises DataError if a set is too small for a ratio, before anything is fitted."""
-    mixed = {(c.generator, c.ratio) for c in fits if c.protocol == "TSRTR" and c.ratio}
-    for generator, ratio in sorted(mixed):
-        draw_stratified(
-            data.synthetic[generator].y,
-            round(ratio * len(data.train)),
-            seed=0,
-            where=f"synthetic set {generator!r}, TSRTR ratio {ratio:g}",
-        )
 
 
 def draw_stratified(

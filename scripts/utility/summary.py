@@ -15,6 +15,7 @@ from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, 
 from scripts.utility.protocols import REAL, STEPS, UNPAIRED, Fit
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
+SEED = 0  # of the resampling
 REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
 
 
@@ -62,7 +63,6 @@ def summarise(
     *,
     resamples: int,
     confidence: float,
-    seed: int = 0,
 ) -> list[Summary]:
     """One `Summary` per row and metric, in the order of `results`.
 
@@ -73,13 +73,10 @@ def summarise(
         test_subjects: patient of each real test series.
         resamples: bootstrap resamples.
         confidence: of the intervals, e.g. 0.95.
-        seed: of the resampling.
     """
-    scored = _score_rows(results, test_subjects, resamples=resamples, seed=seed)
+    scored = _score_rows(results, test_subjects, resamples=resamples)
     summaries = [
-        _summary(row, metric, scored, confidence=confidence, seed=seed)
-        for row in scored
-        for metric in METRICS
+        _summary(row, metric, scored, confidence=confidence) for row in scored for metric in METRICS
     ]
     for reference in REFERENCES:
         summaries = _correct(summaries, reference)
@@ -108,7 +105,7 @@ def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
 
 
 def _score_rows(
-    results: Mapping[Fit, Predictions], test_subjects: np.ndarray, *, resamples: int, seed: int
+    results: Mapping[Fit, Predictions], test_subjects: np.ndarray, *, resamples: int
 ) -> dict[Row, dict[str, Scores]]:
     grouped: dict[Row, list[Predictions]] = {}
     for fit, predictions in results.items():
@@ -121,7 +118,7 @@ def _score_rows(
         if scored_on not in counts:
             labels = per_seed[0].labels
             subjects = test_subjects if scored_on == REAL else np.arange(len(labels))
-            counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
+            counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=SEED)
         points = [point_scores(predictions) for predictions in per_seed]
         draws = [score(predictions, counts[scored_on]) for predictions in per_seed]
         scored[row] = {m: _about_points(m, points, draws) for m in METRICS}
@@ -145,7 +142,6 @@ def _summary(
     scored: Mapping[Row, Mapping[str, Scores]],
     *,
     confidence: float,
-    seed: int,
 ) -> Summary:
     protocol, generator, ratio, model = row
     points, draws = scored[row][metric]
@@ -154,7 +150,7 @@ def _summary(
         if not wanted or reference == row or reference not in scored:
             return None
         points_there, there = scored[reference][metric]
-        return compare(draws, there, points, points_there, confidence=confidence, seed=seed)
+        return compare(draws, there, points, points_there, confidence=confidence)
 
     low, high = interval(draws.mean(axis=0), confidence)
     return Summary(

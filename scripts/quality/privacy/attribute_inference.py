@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import Z95, MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
@@ -79,8 +79,8 @@ def attribute_report(comparison: Comparison, *, seed: int) -> MetricReport:
     their mean over non-members, then averaged per series.
     """
     size = min(MAX_TARGETS, len(comparison.holdout), len(comparison.train))
-    members, others = (_records(comparison, name, size, seed) for name in ("train", "holdout"))
-    source = _records(comparison, "synthetic", MAX_ROWS, seed)
+    members, others = (comparison.drawn(name, size, seed) for name in ("train", "holdout"))
+    source = comparison.drawn("synthetic", MAX_ROWS, seed)
     names = comparison.train.feature_names
     values: dict[str, float] = {}
     relative: list[list[np.ndarray]] = [[], []]
@@ -118,9 +118,3 @@ def _whole_series_attributes(
 
 def _covariate(dataset: EHRDataset, name: str) -> np.ndarray:
     return dataset.static[:, dataset.static_names.index(name)]
-
-
-def _records(comparison: Comparison, name: str, size: int, seed: int) -> Records:
-    dataset = getattr(comparison, name)
-    rows = draw(len(dataset), size, seed)
-    return getattr(comparison, f"x_{name}")[rows], dataset.take(rows)

@@ -2,9 +2,8 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
 from scripts.quality.common.registry import PRIVACY, QualityFlag, above, metric, surely_above
 from tardiff.privacy.memorisation import SAME, closeness
@@ -55,10 +54,10 @@ def distances_report(
             nearer to everything.
     """
     size = min(max_rows, len(comparison.train), len(comparison.holdout))
-    synthetic = _rows(comparison.x_synthetic, max_rows, seed)
+    synthetic = comparison.drawn("synthetic", max_rows, seed)[0].flatten(1)
     found = {
-        name: nearest(synthetic, _rows(x, size, seed), k=2)
-        for name, x in (("train", comparison.x_train), ("holdout", comparison.x_holdout))
+        name: nearest(synthetic, comparison.drawn(name, size, seed)[0].flatten(1), k=2)
+        for name in ("train", "holdout")
     }
     two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
     closest = {name: distances[:, 0] for name, distances in two.items()}
@@ -86,10 +85,6 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
         f"{metric}_median{suffix}": float(np.median(sample)),
         f"{metric}_q5{suffix}": float(np.quantile(sample, LOW_QUANTILE)),
     }
-
-
-def _rows(x: Tensor, size: int, seed: int) -> Tensor:
-    return x[draw(len(x), size, seed)].flatten(1)
 
 
 @metric(

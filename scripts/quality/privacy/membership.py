@@ -117,9 +117,8 @@ def membership_report(comparison: Comparison, *, seed: int) -> MetricReport:
     size = min(MAX_ROWS, len(order) // 2, len(comparison.train))
     others = comparison.x_holdout[order[:size]].flatten(1)
     known = comparison.x_holdout[order[size : 2 * size]].flatten(1)
-    members = comparison.x_train[draw(len(comparison.train), size, seed)].flatten(1)
-    drawn = draw(len(comparison.synthetic), MAX_SYNTHETIC, seed)
-    synthetic = comparison.x_synthetic[drawn].flatten(1)
+    members = comparison.drawn("train", size, seed)[0].flatten(1)
+    synthetic = comparison.drawn("synthetic", MAX_SYNTHETIC, seed)[0].flatten(1)
     scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
     is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
     values: dict[str, float] = {}
