@@ -9,7 +9,7 @@ from scripts.quality.common.registry import PRIVACY, QualityFlag, above, metric,
 from tardiff.privacy.memorisation import SAME, closeness
 from tardiff.privacy.nearest_neighbours import nearest
 
-MAX_ROWS = 20_000
+MAX_ROWS = 20_000  # series per set
 LOW_QUANTILE = 0.05
 
 
@@ -40,21 +40,16 @@ def distance_ratio(nearest_two: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "
     PRIVACY,
     surely_above("closer_to_train_share", "closer to training than to held-out series"),
 )
-def distances_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Are synthetic series nearer to training series than to equally many held-out series?
 
     `closer_to_train_share` is 0.5 when the generator knows no more of its training series than of
     others; its interval is binomial at the `effective_trials`. Distances are per entry: root mean
-    square, in model space.
-
-    Args:
-        max_rows: series per set. Train and hold-out are cut to equal sizes, since a larger set is
-            nearer to everything.
+    square, in model space. Train and hold-out are cut to equal sizes: a larger set is nearer to
+    everything.
     """
-    size = min(max_rows, len(comparison.train), len(comparison.holdout))
-    synthetic = comparison.drawn("synthetic", max_rows, seed)[0].flatten(1)
+    size = min(MAX_ROWS, len(comparison.train), len(comparison.holdout))
+    synthetic = comparison.drawn("synthetic", MAX_ROWS, seed)[0].flatten(1)
     found = {
         name: nearest(synthetic, comparison.drawn(name, size, seed)[0].flatten(1), k=2)
         for name in ("train", "holdout")
