@@ -6,7 +6,7 @@ is drawn.
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,6 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     _print(quality_tables(quality))
     generator = generator_report(config, splits) if chosen.privacy else None
     _print([] if generator is None else [generator_table(generator)])
-    documents, absent = _documents(config, list(sets))
     hours = config.data.step_minutes / 60
     scored = influence(config, splits, data.synthetic) if sets else "there is no set"
     return Results(
@@ -167,8 +166,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         ),
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
         made_with=_made_with(chosen.seeds, splits, sets),
-        documents=documents,
-        absent=absent,
+        documents=_documents(config, sets),
         splits=splits,
         synthetic=sets,
         data=data,
@@ -222,13 +220,13 @@ def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str
     return notes
 
 
-def _documents(config: ExperimentConfig, sets: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Title -> text of the cards and the settings, and the titles of cards that do not exist."""
+def _documents(config: ExperimentConfig, sets: Iterable[str]) -> dict[str, str]:
+    """Title -> text of the cards, "" of those that do not exist, and of the settings."""
     folder = run_dir(config) / "synthetic"
     cards = {"Data card": Path(config.data.dir) / "card.md"}
     cards |= {f"Card of set {name}": folder / f"{name}.card.md" for name in sets}
-    found = {k: path.read_text(encoding="utf-8") for k, path in cards.items() if path.is_file()}
-    return found | {SETTINGS: to_yaml(config)}, [k for k in cards if k not in found]
+    texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
+    return texts | {SETTINGS: to_yaml(config)}
 
 
 def _made_with(

@@ -3,9 +3,11 @@
 Tuning and the influence report use the same.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +68,12 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
         num_classes=splits.train.num_classes,
         num_values=splits.train.num_channels,
     )
+
+
+def changed(config: ExperimentConfig, **sections: Mapping[str, Any]) -> ExperimentConfig:
+    """`config` with other values in the named sections."""
+    new = {k: dataclasses.replace(getattr(config, k), **values) for k, values in sections.items()}
+    return dataclasses.replace(config, **new)
 
 
 def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndarray, " n"]:

@@ -23,7 +23,7 @@ from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from scripts.from_config import evaluation_data, fitting
+from scripts.from_config import changed, evaluation_data, fitting
 from scripts.pictures.strength_curve import scale_figure
 from scripts.pictures.styles import save
 from scripts.synthetic_sets import load_set
@@ -100,11 +100,7 @@ def sets_folder(config: ExperimentConfig) -> Path:
 def with_strength(config: ExperimentConfig, w: float, cfg_scale: float) -> ExperimentConfig:
     """`config` with this strength; 0 is no guidance at all."""
     kind = config.guidance.kind if w else "none"
-    return dataclasses.replace(
-        config,
-        sampler=dataclasses.replace(config.sampler, cfg_scale=cfg_scale),
-        guidance=dataclasses.replace(config.guidance, kind=kind, w=w),
-    )
+    return changed(config, sampler={"cfg_scale": cfg_scale}, guidance={"kind": kind, "w": w})
 
 
 def candidate_name(w: float, cfg_scale: float) -> str:

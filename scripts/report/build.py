@@ -242,9 +242,10 @@ def scale_section(content: Mapping[str, Any] | None) -> Section:
 def _provenance(results: Results) -> list[Section]:
     """The data card and those of the sets, and the record of how this page came about."""
     cards = {title: text for title, text in results.documents.items() if title != SETTINGS}
+    absent = [title for title, text in cards.items() if not text]
     text = "Who is in the data, how it was split, and how each set was made."
-    if results.absent:
-        text += f" Without a card: {', '.join(results.absent)}."
+    if absent:
+        text += f" Without a card: {', '.join(absent)}."
     facts = results.provenance
     counts = [
         [name, f"{sum(per_class):,}", *(f"{count:,}" for count in per_class)]
@@ -258,12 +259,12 @@ def _provenance(results: Results) -> list[Section]:
             "Data",
             [text],
             tables=[Table("Series", ["set", "series", *facts["label_names"]], counts)],
-            details=cards,
+            details={title: text for title, text in cards.items() if text},
         ),
         Section(
             "Provenance",
             ["Equal fingerprints mean equal content. These and the settings make the page again."],
             tables=[Table("How this page was made", ["what", "value"], record)],
-            details={k: v for k, v in results.documents.items() if k == SETTINGS},
+            details={SETTINGS: results.documents[SETTINGS]},
         ),
     ]

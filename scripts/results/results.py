@@ -41,8 +41,7 @@ class Results:
         guidance_change: of the guided sets; None where there is none, or no unguided one.
         tuning: the record of scripts/tune.py; None where it did not run.
         made_with: what -> value: code, packages, fingerprints.
-        documents: title -> text: data card, cards of the sets, all settings.
-        absent: documents that do not exist.
+        documents: title -> text: data card, cards of the sets, all settings; "" of what is absent.
         splits, synthetic, data: the real and the synthetic series, and both in model space.
         hours_per_step: between grid points.
     """
@@ -61,7 +60,6 @@ class Results:
     tuning: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
-    absent: Sequence[str] = ()
     splits: Splits | None = None
     synthetic: Mapping[str, EHRDataset] = field(default_factory=dict)
     data: EvaluationData | None = None
