@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from configs.cli import guarded
 from configs.runtime.atomic_files import write_text
-from configs.runtime.errors import ConfigError, MismatchError, MissingInputError, UserError
+from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from scripts.quality.common.metric_report import interval_text, number
 from scripts.results.tables import TRAINED_ON, Table
 from scripts.utility.metrics import METRICS, RANKING
@@ -126,7 +127,4 @@ def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(guarded(lambda: main(sys.argv[1:])))
