@@ -1,11 +1,13 @@
-"""Which denoising network is best for its compute: arms trained for equal CPU seconds.
+"""Which denoising network is best for its compute: settings trained for equal CPU seconds.
 
     python -m benchmarks.denoisers configs/base/physionet2012_mortality.yaml key=value ... \\
-        --seconds 150 --arm "unet" --arm "flat multipliers=[1] blocks_per_level=4" --ema 0.99 0.9995
+        --seconds 150 --setting unet --setting "flat multipliers=[1] blocks_per_level=4" \\
+        --ema 0.99 0.9995
 
-An arm is a name and keys of the `diffusion` section. Each generates one unguided set and is scored
-on val_guide + val_select; the test split is not looked at, so that the choice of a design leaves it
-fresh. The judges stop on val_select as always, for all arms alike. Prints Markdown rows.
+A setting is a name and keys of the `diffusion` section. Each generates one unguided set and is
+scored on val_guide + val_select; the test split is not looked at, so that the choice of a design
+leaves it fresh. The downstream models stop on val_select as always, for all settings alike. Prints
+Markdown rows.
 """
 
 import argparse
@@ -24,11 +26,10 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.encoding import encode, loss_weights
 from data_preprocess.splits import Splits
-from scripts.from_config import downstream, evaluation_data, fit_cache
+from scripts.from_config import evaluation_data, fitting
 from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.marginals import marginals_report
 from scripts.quality.privacy.distances import distances_report
-from scripts.utility.fits import run_fits
 from scripts.utility.metrics import point_scores
 from scripts.utility.protocols import REAL, Series, plan_fits
 from tardiff.diffusion.auto_batch_size import sampling_rows
@@ -55,7 +56,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Study:
-    """One data set and the rows that judge."""
+    """One data set and the rows that score."""
 
     config: ExperimentConfig
     splits: Splits
@@ -110,8 +111,7 @@ class Study:
             models=evaluation.models[:1],
             seeds=evaluation.seeds,
         )
-        fitter = downstream(self.config, data.num_classes, splits.normaliser)
-        results = run_fits(fits, data, fitter=fitter, cache=fit_cache(self.config))
+        results = fitting(self.config, data.num_classes, splits.normaliser)(fits, data)
         found: dict[str, list[tuple[float, float]]] = {}
         for fit, predictions in results.items():
             scores = point_scores(predictions)
@@ -139,20 +139,20 @@ def _spread(values: list[float]) -> str:
     return f"{np.mean(values):.3f} +- {np.std(values, ddof=1) if len(values) > 1 else 0:.3f}"
 
 
-def arm_config(config_arguments: list[str], arm: str) -> tuple[str, ExperimentConfig]:
-    """Name and config of an arm, such as "flat multipliers=[1]"."""
-    name, *keys = arm.split()
+def named_config(config_arguments: list[str], setting: str) -> tuple[str, ExperimentConfig]:
+    """Name and config of a setting, such as "flat multipliers=[1]"."""
+    name, *keys = setting.split()
     return name, load_config([*config_arguments, *(f"diffusion.{key}" for key in keys)])
 
 
 def measure(
-    study: Study, arms: dict[str, ExperimentConfig], seconds: float, decays: list[float]
+    study: Study, settings: dict[str, ExperimentConfig], seconds: float, decays: list[float]
 ) -> None:
-    """Trains, samples and judges every arm; `decays` are other EMA lengths of the first."""
+    """Trains, samples and scores every setting; `decays` are other EMA lengths of the first."""
     losses = study.losses
-    step_seconds = seconds_per_step(arms, study.splits)
+    step_seconds = seconds_per_step(settings, study.splits)
     trained: dict[str, tuple[Trained, nn.Module]] = {}
-    for name, config in arms.items():
+    for name, config in settings.items():
         steps = max(1, round(seconds / step_seconds[name]))
         extra = decays if not trained else []
         result = train_for(config, study.splits, losses, steps=steps, decays=extra)
@@ -182,16 +182,16 @@ def main() -> None:
     """Builds the splits where they are missing, then measures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("config", nargs="+", help="config.yaml key=value ...")
-    parser.add_argument("--seconds", type=float, default=150.0, help="CPU seconds per arm")
-    parser.add_argument("--arm", action="append", help="name and keys of the diffusion section")
-    parser.add_argument("--ema", type=float, nargs="*", default=[], help="of the first arm")
+    parser.add_argument("--seconds", type=float, default=150.0, help="CPU seconds per setting")
+    parser.add_argument("--setting", action="append", help="name and keys of the diffusion section")
+    parser.add_argument("--ema", type=float, nargs="*", default=[], help="of the first setting")
     given = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(1)
-    arms = dict(arm_config(given.config, arm) for arm in given.arm or ["unet"])
-    config = next(iter(arms.values()))
+    settings = dict(named_config(given.config, text) for text in given.setting or ["unet"])
+    config = next(iter(settings.values()))
     ensure_built(config.data)
-    measure(Study(config, load_splits(config.data)), arms, given.seconds, given.ema)
+    measure(Study(config, load_splits(config.data)), settings, given.seconds, given.ema)
 
 
 if __name__ == "__main__":

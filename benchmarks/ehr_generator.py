@@ -1,12 +1,12 @@
-"""What each part of the generator brings: utility and fidelity of unguided sets, arm by arm.
+"""What each part of the generator brings: utility and fidelity of unguided sets.
 
     python -m benchmarks.ehr_generator configs/base/physionet2012_mortality.yaml \
         data.train_size=3000 data.guide_size=500 data.select_size=430 --seeds 0 1 2 --scored test \
-        --arm "all" --arm "no-masks data.space.masks=false"
+        --setting "all" --setting "no-masks data.space.masks=false"
 
-Every arm is the config with its own overrides; every seed a data split. Stages that are up to date
-are not run again. `--scored val` judges on val_guide and val_select, which is what a design may be
-chosen by; `--scored test` on the test split. Prints a JSON line per arm and split, then a table.
+Every setting is the config with its own overrides; every seed a data split. Stages that are up to
+date are not run again. `--scored val` scores on val_guide and val_select, by which a design may be
+chosen; `--scored test` on the test split. Prints a JSON line per setting and split, then a table.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from scripts.utility.downstream import Downstream
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
 
-JUDGE = "lstm"
+MODEL = "lstm"  # the downstream model
 WORST = {
     "KS": lambda row: row["ks"],
     "s.d. ratio - 1": lambda row: abs(row["sd_ratio"] - 1),
@@ -46,13 +46,13 @@ WORST = {
 
 
 def main() -> None:
-    """Runs all arms on all splits."""
+    """Runs all settings on all splits."""
     given, rest = _arguments()
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.WARNING)
     results = []
-    for arm in given.arm:
-        name, *overrides = arm.split()
+    for setting in given.setting:
+        name, *overrides = setting.split()
         for seed in given.seeds:
             found = measure(rest, name, overrides, seed, given)
             print(json.dumps(found), flush=True)
@@ -63,7 +63,7 @@ def main() -> None:
 def measure(
     base: Sequence[str], name: str, overrides: list[str], seed: int, given: argparse.Namespace
 ) -> dict[str, Any]:
-    """Trains and samples one arm on one split, and scores the set."""
+    """Trains and samples one setting on one split, and scores the set."""
     experiment = f"{given.prefix}_{name}_s{seed}"
     own = [f"experiment={experiment}", f"data.seed={seed}", "guidance.kind=none"]
     config = load_config([*base, *overrides, *own])
@@ -75,7 +75,7 @@ def measure(
     splits = load_splits(config.data)
     made = load_dataset(run_dir(config) / "synthetic" / "unguided.npz")
     return {
-        "arm": name,
+        "setting": name,
         "split": seed,
         "training_cpu_seconds": round(seconds),
         **utility(config, splits, made, given),
@@ -86,10 +86,10 @@ def measure(
 def utility(
     config: ExperimentConfig, splits: Splits, made: EHRDataset, given: argparse.Namespace
 ) -> dict[str, Any]:
-    """AUROC and AUPRC of judges trained on real and on synthetic stays; mean over judge seeds."""
+    """AUROC and AUPRC of downstream models trained on real and on synthetic stays, over seeds."""
     val = concatenate(splits.val_guide, splits.val_select)
-    judged = val if given.scored == "val" else splits.test
-    judge = Downstream(
+    scored_on = val if given.scored == "val" else splits.test
+    fitter = Downstream(
         model=config.classifier.model,
         recipe=recipe_of(config.classifier),
         num_classes=splits.train.num_classes,
@@ -97,34 +97,35 @@ def utility(
     )
     found = {}
     masks = splits.normaliser.layout.masks
-    for model in (JUDGE, f"{JUDGE}+mask") if masks else (JUDGE,):
+    for model in (MODEL, f"{MODEL}+mask") if masks else (MODEL,):
         for source, rows in (("real", splits.train), ("synthetic", made)):
             scores = [
-                _score(judge, model, splits, rows, judged, seed)
-                for seed in range(given.judge_seeds)
+                _score(fitter, model, splits, rows, scored_on, seed)
+                for seed in range(given.model_seeds)
             ]
             found[f"{model} {source}"] = np.mean(scores, axis=0).round(4).tolist()
     return found
 
 
 def _score(
-    judge: Downstream,
+    fitter: Downstream,
     model: str,
     splits: Splits,
     rows: EHRDataset,
-    judged: EHRDataset,
+    scored_on: EHRDataset,
     seed: int,
 ) -> tuple[float, float]:
     def arrays(dataset: EHRDataset) -> tuple[np.ndarray, np.ndarray]:
         return encode(splits.normaliser, dataset).numpy(), dataset.labels
 
-    predict = judge.fit(model, arrays(rows), arrays(splits.val_select), seed=seed)
-    p = predict(arrays(judged)[0])[:, 1]
-    return float(roc_auc_score(judged.labels, p)), float(average_precision_score(judged.labels, p))
+    predict = fitter.fit(model, arrays(rows), arrays(splits.val_select), seed=seed)
+    p = predict(arrays(scored_on)[0])[:, 1]
+    y = scored_on.labels
+    return float(roc_auc_score(y, p)), float(average_precision_score(y, p))
 
 
 def fidelity(splits: Splits, made: EHRDataset) -> dict[str, Any]:
-    """Margins, autocorrelation and masks per channel against the test stays, and two-sample AUC."""
+    """Marginals, autocorrelation, masks per channel against the test stays; two-sample AUC."""
     report = discriminative_report(
         make_comparison(splits.train, splits.test, made, splits.normaliser), seed=0
     )
@@ -169,14 +170,15 @@ def channel_differences(splits: Splits, made: EHRDataset, c: int) -> dict[str, f
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Markdown: per arm the means over splits."""
-    head = ["arm", "training s", "judge: real", "judge: TSTR", "mask-aware: real", "TSTR"]
+    """Markdown: per setting the means over splits."""
+    head = ["setting", "training s", f"{MODEL}: real", f"{MODEL}: TSTR"]
+    head += [f"{MODEL}+mask: real", f"{MODEL}+mask: TSTR"]
     head += [f"worst {name}" for name in WORST] + ["discriminative AUC"]
     lines = [head, ["---"] * len(head)]
-    for arm in dict.fromkeys(found["arm"] for found in results):
-        rows = [found for found in results if found["arm"] == arm]
-        cells = [arm, f"{np.mean([row['training_cpu_seconds'] for row in rows]):.0f}"]
-        for key in (f"{JUDGE} ", f"{JUDGE}+mask "):
+    for setting in dict.fromkeys(found["setting"] for found in results):
+        rows = [found for found in results if found["setting"] == setting]
+        cells = [setting, f"{np.mean([row['training_cpu_seconds'] for row in rows]):.0f}"]
+        for key in (f"{MODEL} ", f"{MODEL}+mask "):
             for source in ("real", "synthetic"):
                 known = [row[key + source] for row in rows if key + source in row]
                 cells.append(_mean_score(known))
@@ -194,13 +196,13 @@ def _mean_score(known: list[list[float]]) -> str:
 
 def _arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arm", action="append", help="name and overrides; several times")
+    parser.add_argument("--setting", action="append", help="name and overrides; several times")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="data splits")
-    parser.add_argument("--judge-seeds", type=int, default=3)
+    parser.add_argument("--model-seeds", type=int, default=3, help="of every fit")
     parser.add_argument("--scored", choices=("val", "test"), default="val")
     parser.add_argument("--prefix", default="ehr", help="of the experiments' names")
     given, rest = parser.parse_known_args()
-    given.arm = given.arm or ["all"]
+    given.setting = given.setting or ["all"]
     return given, rest
 
 

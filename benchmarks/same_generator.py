@@ -2,7 +2,7 @@
 
 `python -m benchmarks.same_generator [REPEATS]`. The generator knows the true distribution (two
 Gaussian classes, 10 % positive); the downstream model is a linear discriminant whose direction
-differs from seed to seed. Once both sides are judged on the *same* set (all that differs is how
+differs from seed to seed. Once both sides are scored on the *same* set (all that differs is how
 fits turn out), once on two sets drawn independently. Intervals are the report's own
 (scripts/utility/bootstrap.py): paired over test stays and seeds.
 """

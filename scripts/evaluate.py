@@ -6,11 +6,10 @@ is drawn.
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from classifier.linear_reference import AgainstLinear
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
 from configs.run_record import provenance, read_mapping, record_stage, run_dir
@@ -18,20 +17,14 @@ from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.from_config import (
-    downstream,
     evaluation_data,
     fitting,
     generator_report,
     influence,
     influence_weights,
 )
-from scripts.pictures.curves import training_curves
-from scripts.pictures.distributions import distributions
-from scripts.pictures.embedding import embed
-from scripts.pictures.examples import class_examples
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, PUBLISHED
 from scripts.quality.suite import fingerprint, score_sets
@@ -62,8 +55,7 @@ from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.feature_models import FITS
 from scripts.utility.fits import upper_bound
-from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Fit, plan_fits, require_enough
+from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
@@ -115,11 +107,23 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
     run = fitting(config, data.num_classes, splits.normaliser)
-    predictions = run(_plan(config, data, splits.normaliser), data)
-    real = [fit for fit in predictions if fit.protocol == "TRTR"]
-    beside = _beside_linear(run(real, data, on_select=True), data)
+    fits = plan_fits(
+        protocols=chosen.protocols,
+        generators=list(data.synthetic),
+        ratios=chosen.ratios,
+        models=chosen.models,
+        seeds=chosen.seeds,
+        without_steps=FITS,
+        baselines=chosen.baselines,
+    )
+    predictions = run(fits, data)
+    real = [fit for fit in fits if fit.protocol == "TRTR"]
+    beside = beside_linear.compare_with_linear(run(real, data, on_select=True), data)
     facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
-    facts["notes"] += beside_linear.warnings(beside)
+    logger.info("%s", beside_linear.as_text(beside))
+    for sentence in beside_linear.warnings(beside):
+        logger.warning("%s", sentence)
+        facts["notes"].append(sentence)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
@@ -139,7 +143,6 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     _print(quality_tables(quality))
     generator = generator_report(config, splits) if chosen.privacy else None
     _print([] if generator is None else [generator_table(generator)])
-    documents, absent = _documents(config, list(sets))
     hours = config.data.step_minutes / 60
     scored = influence(config, splits, data.synthetic) if sets else "there is no set"
     return Results(
@@ -150,16 +153,6 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         testing=testing,
         quality=quality,
         generator=generator,
-        curves=training_curves(predictions),
-        distributions=distributions(splits.test, sets, seed=seed),
-        examples=class_examples(
-            splits.train,
-            sets,
-            seed=seed,
-            show_real_series=chosen.show_real_series,
-            hours_per_step=hours,
-        ),
-        maps=embed(data.test, data.synthetic, seed=seed),
         guided=list(guidance),
         retraining=retraining_score(config, splits.fingerprint),
         influence=scored,
@@ -173,8 +166,11 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         ),
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
         made_with=_made_with(chosen.seeds, splits, sets),
-        documents=documents,
-        absent=absent,
+        documents=_documents(config, sets),
+        splits=splits,
+        synthetic=sets,
+        data=data,
+        hours_per_step=hours,
     )
 
 
@@ -184,36 +180,6 @@ def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
         return True
     looked_at = evaluation.fidelity or evaluation.privacy
     return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
-
-
-def _plan(config: ExperimentConfig, data: EvaluationData, normaliser: Normaliser) -> list[Fit]:
-    """Every fit, checked to be possible before the first is made."""
-    chosen = config.evaluation
-    fits = plan_fits(
-        protocols=chosen.protocols,
-        generators=list(data.synthetic),
-        ratios=chosen.ratios,
-        models=chosen.models,
-        seeds=chosen.seeds,
-        without_steps=FITS,
-        baselines=chosen.baselines,
-    )
-    require_enough(fits, data)
-    fitter = downstream(config, data.num_classes, normaliser)
-    _, in_channels, length = data.train.x.shape
-    fitter.check(chosen.models, in_channels=in_channels, length=length)
-    return fits
-
-
-def _beside_linear(
-    on_select: Mapping[Fit, Predictions], data: EvaluationData
-) -> dict[str, AgainstLinear]:
-    """The real-only fits against a linear model; says which are far below it."""
-    found = beside_linear.compare_with_linear(on_select, data)
-    logger.info("%s", beside_linear.as_text(found))
-    for sentence in beside_linear.warnings(found):
-        logger.warning("%s", sentence)
-    return found
 
 
 def _provenance(
@@ -254,13 +220,13 @@ def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str
     return notes
 
 
-def _documents(config: ExperimentConfig, sets: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Title -> text of the cards and the settings, and the titles of cards that do not exist."""
+def _documents(config: ExperimentConfig, sets: Iterable[str]) -> dict[str, str]:
+    """Title -> text of the cards, "" of those that do not exist, and of the settings."""
     folder = run_dir(config) / "synthetic"
     cards = {"Data card": Path(config.data.dir) / "card.md"}
     cards |= {f"Card of set {name}": folder / f"{name}.card.md" for name in sets}
-    found = {k: path.read_text(encoding="utf-8") for k, path in cards.items() if path.is_file()}
-    return found | {SETTINGS: to_yaml(config)}, [k for k in cards if k not in found]
+    texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
+    return texts | {SETTINGS: to_yaml(config)}
 
 
 def _made_with(

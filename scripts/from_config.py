@@ -3,10 +3,11 @@
 Tuning and the influence report use the same.
 """
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,12 @@ def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> Evaluatio
     )
 
 
+def changed(config: ExperimentConfig, **sections: Mapping[str, Any]) -> ExperimentConfig:
+    """`config` with other values in the named sections."""
+    new = {k: dataclasses.replace(getattr(config, k), **values) for k, values in sections.items()}
+    return dataclasses.replace(config, **new)
+
+
 def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndarray, " n"]:
     """Weights of the real training series by their influence on the guidance loss, as strong as
     `guidance.w` says: guidance without a generator.
@@ -95,28 +102,13 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     return tilted_weights(guide.influence(estimate.heads[1]), guide.y, float(w)).numpy()
 
 
-def fit_cache(config: ExperimentConfig) -> Path:
-    """Where an experiment keeps its fits, whatever table they are for."""
-    return run_dir(config) / "evaluation" / "fits"
-
-
 def fitting(
     config: ExperimentConfig, num_classes: int, normaliser: Normaliser
 ) -> Callable[..., dict[Fit, Predictions]]:
-    """`run_fits` with the downstream models, the cache and the processes of an experiment."""
-    places = config.processes
-    return partial(
-        run_fits,
-        fitter=downstream(config, num_classes, normaliser),
-        cache=fit_cache(config),
-        processes=Processes(config.evaluation.workers, places.backend, places.scheduler),
-    )
-
-
-def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normaliser) -> Downstream:
-    """The downstream models, trained as the experiment's task classifier is."""
-    chosen = config.classifier
-    return Downstream(
+    """`run_fits` with the cache, the processes and the downstream models of an experiment; they are
+    trained as its task classifier is."""
+    chosen, places = config.classifier, config.processes
+    fitter = Downstream(
         model=chosen.model,
         model_args=chosen.model_args,
         recipe=recipe_of(chosen),
@@ -124,6 +116,12 @@ def downstream(config: ExperimentConfig, num_classes: int, normaliser: Normalise
         normaliser=normaliser,
         inputs=tuple(chosen.inputs),
         clinical=chosen.input_space == "clinical",
+    )
+    return partial(
+        run_fits,
+        fitter=fitter,
+        cache=run_dir(config) / "evaluation" / "fits",
+        processes=Processes(config.evaluation.workers, places.backend, places.scheduler),
     )
 
 
@@ -140,11 +138,11 @@ def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport |
 
     def attack() -> Entry:
         report = attack_generator(denoiser, splits, seed=seed, device=device)
-        return Entry(report.arrays, {"values": report.values})
+        return Entry(facts={"values": report.values})
 
     key = {"model": sha256_file(path), "data": splits.fingerprint, "seed": seed}
     entry = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE).fetch(key, attack)
-    return MetricReport(values=entry.facts["values"], arrays=dict(entry.arrays))
+    return MetricReport(values=entry.facts["values"])
 
 
 def influence(

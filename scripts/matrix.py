@@ -22,7 +22,9 @@ from configs.runtime.errors import ConfigError
 from configs.schema.evaluation import BASELINES
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
+from scripts.from_config import changed
 from scripts.tune import main as tune
+from scripts.tune import sets_folder
 from tardiff.from_config import load, tuning_path
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
@@ -46,27 +48,20 @@ def main(config: ExperimentConfig) -> None:
     train_classifier(config)
     tune(config)
     tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
-    folder = tuning_path(config).parent / "sets"
-    sets = [folder / f"{point['set']}.npz" for point in tuned["points"]]
+    sets = [sets_folder(config) / f"{point['set']}.npz" for point in tuned["points"]]
     sets += [_generated(configuration) for configuration in others]
-    evaluation = dataclasses.replace(
-        config.evaluation,
-        dir="matrix",
-        synthetic=[str(path) for path in sets],
-        baselines=config.evaluation.baselines or list(BASELINES),
-    )
-    evaluate(dataclasses.replace(config, evaluation=evaluation))
+    baselines = config.evaluation.baselines or list(BASELINES)
+    paths = [str(path) for path in sets]
+    asked = {"dir": "matrix", "synthetic": paths, "baselines": baselines}
+    evaluate(changed(config, evaluation=asked))
     log.info("chosen on val_select: %s", tuned["chosen"]["set"])
 
 
 def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     """The configs of the sets beside the tuning grid, each with its own generation.name; errors as
     in `main`."""
-    fair = dataclasses.replace(
-        _named(config, WITH_GUIDE, kind="none"),
-        experiment=f"{config.experiment}_with_guide",
-        diffusion=dataclasses.replace(config.diffusion, include_guide=True),
-    )
+    fair = changed(_named(config, WITH_GUIDE, kind="none"), diffusion={"include_guide": True})
+    fair = dataclasses.replace(fair, experiment=f"{config.experiment}_with_guide")
     configurations = {
         "guided": _named(config, "guided"),
         AS_SAMPLED: _as_sampled(_named(config, AS_SAMPLED, kind="none")),
@@ -86,9 +81,7 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
 
 
 def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentConfig:
-    generation = dataclasses.replace(config.generation, name=name, unguided_too=False)
-    guided = dataclasses.replace(config.guidance, **guidance)
-    return dataclasses.replace(config, generation=generation, guidance=guided)
+    return changed(config, generation={"name": name, "unguided_too": False}, guidance=guidance)
 
 
 def _as_sampled(config: ExperimentConfig) -> ExperimentConfig:

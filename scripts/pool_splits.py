@@ -12,15 +12,17 @@ experiment, the set that its own val_select chose.
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from configs.cli import guarded
 from configs.runtime.atomic_files import write_text
-from configs.runtime.errors import ConfigError, MismatchError, MissingInputError, UserError
+from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
+from scripts.quality.common.metric_report import interval_text, number
 from scripts.results.tables import TRAINED_ON, Table
 from scripts.utility.metrics import METRICS, RANKING
 from scripts.utility.protocols import REAL
@@ -79,11 +81,22 @@ def across_table(scores: pd.DataFrame) -> Table:
         )
     values = dict(zip(wide.index, wide.to_numpy(), strict=True))
     places = list(TRAINED_ON)
-    order = sorted(values, key=lambda key: (*key[3:], places.index(key[0]), key[2]))
+    rows = []
+    for key in sorted(values, key=lambda key: (*key[3:], places.index(key[0]), key[2])):
+        protocol, generator, ratio, model, metric = key
+        own, trained_on = values[key], TRAINED_ON[protocol].format(ratio=max(ratio, 0.0))
+        unguided = values.get((protocol, UNGUIDED, ratio, model, metric))
+        differences = [
+            "-" if other is None or generator == name else _text(own - other, "+")
+            for name, other in (
+                (UNGUIDED, unguided),
+                (REAL, values["TRTR", REAL, 0.0, model, metric]),
+            )
+        ]
+        rows.append([trained_on, generator, model, METRICS[metric], _text(own), *differences])
     columns = ["trained on", "set", "model", "metric", "mean"]
     columns += [f"minus {UNGUIDED}", "minus real only"]
-    heading = f"Over {wide.shape[1]} data splits, 95 % t intervals"
-    return Table(heading, columns, [_row(key, values) for key in order])
+    return Table(f"Over {wide.shape[1]} data splits, 95 % t intervals", columns, rows)
 
 
 def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
@@ -95,23 +108,10 @@ def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, floa
     return mean, mean - half, mean + half
 
 
-def _row(key: tuple, values: Mapping[tuple, np.ndarray]) -> list[str]:
-    protocol, generator, ratio, model, metric = key
-    own = values[key]
-    references = (
-        None if generator == UNGUIDED else values.get((protocol, UNGUIDED, ratio, model, metric)),
-        None if generator == REAL else values["TRTR", REAL, 0.0, model, metric],
-    )
-    trained_on = TRAINED_ON[protocol].format(ratio=max(ratio, 0.0))
-    differences = ["-" if other is None else _text(own - other, "+") for other in references]
-    return [trained_on, generator, model, METRICS[metric], _text(own), *differences]
-
-
 def _text(values: np.ndarray, sign: str = "") -> str:
     """Such as 0.771 [0.760, 0.782]; without interval for one experiment."""
     mean, low, high = t_interval(values)
-    interval = f" [{low:{sign}.3f}, {high:{sign}.3f}]" if len(values) > 1 else ""
-    return f"{mean:{sign}.3f}{interval}"
+    return interval_text(mean, low, high, sign) if len(values) > 1 else number(mean, sign)
 
 
 def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:
@@ -127,7 +127,4 @@ def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(guarded(lambda: main(sys.argv[1:])))

@@ -23,7 +23,7 @@ from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from scripts.from_config import evaluation_data, fitting
+from scripts.from_config import changed, evaluation_data, fitting
 from scripts.pictures.strength_curve import scale_figure
 from scripts.pictures.styles import save
 from scripts.synthetic_sets import load_set
@@ -36,23 +36,7 @@ from tardiff.generation.session import GenerationSession
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One candidate of the grid: a set on disk and what was asked of it and came out.
-
-    Attributes:
-        realised: shift of the mean score per class, unguided standard deviations.
-    """
-
-    w: float
-    cfg_scale: float
-    path: Path
-    realised: list[float]
-
-    @property
-    def name(self) -> str:
-        """The set's name in tables."""
-        return self.path.stem
+Candidate = dict[str, Any]  # set (its name), w, cfg_scale, and realised: the shift per class
 
 
 def main(config: ExperimentConfig) -> None:
@@ -82,7 +66,7 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
             f"generation.ratio={generation.ratio:g}: TSRTR of tuning adds as many synthetic series "
             "as there are real ones; give at least 1, or tuning.protocols=[TSTR]"
         )
-    folder, candidates = tuning_path(config).parent / "sets", []
+    folder, candidates = sets_folder(config), []
     loaded = load(with_strength(config, 1.0, config.tuning.cfg_scale[0]))
     # Lazy: what the set of no strength needs is never computed if all sets are there.
     session = session_of(loaded)
@@ -91,10 +75,13 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
         for w in sorted(config.tuning.w):
             asked = with_strength(loaded.config, w, cfg_scale)
             wanted = dataclasses.replace(loaded, config=asked)
-            path = folder / f"{candidate_name(w, cfg_scale)}.npz"
+            name = candidate_name(w, cfg_scale)
+            path = folder / f"{name}.npz"
             if not is_current(path, wanted):
                 _write_candidate(session, wanted, path)
-            candidates.append(Candidate(w, cfg_scale, path, realised_by(path, wanted)))
+            guidance = load_extra(path)["guidance"]
+            shifts = guidance["realised"] if guidance else [0.0] * loaded.splits.train.num_classes
+            candidates.append({"set": name, "w": w, "cfg_scale": cfg_scale, "realised": shifts})
     session.forget()
     return candidates, loaded.splits
 
@@ -105,20 +92,15 @@ def _write_candidate(session: GenerationSession, wanted: Loaded, path: Path) -> 
     write_generated(wanted, path.stem, made, outcome, path.parent)
 
 
-def realised_by(path: Path, wanted: Loaded) -> list[float]:
-    """The shift per class of a set, as its own facts say; 0 where it is unguided."""
-    outcome = load_extra(path)["guidance"]
-    return outcome["realised"] if outcome else [0.0] * wanted.splits.train.num_classes
+def sets_folder(config: ExperimentConfig) -> Path:
+    """Where the sets of the grid are."""
+    return tuning_path(config).parent / "sets"
 
 
 def with_strength(config: ExperimentConfig, w: float, cfg_scale: float) -> ExperimentConfig:
     """`config` with this strength; 0 is no guidance at all."""
     kind = config.guidance.kind if w else "none"
-    return dataclasses.replace(
-        config,
-        sampler=dataclasses.replace(config.sampler, cfg_scale=cfg_scale),
-        guidance=dataclasses.replace(config.guidance, kind=kind, w=w),
-    )
+    return changed(config, sampler={"cfg_scale": cfg_scale}, guidance={"kind": kind, "w": w})
 
 
 def candidate_name(w: float, cfg_scale: float) -> str:
@@ -132,10 +114,9 @@ def score_candidates(
 ) -> dict[tuple[str, str], np.ndarray]:
     """(set, protocol) -> (seeds, metrics) scores on val_select."""
     tuning, step = config.tuning, config.data.step_minutes
-    sets = {
-        candidate.name: load_set(candidate.path, splits, step_minutes=step)
-        for candidate in candidates
-    }
+    names = [candidate["set"] for candidate in candidates]
+    paths = {name: sets_folder(config) / f"{name}.npz" for name in names}
+    sets = {k: load_set(path, splits, step_minutes=step) for k, path in paths.items()}
     data = evaluation_data(splits, sets)
     fits = plan_fits(
         protocols=tuning.protocols,
@@ -162,14 +143,10 @@ def summarise_candidates(
     protocols = config.tuning.protocols
     points = []
     for candidate in candidates:
-        per_protocol = {protocol: scores[candidate.name, protocol] for protocol in protocols}
-        mean = np.mean(list(per_protocol.values()), axis=0)
-        points.append(
-            {"set": candidate.name, "w": candidate.w, "cfg_scale": candidate.cfg_scale}
-            | {"realised": candidate.realised}
-            | _stats(mean)
-            | {"protocols": {name: _stats(rows) for name, rows in per_protocol.items()}}
-        )
+        per_protocol = {name: scores[candidate["set"], name] for name in protocols}
+        mean = _stats(np.mean(list(per_protocol.values()), axis=0))
+        own = {"protocols": {name: _stats(rows) for name, rows in per_protocol.items()}}
+        points.append(candidate | mean | own)
     best = choose(points, config.tuning.metric)
     return {
         "selection": "val_select",

@@ -22,11 +22,6 @@ Row = dict[str, Any]
 BATCH = 512
 
 
-def class_settings(settings: InfluenceSettings, label: int) -> InfluenceSettings:
-    """The same influence with the mean loss of one class as guidance loss."""
-    return replace(settings, guidance_loss="nll", classes=[label])
-
-
 def norm_rows(
     model: nn.Module, name: str, series: LabelledSeries, label_names: Sequence[str], most: int
 ) -> list[Row]:
@@ -90,7 +85,8 @@ def class_guidance(
     model, names = inputs.classifier(), inputs.splits.train.label_names
     vectors = {"all": inputs.vector(model, settings)[0]}
     for label, name in enumerate(names):
-        vectors[f"only {name}"] = inputs.vector(model, class_settings(settings, label))[0]
+        only = replace(settings, guidance_loss="nll", classes=[label])
+        vectors[f"only {name}"] = inputs.vector(model, only)[0]
     keys = list(vectors)
     cosines = [
         {"guidance": key, **{other: cosine(vectors[key], vectors[other]) for other in keys}}

@@ -64,8 +64,7 @@ def table(rows: Sequence[Row]) -> str:
 def _ends(ranked: RankedSet, top: int) -> str:
     rows = pd.concat(ranked.ends(top)).rename(columns={"label": "class"}).assign(set=ranked.name)
     columns = ["set", "rank", "row", "class", "influence", "loss"]
-    cells = rows[columns].itertuples(index=False)
-    return markdown_table(columns, ([_show(cell) for cell in row] for row in cells))
+    return table(rows.reindex(columns=columns).to_dict("records"))
 
 
 def _show(value: Any) -> str:

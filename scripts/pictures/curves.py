@@ -1,8 +1,6 @@
 """ROC, precision-recall and reliability curves of real-only and synthetic-only training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,41 +14,16 @@ from scripts.utility.protocols import REAL, Fit
 GRID = np.linspace(0, 1, 201)
 
 
-@dataclass(frozen=True)
-class Curves:
-    """The curves of one training source, on the real test series, averaged over seeds.
-
-    Attributes:
-        true_positive_rate: at each false positive rate of GRID.
-        precision: at each recall of GRID.
-        predicted, observed: per calibration bin, as `reliability` gives them.
-        chance: precision of guessing.
-    """
-
-    true_positive_rate: Float[np.ndarray, " grid"]
-    precision: Float[np.ndarray, " grid"]
-    predicted: Float[np.ndarray, " bins"]
-    observed: Float[np.ndarray, " bins"]
-    chance: float
-
-
-def training_curves(predictions: Mapping[Fit, Predictions]) -> dict[str, dict[str, Curves]]:
-    """Per downstream model and training source: real only, and each set alone (TSTR)."""
-    grouped: dict[str, dict[str, list[Predictions]]] = {}
-    for fit, found in predictions.items():
-        if fit.protocol in ("TRTR", "TSTR"):
-            grouped.setdefault(fit.model, {}).setdefault(fit.generator, []).append(found)
-    return {
-        model: {name: _curves(per_seed) for name, per_seed in sources.items()}
-        for model, sources in grouped.items()
-    }
-
-
-def _curves(per_seed: Sequence[Predictions]) -> Curves:
-    first = per_seed[0]
-    shares = np.bincount(first.labels, minlength=2) / len(first.labels)
-    chance = float(shares[1]) if first.is_binary else 1 / first.probabilities.shape[1]
-    return Curves(*average_curves(per_seed), *reliability(per_seed), chance)
+def training_sources(
+    predictions: Mapping[Fit, Predictions], model: str
+) -> dict[str, list[Predictions]]:
+    """What `model` says about the real test series, seed by seed: trained on real series alone,
+    and on each set alone (TSTR)."""
+    found: dict[str, list[Predictions]] = {}
+    for fit, each in predictions.items():
+        if fit.model == model and fit.protocol in ("TRTR", "TSTR"):
+            found.setdefault(fit.generator, []).append(each)
+    return found
 
 
 def reliability(
@@ -87,16 +60,22 @@ def average_curves(
     return np.mean(rates, axis=0), np.mean(precisions, axis=0)
 
 
-def curve_figure(curves: Mapping[str, Curves], model: str, styles: Styles) -> Figure:
+def curve_figure(
+    sources: Mapping[str, Sequence[Predictions]], model: str, styles: Styles
+) -> Figure:
     """ROC and precision-recall curves on the real test series: real-only and synthetic-only."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     roc, pr = figure.subplots(1, 2)
-    for generator, found in curves.items():
+    for generator, per_seed in sources.items():
         style = styles.dashed(generator) | {"label": _source_name(generator)}
-        roc.plot(GRID, found.true_positive_rate, **style)
-        pr.plot(GRID[1:], found.precision[1:], **style)
+        true_rate, precision = average_curves(per_seed)
+        roc.plot(GRID, true_rate, **style)
+        pr.plot(GRID[1:], precision[1:], **style)
     roc.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, label="chance")
-    pr.axhline(next(iter(curves.values())).chance, color="0.6", linewidth=0.8)
+    first = next(iter(sources.values()))[0]
+    prevalence, num_classes = float((first.labels == 1).mean()), first.probabilities.shape[1]
+    chance = prevalence if first.is_binary else 1 / num_classes  # precision of guessing
+    pr.axhline(chance, color="0.6", linewidth=0.8)
     for axes, x, y in (
         (roc, "false positive rate", "true positive rate"),
         (pr, "recall", "precision"),
@@ -109,7 +88,9 @@ def curve_figure(curves: Mapping[str, Curves], model: str, styles: Styles) -> Fi
     return figure
 
 
-def reliability_figure(curves: Mapping[str, Curves], model: str, styles: Styles) -> Figure:
+def reliability_figure(
+    sources: Mapping[str, Sequence[Predictions]], model: str, styles: Styles
+) -> Figure:
     """Observed share of the outcome against the predicted probability, ten bins of equal size.
 
     More than two classes: share of right answers against the probability of the answer.
@@ -117,12 +98,11 @@ def reliability_figure(curves: Mapping[str, Curves], model: str, styles: Styles)
     figure = Figure(figsize=(6, 5.6), layout="constrained")
     axes = figure.subplots()
     top = 0.0
-    for generator, found in curves.items():
-        dots = {"markersize": 4, "color": styles.colour(generator)}
-        axes.plot(found.predicted, found.observed, "o", **dots)
-        style: dict[str, Any] = {"label": _source_name(generator), **styles.dashed(generator)}
-        axes.plot(found.predicted, found.observed, **style)
-        top = max(top, found.predicted.max(), found.observed.max())
+    for generator, per_seed in sources.items():
+        curve = reliability(per_seed)
+        axes.plot(*curve, "o", markersize=4, color=styles.colour(generator))
+        axes.plot(*curve, label=_source_name(generator), **styles.dashed(generator))
+        top = max(top, *map(np.max, curve))
     limits = (0, min(1.0, 1.05 * top))
     axes.plot(limits, limits, color="0.6", linewidth=0.8, label="perfectly calibrated")
     axes.set(xlim=limits, ylim=limits, xlabel="mean predicted probability", ylabel="observed share")

@@ -1,10 +1,8 @@
 """Maps of all series in two dimensions: principal components and t-SNE, real and synthetic."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -18,44 +16,53 @@ PERPLEXITY = 30.0
 TSNE_AXES = 30
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Where the series of every source lie.
-
-    Attributes:
-        points: title of the map -> source (REAL: held-out series) -> (n, 2).
-        explained: share of the variance of held-out series in the two components.
-        spreads: per set, its standard deviation along both components : the real one.
-        variances: per set, its total variance : the real one.
-    """
-
-    points: dict[str, dict[str, np.ndarray]]
-    explained: float
-    spreads: dict[str, np.ndarray]
-    variances: dict[str, float]
-
-
-def embed(test: Series, sets: Mapping[str, Series], *, seed: int) -> Maps | None:
-    """Equally many held-out series and series of each set, in the same maps; None without a set."""
-    if not sets:
-        return None
+def embedding_picture(
+    test: Series, sets: Mapping[str, Series], styles: Styles, *, seed: int
+) -> Picture:
+    """Equally many held-out series and series of each set in the same maps: a row per map, a column
+    per set."""
     sources = {REAL: test} | dict(sets)
     size = min(MAX_SERIES, *map(len, sources.values()))
-    rows = {name: _rows(series, size, seed) for name, series in sources.items()}
+    rows = {
+        name: series.x[draw(len(series), size, seed)].reshape(size, -1).astype(np.float64)
+        for name, series in sources.items()
+    }
     pca = PCA(2, random_state=seed).fit(rows[REAL])
     components = {name: pca.transform(x) for name, x in rows.items()}
-    real = components[REAL].std(axis=0), rows[REAL].var(axis=0).sum()
-    return Maps(
-        points={"principal components": components, "t-SNE": _tsne(rows, seed)},
-        explained=float(pca.explained_variance_ratio_.sum()),
-        spreads={name: components[name].std(axis=0) / real[0] for name in sets},
-        variances={name: float(rows[name].var(axis=0).sum() / real[1]) for name in sets},
+    maps = {"principal components": components, "t-SNE": _tsne(rows, seed)}
+    figure = Figure(figsize=(1.0 + 3.1 * max(len(sets), 2), 6.2), layout="constrained")
+    panels = figure.subplots(len(maps), len(sets), squeeze=False)
+    for row, (title, points) in enumerate(maps.items()):
+        for axes, name in zip(panels[row], sets, strict=True):
+            axes.scatter(*points[REAL].T, s=7, color="0.6", label="held-out real")
+            style = {"color": styles.colour(name), "alpha": 0.6, "marker": "x"}
+            axes.scatter(*points[name].T, s=7, label=name, **style)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(f"{name}: {title}", fontsize=9)
+            tidy(axes)
+    # Each set has its own column: the entry of the real series is that of the first.
+    entries = [panel.get_legend_handles_labels() for panel in panels[0]]
+    handles = [entries[0][0][0], *(found[0][1] for found in entries)]
+    figure.legend(handles, ["held-out real", *sets], loc="outside lower center", ncols=4)
+    deviation, variance = components[REAL].std(axis=0), rows[REAL].var(axis=0).sum()
+    caption = " ".join(
+        "{}: spread along the first two real components {:.2f} and {:.2f} times the real one, "
+        "total variance {:.2f} times.".format(
+            name,
+            *components[name].std(axis=0) / deviation,
+            rows[name].var(axis=0).sum() / variance,
+        )
+        for name in sets
     )
-
-
-def _rows(series: Series, size: int, seed: int) -> Float[np.ndarray, "n dim"]:
-    x = series.x[draw(len(series), size, seed)]
-    return x.reshape(len(x), -1).astype(np.float64)
+    return Picture(
+        "embedding",
+        figure,
+        f"Maps by principal components and t-SNE: held-out series in grey, {', '.join(sets)} as "
+        "coloured crosses",
+        f"{caption} The two components, fitted on {size} held-out series, hold "
+        f"{100 * pca.explained_variance_ratio_.sum():.0f} % of their variance. A good set covers "
+        "the grey points and nothing else. Distances between t-SNE clusters have no meaning.",
+    )
 
 
 def _tsne(rows: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -66,38 +73,3 @@ def _tsne(rows: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     found = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
     ends = np.cumsum([len(x) for x in rows.values()])[:-1]
     return dict(zip(rows, np.split(np.asarray(found), ends), strict=True))
-
-
-def embedding_picture(maps: Maps, styles: Styles) -> Picture:
-    """One row per map, one column per set."""
-    sets = list(maps.spreads)
-    figure = Figure(figsize=(1.0 + 3.1 * max(len(sets), 2), 6.2), layout="constrained")
-    panels = figure.subplots(len(maps.points), len(sets), squeeze=False)
-    for row, (title, points) in enumerate(maps.points.items()):
-        for column, name in enumerate(sets):
-            axes = panels[row, column]
-            axes.scatter(*points[REAL].T, s=7, color="0.6", label="held-out real")
-            style = {"color": styles.colour(name), "alpha": 0.6, "marker": "x"}
-            axes.scatter(*points[name].T, s=7, label=name, **style)
-            axes.set(xticks=[], yticks=[], title=f"{name}: {title}")
-            axes.title.set_fontsize(9)
-            tidy(axes)
-    # Each set has its own column: the entry of the real series is that of the first.
-    entries = [panel.get_legend_handles_labels() for panel in panels[0]]
-    handles = [entries[0][0][0], *(found[0][1] for found in entries)]
-    figure.legend(handles, ["held-out real", *sets], loc="outside lower center", ncols=4)
-    caption = " ".join(
-        f"{name}: spread along the first two real components {first:.2f} and {second:.2f} times "
-        f"the real one, total variance {maps.variances[name]:.2f} times."
-        for name, (first, second) in maps.spreads.items()
-    )
-    size = len(maps.points["t-SNE"][REAL])
-    return Picture(
-        "embedding",
-        figure,
-        f"Maps by principal components and t-SNE: held-out series in grey, {', '.join(sets)} as "
-        "coloured crosses",
-        f"{caption} The two components, fitted on {size} held-out series, hold "
-        f"{100 * maps.explained:.0f} % of their variance. A good set covers the grey points and "
-        "nothing else. Distances between t-SNE clusters have no meaning.",
-    )

@@ -133,7 +133,9 @@ def _correlation(score: np.ndarray, values: np.ndarray) -> np.ndarray:
 def guidance_change_picture(found: GuidanceChange) -> Picture:
     """One row per class; a column per guided set, and one of the influence where it is known."""
     names = list(found.difference)[:MOST_SETS]
-    shown = _largest(found)
+    # The channels with the largest changes, in their order.
+    size = np.max([np.abs(maps).max(axis=(0, 2)) for maps in found.difference.values()], axis=0)
+    shown = np.sort(np.argsort(-size, kind="stable")[:MOST_CHANNELS])
     columns = len(names) + (found.influence is not None)
     high = 1.1 + len(found.classes) * (0.5 + 0.24 * len(shown))
     figure = Figure(figsize=(2.6 + 3.6 * columns, high), layout="constrained")
@@ -159,12 +161,6 @@ def guidance_change_picture(found: GuidanceChange) -> Picture:
         panel.set_xlabel(unit)
     alt = f"Maps of channel and time: {', '.join(names)} minus unguided, and where influence lies"
     return Picture("guidance_change", figure, alt, _caption(found, names, len(shown)))
-
-
-def _largest(found: GuidanceChange) -> np.ndarray:
-    """The channels that are drawn, in their order: those with the largest changes."""
-    size = np.max([np.abs(maps).max(axis=(0, 2)) for maps in found.difference.values()], axis=0)
-    return np.sort(np.argsort(-size, kind="stable")[:MOST_CHANNELS])
 
 
 def _map(axes: Axes, values: np.ndarray, top: float, hours_per_step: float) -> QuadMesh:

@@ -50,24 +50,18 @@ def influence_of_sets(
         score: the influence of labelled model-space series.
     """
     base = UNGUIDED if UNGUIDED in sets else next(iter(sets))
-    scored = {}
-    drawn = {}
-    for name, series in sets.items():
-        rows = draw(len(series), MAX_SERIES, seed)
-        found = score(series.x[rows], series.y[rows]).astype(np.float64)
-        scored[name] = (found, series.y[rows])
-        drawn[name] = rows
+    rows = {name: draw(len(series), MAX_SERIES, seed) for name, series in sets.items()}
+    x, y = ({n: getattr(sets[n], part)[r] for n, r in rows.items()} for part in ("x", "y"))
+    scores = {name: score(x[name], y[name]).astype(np.float64) for name in sets}
     values, shifts, base_rows = {}, {}, {}
     for label, class_name in enumerate(label_names):
-        of_class = {name: found[y == label] for name, (found, y) in scored.items()}
-        own = of_class[base]
+        mine = {name: y[name] == label for name in sets}
+        own = scores[base][mine[base]]
         centre, spread = own.mean(), max(float(own.std()), np.finfo(float).tiny)
-        scaled = {name: (found - centre) / spread for name, found in of_class.items()}
-        values[class_name] = scaled
-        base_rows[class_name] = drawn[base][scored[base][1] == label]
-        of_rows = {n: sets[n].x[rows[scored[n][1] == label]] for n, rows in drawn.items()}
+        scaled = {n: (scores[n][mine[n]] - centre) / spread for n in sets}
+        values[class_name], base_rows[class_name] = scaled, rows[base][mine[base]]
         shifts[class_name] = {
-            n: _shift(v, scaled[base], coupled_weights(of_rows[n], of_rows[base]))
+            n: _shift(v, scaled[base], coupled_weights(x[n][mine[n]], x[base][mine[base]]))
             for n, v in scaled.items()
             if n != base
         }

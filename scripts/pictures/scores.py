@@ -11,21 +11,23 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scripts.pictures.curves import Curves, curve_figure, reliability_figure
+from scripts.pictures.curves import curve_figure, reliability_figure, training_sources
 from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
+from scripts.quality.common.metric_report import interval_text
 from scripts.utility.bootstrap import Difference
-from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
-from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER
+from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING, Predictions
+from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER, Fit
 from scripts.utility.summary import UNGUIDED, Summary, select
 
 SOURCES = {"TSTR": "{}", "TSRTR": "real + {}", BASELINE: "real, no generator, {}"}
 
 
 def score_pictures(
-    rows: Sequence[Summary], curves: Mapping[str, Curves], styles: Styles
+    rows: Sequence[Summary], predictions: Mapping[Fit, Predictions], styles: Styles
 ) -> list[Picture]:
     """All pictures of one downstream model, those of protocols that were left out excepted."""
-    model, sets = rows[0].model, styles.names
+    model, sets = rows[0].model, ", ".join(styles.sets) or "no set"
+    sources = training_sources(predictions, model)
     protocols = {row.protocol for row in rows}
     found: list[Picture] = []
 
@@ -48,11 +50,11 @@ def score_pictures(
         alt = f"Paired differences with intervals, per protocol: {sets}"
         add("differences", difference_figure(rows, styles), alt, _how_many_clear(rows))
     alt = f"ROC and precision-recall curves of real-only and synthetic-only training: {sets}"
-    add("roc_pr", curve_figure(curves, model, styles), alt, _levels(rows, ("auroc", "auprc")))
+    add("roc_pr", curve_figure(sources, model, styles), alt, _levels(rows, ("auroc", "auprc")))
     alt = f"Observed share against predicted probability: real-only training and {sets}"
     losses = _versus_real(select(rows, protocol="TSTR", metric="brier"))
     caption = f"{_levels(rows, ('ece', 'brier'))} {losses}".strip()
-    add("calibration", reliability_figure(curves, model, styles), alt, caption)
+    add("calibration", reliability_figure(sources, model, styles), alt, caption)
     return found
 
 
@@ -78,7 +80,7 @@ def tsrtr_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
             style = styles.line(generator)
             axes.plot(ratios, [row.mean for row in line], label=generator, **style)
             # Intervals stand side by side; bands over each other cannot be told apart.
-            aside = 0.012 * ratios[-1] * (styles.place(generator) - (len(styles) - 1) / 2)
+            aside = 0.012 * ratios[-1] * (styles.sets.index(generator) - (len(styles.sets) - 1) / 2)
             for at, row in zip(ratios[1:], line[1:], strict=True):
                 axes.plot([at + aside] * 2, [row.low, row.high], color=style["color"], alpha=0.7)
         axes.set_xlabel("synthetic : real training series")
@@ -216,6 +218,6 @@ def _levels(rows: Iterable[Summary], metrics: Sequence[str]) -> str:
     for s in rows:
         if s.protocol in ("TRTR", "TSTR") and s.metric in metrics:
             name = "real only" if s.generator == REAL else s.generator
-            text = f"{METRICS[s.metric]} {s.mean:.3f} [{s.low:.3f}, {s.high:.3f}]"
+            text = f"{METRICS[s.metric]} {interval_text(s.mean, s.low, s.high)}"
             by_set.setdefault(name, []).append(text)
     return "; ".join(f"{name}: {', '.join(texts)}" for name, texts in by_set.items()) + "."

@@ -47,19 +47,7 @@ class Styles:
     """
 
     def __init__(self, generators: Sequence[str]) -> None:
-        self._index = {name: index for index, name in enumerate(generators)}
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @property
-    def names(self) -> str:
-        """The sets as a list in words."""
-        return ", ".join(self._index) or "no set"
-
-    def place(self, generator: str) -> int:
-        """Place of the set in the order of the tables, from 0."""
-        return self._index[generator]
+        self.sets = list(generators)
 
     def colour(self, generator: str) -> str:
         """Black for real data, else the set's colour."""
@@ -80,7 +68,7 @@ class Styles:
         }
 
     def _pick(self, options: Sequence[str], generator: str) -> str:
-        return options[self._index[generator] % len(options)]
+        return options[self.sets.index(generator) % len(options)]
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,6 +1,5 @@
-"""build_page: results -> the content of the report, in reading order. Nothing is computed here."""
+"""build_page: results -> the content of the report, in reading order."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,7 +129,7 @@ def _utility(results: Results, styles: Styles) -> list[Section]:
     pictures = [
         picture
         for model in results.models
-        for picture in score_pictures(select(summaries, model=model), results.curves[model], styles)
+        for picture in score_pictures(select(summaries, model=model), results.predictions, styles)
     ]
     tables = score_tables(summaries) + difference_tables(summaries)
     sections = [Section("Utility: models trained with it", [], pictures, tables)]
@@ -140,8 +139,8 @@ def _utility(results: Results, styles: Styles) -> list[Section]:
             Section(table.heading, [ABOUT_TESTING + ungrouped(results.testing)], tables=[table])
         )
     if results.subgroups:
-        text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
         table = subgroup_table(results.subgroups)
+        text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"
         sections.append(Section(table.heading, [text], tables=[table]))
     return sections
 
@@ -161,19 +160,22 @@ def _groups(groups: Sequence[SubgroupScore]) -> str:
 
 
 def _fidelity(results: Results, styles: Styles) -> Section:
-    assert results.distributions is not None and results.maps is not None
+    assert results.splits is not None and results.data is not None
+    train, test, sets = results.splits.train, results.splits.test, results.synthetic
+    settings = results.provenance["settings"]
+    seed = settings["seeds"][0]
+    chosen = {"seed": seed, "show_real_series": settings["show_real_series"]}
+    chosen["hours_per_step"] = results.hours_per_step
     pictures = [
-        distribution_picture(results.distributions, styles),
-        *(example_picture(found, k, styles) for k, found in enumerate(results.examples)),
-        embedding_picture(results.maps, styles),
+        distribution_picture(test, sets, styles, seed=seed),
+        *(example_picture(train, sets, k, styles, **chosen) for k in range(train.num_classes)),
+        embedding_picture(results.data.test, results.data.synthetic, styles, seed=seed),
     ]
     section = _quality_section("Fidelity: is it like real series", FIDELITY, results, pictures)
-    printed = results.quality.get(PUBLISHED)
-    if not printed:
-        return section
-    tables = [*section.tables, *quality_tables({PUBLISHED: printed})]
-    paragraphs = [*section.paragraphs, ABOUT_PUBLISHED]
-    return dataclasses.replace(section, paragraphs=paragraphs, tables=tables)
+    if printed := results.quality.get(PUBLISHED):
+        section.paragraphs.append(ABOUT_PUBLISHED)
+        section.tables.extend(quality_tables({PUBLISHED: printed}))
+    return section
 
 
 def _privacy(results: Results, styles: Styles) -> Section:
@@ -181,11 +183,10 @@ def _privacy(results: Results, styles: Styles) -> Section:
     pictures = [distance_picture(reports, styles)] if reports else []
     title = "Privacy: what it gives away about training series"
     section = _quality_section(title, PRIVACY, results, pictures)
-    if results.generator is None:
-        return section
-    table = generator_table(results.generator)
-    paragraphs = [*section.paragraphs, ABOUT_GENERATOR]
-    return dataclasses.replace(section, paragraphs=paragraphs, tables=[*section.tables, table])
+    if results.generator is not None:
+        section.paragraphs.append(ABOUT_GENERATOR)
+        section.tables.append(generator_table(results.generator))
+    return section
 
 
 def _quality_section(title: str, kind: str, results: Results, pictures: list[Picture]) -> Section:
@@ -241,9 +242,10 @@ def scale_section(content: Mapping[str, Any] | None) -> Section:
 def _provenance(results: Results) -> list[Section]:
     """The data card and those of the sets, and the record of how this page came about."""
     cards = {title: text for title, text in results.documents.items() if title != SETTINGS}
+    absent = [title for title, text in cards.items() if not text]
     text = "Who is in the data, how it was split, and how each set was made."
-    if results.absent:
-        text += f" Without a card: {', '.join(results.absent)}."
+    if absent:
+        text += f" Without a card: {', '.join(absent)}."
     facts = results.provenance
     counts = [
         [name, f"{sum(per_class):,}", *(f"{count:,}" for count in per_class)]
@@ -257,12 +259,12 @@ def _provenance(results: Results) -> list[Section]:
             "Data",
             [text],
             tables=[Table("Series", ["set", "series", *facts["label_names"]], counts)],
-            details=cards,
+            details={title: text for title, text in cards.items() if text},
         ),
         Section(
             "Provenance",
             ["Equal fingerprints mean equal content. These and the settings make the page again."],
             tables=[Table("How this page was made", ["what", "value"], record)],
-            details={k: v for k, v in results.documents.items() if k == SETTINGS},
+            details={SETTINGS: results.documents[SETTINGS]},
         ),
     ]

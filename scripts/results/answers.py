@@ -63,7 +63,7 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
             reason = "The gain over real data may be owed to the longer training alone."
             needed = _needed(num_test, _half(steps, row.num_seeds), abs(steps.mean))
             return Answer(
-                CANNOT_TELL, reason, f"{needed} test series would tell it from equal steps"
+                CANNOT_TELL, reason, f"about {needed:,} test series would tell it from equal steps"
             )
         return Answer(YES, "Adding it to the real data makes models better.")
     if gain.low > 0:
@@ -162,7 +162,8 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
         reason = "No quality flag is certain, but a classifier may distinguish it from real series."
         auc = values.get(DISCRIMINATE, 0.5)
         needed = _needed(series, high - auc, abs(limit - auc))
-        change = f"{needed} series in each set would place its AUC below or above {limit:.2f}"
+        change = f"about {needed:,} series in each set would place its AUC below or above "
+        change += f"{limit:.2f}"
         return Answer(CANNOT_TELL, reason, change)
     return Answer(YES, "None of the defects looked for was found.")
 
@@ -195,7 +196,7 @@ def answer_privacy(report: MetricReport, held_out: int) -> Answer:
         value, high = values[metric], values[f"{metric}_high"]
         if high >= limit and value < limit:
             needed = _needed(held_out, high - value, limit - value)
-            change = f"{needed} held-out series would exclude {limit:g}"
+            change = f"about {needed:,} held-out series would exclude {limit:g}"
             return Answer(CANNOT_TELL, reason, change)
         if high >= limit:
             return Answer(CANNOT_TELL, reason, f"{metric} {value:.3f} must fall below {limit:g}")
@@ -217,7 +218,7 @@ def _half(difference: Difference, seeds: int) -> float:
 
 def _more_data(count: int, difference: Difference, distance: float, seeds: int) -> str:
     """Test series, seeds or both that make the interval as narrow as `distance`."""
-    needed = _needed_number(count, _half(difference, seeds), distance)
+    needed = _needed(count, _half(difference, seeds), distance)
     series = f"about {needed:,} test series"
     if seeds >= ENOUGH_SEEDS:
         return series
@@ -225,11 +226,7 @@ def _more_data(count: int, difference: Difference, distance: float, seeds: int) 
     return f"{series} and {more}" if needed > count else f"{more} (now {seeds})"
 
 
-def _needed(count: int, half_width: float, distance: float) -> str:
-    return f"about {_needed_number(count, half_width, distance):,}"
-
-
-def _needed_number(count: int, half_width: float, distance: float) -> int:
+def _needed(count: int, half_width: float, distance: float) -> int:
     """How many series make an interval of `half_width` as narrow as `distance`, two digits.
 
     Half-widths fall with the square root of the number of series.

@@ -1,19 +1,18 @@
-"""Results: all that an evaluation found; every file, table and page is written from it alone."""
+"""Results: all that an evaluation found and compared; every file, table and page is written from it
+alone. What only a picture shows is worked out when it is drawn, after the files are written."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scripts.pictures.curves import Curves
-from scripts.pictures.distributions import Distributions
-from scripts.pictures.embedding import Maps
-from scripts.pictures.examples import ClassExamples
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
 from scripts.pictures.guidance_change import GuidanceChange
 from scripts.pictures.influence import Influence
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.suite import SetScores
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Fit
+from scripts.utility.protocols import EvaluationData, Fit
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import Summary
 from scripts.utility.synthetic_testing import AurocError
@@ -36,17 +35,15 @@ class Results:
         quality: fidelity and privacy per kind and set; a kind that was left out is absent.
         generator: the white-box membership attack on the experiment's own diffusion model; None
             where there is no model or privacy was left out.
-        curves: model -> set (or REAL) -> ROC, precision-recall and reliability curves.
-        distributions, maps: of all sets; None where there is no set.
-        examples: one per class; empty where there is no set.
         influence: of every set, or why it is not known.
         guided: the sets that stage 3 made with guidance.
         retraining: the retraining test of the experiment; None where it was not made.
         guidance_change: of the guided sets; None where there is none, or no unguided one.
         tuning: the record of scripts/tune.py; None where it did not run.
         made_with: what -> value: code, packages, fingerprints.
-        documents: title -> text: data card, cards of the sets, all settings.
-        absent: documents that do not exist.
+        documents: title -> text: data card, cards of the sets, all settings; "" of what is absent.
+        splits, synthetic, data: the real and the synthetic series, and both in model space.
+        hours_per_step: between grid points.
     """
 
     provenance: Mapping[str, Any]
@@ -56,10 +53,6 @@ class Results:
     testing: Sequence[AurocError] = ()
     quality: SetScores = field(default_factory=dict)
     generator: MetricReport | None = None
-    curves: Mapping[str, Mapping[str, Curves]] = field(default_factory=dict)
-    distributions: Distributions | None = None
-    examples: Sequence[ClassExamples] = ()
-    maps: Maps | None = None
     influence: Influence | str = "not asked for"
     guided: Sequence[str] = ()
     retraining: RetrainingScore | None = None
@@ -67,7 +60,10 @@ class Results:
     tuning: Mapping[str, Any] | None = None
     made_with: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, str] = field(default_factory=dict)
-    absent: Sequence[str] = ()
+    splits: Splits | None = None
+    synthetic: Mapping[str, EHRDataset] = field(default_factory=dict)
+    data: EvaluationData | None = None
+    hours_per_step: float = 1.0
 
     @property
     def sets(self) -> list[str]:

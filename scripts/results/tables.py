@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data_preprocess.card import markdown_table
-from scripts.quality.common.metric_report import MetricReport, number, with_interval
+from scripts.quality.common.metric_report import MetricReport, interval_text, number, with_interval
 from scripts.quality.common.registry import (
     FIDELITY,
     PRIVACY,
@@ -20,7 +20,7 @@ from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
 from scripts.utility.protocols import BASELINE, STEPS, UNPAIRED, UPPER
 from scripts.utility.subgroups import SubgroupScore
-from scripts.utility.summary import REFERENCES, UNGUIDED, Summary
+from scripts.utility.summary import REFERENCES, UNGUIDED, Summary, select
 from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
 
 REFERENCE_TITLES = {
@@ -29,7 +29,7 @@ REFERENCE_TITLES = {
     "vs_steps": "minus real, same steps",
 }
 TEXT_WIDTH = 100  # of what is printed
-DAGGER, HOLM_LEVEL = "+", 0.05
+HOLM_LEVEL = 0.05
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
     STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
@@ -78,18 +78,44 @@ class Table:
 
 def score_tables(summaries: Sequence[Summary]) -> list[Table]:
     """Per downstream model: one row per protocol and set, one column per metric."""
-    return [_score_table(model, summaries) for model in _models(summaries)]
+    marked, tables = stars(summaries), []
+    for model in _models(summaries):
+        cells: dict[Key, list[str]] = {}
+        for s in select(summaries, model=model):
+            star = "*" if (s.protocol, s.ratio, model, s.metric, s.generator) in marked else ""
+            cells.setdefault(_key(s), []).append(_score_text(s) + star)
+        columns = ["trained on", "set", *METRICS.values()]
+        tables.append(Table(f"Scores, downstream model {model}", columns, _blocks(cells)))
+    return tables
 
 
 def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
     """Per downstream model and metric: paired differences to the unguided set and to real-only
     training; of TRTS the gap to testing on real series."""
-    tables = [
-        _difference_table(model, metric, summaries)
-        for model in _models(summaries)
-        for metric in RANKING
-    ]
-    return [table for table in tables if table.rows]
+    tables = []
+    for model, metric in itertools.product(_models(summaries), RANKING):
+        of_model = select(summaries, model=model)
+        references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
+        rows = select(of_model, metric=metric)
+        cells = {
+            _key(s): [_difference_text(getattr(s, name)) for name in references]
+            for s in rows
+            if s.protocol not in ("TRTR", *UNPAIRED)
+        }
+        if not cells:
+            continue
+        # The same models on other rows: nothing is paired, so there is no p.
+        cells |= {
+            _key(s): [str(s.vs_testing) if name == "vs_real" else "-" for name in references]
+            for s in rows
+            if s.vs_testing is not None
+        }
+        columns = ["trained on", "set", *(REFERENCE_TITLES[name] for name in references)]
+        title = f"Paired differences in {METRICS[metric]}, downstream model {model}"
+        # Without the protocol in brackets the table fits a terminal.
+        short = [[row[0].partition(" (")[0], *row[1:]] if row else row for row in _blocks(cells)]
+        tables.append(Table(title, columns, short))
+    return tables
 
 
 def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
@@ -158,44 +184,14 @@ def _clear_best(metric: str, block: Sequence[Summary]) -> Summary | None:
     return best if clear and all(clear) else None
 
 
-def _score_table(model: str, summaries: Sequence[Summary]) -> Table:
-    marked = stars(summaries)
-    cells: dict[tuple[str, float | None, str], dict[str, str]] = {}
-    for s in summaries:
-        if s.model == model:
-            star = (s.protocol, s.ratio, model, s.metric, s.generator) in marked
-            row = cells.setdefault((s.protocol, s.ratio, s.generator), {})
-            row[s.metric] = _score_text(s) + ("*" if star else "")
-    columns = ["trained on", "set", *METRICS.values()]
-    rows = _blocks({key: [values[name] for name in METRICS] for key, values in cells.items()})
-    return Table(f"Scores, downstream model {model}", columns, rows)
+Key = tuple[str, float | None, str]
 
 
-def _difference_table(model: str, metric: str, summaries: Sequence[Summary]) -> Table:
-    of_model = [s for s in summaries if s.model == model]
-    references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
-    cells = {
-        (s.protocol, s.ratio, s.generator): [_difference_text(getattr(s, r)) for r in references]
-        for s in of_model
-        if s.metric == metric and s.protocol not in ("TRTR", *UNPAIRED)
-    }
-    if cells:
-        # The same models on other rows: nothing is paired, so there is no p.
-        cells |= {
-            (s.protocol, s.ratio, s.generator): [
-                str(s.vs_testing) if name == "vs_real" else "-" for name in references
-            ]
-            for s in of_model
-            if s.metric == metric and s.vs_testing is not None
-        }
-    columns = ["trained on", "set", *(REFERENCE_TITLES[name] for name in references)]
-    title = f"Paired differences in {METRICS[metric]}, downstream model {model}"
-    # Without the protocol in brackets the table fits a terminal.
-    rows = [[row[0].partition(" (")[0], *row[1:]] if row else row for row in _blocks(cells)]
-    return Table(title, columns, rows)
+def _key(summary: Summary) -> Key:
+    return summary.protocol, summary.ratio, summary.generator
 
 
-def _blocks(cells: dict[tuple[str, float | None, str], list[str]]) -> list[list[str]]:
+def _blocks(cells: dict[Key, list[str]]) -> list[list[str]]:
     """Rows with the protocol named once per block, and a rule after each protocol."""
     rows: list[list[str]] = []
     before: tuple[str, float | None] | None = None
@@ -209,18 +205,16 @@ def _blocks(cells: dict[tuple[str, float | None, str], list[str]]) -> list[list[
 
 
 def _score_text(summary: Summary) -> str:
-    text = f"{summary.mean:.3f}"
     if summary.metric in RANKING:
-        text += f" [{summary.low:.3f}, {summary.high:.3f}]"
-    return text
+        return interval_text(summary.mean, summary.low, summary.high)
+    return number(summary.mean)
 
 
 def _difference_text(difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    is_kept = difference.p_holm is not None and difference.p_holm < HOLM_LEVEL
-    kept = DAGGER if is_kept else ""
-    return f"{difference} p={difference.p:.3f}{kept}"
+    kept = difference.p_holm is not None and difference.p_holm < HOLM_LEVEL
+    return f"{difference} p={difference.p:.3f}{'+' if kept else ''}"
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:
@@ -294,22 +288,16 @@ def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
     shown = SHOWN[kind]
     rows = []
     for name, report in reports.items():
+        cells = [with_interval(report, metric) or "-" for metric in shown]
         cells = [
-            with_interval(report, metric) if metric.endswith("_auc") else _value(report, metric)
-            for metric in shown
+            cell if metric.endswith("_auc") else cell.partition(" ")[0]
+            for metric, cell in zip(shown, cells, strict=True)
         ]
-        rows.append([name, *(cell or "-" for cell in cells), _count(report)])
+        values = report.values
+        rows.append([name, *cells, f"{len(raised_flags(values))} of {len(raised(values))}"])
     references = [_reference(metric, reports) or "-" for metric in shown]
     rows.append(["real series", *references, "-"])
     return Table(HEADINGS[kind], ["set", *shown.values(), "flags"], rows)
-
-
-def _value(report: MetricReport, metric: str) -> str:
-    return number(report.values[metric]) if metric in report.values else ""
-
-
-def _count(report: MetricReport) -> str:
-    return f"{len(raised_flags(report.values))} of {len(raised(report.values))}"
 
 
 def _reference(metric: str, reports: Mapping[str, MetricReport]) -> str:

@@ -9,6 +9,8 @@ sensor data"; Iwana & Uchida 2021); they are not tuned here.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from imblearn.over_sampling import SMOTE, RandomOverSampler
@@ -60,8 +62,8 @@ def baseline_rows(
     if name == REWEIGHTED:
         assert weights is not None
         return drawn_by_weight(train, weights, seed)
-    if name in RESAMPLED:
-        return RESAMPLED[name](train, seed)
+    if name in SAMPLERS:
+        return balanced(name, train, seed)
     copies = train[0].copy()
     copies[:, :num_values] = ALTERED[name](train[0][:, :num_values], np.random.default_rng(seed))
     return _joined(train, (copies, train[1]))
@@ -80,24 +82,22 @@ def drawn_by_weight(train: Rows, weights: np.ndarray, seed: int) -> Rows:
     return x[chosen], y[chosen]
 
 
-def oversample(train: Rows, seed: int) -> Rows:
-    """Every class as large as the largest, by repeating rows drawn at random."""
-    return _resampled(RandomOverSampler(random_state=seed), train)
-
-
-def smote(train: Rows, seed: int) -> Rows:
-    """Every class as large as the largest, by points between a row and one of its neighbours.
+def balanced(name: str, train: Rows, seed: int) -> Rows:
+    """Every class as large as the largest: by repeating rows drawn at random (oversampling), or by
+    points between a row and one of its neighbours (smote).
 
     Raises:
-        DataError: a class has no more rows than neighbours are asked for.
+        DataError: smote, and a class has no more rows than neighbours are asked for.
     """
-    smallest = np.bincount(train[1]).min()
-    if smallest <= NEIGHBOURS:
+    x, y = train
+    smallest = np.bincount(y).min()
+    if name == "smote" and smallest <= NEIGHBOURS:
         raise DataError(
             f"baseline smote: a class has {smallest} training rows, and {NEIGHBOURS} neighbours "
             "of the same class are needed; leave smote out of evaluation.baselines"
         )
-    return _resampled(SMOTE(random_state=seed, k_neighbors=NEIGHBOURS), train)
+    flat, labels = SAMPLERS[name](random_state=seed).fit_resample(x.reshape(len(x), -1), y)
+    return flat.reshape(-1, *x.shape[1:]).astype(np.float32), labels.astype(np.int64)
 
 
 def jitter(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -125,18 +125,15 @@ def time_warp(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return warped
 
 
-RESAMPLED: dict[str, Callable[[Rows, int], Rows]] = {"oversampling": oversample, "smote": smote}
+SAMPLERS: dict[str, Callable[..., Any]] = {
+    "oversampling": RandomOverSampler,
+    "smote": partial(SMOTE, k_neighbors=NEIGHBOURS),
+}
 ALTERED: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
     "jitter": jitter,
     "scaling": scaling,
     "time_warp": time_warp,
 }
-
-
-def _resampled(sampler: SMOTE | RandomOverSampler, train: Rows) -> Rows:
-    x, y = train
-    flat, labels = sampler.fit_resample(x.reshape(len(x), -1), y)  # type: ignore[misc]
-    return flat.reshape(-1, *x.shape[1:]).astype(np.float32), labels.astype(np.int64)
 
 
 def _joined(first: Rows, second: Rows) -> Rows:

@@ -27,7 +27,7 @@ from jaxtyping import Float, Int
 from scipy import stats
 
 from configs.runtime.errors import DataError
-from scripts.quality.common.metric_report import number
+from scripts.quality.common.metric_report import interval_text
 
 MAX_REDRAWS = 1000
 
@@ -54,8 +54,7 @@ class Difference:
 
     def __str__(self) -> str:
         """ "+0.010 [-0.005, +0.024]"."""
-        mean, low, high = (number(value, "+") for value in (self.mean, self.low, self.high))
-        return f"{mean} [{low}, {high}]"
+        return interval_text(self.mean, self.low, self.high, "+")
 
     @property
     def corrected_p(self) -> float:

@@ -12,6 +12,7 @@ A name in `evaluation.models` is
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +84,7 @@ class Downstream:
             "clinical_input": self.normaliser.fingerprint() if clinical else None,  # type: ignore[union-attr]
         }
 
-    def check(self, names: list[str], *, in_channels: int, length: int) -> None:
+    def check(self, names: Iterable[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
         for name in names:
             known = ("rnn", *RECURRENT, *FITS, *SHORT_NAMES)
@@ -119,7 +120,16 @@ class Downstream:
         """
         recipe = self._recipe(epoch_multiplier, class_weight)
         if _bare(name) in FITS:
-            return self._fit_features(name, train, select, seed, recipe)
+
+            def seen(x: np.ndarray) -> np.ndarray:
+                if self.normaliser is None:
+                    return x
+                return input_parts(torch.tensor(x), self.normaliser, self._parts(name)).numpy()
+
+            choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
+            rows = [(seen(x), y) for x, y in (train, select)]
+            predict_seen = FITS[_bare(name)](*rows, seed=seed, **choices)
+            return lambda x: predict_seen(seen(x))
         _, in_channels, length = train[0].shape
         fitted = fit_classifier(
             _tensors(train),
@@ -136,33 +146,11 @@ class Downstream:
 
         return predict
 
-    def _fit_features(
-        self,
-        name: str,
-        train: LabelledArrays,
-        select: LabelledArrays,
-        seed: int,
-        recipe: FitRecipe,
-    ) -> Predictor:
-        def seen(x: np.ndarray) -> np.ndarray:
-            if self.normaliser is None:
-                return x
-            return input_parts(torch.tensor(x), self.normaliser, self._parts(name)).numpy()
-
-        choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
-        rows = [(seen(x), y) for x, y in (train, select)]
-        predict = FITS[_bare(name)](*rows, seed=seed, **choices)
-        return lambda x: predict(seen(x))
-
     def _recipe(self, epoch_multiplier: float, class_weight: str | None) -> FitRecipe:
-        epochs, patience = (
-            self.recipe.max_epochs * epoch_multiplier,
-            self.recipe.patience * epoch_multiplier,
-        )
         return dataclasses.replace(
             self.recipe,
-            max_epochs=math.ceil(epochs),
-            patience=math.ceil(patience),
+            max_epochs=math.ceil(self.recipe.max_epochs * epoch_multiplier),
+            patience=math.ceil(self.recipe.patience * epoch_multiplier),
             class_weight=class_weight or self.recipe.class_weight,
         )
 

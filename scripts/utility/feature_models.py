@@ -17,6 +17,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from classifier.fixed_features import RandomConvolutions, Standardiser, summary_features
 from classifier.metrics import HIGHER_IS_BETTER, selection_scores
+from scripts.utility.metrics import as_logits
 
 Predictor = Callable[[np.ndarray], np.ndarray]
 LabelledArrays = tuple[np.ndarray, np.ndarray]
@@ -96,11 +97,6 @@ def _best(
     select_by: str,
 ) -> int:
     """Index of the candidate with the best selection score; the first of equals."""
-    scores = [selection_scores(*_as_logits(p, labels))[select_by] for p in candidates]
+    y = torch.from_numpy(labels)
+    scores = [selection_scores(as_logits(p), y)[select_by] for p in candidates]
     return int(np.argmax(scores) if HIGHER_IS_BETTER[select_by] else np.argmin(scores))
-
-
-def _as_logits(p: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    logs = np.log(np.clip(p, 1e-12, None))
-    logits = logs[:, 1:] - logs[:, :1] if p.shape[1] == 2 else logs
-    return torch.from_numpy(logits), torch.from_numpy(labels)

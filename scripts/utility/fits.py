@@ -18,17 +18,14 @@ from classifier.metrics import best_f1_threshold
 from configs.runtime.errors import UserError
 from configs.runtime.processes import Processes
 from configs.runtime.progress import Progress
-from data_preprocess.storage.content_cache import ContentCache, Entry
+from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from scripts.utility.downstream import Downstream
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import (
-    BASELINE,
     UPPER,
     EvaluationData,
     Fit,
-    other_fingerprint,
     scored_rows,
-    synthetic_source,
     training_rows,
 )
 
@@ -63,18 +60,27 @@ def run_fits(
             between sets without a look at the test rows.
 
     Raises:
+        ConfigError, DataError: there is no downstream model of a name, or a set is too small for a
+            ratio; before the first is fitted.
         UserError: a fit fails because of its input; the message names the fit.
         RuntimeError: a fit failed for another reason; the message names the fit.
     """
-    work = _Work(data, fitter, ContentCache(cache, CODE))
-    missing = work.missing(fits)
-    done = len(fits) - sum(map(len, missing))
+    _, in_channels, length = data.train.x.shape
+    fitter.check({fit.model for fit in fits}, in_channels=in_channels, length=length)
+    store = ContentCache(cache, CODE)
+    keys = _keys(fits, data, fitter)
+    shared: dict[str, list[Fit]] = {}  # fits without a result, by the training that they share
+    for fit in fits:
+        if store.read(keys[fit]) is None:
+            shared.setdefault(str(keys[fit] | {"scored": None}), []).append(fit)
+    done = len(fits) - sum(map(len, shared.values()))
     if done:
         logger.info("%d of %d fits were done before", done, len(fits))
-    with Progress("downstream models", len(missing), "trainings") as bar:
-        for _ in (processes or Processes()).run(work, missing):
+    work = _Work(data, fitter, store, keys)
+    with Progress("downstream models", len(shared), "trainings") as bar:
+        for _ in (processes or Processes()).run(work, list(shared.values())):
             bar.update(1)
-    return {fit: work.require(fit, on_select) for fit in fits}
+    return {fit: work.read(fit, on_select) for fit in fits}
 
 
 def upper_bound(
@@ -92,13 +98,32 @@ def upper_bound(
     if not true_risk:
         return {}
     cut = _threshold(true_risk["val_select"], data)
-    found = Predictions(
-        probabilities=true_risk["test"],
-        labels=data.test.y,
-        minority=data.minority,
-        threshold=float("nan") if cut is None else cut,
-    )
+    found = Predictions(true_risk["test"], data.test.y, data.minority, cut)
     return {Fit(UPPER, SIMULATOR, None, model, 0): found for model in models}
+
+
+def _keys(
+    fits: Sequence[Fit], data: EvaluationData, fitter: Downstream
+) -> dict[Fit, dict[str, Any]]:
+    """All that decides the predictions of every fit; "scored" takes no part in the training."""
+    rows: dict[tuple[object, ...], str] = {}
+    models = {fit.model: fitter.describe(fit.model) for fit in fits}
+    keys = {}
+    for fit in fits:
+        drawn = (fit.protocol, fit.generator, fit.ratio, fit.seed)
+        if drawn not in rows:
+            rows[drawn] = array_fingerprint(*training_rows(fit, data))
+        keys[fit] = {
+            "rows": rows[drawn],
+            "select": data.select.fingerprint,
+            "scored": scored_rows(fit, data).fingerprint,
+            "minority": data.minority,
+            "model": models[fit.model],
+            "seed": fit.seed,
+            "epoch_multiplier": fit.epoch_multiplier,
+            "class_weight": fit.class_weight,
+        }
+    return keys
 
 
 @dataclass(frozen=True)
@@ -108,20 +133,13 @@ class _Work:
     data: EvaluationData
     fitter: Downstream
     cache: ContentCache
+    keys: Mapping[Fit, Mapping[str, Any]]
 
     def __sizeof__(self) -> int:
         """Bytes of the series: dask sends what it knows to be large once to every worker."""
         data = self.data
         named = (data.train, data.guide, data.select, data.test, *data.synthetic.values())
         return sum(series.x.nbytes for series in named)
-
-    def missing(self, fits: Sequence[Fit]) -> list[list[Fit]]:
-        """The fits without a result, those that share a training together."""
-        shared: dict[str, list[Fit]] = {}
-        for fit in fits:
-            if self.read(fit) is None:
-                shared.setdefault(str(self._training(fit)), []).append(fit)
-        return list(shared.values())
 
     def __call__(self, fits: list[Fit]) -> None:
         """Trains the model that `fits` share and writes the predictions of each."""
@@ -139,7 +157,7 @@ class _Work:
             for fit in fits:
                 scored = predict(scored_rows(fit, data).x)
                 facts = {"fit": str(fit), "threshold": _threshold(select, data)}
-                self.cache.write(self._key(fit), Entry({"scored": scored, "select": select}, facts))
+                self.cache.write(self.keys[fit], Entry({"scored": scored, "select": select}, facts))
         except UserError as error:
             raise type(error)(f"fit {first}: {error}") from error
         except MemoryError as error:  # the entry tells what to do about it
@@ -147,49 +165,17 @@ class _Work:
         except Exception as error:
             raise RuntimeError(f"fit {first} failed: {type(error).__name__}: {error}") from error
 
-    def read(self, fit: Fit, on_select: bool = False) -> Predictions | None:
-        """What is kept of `fit`; None if there is nothing."""
-        entry = self.cache.read(self._key(fit))
+    def read(self, fit: Fit, on_select: bool) -> Predictions:
+        """What is kept of a fit that was made."""
+        entry = self.cache.read(self.keys[fit])
         if entry is None:
-            return None
-        threshold = entry.facts["threshold"]
-        return Predictions(
-            probabilities=entry.arrays["select" if on_select else "scored"],
-            labels=self.data.select.y if on_select else scored_rows(fit, self.data).y,
-            minority=self.data.minority,
-            threshold=float("nan") if threshold is None else threshold,
-        )
-
-    def require(self, fit: Fit, on_select: bool) -> Predictions:
-        """As `read`, for a fit that was just made."""
-        predictions = self.read(fit, on_select)
-        if predictions is None:
             raise UserError(
                 f"fit {fit} was made, but {self.cache.folder} does not hold it; on a cluster "
                 "every worker must see this folder"
             )
-        return predictions
-
-    def _key(self, fit: Fit) -> dict[str, Any]:
-        return self._training(fit) | {"scored": scored_rows(fit, self.data).fingerprint}
-
-    def _training(self, fit: Fit) -> dict[str, Any]:
-        """All that decides a trained model."""
-        data = self.data
-        source = synthetic_source(fit, data)
-        return {
-            "real": None if fit.protocol == "TSTR" else data.train.fingerprint,
-            "synthetic": None if source is None else source.fingerprint,
-            "ratio": None if source is None else fit.ratio,
-            "select": data.select.fingerprint,
-            "minority": data.minority,
-            "num_values": data.num_values,
-            "model": self.fitter.describe(fit.model),
-            "seed": fit.seed,
-            "epoch_multiplier": fit.epoch_multiplier,
-            "baseline": fit.generator if fit.protocol == BASELINE else None,
-            "other": other_fingerprint(fit, data),
-        }
+        rows = self.data.select if on_select else scored_rows(fit, self.data)
+        probabilities = entry.arrays["select" if on_select else "scored"]
+        return Predictions(probabilities, rows.y, self.data.minority, entry.facts["threshold"])
 
 
 def _threshold(probabilities: np.ndarray, data: EvaluationData) -> float | None:

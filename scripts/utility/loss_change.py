@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from scripts.utility.metrics import Predictions
+from scripts.utility.metrics import Predictions, as_logits
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -20,9 +19,8 @@ from tardiff.influence.guidance_losses import GuidanceLoss
 
 def loss_of(predictions: Predictions, loss: GuidanceLoss) -> float:
     """The guidance loss of the predicted probabilities."""
-    logs = torch.from_numpy(np.log(np.clip(predictions.probabilities, 1e-12, None)))
-    logits: Tensor = logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
-    return loss.value(logits, torch.from_numpy(predictions.labels.astype(np.int64)))
+    labels = torch.from_numpy(predictions.labels.astype(np.int64))
+    return loss.value(as_logits(predictions.probabilities), labels)
 
 
 def changes(

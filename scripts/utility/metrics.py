@@ -10,7 +10,9 @@ of scikit-learn (ties count one half in AUROC; AUPRC is the average precision, a
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
 RANKING = ("auroc", "auprc")  # with intervals in tables and figures
@@ -32,14 +34,14 @@ class Predictions:
         probabilities: one column per class; rows sum to 1.
         labels: the true class per row.
         minority: the class with the fewest real training series; `f1` is about it if binary.
-        threshold: a row is called `minority` from this probability on; chosen on val_select and
-            used by binary tasks only.
+        threshold: a row is called `minority` from this probability on; chosen on val_select; None
+            for more than two classes.
     """
 
     probabilities: Float[np.ndarray, "n classes"]
     labels: Int[np.ndarray, " n"]
     minority: int
-    threshold: float
+    threshold: float | None
 
     @property
     def is_binary(self) -> bool:
@@ -90,54 +92,31 @@ def ranking_scores(
 ) -> tuple[Float[np.ndarray, " resamples"], Float[np.ndarray, " resamples"]]:
     """AUROC and average precision under each weighting; NaN where a side has no weight."""
     order = np.argsort(-scores, kind="stable")
-    ranks = _Ranks.of(scores[order], positive[order])
+    negated, positive = -scores[order], positive[order]
+    rows = np.flatnonzero(positive)
+    # Rows of equal score form one group. Its ends are looked up in cumulative sums that have, at
+    # index i, the weight of the first i rows: of all rows, and of the positive ones.
+    starts, ends = (np.searchsorted(negated, negated[rows], side) for side in ("left", "right"))
+    counts = np.append(0, np.cumsum(positive))
     auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
     for start in range(0, len(weights), BLOCK):
         block = slice(start, start + BLOCK)
-        auroc[block], auprc[block] = _rank_block(weights[block][:, order], ranks)
+        ranked = weights[block][:, order]
+        own = ranked[:, rows].astype(np.float64)
+        all_rows, true_rows = _padded_cumsum(ranked), _padded_cumsum(own)
+        positives = true_rows[:, -1]
+        negatives = all_rows[:, -1] - positives
+        hits, called = true_rows[:, counts[ends]], all_rows[:, ends]
+        above = all_rows[:, starts] - true_rows[:, counts[starts]]
+        # Negatives below a positive count 1, those of equal score 1/2.
+        beaten = negatives[:, None] - 0.5 * (above + called - hits)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            auroc[block] = (own * beaten).sum(axis=1) / (positives * negatives)
+            precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
+            average = (own * precision).sum(axis=1) / positives
+        # One side without weight: neither score is defined.
+        auprc[block] = np.where(negatives > 0, average, np.nan)
     return auroc, auprc
-
-
-@dataclass(frozen=True)
-class _Ranks:
-    """Positions in descending score order that the ranking scores look up, per positive row.
-
-    A cumulative sum padded with a leading 0 has, at index i, the weight of the first i rows.
-    Rows of equal score form one group: `starts` and `ends` are the ends of the group of a
-    positive row among all rows, `positives_before` and `positives_through` among positive rows.
-    """
-
-    positive: Int[np.ndarray, " positives"]
-    starts: Int[np.ndarray, " positives"]
-    ends: Int[np.ndarray, " positives"]
-    positives_before: Int[np.ndarray, " positives"]
-    positives_through: Int[np.ndarray, " positives"]
-
-    @classmethod
-    def of(cls, descending: np.ndarray, positive: np.ndarray) -> "_Ranks":
-        rows = np.flatnonzero(positive)
-        starts = np.searchsorted(-descending, -descending[rows], side="left")
-        ends = np.searchsorted(-descending, -descending[rows], side="right")
-        counts = np.concatenate([[0], np.cumsum(positive)])
-        return cls(rows, starts, ends, counts[starts], counts[ends])
-
-
-def _rank_block(weights: np.ndarray, ranks: _Ranks) -> tuple[np.ndarray, np.ndarray]:
-    own = weights[:, ranks.positive].astype(np.float64)
-    all_rows, true_rows = _padded_cumsum(weights), _padded_cumsum(own)
-    total, positives = all_rows[:, -1], true_rows[:, -1]
-    negatives = total - positives
-    hits = true_rows[:, ranks.positives_through]
-    called = all_rows[:, ranks.ends]
-    above = all_rows[:, ranks.starts] - true_rows[:, ranks.positives_before]
-    # Negatives below a positive count 1, those of equal score 1/2.
-    beaten = negatives[:, None] - 0.5 * (above + called - hits)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        auroc = (own * beaten).sum(axis=1) / (positives * negatives)
-        precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-        auprc = (own * precision).sum(axis=1) / positives
-    # One side without weight: neither score is defined.
-    return auroc, np.where(negatives > 0, auprc, np.nan)
 
 
 def _padded_cumsum(weights: np.ndarray) -> np.ndarray:
@@ -198,3 +177,9 @@ def weighted_sums(
         block = slice(start, start + BLOCK)
         out[block] = weights[block].astype(np.float64) @ values
     return out
+
+
+def as_logits(probabilities: Float[np.ndarray, "n classes"]) -> Float[Tensor, "n out"]:
+    """Logits with these probabilities: of two classes the log-odds, of more one per class."""
+    logs = torch.from_numpy(np.log(np.clip(probabilities, 1e-12, None)))
+    return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs

@@ -19,7 +19,8 @@ scored and never before. Nothing here knows which generator made a set.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,13 +28,7 @@ from jaxtyping import Float, Int
 from configs.runtime.errors import DataError
 from data_preprocess.split_assignment import apportion
 from data_preprocess.storage.content_cache import array_fingerprint
-from scripts.utility.baselines import (
-    CLASS_WEIGHTS,
-    GUIDE_ONLY,
-    GUIDE_ROWS,
-    REWEIGHTED,
-    baseline_rows,
-)
+from scripts.utility.baselines import CLASS_WEIGHTS, baseline_rows
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
 STEPS = "TRTR-steps"
@@ -50,16 +45,15 @@ class Series:
     Attributes:
         x: (n, channel, time), float32, dimensionless.
         y: class per row.
-        fingerprint: SHA-256 of both; equal contents have equal fingerprints.
     """
 
     x: Float[np.ndarray, "n channel time"]
     y: Int[np.ndarray, " n"]
-    fingerprint: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        fingerprint = array_fingerprint(self.x, self.y.astype(np.int64))
-        object.__setattr__(self, "fingerprint", fingerprint)
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of both; equal contents have equal fingerprints."""
+        return array_fingerprint(self.x, self.y.astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -180,11 +174,11 @@ def training_rows(
             num_values=data.num_values,
             weights=data.train_weights,
         )
-    source = synthetic_source(fit, data)
-    if source is None:
+    if fit.protocol != "TSRTR" or not fit.ratio:
         return data.train.x, data.train.y
-    count = round((fit.ratio or 0.0) * len(data.train))
-    rows = draw_stratified(source.y, count, seed=fit.seed, where=str(fit))
+    source, count = data.synthetic[fit.generator], round(fit.ratio * len(data.train))
+    where = f"synthetic set {fit.generator!r}, TSRTR ratio {fit.ratio:g}"
+    rows = draw_stratified(source.y, count, seed=fit.seed, where=where)
     x, y = (data.train.x, source.x[rows]), (data.train.y, source.y[rows])
     return np.concatenate(x), np.concatenate(y)
 
@@ -192,36 +186,6 @@ def training_rows(
 def scored_rows(fit: Fit, data: EvaluationData) -> Series:
     """The rows that score the model of `fit`."""
     return data.synthetic[fit.generator] if fit.protocol == "TRTS" else data.test
-
-
-def other_fingerprint(fit: Fit, data: EvaluationData) -> str | None:
-    """Of what besides train and synthetic rows decides the training set of `fit`: the guidance
-    rows, or weights of the rows of train; None if nothing does."""
-    if fit.protocol != BASELINE:
-        return None
-    if fit.generator == REWEIGHTED:
-        assert data.train_weights is not None
-        return array_fingerprint(data.train_weights)
-    return data.guide.fingerprint if fit.generator in (GUIDE_ROWS, GUIDE_ONLY) else None
-
-
-def synthetic_source(fit: Fit, data: EvaluationData) -> Series | None:
-    """The synthetic set that contributes training rows to `fit`; None if it has none."""
-    if fit.protocol == "TSTR" or (fit.protocol == "TSRTR" and fit.ratio):
-        return data.synthetic[fit.generator]
-    return None
-
-
-def require_enough(fits: Sequence[Fit], data: EvaluationData) -> None:
-    """Raises DataError if a set is too small for a ratio, before anything is fitted."""
-    mixed = {(c.generator, c.ratio) for c in fits if c.protocol == "TSRTR" and c.ratio}
-    for generator, ratio in sorted(mixed):
-        draw_stratified(
-            data.synthetic[generator].y,
-            round(ratio * len(data.train)),
-            seed=0,
-            where=f"synthetic set {generator!r}, TSRTR ratio {ratio:g}",
-        )
 
 
 def draw_stratified(

@@ -4,7 +4,6 @@ Exploratory: intervals of small groups are wide and many groups are looked at, s
 given. A gain overall that is a loss in one group is what this table is for.
 """
 
-import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,12 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import Summary, summarise
 
-AGE_BANDS = (50.0, 65.0, 80.0)  # years; groups: below 50, 50-64, 65-79, 80 and older
+AGES = {  # in years, from the first up to the second
+    "age below 50": (-np.inf, 50),
+    "age 50-64": (50, 65),
+    "age 65-79": (65, 80),
+    "age 80 and older": (80, np.inf),
+}
 MIN_PER_CLASS = 10  # test series of every class that a group needs
 
 
@@ -40,13 +44,13 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     for title, values in zip(test.static_names, test.static.T, strict=True):
         base, codes = _parse(title)
         if base.split("_")[0] == "age":
-            edges = [-np.inf, *AGE_BANDS, np.inf]
-            for low, high in itertools.pairwise(edges):
-                groups[_age_band(low, high)] = (values >= low) & (values < high)
+            for band, (low, high) in AGES.items():
+                groups[band] = (values >= low) & (values < high)
         elif codes or title.endswith("[code]"):
             for value in np.unique(values[np.isfinite(values)]).tolist():
                 groups[f"{base} {_code(value, codes)}"] = values == value
-    return {name: rows for name, rows in groups.items() if _is_large(test, rows)}
+    sizes = {k: np.bincount(test.labels[v], minlength=test.num_classes) for k, v in groups.items()}
+    return {k: rows for k, rows in groups.items() if sizes[k].min() >= MIN_PER_CLASS}
 
 
 def subgroup_scores(
@@ -85,17 +89,6 @@ def _code(value: float, codes: Mapping[float, str]) -> str:
         return codes[value]
     # "sex[1=male]" names one of two values.
     return f"not {next(iter(codes.values()))}" if len(codes) == 1 else f"{value:g}"
-
-
-def _age_band(low: float, high: float) -> str:
-    if np.isinf(low):
-        return f"age below {high:g}"
-    return f"age {low:g} and older" if np.isinf(high) else f"age {low:g}-{high - 1:g}"
-
-
-def _is_large(test: EHRDataset, rows: np.ndarray) -> bool:
-    sizes = np.bincount(test.labels[rows], minlength=test.num_classes)
-    return int(sizes.min()) >= MIN_PER_CLASS
 
 
 def only(predictions: Predictions, rows: Bool[np.ndarray, " n"]) -> Predictions:

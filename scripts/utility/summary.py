@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from tqdm import tqdm
 
 from scripts.utility.bootstrap import Difference, compare, holm, interval, resample_counts
@@ -15,6 +15,7 @@ from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, 
 from scripts.utility.protocols import REAL, STEPS, UNPAIRED, Fit
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
+SEED = 0  # of the resampling
 REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
 
 
@@ -51,14 +52,8 @@ class Summary:
     vs_testing: Difference | None = None
 
 
-@dataclass(frozen=True)
-class _Scores:
-    """Per seed: the score on the set as it is, and under each resample."""
-
-    points: Float[np.ndarray, " seeds"]
-    draws: Float[np.ndarray, "seeds resamples"]
-
-
+# One metric per seed: on the set as it is, (seeds,), and under each resample, (seeds, resamples).
+Scores = tuple[np.ndarray, np.ndarray]
 Row = tuple[str, str, float | None, str]  # protocol, generator, ratio, model
 
 
@@ -68,7 +63,6 @@ def summarise(
     *,
     resamples: int,
     confidence: float,
-    seed: int = 0,
 ) -> list[Summary]:
     """One `Summary` per row and metric, in the order of `results`.
 
@@ -79,13 +73,10 @@ def summarise(
         test_subjects: patient of each real test series.
         resamples: bootstrap resamples.
         confidence: of the intervals, e.g. 0.95.
-        seed: of the resampling.
     """
-    scored = _score_rows(results, test_subjects, resamples=resamples, seed=seed)
+    scored = _score_rows(results, test_subjects, resamples=resamples)
     summaries = [
-        _summary(row, metric, scored, confidence=confidence, seed=seed)
-        for row in scored
-        for metric in METRICS
+        _summary(row, metric, scored, confidence=confidence) for row in scored for metric in METRICS
     ]
     for reference in REFERENCES:
         summaries = _correct(summaries, reference)
@@ -114,8 +105,8 @@ def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
 
 
 def _score_rows(
-    results: Mapping[Fit, Predictions], test_subjects: np.ndarray, *, resamples: int, seed: int
-) -> dict[Row, dict[str, _Scores]]:
+    results: Mapping[Fit, Predictions], test_subjects: np.ndarray, *, resamples: int
+) -> dict[Row, dict[str, Scores]]:
     grouped: dict[Row, list[Predictions]] = {}
     for fit, predictions in results.items():
         row = (fit.protocol, fit.generator, fit.ratio, fit.model)
@@ -127,60 +118,50 @@ def _score_rows(
         if scored_on not in counts:
             labels = per_seed[0].labels
             subjects = test_subjects if scored_on == REAL else np.arange(len(labels))
-            counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=seed)
-        scored[row] = _score_seeds(per_seed, counts[scored_on])
+            counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=SEED)
+        points = [point_scores(predictions) for predictions in per_seed]
+        draws = [score(predictions, counts[scored_on]) for predictions in per_seed]
+        scored[row] = {m: _about_points(m, points, draws) for m in METRICS}
     return scored
 
 
-def _score_seeds(per_seed: Sequence[Predictions], counts: np.ndarray) -> dict[str, _Scores]:
-    points = [point_scores(predictions) for predictions in per_seed]
-    draws = [score(predictions, counts) for predictions in per_seed]
-    return {
-        metric: _about_points(
-            metric,
-            np.array([values[metric] for values in points]),
-            np.stack([values[metric] for values in draws]),
-        )
-        for metric in METRICS
-    }
-
-
-def _about_points(metric: str, points: np.ndarray, draws: np.ndarray) -> _Scores:
+def _about_points(
+    metric: str, points: Sequence[Mapping[str, float]], draws: Sequence[Mapping[str, np.ndarray]]
+) -> Scores:
     """The draws as they are; of a metric that resampling raises, moved back to their points."""
+    on_set = np.array([values[metric] for values in points])
+    drawn = np.stack([values[metric] for values in draws])
     if metric in RAISED_BY_RESAMPLING:
-        draws = draws + (points - draws.mean(axis=1))[:, None]
-    return _Scores(points, draws)
+        drawn = drawn + (on_set - drawn.mean(axis=1))[:, None]
+    return on_set, drawn
 
 
 def _summary(
     row: Row,
     metric: str,
-    scored: Mapping[Row, Mapping[str, _Scores]],
+    scored: Mapping[Row, Mapping[str, Scores]],
     *,
     confidence: float,
-    seed: int,
 ) -> Summary:
     protocol, generator, ratio, model = row
-    own = scored[row][metric]
+    points, draws = scored[row][metric]
 
     def against(reference: Row, *, wanted: bool = protocol not in UNPAIRED) -> Difference | None:
         if not wanted or reference == row or reference not in scored:
             return None
-        other = scored[reference][metric]
-        return compare(
-            own.draws, other.draws, own.points, other.points, confidence=confidence, seed=seed
-        )
+        points_there, there = scored[reference][metric]
+        return compare(draws, there, points, points_there, confidence=confidence)
 
-    low, high = interval(own.draws.mean(axis=0), confidence)
+    low, high = interval(draws.mean(axis=0), confidence)
     return Summary(
         protocol=protocol,
         generator=generator,
         ratio=ratio,
         model=model,
         metric=metric,
-        num_seeds=len(own.points),
-        mean=float(own.points.mean()),
-        sd=float(own.points.std(ddof=1)) if len(own.points) > 1 else None,
+        num_seeds=len(points),
+        mean=float(points.mean()),
+        sd=float(points.std(ddof=1)) if len(points) > 1 else None,
         low=max(low, 0.0),  # no metric is negative, draws that were moved back may be; keeps a NaN
         high=high,
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),

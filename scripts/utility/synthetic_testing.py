@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from data_preprocess.dataset import EHRDataset
 from scripts.utility.metrics import Predictions, point_scores, score
-from scripts.utility.protocols import REAL, Fit
+from scripts.utility.protocols import Fit
 from scripts.utility.subgroups import find_subgroups, only
 
 SMALL = (100, 200)  # real test series of the alternative
@@ -58,64 +58,58 @@ def auroc_errors(
     Args:
         seed: of the small test sets.
     """
-    pairs: dict[tuple[str, str], list[tuple[Predictions, Predictions]]] = {}
-    for fit, synthetic in results.items():
-        real = results.get(Fit("TRTR", REAL, 0.0, fit.model, fit.seed))
-        if fit.protocol == "TRTS" and real is not None:
-            pairs.setdefault((fit.generator, fit.model), []).append((real, synthetic))
-    groups = _groups(test)
-    small: dict[tuple[str, str], tuple[float, dict[int, float]]] = {}
+    real: dict[tuple[str, int], Predictions] = {}
+    tested: dict[tuple[str, str], dict[int, Predictions]] = {}
+    for fit, predictions in results.items():
+        if fit.protocol == "TRTR":
+            real[fit.model, fit.seed] = predictions
+        elif fit.protocol == "TRTS":
+            tested.setdefault((fit.generator, fit.model), {})[fit.seed] = predictions
+    groups_of = {name: _groups(dataset) for name, dataset in sets.items()}
     found = []
-    for (generator, model), of_seeds in pairs.items():
-        for group, there in _groups(sets[generator]).items():
-            if group not in groups:
+    for group, rows in _groups(test).items():
+        small: dict[str, dict[int, float]] = {}
+        for (generator, model), of_seeds in tested.items():
+            there = groups_of[generator].get(group)
+            if there is None:
                 continue
-            of_real = [only(real, groups[group]) for real, _ in of_seeds]
-            if (group, model) not in small:
-                small[group, model] = _small_sets(of_real, seed)
-            truth, errors = small[group, model]
-            on_set = np.array([_auroc(only(synthetic, there)) for _, synthetic in of_seeds])
-            truths = np.array([_auroc(real) for real in of_real])
+            within = [only(real[model, number], rows) for number in of_seeds]
+            truths = np.array([_auroc(predictions) for predictions in within])
+            on_set = np.array([_auroc(only(each, there)) for each in of_seeds.values()])
+            if model not in small:
+                small[model] = _small_sets(within, truths, seed)
             found.append(
                 AurocError(
                     group=group,
                     generator=generator,
                     model=model,
-                    real=truth,
+                    real=float(truths.mean()),
                     synthetic=float(on_set.mean()),
                     error=float(np.abs(on_set - truths).mean()),
-                    small=errors,
+                    small=small[model],
                 )
             )
-    return sorted(found, key=lambda entry: list(groups).index(entry.group))
+    return found
 
 
 def _groups(dataset: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     return {EVERYBODY: np.ones(len(dataset), bool), **find_subgroups(dataset)}
 
 
-def _small_sets(of_seeds: list[Predictions], seed: int) -> tuple[float, dict[int, float]]:
-    """AUROC on all rows, and the mean absolute error on so many of them."""
-    truths = np.array([_auroc(predictions) for predictions in of_seeds])
-    errors = {}
-    for size in SMALL:
-        counts = _draws(of_seeds[0].labels, size, seed)
-        if counts is not None:
-            drawn = np.stack([score(predictions, counts)["auroc"] for predictions in of_seeds])
-            errors[size] = float(np.abs(drawn - truths[:, None]).mean())
-    return float(truths.mean()), errors
-
-
-def _draws(labels: np.ndarray, size: int, seed: int) -> Float[np.ndarray, "draws n"] | None:
-    """How often each row is in each small test set; None where there are no such sets."""
-    if size >= len(labels):
-        return None
-    rng = np.random.default_rng(seed)
-    drawn = [rng.integers(len(labels), size=size) for _ in range(DRAWS)]
-    counts = np.stack([np.bincount(rows, minlength=len(labels)) for rows in drawn])
-    classes = range(int(labels.max()) + 1)
-    whole = np.all([counts[:, labels == k].sum(axis=1) > 0 for k in classes], axis=0)
-    return counts[whole].astype(np.float32) if whole.mean() > 0.5 else None
+def _small_sets(of_seeds: list[Predictions], truths: np.ndarray, seed: int) -> dict[int, float]:
+    """The mean absolute error of the AUROC on so many of all rows, drawn at random."""
+    errors, labels = {}, of_seeds[0].labels
+    for size in (size for size in SMALL if size < len(labels)):
+        rng = np.random.default_rng(seed)
+        drawn = [rng.integers(len(labels), size=size) for _ in range(DRAWS)]
+        counts = np.stack([np.bincount(rows, minlength=len(labels)) for rows in drawn])
+        classes = range(int(labels.max()) + 1)
+        whole = np.all([counts[:, labels == k].any(axis=1) for k in classes], axis=0)
+        if whole.mean() > 0.5:
+            counts = counts[whole].astype(np.float32)
+            aurocs = np.stack([score(predictions, counts)["auroc"] for predictions in of_seeds])
+            errors[size] = float(np.abs(aurocs - truths[:, None]).mean())
+    return errors
 
 
 def _auroc(predictions: Predictions) -> float:

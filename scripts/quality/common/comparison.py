@@ -49,10 +49,14 @@ class Comparison:
         size = min(most, self.matched_size)
         parts: dict[str, Any] = {}
         for name in ("train", "holdout", "synthetic"):
-            rows = draw(len(getattr(self, name)), size, seed)
-            parts[name] = getattr(self, name).take(rows)
-            parts[f"x_{name}"] = getattr(self, f"x_{name}")[rows]
+            parts[f"x_{name}"], parts[name] = self.drawn(name, size, seed)
         return replace(self, **parts)
+
+    def drawn(self, name: str, size: int, seed: int) -> tuple[Tensor, EHRDataset]:
+        """At most `size` random series of the set `name`: in model space, and as on disk."""
+        dataset = getattr(self, name)
+        rows = draw(len(dataset), size, seed)
+        return getattr(self, f"x_{name}")[rows], dataset.take(rows)
 
 
 def make_comparison(

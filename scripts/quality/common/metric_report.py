@@ -69,24 +69,28 @@ def number(value: float, sign: str = "") -> str:
     return f"{0.0 if abs(value) < 0.0005 else value:{sign}.3f}"
 
 
+def interval_text(value: float, low: float, high: float, sign: str = "") -> str:
+    """Such as "0.771 [0.760, 0.782]"."""
+    return f"{number(value, sign)} [{number(low, sign)}, {number(high, sign)}]"
+
+
 def with_interval(report: MetricReport, metric: str) -> str:
     """The value and, where there is one, its 95 % interval; "" where the metric is absent."""
     values = report.values
     if metric not in values:
         return ""
-    text = number(values[metric])
-    if f"{metric}_low" in values and f"{metric}_high" in values:
-        text += f" [{number(values[f'{metric}_low'])}, {number(values[f'{metric}_high'])}]"
-    return text
+    if f"{metric}_low" not in values:
+        return number(values[metric])
+    return interval_text(values[metric], values[f"{metric}_low"], values[f"{metric}_high"])
 
 
-def wilson(share: float, trials: int | float, z: float = Z95) -> tuple[float, float]:
-    """Wilson score interval of a binomial share (Wilson 1927); within [0, 1], never empty.
+def wilson(share: float, trials: int | float) -> tuple[float, float]:
+    """95 % Wilson score interval of a binomial share (Wilson 1927); within [0, 1], never empty.
 
     Args:
         trials: may be fractional (an effective sample size).
-        z: half-width in standard errors.
     """
+    z = Z95
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     spread = share * (1 - share) / trials + z**2 / (4 * trials**2)
     half = z * np.sqrt(spread) / (1 + z**2 / trials)

@@ -19,12 +19,10 @@ MAX_ROWS = 10_000
 
 
 @metric(FIDELITY)
-def channel_scores_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def channel_scores_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """`channel_score` and `channel_pair_score`, each of all and by name, and `quality_score`, the
     mean of the two; a single channel has no pairs. The reference is train against held-out."""
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     names = comparison.train.feature_names
     holdout = lagged_correlations(part.x_holdout, 0)[0]
     values: dict[str, float] = {}

@@ -47,16 +47,14 @@ def probe_auc(
     surely_below("label_auc_of_real_probe", 0.05, "series do not carry their label"),
     surely_below("label_auc_of_synthetic_probe", 0.05, "labels mean something else"),
 )
-def conditional_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def conditional_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Two probes of the label; in the references, training series stand for the synthetic ones.
 
     `label_auc_of_real_probe`: fitted on held-out series, scored on the synthetic labels (do
     synthetic series carry their label?). `label_auc_of_synthetic_probe`: fitted on synthetic,
     scored on held-out series (is it the real label?). Shuffled labels bring both to 0.5.
     """
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     sets = ("train", "holdout", "synthetic")
     labels = {name: getattr(part, name).labels for name in sets}
     lacking = [name for name, values in labels.items() if len(np.unique(values)) < 2]

@@ -51,9 +51,7 @@ def support_scores(
 
 def unique_share(values: Float[np.ndarray, "n channel time"]) -> float:
     """Share of series that differ from every earlier one in at least one entry."""
-    rows = np.ascontiguousarray(values.reshape(len(values), -1), np.float32)
-    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
-    return len(np.unique(keys)) / len(rows)
+    return len({row.tobytes() for row in values}) / len(values)
 
 
 @metric(
@@ -63,13 +61,13 @@ def unique_share(values: Float[np.ndarray, "n channel time"]) -> float:
     below("coverage", 0.15, "real series without a synthetic one nearby"),
     below("unique_share", 0.02, "the same series again and again"),
 )
-def coverage_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+def coverage_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Overlap with held-out series on random-convolution features; the reference is train.
 
     The features are projected on their leading principal axes in train: nearest neighbours mean
     little in hundreds of dimensions.
     """
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     encoder = RandomConvolutions(*part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
     features = [encoder(x) for x in (part.x_train, part.x_holdout, part.x_synthetic)]
     axes = PrincipalAxes(features[0], NUM_AXES)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -56,7 +56,6 @@ def discriminate(
     other: Float[Tensor, "m channel time"],
     *,
     seed: int,
-    folds: int = FOLDS,
 ) -> Discrimination:
     """Cross-validated AUC of telling `other` (positive) from `real`, in model space."""
     x = torch.cat([real, other])
@@ -72,7 +71,7 @@ def discriminate(
     # over when the cores are shared.
     with threadpool_limits(1):
         results = [
-            _out_of_fold(model, features, is_other, folds, seed)
+            _out_of_fold(model, features, is_other, seed)
             for model, features in ((linear, both), (trees, summary))
         ]
     linear_auc, trees_auc = (float(roc_auc_score(is_other, scores)) for scores, _ in results)
@@ -84,15 +83,9 @@ def discriminate(
     FIDELITY,
     above("discriminative_auc", DISCRIMINATIVE_MARGIN, "a classifier distinguishes it from real"),
 )
-def discriminative_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
-    """AUC against held-out real series; the reference is the AUC of training series against them.
-
-    Args:
-        max_rows: series per set; equal sizes are used.
-    """
-    part = comparison.matched(max_rows, seed)
+def discriminative_report(comparison: Comparison, *, seed: int) -> MetricReport:
+    """AUC against held-out real series; the reference is that of training series against them."""
+    part = comparison.matched(MAX_ROWS, seed)
     found = discriminate(part.x_holdout, part.x_synthetic, seed=seed)
     reference = discriminate(part.x_holdout, part.x_train, seed=seed)
     noise = torch.randn(part.x_train.shape, generator=torch.Generator().manual_seed(seed))
@@ -127,13 +120,10 @@ def collapse_remarks(found: Discrimination, control: Discrimination) -> list[str
 
 
 def _out_of_fold(
-    model, features: np.ndarray, target: Int[np.ndarray, " n"], folds: int, seed: int
+    model, features: np.ndarray, target: Int[np.ndarray, " n"], seed: int
 ) -> tuple[Float[np.ndarray, " n"], float]:
     """Probability of the positive class from the fold that did not train on the row; spread."""
-    scores, spreads = np.zeros(len(target)), []
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for fit_rows, score_rows in splitter.split(features, target):
-        model.fit(features[fit_rows], target[fit_rows])
-        scores[score_rows] = model.predict_proba(features[score_rows])[:, 1]
-        spreads.append(scores[score_rows].std())
-    return scores, float(np.mean(spreads))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    found = cross_val_predict(model, features, target, cv=folds, method="predict_proba")
+    told = np.asarray(found)[:, 1]
+    return told, float(np.mean([told[rows].std() for _, rows in folds.split(features, target)]))

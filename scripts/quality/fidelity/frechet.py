@@ -46,7 +46,7 @@ def frechet_distance(
         ),
     ),
 )
-def frechet_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS) -> MetricReport:
+def frechet_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Distance to held-out series per feature; the reference is train against held-out.
 
     Features are scaled by their standard deviation in train, and the distance is divided by their
@@ -63,7 +63,7 @@ def frechet_report(comparison: Comparison, *, seed: int, max_rows: int = MAX_ROW
     }
     features = {name: encoder(x) for name, x in sets.items()}
     labels = {name: getattr(comparison, name).labels for name in sets}
-    size = min(max_rows, comparison.matched_size)
+    size = min(MAX_ROWS, comparison.matched_size)
     standardise = Standardiser(features["train"])
     chosen = {name: standardise(f[draw(len(f), size, seed)]) for name, f in features.items()}
     overall = _against_holdout(chosen)
@@ -80,7 +80,6 @@ def within_class(
     label_names: tuple[str, ...],
     *,
     seed: int,
-    permutations: int = PERMUTATIONS,
 ) -> MetricReport:
     """Frechet distance class by class, equal sizes; a class too small to compare gets a remark."""
     values: dict[str, float] = {}
@@ -97,22 +96,22 @@ def within_class(
         chosen = {name: f[draw(len(f), size, seed)] for name, f in members.items()}
         found, reference = _against_holdout(chosen)
         values[f"frechet_within_class/{label}"] = found
-        rows.append([found, reference, *_permuted(chosen, permutations, seed)])
+        rows.append([found, reference, *_permuted(chosen, seed)])
     if rows:
         found, reference, *chance = np.mean(rows, axis=0)
         values["frechet_within_class"] = float(found)
         values["frechet_within_class_reference"] = float(reference)
         at_least = int((np.array(chance) >= found).sum())
-        values["frechet_within_class_p"] = (1 + at_least) / (1 + permutations)
+        values["frechet_within_class_p"] = (1 + at_least) / (1 + PERMUTATIONS)
     return MetricReport(values=values, remarks=remarks)
 
 
-def _permuted(features: dict[str, np.ndarray], permutations: int, seed: int) -> list[float]:
+def _permuted(features: dict[str, np.ndarray], seed: int) -> list[float]:
     """The class' distance after swapping held-out and synthetic series at random."""
     rng = np.random.default_rng(seed)
     pooled = np.concatenate([features["holdout"], features["synthetic"]])
     size, scale = len(features["holdout"]), features["train"].var(0).sum()
-    orders = (rng.permutation(len(pooled)) for _ in range(permutations))
+    orders = (rng.permutation(len(pooled)) for _ in range(PERMUTATIONS))
     return [
         float(frechet_distance(pooled[order[:size]], pooled[order[size:]]) / scale)
         for order in orders

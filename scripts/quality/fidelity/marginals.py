@@ -64,42 +64,6 @@ def channel_marginals(real: np.ndarray, other: np.ndarray, sd: float) -> dict[st
     }
 
 
-@metric(
-    FIDELITY,
-    times("marginal_ks", 2.0, 0.05, "values are distributed differently"),
-    times("marginal_wasserstein", 2.0, 0.1, "values are shifted or spread differently"),
-    outside("marginal_sd_ratio_worst", 1.33, "a channel is too narrow or too wide"),
-    times("marginal_variation", 2.0, 0.1, "values lie in a comb, or are distributed differently"),
-)
-def marginals_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
-    """Per channel and on average, held-out against synthetic; the reference is training series.
-
-    `marginal_sd_ratio_worst` is the ratio farthest from 1 on a log scale. `marginal_variation` is
-    the total variation over charted steps, of the channels that are charted in steps; absent where
-    there is none.
-    """
-    part = comparison.matched(max_rows, seed)
-    holdout, train, synthetic = (d.values for d in (part.holdout, part.train, part.synthetic))
-    values: dict[str, float] = {}
-    table: dict[str, list[float]] = {}
-    steps = charted_steps(comparison.train)
-    for channel, sd in enumerate(train_spread(comparison.train)):
-        real = holdout[:, channel].ravel()
-        found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd))
-        reference = channel_marginals(real, train[:, channel].ravel(), float(sd))
-        if step := steps[channel]:
-            found["variation"] = charted_variation(real, synthetic[:, channel].ravel(), step)
-            reference["variation"] = charted_variation(real, train[:, channel].ravel(), step)
-        for measure, value in found.items():
-            name = f"marginal_{measure}"
-            values[f"{name}/{comparison.train.feature_names[channel]}"] = value
-            table.setdefault(name, []).append(value)
-            table.setdefault(f"{name}_reference", []).append(reference[measure])
-    return MetricReport(values=_averages(table) | values)
-
-
 def farthest_from_one(ratios: Sequence[float] | np.ndarray) -> float:
     """The ratio farthest from 1 on a log scale."""
     positive = np.maximum(ratios, ZERO)
@@ -116,10 +80,41 @@ AVERAGES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
 }
 
 
-def _averages(table: dict[str, list[float]]) -> dict[str, float]:
-    return {
+@metric(
+    FIDELITY,
+    times("marginal_ks", 2.0, 0.05, "values are distributed differently"),
+    times("marginal_wasserstein", 2.0, 0.1, "values are shifted or spread differently"),
+    outside("marginal_sd_ratio_worst", 1.33, "a channel is too narrow or too wide"),
+    times("marginal_variation", 2.0, 0.1, "values lie in a comb, or are distributed differently"),
+)
+def marginals_report(comparison: Comparison, *, seed: int) -> MetricReport:
+    """Per channel and on average, held-out against synthetic; the reference is training series.
+
+    `marginal_sd_ratio_worst` is the ratio farthest from 1 on a log scale. `marginal_variation` is
+    the total variation over charted steps, of the channels that are charted in steps; absent where
+    there is none.
+    """
+    part = comparison.matched(MAX_ROWS, seed)
+    holdout, train, synthetic = (d.values for d in (part.holdout, part.train, part.synthetic))
+    values: dict[str, float] = {}
+    table: dict[str, list[float]] = {}
+    steps = charted_steps(comparison.train)
+    for channel, sd in enumerate(train_spread(comparison.train)):
+        real = holdout[:, channel].ravel()
+        found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd))
+        reference = channel_marginals(real, train[:, channel].ravel(), float(sd))
+        if step := steps[channel]:
+            found["variation"] = charted_variation(real, synthetic[:, channel].ravel(), step)
+            reference["variation"] = charted_variation(real, train[:, channel].ravel(), step)
+        for measure, value in found.items():
+            name = f"marginal_{measure}"
+            values[f"{name}/{comparison.train.feature_names[channel]}"] = value
+            table.setdefault(name, []).append(value)
+            table.setdefault(f"{name}_reference", []).append(reference[measure])
+    averages = {
         f"marginal_{name}{suffix}": float(average(table[key]))
         for name, (measure, average) in AVERAGES.items()
         for suffix in ("", "_reference")
         if (key := f"marginal_{measure}{suffix}") in table
     }
+    return MetricReport(values=averages | values)

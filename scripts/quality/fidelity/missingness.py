@@ -50,9 +50,7 @@ def mask_difference(
 
 
 @metric(FIDELITY)
-def missingness_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def missingness_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Mask differences to held-out series; the reference is train against held-out.
 
     Empty where the real series are complete, or, with a remark, where the synthetic set has no
@@ -69,7 +67,7 @@ def missingness_report(
                 "set marks all entries as measured; its pattern of measurement is not compared"
             ],
         )
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     values: dict[str, float] = {}
     for dataset, suffix in ((part.synthetic, ""), (part.train, "_reference")):
         found = mask_difference(part.holdout.observed, dataset.observed)

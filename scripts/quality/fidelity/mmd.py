@@ -9,7 +9,7 @@ from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, QualityFlag, metric
 
-MAX_ROWS = 2000  # the kernel matrix holds (2 max_rows)^2 entries
+MAX_ROWS = 2000  # the kernel matrix holds (2 MAX_ROWS)^2 entries
 PERMUTATIONS = 200
 
 
@@ -58,15 +58,13 @@ def mmd_squared(
         lambda v: v["mmd_p"] < 0.01,
     ),
 )
-def mmd_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS, permutations: int = PERMUTATIONS
-) -> MetricReport:
+def mmd_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """MMD^2 of held-out and synthetic series in model space, every entry one dimension.
 
     `mmd_p` is the permutation p-value; `mmd_permuted_q95` the size that chance alone reaches
     in one of twenty; the reference is train against held-out.
     """
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     holdout, train, synthetic = (
         x.flatten(1) for x in (part.x_holdout, part.x_train, part.x_synthetic)
     )
@@ -78,13 +76,13 @@ def mmd_report(
             values={}, remarks=["MMD: most training series are equal, no kernel width"]
         )
     found, permuted = mmd_squared(
-        holdout, synthetic, width=width, permutations=permutations, seed=seed
+        holdout, synthetic, width=width, permutations=PERMUTATIONS, seed=seed
     )
     reference, _ = mmd_squared(holdout, train, width=width, permutations=1, seed=seed)
     values = {
         "mmd2": found,
         "mmd2_reference": reference,
         "mmd2_permuted_q95": float(np.quantile(permuted, 0.95)),
-        "mmd_p": float((1 + (permuted >= found).sum()) / (1 + permutations)),
+        "mmd_p": float((1 + (permuted >= found).sum()) / (1 + PERMUTATIONS)),
     }
     return MetricReport(values=values)

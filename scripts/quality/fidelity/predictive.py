@@ -74,17 +74,12 @@ def channel_errors(
     FIDELITY,
     outside("predictive_ratio", 1.1, "forecasters trained on it forecast worse"),
 )
-def predictive_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def predictive_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Next-step error on held-out real series, trained on synthetic and on training series.
 
     `predictive_ratio` is the mean over channels of the two errors' ratio (1 = as good as real).
-
-    Args:
-        max_rows: series per set; both forecasters get the same number.
     """
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     x, measured = part.x_holdout, part.holdout.observed
     errors: dict[str, np.ndarray] = {}
     lags = min(LAGS, x.shape[2] - 1)
@@ -93,10 +88,7 @@ def predictive_report(
         errors[name] = channel_errors(forecaster(x), x[:, :, lags:], measured[:, :, lags:])
     carried = x[:, :, lags - 1 : -1].double()
     errors["carried"] = channel_errors(carried, x[:, :, lags:], measured[:, :, lags:])
-    return _report(errors, comparison.holdout.feature_names)
-
-
-def _report(errors: dict[str, np.ndarray], names: tuple[str, ...]) -> MetricReport:
+    names = comparison.holdout.feature_names
     known = np.isfinite(errors["real"])
     if not known.any():
         return MetricReport(

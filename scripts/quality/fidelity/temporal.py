@@ -65,12 +65,10 @@ def mean_curve_difference(
     times("autocorrelation_difference", 2.0, 0.05, "values do not follow from earlier ones"),
     times("cross_correlation_difference", 2.0, 0.1, "channels do not move together"),
 )
-def temporal_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS, max_lag: int = MAX_LAG
-) -> MetricReport:
+def temporal_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Differences to held-out series; the reference is train against held-out."""
-    part = comparison.matched(max_rows, seed)
-    max_lag = min(max_lag, part.x_train.shape[2] - 2)
+    part = comparison.matched(MAX_ROWS, seed)
+    max_lag = min(MAX_LAG, part.x_train.shape[2] - 2)
     holdout = lagged_correlations(part.x_holdout, max_lag)
     values: dict[str, float] = {}
     for x, suffix in ((part.x_synthetic, ""), (part.x_train, "_reference")):

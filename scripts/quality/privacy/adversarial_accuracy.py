@@ -48,9 +48,7 @@ def adversarial_accuracy(
     PRIVACY,
     surely_above("nnaa_loss", "training records are nearer than non-members"),
 )
-def adversarial_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def adversarial_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Accuracy against train and against held-out series, and their difference.
 
     `nnaa_loss` = held-out minus train, above 0 when synthetic series are closer to training than to
@@ -58,7 +56,7 @@ def adversarial_report(
     `nnaa_real` compares the two real sets; far from 0.5 they differ in distribution, and every
     comparison of train with held-out series on this page is then off.
     """
-    part = comparison.matched(max_rows, seed)
+    part = comparison.matched(MAX_ROWS, seed)
     train, holdout, synthetic = (
         x.flatten(1) for x in (part.x_train, part.x_holdout, part.x_synthetic)
     )

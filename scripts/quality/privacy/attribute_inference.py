@@ -14,13 +14,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import Z95, MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
-MAX_TARGETS = 2000
-MAX_ROWS = 10_000
+MAX_TARGETS = 2000  # train and held-out series attacked, each
+MAX_ROWS = 10_000  # synthetic series read from
 NO_ERROR = 1e-9
 
 
@@ -72,21 +72,15 @@ def advantage(
     PRIVACY,
     surely_above("attribute_advantage", "attributes of training records can be inferred"),
 )
-def attribute_report(
-    comparison: Comparison, *, seed: int, max_targets: int = MAX_TARGETS, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def attribute_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Advantage for every channel, the label, and the static covariates that all sets share.
 
     `attribute_advantage` (with interval) is over all channels together: errors are divided by
     their mean over non-members, then averaged per series.
-
-    Args:
-        max_targets: train and held-out series attacked, each.
-        max_rows: synthetic series read from.
     """
-    size = min(max_targets, len(comparison.holdout), len(comparison.train))
-    members, others = (_records(comparison, name, size, seed) for name in ("train", "holdout"))
-    source = _records(comparison, "synthetic", max_rows, seed)
+    size = min(MAX_TARGETS, len(comparison.holdout), len(comparison.train))
+    members, others = (comparison.drawn(name, size, seed) for name in ("train", "holdout"))
+    source = comparison.drawn("synthetic", MAX_ROWS, seed)
     names = comparison.train.feature_names
     values: dict[str, float] = {}
     relative: list[list[np.ndarray]] = [[], []]
@@ -124,9 +118,3 @@ def _whole_series_attributes(
 
 def _covariate(dataset: EHRDataset, name: str) -> np.ndarray:
     return dataset.static[:, dataset.static_names.index(name)]
-
-
-def _records(comparison: Comparison, name: str, size: int, seed: int) -> Records:
-    dataset = getattr(comparison, name)
-    rows = draw(len(dataset), size, seed)
-    return getattr(comparison, f"x_{name}")[rows], dataset.take(rows)

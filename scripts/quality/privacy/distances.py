@@ -2,15 +2,14 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
 from scripts.quality.common.registry import PRIVACY, QualityFlag, above, metric, surely_above
 from tardiff.privacy.memorisation import SAME, closeness
 from tardiff.privacy.nearest_neighbours import nearest
 
-MAX_ROWS = 20_000
+MAX_ROWS = 20_000  # series per set
 LOW_QUANTILE = 0.05
 
 
@@ -41,24 +40,19 @@ def distance_ratio(nearest_two: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "
     PRIVACY,
     surely_above("closer_to_train_share", "closer to training than to held-out series"),
 )
-def distances_report(
-    comparison: Comparison, *, seed: int, max_rows: int = MAX_ROWS
-) -> MetricReport:
+def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Are synthetic series nearer to training series than to equally many held-out series?
 
     `closer_to_train_share` is 0.5 when the generator knows no more of its training series than of
     others; its interval is binomial at the `effective_trials`. Distances are per entry: root mean
-    square, in model space.
-
-    Args:
-        max_rows: series per set. Train and hold-out are cut to equal sizes, since a larger set is
-            nearer to everything.
+    square, in model space. Train and hold-out are cut to equal sizes: a larger set is nearer to
+    everything.
     """
-    size = min(max_rows, len(comparison.train), len(comparison.holdout))
-    synthetic = _rows(comparison.x_synthetic, max_rows, seed)
+    size = min(MAX_ROWS, len(comparison.train), len(comparison.holdout))
+    synthetic = comparison.drawn("synthetic", MAX_ROWS, seed)[0].flatten(1)
     found = {
-        name: nearest(synthetic, _rows(x, size, seed), k=2)
-        for name, x in (("train", comparison.x_train), ("holdout", comparison.x_holdout))
+        name: nearest(synthetic, comparison.drawn(name, size, seed)[0].flatten(1), k=2)
+        for name in ("train", "holdout")
     }
     two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
     closest = {name: distances[:, 0] for name, distances in two.items()}
@@ -73,17 +67,12 @@ def distances_report(
         values |= _quantiles("dcr", closest[name], suffix)
         values |= _quantiles("nndr", ratios[name], suffix)
     arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
-    return MetricReport(values=values, arrays=arrays, remarks=_leak_remarks(closest["holdout"]))
-
-
-def _leak_remarks(to_holdout: Float[np.ndarray, " n"]) -> list[str]:
-    leaked = int((to_holdout <= SAME).sum())
-    if not leaked:
-        return []
-    return [
+    leaked = int((closest["holdout"] <= SAME).sum())
+    remark = (
         f"{leaked} synthetic series are exact matches of held-out series: the generator has seen "
         "them, so nothing on this page that compares with held-out series holds"
-    ]
+    )
+    return MetricReport(values=values, arrays=arrays, remarks=[remark] if leaked else [])
 
 
 def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]:
@@ -91,10 +80,6 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
         f"{metric}_median{suffix}": float(np.median(sample)),
         f"{metric}_q5{suffix}": float(np.quantile(sample, LOW_QUANTILE)),
     }
-
-
-def _rows(x: Tensor, size: int, seed: int) -> Tensor:
-    return x[draw(len(x), size, seed)].flatten(1)
 
 
 @metric(

@@ -17,8 +17,8 @@ from scripts.quality.common.metric_report import MetricReport, auc_interval, bou
 from scripts.quality.common.registry import CHANCE, PRIVACY, QualityFlag, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
-MAX_ROWS = 5000
-MAX_SYNTHETIC = 20_000
+MAX_ROWS = 5000  # members, non-members and known series, each
+MAX_SYNTHETIC = 20_000  # series that the attacker has
 KDE_ROWS = 5000
 FALSE_POSITIVE_RATE = 0.01
 KDE_AXES = 8
@@ -59,8 +59,9 @@ def attack_scores(
     ratio = torch.log(to_known + TINY) - torch.log(to_synthetic + TINY)
     sampled = synthetic[draw(len(synthetic), KDE_ROWS, seed)]
     points, data, known = _project(candidates, sampled, known_real)
+    # Scott's bandwidth for whitened data: n^(-1 / (d + 4)).
     densities = [
-        log_density(points, rows, _scott_width(len(rows), rows.shape[1])) for rows in (data, known)
+        log_density(points, rows, len(rows) ** (-1 / (rows.shape[1] + 4))) for rows in (data, known)
     ]
     return {
         "distance": -to_synthetic.numpy(),
@@ -103,13 +104,7 @@ def chance_of_rate(
         lambda v: v["membership_tpr_p"] < CHANCE,
     ),
 )
-def membership_report(
-    comparison: Comparison,
-    *,
-    seed: int,
-    max_rows: int = MAX_ROWS,
-    max_synthetic: int = MAX_SYNTHETIC,
-) -> MetricReport:
+def membership_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """The three attacks; `membership_auc` and `membership_tpr` are those of the strongest.
 
     Picking the strongest of three is allowed for: the interval of the AUC and the p-value
@@ -117,19 +112,13 @@ def membership_report(
 
     The held-out series are split in two: one half is what the attacker knows, the other half are
     the non-members, against equally many training series.
-
-    Args:
-        max_rows: members, non-members and known series at most, each.
-        max_synthetic: synthetic series that the attacker has.
     """
     order = np.random.default_rng(seed).permutation(len(comparison.holdout))
-    size = min(max_rows, len(order) // 2, len(comparison.train))
+    size = min(MAX_ROWS, len(order) // 2, len(comparison.train))
     others = comparison.x_holdout[order[:size]].flatten(1)
     known = comparison.x_holdout[order[size : 2 * size]].flatten(1)
-    members = comparison.x_train[draw(len(comparison.train), size, seed)].flatten(1)
-    synthetic = comparison.x_synthetic[
-        draw(len(comparison.synthetic), max_synthetic, seed)
-    ].flatten(1)
+    members = comparison.drawn("train", size, seed)[0].flatten(1)
+    synthetic = comparison.drawn("synthetic", MAX_SYNTHETIC, seed)[0].flatten(1)
     scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
     is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
     values: dict[str, float] = {}
@@ -138,19 +127,16 @@ def membership_report(
         rate = rate_at_false_positives(score[:size], score[size:])
         values[f"membership_tpr/{name}"] = rate
         values[f"membership_tpr_p/{name}"] = chance_of_rate(rate, size)
-    return MetricReport(values=_strongest(values, list(scores), size) | values)
-
-
-def _strongest(values: dict[str, float], attacks: list[str], size: int) -> dict[str, float]:
-    auc = max(values[f"membership_auc/{name}"] for name in attacks)
-    interval = auc_interval(auc, size, size, z=float(norm.ppf(1 - 0.025 / len(attacks))))
-    smallest_p = min(values[f"membership_tpr_p/{name}"] for name in attacks)
-    return {
+    auc = max(values[f"membership_auc/{name}"] for name in scores)
+    interval = auc_interval(auc, size, size, z=float(norm.ppf(1 - 0.025 / len(scores))))
+    smallest_p = min(values[f"membership_tpr_p/{name}"] for name in scores)
+    strongest = {
         **bounded("membership_auc", auc, interval, 0.5),
-        "membership_tpr": max(values[f"membership_tpr/{name}"] for name in attacks),
-        "membership_tpr_p": min(1.0, len(attacks) * smallest_p),
+        "membership_tpr": max(values[f"membership_tpr/{name}"] for name in scores),
+        "membership_tpr_p": min(1.0, len(scores) * smallest_p),
         "membership_tpr_reference": FALSE_POSITIVE_RATE,
     }
+    return MetricReport(values=strongest | values)
 
 
 def _project(
@@ -167,8 +153,3 @@ def _project(
         (rows.double() - mean) @ axes for rows in (candidates, synthetic, known_real)
     )
     return first, second, third
-
-
-def _scott_width(num_rows: int, dim: int) -> float:
-    """Scott's bandwidth for whitened data: n^(-1 / (d + 4))."""
-    return num_rows ** (-1 / (dim + 4))

@@ -80,8 +80,7 @@ def white_box_report(
             f"white_box_{name}_p": chance_of_rate(found, size, rate),
             f"white_box_{name}_reference": rate,
         }
-    arrays = {"white_box_members": scores[0], "white_box_others": scores[1]}
-    return MetricReport(values=values, arrays=arrays)
+    return MetricReport(values=values)
 
 
 def attack_generator(

@@ -20,8 +20,8 @@ def test_imports(name):
     importlib.import_module(name)
 
 
-def test_denoisers_are_trained_sampled_and_judged(tmp_path, monkeypatch, capsys):
-    asked = "--seconds 0.5 --arm unet --ema 0.5 --arm".split()
+def test_denoisers_are_trained_sampled_and_scored(tmp_path, monkeypatch, capsys):
+    asked = "--seconds 0.5 --setting unet --ema 0.5 --setting".split()
     arguments = tiny_arguments(tmp_path, "evaluation.seeds=[0]")
     monkeypatch.setattr(
         sys, "argv", ["denoisers", *arguments, *asked, "flat multipliers=[1] width=8"]

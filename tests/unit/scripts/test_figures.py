@@ -12,7 +12,7 @@ from scripts.pictures.curves import (
     curve_figure,
     reliability,
     reliability_figure,
-    training_curves,
+    training_sources,
 )
 from scripts.pictures.scores import (
     difference_figure,
@@ -97,7 +97,7 @@ def test_every_set_is_told_apart_without_colour(results):
     styles = Styles(names)
     assert len({styles.line(name)["marker"] for name in names}) == 4
     assert len({styles.colour(name) for name in names}) == 4
-    assert legend_of(curve_figure(training_curves(results)["rnn"], "rnn", STYLES)) == [
+    assert legend_of(curve_figure(training_sources(results, "rnn"), "rnn", STYLES)) == [
         "real only",
         "unguided",
         "influence",
@@ -123,7 +123,7 @@ def test_reliability_of_honest_probabilities_is_the_diagonal():
     predicted, observed = reliability([one, one])
     assert len(predicted) == 10 and (np.diff(predicted) > 0).all()
     assert np.abs(predicted - observed).max() < 0.04
-    curves = training_curves({Fit("TRTR", "real", 0.0, "rnn", 0): one})["rnn"]
+    curves = training_sources({Fit("TRTR", "real", 0.0, "rnn", 0): one}, "rnn")
     figure = reliability_figure(curves, "rnn", STYLES)
     assert legend_of(figure) == ["real only", "perfectly calibrated"]
 

@@ -9,6 +9,7 @@ import pytest
 from classifier.fit import FitRecipe
 from configs.runtime.errors import DataError
 from scripts.utility.downstream import Downstream
+from scripts.utility.fits import run_fits
 from scripts.utility.protocols import (
     REAL,
     Fit,
@@ -16,11 +17,10 @@ from scripts.utility.protocols import (
     draw_per_class,
     draw_stratified,
     plan_fits,
-    require_enough,
     scored_rows,
     training_rows,
 )
-from tests.support.evaluation_stand_ins import NUM_TRAIN, make_data
+from tests.support.evaluation_stand_ins import NUM_TRAIN, MeanFitter, make_data
 
 
 def fit(protocol, generator="unguided", ratio=None, seed=0):
@@ -84,13 +84,15 @@ def test_a_draw_per_class_takes_all_of_a_small_class():
     assert len(np.unique(rows)) == 13 and np.array_equal(rows, np.sort(rows))
 
 
-def test_a_set_too_small_for_the_ratio_is_refused_with_the_number_to_generate():
+def test_a_set_too_small_for_the_ratio_is_refused_with_the_number_to_generate(tmp_path):
     data = make_data()
     fits = plan_fits(
         protocols=["TSRTR"], generators=["influence"], ratios=[3.0], models=["rnn"], seeds=[0]
     )
+    fitter = MeanFitter()
     with pytest.raises(DataError, match=rf"influence.*generate at least {3 * NUM_TRAIN}"):
-        require_enough(fits, data)
+        run_fits(fits, data, fitter=fitter, cache=tmp_path)
+    assert not fitter.calls
     with pytest.raises(DataError, match=f"at least {3 * NUM_TRAIN}"):
         training_rows(fits[-1], data)
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks.denoisers import Study, arm_config
+from benchmarks.denoisers import Study, named_config
 from benchmarks.timed_training import Losses, train_for
 from configs import load_config
 from data_preprocess.build import ensure_built, load_splits
@@ -81,8 +81,8 @@ def test_an_average_of_the_same_length_is_the_modules_own(study, monkeypatch):
         torch.testing.assert_close(first, second)
 
 
-def test_an_arm_is_a_name_and_keys_of_the_diffusion_section():
-    name, config = arm_config(
+def test_a_setting_is_a_name_and_keys_of_the_diffusion_section():
+    name, config = named_config(
         ["configs/base/tiny.yaml", "seed=4"], "g network=published_unet width=24"
     )
     assert (name, config.seed) == ("g", 4)
