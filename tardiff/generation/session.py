@@ -133,7 +133,7 @@ class GenerationSession:
 
     def _base(self, rows: Tensor) -> Tensor:
         """Log weights of the unguided set at `rows` of the pool, all of one class."""
-        if self._ratio is None:
+        if self._ratio is None or not len(rows):
             return torch.zeros(len(rows), dtype=torch.float64)
         return winsorised(self._ratio.log_ratio[rows])
 
@@ -142,8 +142,7 @@ class GenerationSession:
         found = []
         for label in range(self.splits.train.num_classes):
             mine, count = torch.nonzero(self._pool.y == label)[:, 0], int((y == label).sum())
-            base = self._base(mine) if count else torch.zeros(len(mine), dtype=torch.float64)
-            found.append(mine[draw(base, count, seed=self.process.seed)])
+            found.append(mine[draw(self._base(mine), count, seed=self.process.seed)])
         return found
 
     def _of_pool(self, rows: Sequence[Tensor]) -> Sampled:
@@ -211,8 +210,9 @@ class GenerationSession:
         found, rows = [], []
         for label, w in enumerate(wanted):
             mine, count = torch.nonzero(y == label)[:, 0], int((self.y == label).sum())
-            base = self._base(mine) if count else None
-            chosen, outcome = choose(scores[mine], count, w, seed=self.process.seed, base=base)
+            chosen, outcome = choose(
+                scores[mine], count, w, seed=self.process.seed, base=self._base(mine)
+            )
             found.append(outcome)
             rows.append(mine[chosen])
         before = self._drawn(self.y)

@@ -45,6 +45,8 @@ def draw(log_weights: Scores, count: int, *, seed: int) -> Rows:
         log_weights: of the whole pool of the class, up to a constant.
         seed: of the noise.
     """
+    if count == 0:
+        return torch.zeros(0, dtype=torch.int64)
     rng = np.random.default_rng(seed)
     luck = torch.from_numpy(rng.random(count))
     noise = torch.from_numpy(rng.gumbel(size=len(log_weights) - count))
@@ -81,8 +83,8 @@ def choose(
         (rows in ascending order, what was realised).
     """
     if count == 0:
-        empty = torch.zeros(0, dtype=torch.int64)
-        return empty, Calibration(multiplier=0.0, scale=1.0, requested=w, realised=0.0)
+        none = Calibration(multiplier=0.0, scale=1.0, requested=w, realised=0.0)
+        return draw(scores, 0, seed=seed), none
     standard = winsorised(scores) / (scale := unguided_scale(scores))
     base = torch.zeros_like(standard) if base is None else base
     unguided = draw(base, count, seed=seed)

@@ -159,12 +159,12 @@ def test_sets_too_small_for_tuning_are_refused_before_one_is_made():
         tune.main(config)
 
 
-def test_matrix_judges_every_arm_and_makes_none_twice(tuned, monkeypatch):
+def test_the_matrix_evaluates_every_set_and_makes_none_twice(tuned, monkeypatch):
     config, _ = tuned
     matrix.main(config)
     results = pd.read_csv(tuning_path(config).parents[1] / "matrix" / "results.csv")
     candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "guided", "pushed"}
-    candidates |= {"classifier_guided", "paper", matrix.WITH_GUIDE}
+    candidates |= {"classifier_guided", "paper", matrix.WITH_GUIDE, matrix.AS_SAMPLED}
     assert set(results[results["protocol"] == "TSTR"]["generator"]) == candidates
     assert set(results[results["protocol"] == "TRTR+"]["generator"]) == set(BASELINES)
     fair = load_extra(
