@@ -124,7 +124,8 @@ class GenerationSession:
             return None
         found = density_ratio(self.real, self.released(self._pool), seed=self.process.seed)
         log.info(
-            "resampling: trees tell the %d series sampled from training series with AUC %.2f%s",
+            "resampling: %d series sampled, which boosted trees tell from training series with AUC "
+            "%.2f%s",
             len(self._pool.y),
             found.auc,
             "" if found.slope else ": too few series or no difference, so none is preferred",

@@ -85,7 +85,7 @@ def test_both_sets_are_resampled_from_one_pool(trained, caplog, monkeypatch):
     assert 0.5 < facts["auc"] <= 1 and 0 < facts["slope"] <= 1
     assert 0 < facts["effective_share"] < 1
     assert "boosted trees tell what the model draws" in (folder / "unguided.card.md").read_text()
-    assert "resampling: trees tell the" in caplog.text
+    assert "series sampled, which boosted trees tell from training series" in caplog.text
     guided = run(trained, *resample, "guidance.w=0.3")
     facts = load_extra(guided / "guided.npz")["guidance"]
     assert facts["realised"][0] == pytest.approx(0.3, abs=0.05)
