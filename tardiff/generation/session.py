@@ -171,11 +171,11 @@ class GenerationSession:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train
-        # Where it is resampled one series in `pool` is left, for the draw to have a choice.
+        # All of the pool; where it is resampled one series in `pool` is left for the draw to choose.
         y = self.y.repeat(self.pool - (self.real is not None))
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
-            rows = torch.cat(self._drawn(y))
+            rows = torch.arange(len(y)) if self.real is None else torch.cat(self._drawn(y))
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
             return self.released(self._of_pool([rows[order[:MOST_GUIDE_ROWS]].sort().values]))
         ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
