@@ -171,7 +171,7 @@ class GenerationSession:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train
-        # All of the pool; where it is resampled one series in `pool` is left for the draw to choose.
+        # All of the pool; where it is resampled, one series in `pool` is left to choose from.
         y = self.y.repeat(self.pool - (self.real is not None))
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
