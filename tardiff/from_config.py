@@ -20,6 +20,7 @@ from configs.runtime.errors import ConfigError
 from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
+from data_preprocess.dataset import concatenate
 from data_preprocess.splits import Splits
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.noise_schedule import linear_log_snr
@@ -183,7 +184,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
         convex=partial(convex_guide, config, loaded.splits, loaded.device)
         if is_convex(config)
         else None,
-        pool=_pool(config),
+        pool=_pool(loaded),
         real=_real(loaded),
         guidance=GuidanceSettings(
             interval=(guidance.interval[0], guidance.interval[1]),
@@ -196,20 +197,33 @@ def session_of(loaded: Loaded) -> GenerationSession:
     )
 
 
-def _pool(config: ExperimentConfig) -> int:
-    guidance = config.guidance
+def _pool(loaded: Loaded) -> int:
+    config, guidance = loaded.config, loaded.config.guidance
     chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
-    return config.generation.pool if chooses or resamples(config) else 1
+    resampled = resamples(config, private=loaded.model.privacy is not None)
+    return config.generation.pool if chooses or resampled else 1
 
 
-def resamples(config: ExperimentConfig) -> bool:
+def resamples(config: ExperimentConfig, *, private: bool = False) -> bool:
     """Whether unguided series are drawn toward the training series. Where guidance stays are of
-    another population, that would be away from where the set is meant for."""
+    another population, that would be away from where the set is meant for.
+
+    Args:
+        private: the model at hand was trained with privacy, whatever the config says.
+
+    Raises:
+        ConfigError: generation.resample=always with such a model.
+    """
     asked, guidance, data = config.generation.resample, config.guidance, config.data
+    if private and asked == "always":
+        raise ConfigError(
+            "generation.resample=always with a differentially private model: resampling reads the "
+            "training stays without noise; leave it at auto"
+        )
     if asked != "auto":
         return asked == "always" and config.compat == "none"
     pushed = guidance.by == "push" and guidance.kind != "none"
-    private = config.diffusion.private.epsilon is not None
+    private = private or config.diffusion.private.epsilon is not None
     one_population = data.train_where == data.guide_where
     return one_population and not (pushed or private or config.compat == "paper")
 
@@ -217,11 +231,12 @@ def resamples(config: ExperimentConfig) -> bool:
 def _real(loaded: Loaded) -> LabelledSeries | None:
     """The series that the generator was trained on; None where nothing is resampled."""
     config, splits = loaded.config, loaded.splits
-    if not resamples(config):
+    if not resamples(config, private=loaded.model.privacy is not None):
         return None
-    names = ["train", "val_guide"] if config.diffusion.include_guide else ["train"]
-    parts = [LabelledSeries.of(getattr(splits, name), splits.normaliser) for name in names]
-    return LabelledSeries(torch.cat([p.x for p in parts]), torch.cat([p.y for p in parts]))
+    train = splits.train
+    if config.diffusion.include_guide:
+        train = concatenate(train, splits.val_guide)
+    return LabelledSeries.of(train, splits.normaliser)
 
 
 def pool_guide(

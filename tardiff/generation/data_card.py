@@ -184,6 +184,8 @@ def _copies_line(copies: dict[str, int] | None) -> str:
 def _resampled_line(resampled: dict[str, float] | None) -> str:
     if resampled is None:
         return "not resampled: series as the model draws them"
+    if not resampled["slope"]:
+        return "not resampled: too few series, or trees could not tell them from training series"
     return (
         "resampled toward the training series: boosted trees tell what the model draws from these "
         f"with AUC {resampled['auc']:.2f}; as if {resampled['effective_share']:.0%} of what was "

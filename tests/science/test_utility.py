@@ -1,7 +1,7 @@
-"""T11 of docs/method.md: does guidance make the toy's judge better, and w < 0 worse?
+"""T11 of docs/method.md: does guidance make the toy's downstream model better, and w < 0 worse?
 
 The generator is the exact denoiser of a kernel density over the 400 training series, so nothing
-but guidance differs between the sets. Real + 200 + 200 synthetic series train the judge (TSRTR);
+but guidance differs between the sets. Real + 200 + 200 synthetic series train it (TSRTR);
 AUROC on 4,000 test series, mean of 3 generations x 2 trainings, 8 data sets.
 `bash scripts/test.sh --slow tests/science/test_utility.py -s` prints the table.
 """
@@ -49,7 +49,7 @@ def sample(denoiser, seed, guidance=None):
 
 
 def tsrtr(task, synthetic):
-    """AUROC of judges trained on real + synthetic series."""
+    """AUROC of downstream models trained on real + synthetic series."""
     x, y = (torch.cat(pair) for pair in zip(task.train, (synthetic.float(), LABELS), strict=True))
     phi = train_many(x, y, torch.ones(TRAININGS, len(y)), list(range(TRAININGS)), hidden=HIDDEN)
     return float(auroc(logits_of(phi, task.test[0].flatten(1)), task.test[1]).mean())

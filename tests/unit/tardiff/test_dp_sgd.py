@@ -16,6 +16,7 @@ from configs import load_config
 from configs.runtime.errors import ConfigError, DataError, UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.build import ensure_built, load_splits
+from tardiff.from_config import load, resamples, session_of
 from tardiff.generate import main as generate
 from tardiff.networks.unet1d import UNet1D
 from tardiff.privacy.accountant import Privacy, after, planned, privacy_lines
@@ -197,6 +198,19 @@ def test_model_record_set_and_card_tell_the_promise(private_run):
     # The loss of the protected stays is no part of the promise, so it is not written down.
     rows = (folder / "diffusion" / "log.csv").read_text().splitlines()[1:]
     assert rows and all(row.split(",")[1] == "nan" for row in rows)
+
+
+def test_a_private_model_is_not_resampled_whatever_the_config_says_of_it(private_run):
+    """Resampling reads the protected stays; the key that made the model private may be gone."""
+    _, config = private_run
+    plain = dataclasses.replace(config.diffusion.private, epsilon=None)
+    config = dataclasses.replace(
+        config, diffusion=dataclasses.replace(config.diffusion, private=plain)
+    )
+    assert resamples(config) and session_of(load(config)).real is None
+    always = dataclasses.replace(config.generation, resample="always")
+    with pytest.raises(ConfigError, match="leave it at auto"):
+        session_of(load(dataclasses.replace(config, generation=always)))
 
 
 def test_the_progress_bar_tells_no_training_loss_and_no_nan():
