@@ -25,7 +25,6 @@ from data_preprocess.splits import Splits
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.artefacts import (
-    compiled,
     load_trained,
     requested_labels,
     sampler_levels,
@@ -146,8 +145,6 @@ def load(config: ExperimentConfig) -> Loaded:
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size
     rows = sampling_rows(model.network, channels, model.length, asked=asked)
     sampler = dataclasses.replace(config.sampler, batch_size=rows)
-    if sampler.compile:
-        model = compiled(model)
     return Loaded(dataclasses.replace(config, sampler=sampler), splits, model, device)
 
 
@@ -313,9 +310,7 @@ def _process(loaded: Loaded) -> ReverseProcess:
 
 def _processes(loaded: Loaded) -> Processes:
     config = loaded.config
-    # A GPU has one process, and a compiled network does not reach another one.
-    alone = loaded.device.type != "cpu" or config.sampler.compile
-    workers = 1 if alone else config.generation.workers
+    workers = 1 if loaded.device.type != "cpu" else config.generation.workers  # a GPU has one
     return Processes(workers, config.processes.backend, config.processes.scheduler)
 
 

@@ -36,7 +36,6 @@ from tardiff.training.trainer import (
     TrainerSettings,
     best_checkpoint,
     build_trainer,
-    training_precision,
 )
 
 log = logging.getLogger(__name__)
@@ -186,15 +185,11 @@ def _trainer_settings(config: ExperimentConfig) -> TrainerSettings:
         devices=config.devices,
         num_nodes=config.num_nodes,
         strategy=config.strategy,
-        precision=_precision(config),
+        precision=config.diffusion.precision,
         max_steps=diffusion.max_steps,
         patience=diffusion.patience,
         gradient_clip=0.0 if private else diffusion.gradient_clip,
     )
-
-
-def _precision(config: ExperimentConfig) -> str:
-    return training_precision(config.diffusion.precision, config.accelerator)
 
 
 def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[int]) -> int:
@@ -218,11 +213,9 @@ def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[in
 
 def _deciding(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide the trained model, as a finished training is known by."""
-    section = to_plain(config)["diffusion"] | {"precision": _precision(config)}
-    if not section["compile"]:
-        section.pop("compile")  # a model from before there was the key is the same
+    section = to_plain(config)["diffusion"]
     if config.diffusion.private.epsilon is None:
-        section.pop("private")  # likewise
+        section.pop("private")  # a model from before there was the key is the same
     section.pop("micro_batch")  # roundings only: it may be lowered to go on after too much memory
     return section
 
@@ -246,7 +239,6 @@ def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
         weight_decay=diffusion.weight_decay,
         warmup_steps=diffusion.warmup_steps,
         ema_decay=diffusion.ema_decay,
-        compile=diffusion.compile,
         level_table=level_table(diffusion),
     )
 

@@ -42,7 +42,7 @@ def measure(name: str, setting: Setting, sizes: Sizes, limits: Ceilings) -> list
 
 
 def _training(name: str, setting: Setting, sizes: Sizes, limits: Ceilings) -> list[Row]:
-    half = setting.training_precision == "bf16-mixed"
+    half = setting.config.diffusion.precision == "bf16-mixed"
     limit = limits.flops["bfloat16" if half else "float32"]
     batch = sizes.batch
     module = setting.module(4096, batch)

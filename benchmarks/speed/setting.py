@@ -1,7 +1,6 @@
 """Setting: the untrained parts of a configuration, for series of any shape."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from classifier.models.registry import build_model
 from configs import load_config
 from configs.schema.experiment import ExperimentConfig
 from tardiff.diffusion.auto_batch_size import sampling_rows
-from tardiff.diffusion.denoiser import CompiledNetwork, NetworkDenoiser
+from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
@@ -21,7 +20,6 @@ from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.networks.registry import build_network, network_arguments
 from tardiff.train import objective_of
 from tardiff.training.module import DiffusionModule, SeriesBatch
-from tardiff.training.trainer import training_precision
 
 CLASSES = 2
 # What "default" means here: the U-Net as the schema has it, and the cheap guide of the demo.
@@ -48,7 +46,6 @@ class Setting:
         self.shape, self.device = shape, device
         torch.manual_seed(0)
         self.network = self._network().to(device)
-        # Counted before anything is compiled.
         self.sampling_rows = sampling_rows(
             self.network, shape.channels, shape.length, asked=self.config.sampler.batch_size
         )
@@ -64,12 +61,6 @@ class Setting:
     def parameters(self) -> int:
         """Weights of the denoising network."""
         return sum(p.numel() for p in self.network.parameters())
-
-    @property
-    def training_precision(self) -> str:
-        """As training would choose it."""
-        config = self.config
-        return training_precision(config.diffusion.precision, config.accelerator)
 
     def series(self, rows: int) -> tuple[Tensor, Tensor]:
         """Random series and labels, one positive in eight, on the CPU."""
@@ -93,7 +84,7 @@ class Setting:
 
     def plain(self) -> NetworkDenoiser:
         """The unguided denoiser."""
-        network = self._sampled_network.eval()
+        network = self.network.eval()
         return NetworkDenoiser(network, prediction=self.config.diffusion.prediction)
 
     def guidance(self) -> Guidance:
@@ -118,10 +109,6 @@ class Setting:
             device=self.device,
             eta=sampler.eta,
         )
-
-    @cached_property
-    def _sampled_network(self) -> nn.Module:
-        return CompiledNetwork(self.network) if self.config.sampler.compile else self.network
 
     def _network(self) -> nn.Module:
         return build_network(

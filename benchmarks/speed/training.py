@@ -35,7 +35,7 @@ def step_seconds(setting: Setting, batch: int, steps: int) -> float:
         trainer = pl.Trainer(
             accelerator=setting.device.type,
             devices=1,
-            precision=setting.training_precision,  # type: ignore[arg-type]
+            precision=setting.config.diffusion.precision,  # type: ignore[arg-type]
             max_steps=steps + WARM_UP,
             gradient_clip_val=setting.config.diffusion.gradient_clip or None,
             callbacks=[clock],

@@ -63,12 +63,6 @@ def _check_sampling(config: ExperimentConfig) -> None:
             f"sampler.log_snr_min={config.sampler.log_snr_min} must be below "
             f"sampler.log_snr_max={config.sampler.log_snr_max}"
         )
-    workers, backend = config.generation.workers, config.processes.backend
-    if config.sampler.compile and (workers > 1 or backend != "loky"):
-        raise ConfigError(
-            f"sampler.compile with generation.workers={workers} processes.backend={backend}: a "
-            "compiled network does not reach worker processes; use one worker on this machine"
-        )
 
 
 def _check_lists(config: ExperimentConfig) -> None:

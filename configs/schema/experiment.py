@@ -101,9 +101,8 @@ class DiffusionConfig:
     ema_decay: float = number(0.999, low=0.0, high=1.0)
     val_every: int = number(250, low=1)  # steps between held-out evaluations and checkpoints
     patience: int = number(6, low=0)  # evaluations without improvement before stopping; 0: never
-    # auto: bf16-mixed on a GPU that computes in it, 32-true elsewhere
-    precision: str = choice("auto", "32-true", "bf16-mixed", "16-mixed")
-    compile: bool = False  # torch.compile of the network: minutes of start
+    # Mixed gained only in batches of 4,096 on a GPU (benchmarks/results.md).
+    precision: str = choice("32-true", "bf16-mixed")
     private: PrivateConfig = field(default_factory=PrivateConfig)
 
 
@@ -195,8 +194,6 @@ class SamplerConfig:
     cfg_scale: Any = number(1.0, low=0.0, words=("tuned",))
     # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.
     batch_size: Any = number("auto", low=1, words=("auto",), whole=True)
-    # torch.compile of the network, with CUDA graphs on a GPU: minutes of start, for large sets.
-    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,7 +214,7 @@ class GenerationConfig:
     allow_copies: bool = (
         False  # release series that copy a training stay (tardiff/privacy/memorisation.py)
     )
-    # Processes, each with one thread; 0: one per core. A GPU and a compiled network have one.
+    # Processes, each with one thread; 0: one per core. A GPU has one.
     workers: int = number(0, low=0)
 
 

@@ -1,6 +1,5 @@
 """What stage 3 reads, checked: the diffusion model, the labels asked for, the tuned strength."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from configs.run_record import read_mapping
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
-from tardiff.diffusion.denoiser import CompiledNetwork
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.training.checkpoint import DiffusionModel, load_model, require_match
 
@@ -31,11 +29,6 @@ def load_trained(path: Path, splits: Splits, command: str) -> DiffusionModel:
     model = load_model(path, command)
     require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
     return model
-
-
-def compiled(model: DiffusionModel) -> DiffusionModel:
-    """`model` with a compiled network."""
-    return dataclasses.replace(model, network=CompiledNetwork(model.network))
 
 
 def trained_on(splits: Splits) -> dict[str, Any]:

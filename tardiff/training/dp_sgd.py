@@ -63,6 +63,9 @@ class PrivateDiffusionModule(DiffusionModule):
             )
         super().setup(stage)
 
+    def on_fit_start(self) -> None:
+        """Nothing is recorded: batches vary in size, and opacus' hooks must see every pass."""
+
     def configure_optimizers(self) -> Any:
         """The optimiser behind opacus' clipping and noise, with the usual schedule."""
         configured = super().configure_optimizers()

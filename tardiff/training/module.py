@@ -6,6 +6,7 @@ resumed from a checkpoint continues exactly as if it had never stopped.
 """
 
 import copy
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from tardiff.diffusion.noise_schedule import Labels, Levels, Series, add_noise, 
 
 VALIDATION_DRAWS = 4  # noise levels per held-out series; fixed, so evaluations are comparable
 VALIDATION_ROWS = 256  # series per network call
+# Gradients are recorded on a stream of their own, by the first thread that calls cuBLAS.
+RECORDING_WARNINGS = (".*AccumulateGrad node's stream.*", ".*no current CUDA context.*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,6 @@ class Objective:
     weight_decay: float
     warmup_steps: int
     ema_decay: float
-    compile: bool = False
     micro_batch: int | None = None
     level_table: Tensor | None = None  # levels of a discrete schedule; None: cosine
 
@@ -80,8 +82,6 @@ class DiffusionModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.ema = copy.deepcopy(network).requires_grad_(False).eval()
-        if objective.compile:
-            network.compile()  # in place: the names of the weights stay
         self.objective = objective
         self.seed = seed
         self.train_data = train_data
@@ -95,6 +95,14 @@ class DiffusionModule(pl.LightningModule):
         """Moves the series to the training device once; no loader copies them per step."""
         self.train_data = _to_device(self.train_data, self.device)
         self.val_data = _to_device(self.val_data, self.device)
+
+    def on_fit_start(self) -> None:
+        """On one GPU records the network's passes, which every step then replays."""
+        size, micro = self.objective.batch_size, self.objective.micro_batch
+        whole = micro is None or micro >= size
+        if self.device.type == "cuda" and self.trainer.world_size == 1 and whole:
+            x = self.train_data.x[:1].expand(size, -1, -1).clone()
+            self.network = replayed(self.network, x, str(self.trainer.precision))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of one drawn batch; `batch` only counts steps."""
@@ -147,9 +155,7 @@ class DiffusionModule(pl.LightningModule):
             self.network.parameters(),
             lr=self.objective.learning_rate,
             weight_decay=self.objective.weight_decay,
-            # A fused optimiser undoes the scale of half precision in its step, after clipping.
-            # False instead of None would have torch update one weight tensor after the other.
-            fused=None if self.trainer.precision == "16-mixed" else True,
+            fused=True,
         )
         total, warmup = int(self.trainer.max_steps), self.objective.warmup_steps
         schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -217,6 +223,27 @@ class DiffusionModule(pl.LightningModule):
         key = [self.seed, abs(step), int(step < 0), self.global_rank if rank is None else rank]
         state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(state >> 1))
+
+
+def replayed(network: nn.Module, x: Series, precision: str) -> nn.Module:
+    """`network`, whose training passes on batches like `x` replay one CUDA graph each.
+
+    The same kernels on the same weights, queued by one call: a small network otherwise waits for
+    its host (benchmarks/results.md, "On a GPU"). Outside training mode nothing changes.
+
+    Args:
+        precision: of Lightning's trainer.
+    """
+    levels, y = torch.zeros_like(x[:, 0, 0]), torch.zeros_like(x[:, 0, 0], dtype=torch.long)
+    mixed = precision == "bf16-mixed"
+    with (
+        # Without its cache, which would hold copies of weights that later steps change.
+        torch.autocast("cuda", dtype=torch.bfloat16, enabled=mixed, cache_enabled=False),
+        warnings.catch_warnings(),
+    ):
+        for message in RECORDING_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        return torch.cuda.make_graphed_callables(network, (x, levels, y))  # type: ignore[return-value]
 
 
 def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 
-from configs.runtime.device import pick_device
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import WholeFiles
 from tardiff.training.callbacks import BestCheckpoint, CSVLog, StepBar
@@ -32,14 +30,6 @@ class TrainerSettings:
     max_steps: int
     patience: int
     gradient_clip: float
-
-
-def training_precision(asked: str, accelerator: str) -> str:
-    """`asked`; for "auto" bf16-mixed on a GPU that computes in it, else 32-true."""
-    if asked != "auto":
-        return asked
-    on_gpu = pick_device(accelerator).type == "cuda"
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def best_checkpoint(folder: Path) -> BestCheckpoint:

@@ -94,6 +94,29 @@ def test_a_killed_training_goes_on(trained, monkeypatch, precision):
     assert losses[0] == pytest.approx(losses[1], rel=2e-2)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_recorded_passes_train_to_the_same_weights(trained, monkeypatch, precision):
+    root, arguments = trained
+    recorded, weights = [], []
+    record = torch.cuda.make_graphed_callables
+
+    def counted(network, inputs):
+        recorded.append(len(inputs[0]))
+        return record(network, inputs)
+
+    for name, used in (("replayed", counted), ("queued", lambda network, _: network)):
+        monkeypatch.setattr(torch.cuda, "make_graphed_callables", used)
+        asked = (f"experiment={name}_{precision}", f"diffusion.precision={precision}")
+        config = load_config([*arguments, *asked])
+        train_diffusion(config)
+        path = root / f"runs/{config.experiment}/diffusion/model.pt"
+        network = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        weights.append(torch.cat([part.flatten() for part in network.values()]))
+    assert recorded == [config.diffusion.batch_size]
+    difference = (weights[0] - weights[1]).norm() / weights[1].norm()
+    assert difference < (1e-4 if precision == "32-true" else 1e-2)
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_finite_difference_has_its_digits(name):
     """Products in TF32 would leave the recurrent ones an error of 3 to 8 %."""

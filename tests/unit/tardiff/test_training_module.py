@@ -16,11 +16,11 @@ from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
 from tardiff.networks.unet1d import UNet1D
-from tardiff.train import _deciding, build_module, main, train
+from tardiff.train import build_module, main, train
 from tardiff.training.checkpoint import load_model
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tardiff.training.more_steps import Patience
-from tardiff.training.trainer import best_checkpoint, training_precision
+from tardiff.training.trainer import best_checkpoint
 from tests.support.small_objective import objective
 from tests.support.tiny_runs import tiny_arguments
 
@@ -228,21 +228,6 @@ def test_a_moved_training_remembers_its_best(tiny):
     assert without.best_model_score is None
 
 
-def test_precision_is_chosen_by_the_device_and_a_finished_run_stays_valid(tiny, monkeypatch):
-    config, _, _ = tiny
-    assert training_precision("auto", config.accelerator) == "32-true"
-    explicit = dataclasses.replace(config.diffusion, precision="32-true")
-    assert _deciding(config) == _deciding(dataclasses.replace(config, diffusion=explicit))
-    assert "compile" not in _deciding(config)
-    compiled = dataclasses.replace(config.diffusion, compile=True)
-    assert _deciding(dataclasses.replace(config, diffusion=compiled))["compile"]
-    monkeypatch.setattr("tardiff.training.trainer.pick_device", lambda _: torch.device("cuda", 0))
-    for supported, chosen in ((True, "bf16-mixed"), (False, "32-true")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda known=supported: known)
-        assert training_precision("auto", config.accelerator) == chosen
-    assert training_precision("32-true", config.accelerator) == "32-true"
-
-
 def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):
     config, splits, root = tiny
     longer = dataclasses.replace(config.diffusion, max_steps=30, val_every=20)
@@ -273,14 +258,11 @@ def test_mixed_precision_trains_with_clipped_gradients(tiny, monkeypatch):
     assert norms == pytest.approx([1e-3] * len(norms), rel=1e-2) and norms
 
 
-@pytest.mark.parametrize(
-    "precision, fused", [("32-true", True), ("bf16-mixed", True), ("16-mixed", None)]
-)
-def test_weights_are_updated_together(precision, fused):
+def test_weights_are_updated_together():
     """fused=False would mean one after the other: 24 ms a step for 23 M weights on an H200."""
     m = module()
-    m._trainer = SimpleNamespace(precision=precision, max_steps=3)
-    assert m.configure_optimizers()["optimizer"].defaults["fused"] is fused
+    m._trainer = SimpleNamespace(max_steps=3)
+    assert m.configure_optimizers()["optimizer"].defaults["fused"] is True
 
 
 def test_a_training_shorter_than_val_every_is_evaluated_at_its_end(tiny):
