@@ -14,6 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -100,7 +101,8 @@ class DiffusionModule(pl.LightningModule):
         """On one GPU records the network's passes, which every step then replays."""
         size, micro = self.objective.batch_size, self.objective.micro_batch
         whole = micro is None or micro >= size
-        if self.device.type == "cuda" and self.trainer.world_size == 1 and whole:
+        alone = isinstance(self.trainer.strategy, SingleDeviceStrategy)
+        if self.device.type == "cuda" and alone and whole:
             x = self.train_data.x[:1].expand(size, -1, -1).clone()
             self.network = replayed(self.network, x, str(self.trainer.precision))
 
