@@ -6,43 +6,64 @@
     python -m benchmarks.published --what generation sampler.num_steps=15   # of the default
 
 Published: configs/base/physionet2012_published.yaml, in one batch, by this project's code, which
-runs such a U-Net faster than the published code. Default: --config. CPU seconds, one thread.
+runs such a U-Net faster than the published code. Default: --config; series chosen from a pool as
+in stage 3 (pool, influence and density ratio), and pushed as the published ones are. CPU seconds,
+one thread.
 """
 
 import argparse
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from benchmarks.speed.clock import clock_of
-from benchmarks.speed.setting import DEFAULT, Setting, Shape
+from benchmarks.speed.setting import CLASSES, DEFAULT, Setting, Shape
 from benchmarks.speed.training import step_seconds
 from scripts.influence_report.overhead import take_turns
+from tardiff.generation.density_ratio import density_ratio
+from tardiff.guidance.diagnostics import score_all
+from tardiff.influence.gradient_cache import LabelledSeries
 
 PUBLISHED = "configs/base/physionet2012_published.yaml"
+REAL_SERIES = 2000  # toward which the pool is resampled
 
 
 def generation(given: argparse.Namespace, default: Setting, published: Setting) -> None:
     """Guided series per second."""
-    sizes = {"default": given.rows, "published": given.published_rows}
-    settings = {"default": default, "published": published}
+    sides = {
+        "default, chosen": (choosing(default, given.rows), given.rows),
+        "default, pushed": (pushing(default, given.rows), given.rows),
+        "published": (pushing(published, given.published_rows), given.published_rows),
+    }
+    runs = {name: run for name, (run, _) in sides.items()}
+    seconds = take_turns(runs, given.rounds, clock_of(default.device))
+    rates = {name: rows / seconds[name] for name, (_, rows) in sides.items()}
+    for name, (_, rows) in sides.items():
+        ratio = rates[name] / rates["published"]
+        print(f"| guided, {name}, {rows} series | {rates[name]:.2f} series/s | {ratio:.1f} |")
 
-    def sampling(name: str):
-        setting, rows = settings[name], sizes[name]
-        process, y = setting.process(rows), torch.arange(rows) % 2
-        plain, guidance = setting.plain(), setting.guidance()
 
-        def run() -> Tensor:
-            return process.run(plain, y, range(rows), guidance).x
+def pushing(setting: Setting, rows: int) -> Callable[[], object]:
+    """Samples `rows` guided series."""
+    process, y = setting.process(rows), torch.arange(rows) % CLASSES
+    plain, guidance = setting.plain(), setting.guidance()
+    return lambda: process.run(plain, y, range(rows), guidance)
 
-        return run
 
-    sides = {name: sampling(name) for name in settings}
-    seconds = take_turns(sides, given.rounds, clock_of(default.device))
-    rates = {name: sizes[name] / seconds[name] for name in settings}
-    for name, rate in rates.items():
-        print(f"| guided generation, {name}, {sizes[name]} series | {rate:.2f} series/s |")
-    print(f"| ratio | {rates['default'] / rates['published']:.1f} |")
+def choosing(setting: Setting, rows: int) -> Callable[[], object]:
+    """Samples the pool that `rows` series are chosen from, its influence and its density ratio;
+    the draw itself takes no time."""
+    pool = rows * setting.config.generation.pool
+    process, y = setting.process(pool), torch.arange(pool) % CLASSES
+    plain, direction = setting.plain(), setting.direction()
+    real = LabelledSeries(*setting.series(REAL_SERIES))
+
+    def run() -> None:
+        made = LabelledSeries(process.run(plain, y, range(pool)).x, y)
+        score_all(direction, made.x, y, setting.device)
+        density_ratio(real, made, seed=0)
+
+    return run
 
 
 def training(given: argparse.Namespace, default: Setting, published: Setting) -> None:
@@ -74,7 +95,7 @@ def main() -> None:
     modes = {"generation": generation, "training": training}
     parser.add_argument("--what", choices=modes, help="both if not given")
     parser.add_argument("--config", help="default: as of benchmarks.speed")
-    parser.add_argument("--rows", type=int, default=512, help="series of the default")
+    parser.add_argument("--rows", type=int, default=2000, help="series of the default")
     parser.add_argument("--published-rows", type=int, default=256)
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--steps", type=int, default=4)
