@@ -75,3 +75,8 @@ resolve_value() {
 # it gains about 5 % of sampling (benchmarks/results.md); a value set by the caller wins.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-33554432}
 export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-1073741824}
+
+# One thread a process; stages 3 and 4 use the other cores by processes. Two threads of training gain
+# a quarter on two idle cores, and wait for each other three times as long where one of them is busy
+# (docs/scaling.md). And so a result does not depend on the number of cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
