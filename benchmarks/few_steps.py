@@ -72,15 +72,15 @@ def row(study: Study, w: float) -> list[str]:
     """All that is measured at the number of steps of the config."""
     splits, steps = study.splits, study.config.sampler.num_steps
     sets, realised, seconds = sample_all(study.config, w)
-    told = {}
-    for name in ("as sampled", "resampled"):
-        part = make_comparison(splits.train, study.held_out, sets[name], splits.normaliser)
-        part = part.matched(MOST_ROWS, seed=0)
-        told[name] = discriminate(part.x_holdout, part.x_synthetic, seed=0).auc
-    comparison = make_comparison(
-        splits.train, study.held_out, sets["as sampled"], splits.normaliser
+    as_sampled, resampled = (
+        make_comparison(splits.train, study.held_out, sets[name], splits.normaliser)
+        for name in ("as sampled", "resampled")
     )
-    marginals = marginals_report(comparison, seed=0).values
+    told = []
+    for comparison in (as_sampled, resampled):
+        part = comparison.matched(MOST_ROWS, seed=0)
+        told.append(discriminate(part.x_holdout, part.x_synthetic, seed=0).auc)
+    marginals = marginals_report(as_sampled, seed=0).values
     ratios, distances = (
         [marginals[f"marginal_{measure}/{name}"] for name in splits.train.feature_names]
         for measure in ("sd_ratio", "ks")
@@ -91,7 +91,7 @@ def row(study: Study, w: float) -> list[str]:
         f"{seconds:.1f}",
         f"{min(ratios):.2f} to {max(ratios):.2f}",
         f"{max(distances):.3f}",
-        *(f"{auc:.3f}" for auc in told.values()),
+        *(f"{auc:.3f}" for auc in told),
         *(utility[name][0] for name in SETS),
         realised["chosen"],
         realised["pushed"],

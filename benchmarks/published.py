@@ -3,7 +3,7 @@
     python -m benchmarks.published
     python -m benchmarks.published --what generation --rounds 2
     python -m benchmarks.published --what training --batches 16 64 256
-    python -m benchmarks.published --what generation sampler.num_steps=15   # of the default
+    python -m benchmarks.published --what generation sampler.num_steps=10   # of the default
 
 Published: configs/base/physionet2012_published.yaml, in one batch, by this project's code, which
 runs such a U-Net faster than the published code. Default: --config; series chosen from a pool as

@@ -171,6 +171,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
     """The computation that the config asks for, nothing of it done yet."""
     config = loaded.config
     generation, guidance = config.generation, config.guidance
+    real = _real(loaded)
     return GenerationSession(
         splits=loaded.splits,
         model=loaded.model,
@@ -181,8 +182,8 @@ def session_of(loaded: Loaded) -> GenerationSession:
         convex=partial(convex_guide, config, loaded.splits, loaded.device)
         if is_convex(config)
         else None,
-        pool=_pool(loaded),
-        real=_real(loaded),
+        pool=_pool(config, resampled=real is not None),
+        real=real,
         guidance=GuidanceSettings(
             interval=(guidance.interval[0], guidance.interval[1]),
             trust=guidance.trust,
@@ -194,10 +195,9 @@ def session_of(loaded: Loaded) -> GenerationSession:
     )
 
 
-def _pool(loaded: Loaded) -> int:
-    config, guidance = loaded.config, loaded.config.guidance
+def _pool(config: ExperimentConfig, *, resampled: bool) -> int:
+    guidance = config.guidance
     chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
-    resampled = resamples(config, private=loaded.model.privacy is not None)
     return config.generation.pool if chooses or resampled else 1
 
 

@@ -28,6 +28,9 @@ IRRELEVANT_WARNINGS = (
     r".*Grad strides do not match bucket view strides.*",
     # Opacus hooks the first layer, whose input needs no gradient.
     ".*Full backward hook is firing.*",
+    # CUDA graphs record gradients on a stream of their own, by the first thread to call cuBLAS.
+    ".*AccumulateGrad node's stream.*",
+    ".*no current CUDA context.*",
 )
 
 PATHS_OF_BEST = ("best_model_path", "kth_best_model_path", "last_model_path")

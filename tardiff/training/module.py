@@ -6,7 +6,6 @@ resumed from a checkpoint continues exactly as if it had never stopped.
 """
 
 import copy
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +23,6 @@ from tardiff.diffusion.noise_schedule import Labels, Levels, Series, add_noise, 
 
 VALIDATION_DRAWS = 4  # noise levels per held-out series; fixed, so evaluations are comparable
 VALIDATION_ROWS = 256  # series per network call
-# Gradients are recorded on a stream of their own, by the first thread that calls cuBLAS.
-RECORDING_WARNINGS = (".*AccumulateGrad node's stream.*", ".*no current CUDA context.*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,13 +235,8 @@ def replayed(network: nn.Module, x: Series, precision: str) -> nn.Module:
     """
     levels, y = torch.zeros_like(x[:, 0, 0]), torch.zeros_like(x[:, 0, 0], dtype=torch.long)
     mixed = precision == "bf16-mixed"
-    with (
-        # Without its cache, which would hold copies of weights that later steps change.
-        torch.autocast("cuda", dtype=torch.bfloat16, enabled=mixed, cache_enabled=False),
-        warnings.catch_warnings(),
-    ):
-        for message in RECORDING_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+    # Without autocast's cache, which would hold copies of weights that later steps change.
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=mixed, cache_enabled=False):
         return torch.cuda.make_graphed_callables(network, (x, levels, y))  # type: ignore[return-value]
 
 

@@ -16,7 +16,7 @@ from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
 from tardiff.networks.unet1d import UNet1D
-from tardiff.train import build_module, main, train
+from tardiff.train import _deciding, build_module, main, train
 from tardiff.training.checkpoint import load_model
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tardiff.training.more_steps import Patience
@@ -226,6 +226,13 @@ def test_a_moved_training_remembers_its_best(tiny):
     with pytest.warns(UserWarning, match="dirpath has changed"):
         without.load_state_dict(states[0])
     assert without.best_model_score is None
+
+
+def test_a_finished_run_of_before_stays_valid(tiny):
+    config, _, _ = tiny
+    recorded = _deciding(config)
+    assert recorded["precision"] == "32-true"  # as "auto" was recorded on a CPU
+    assert {"compile", "private", "micro_batch"}.isdisjoint(recorded)
 
 
 def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):
