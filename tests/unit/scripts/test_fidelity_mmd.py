@@ -2,8 +2,21 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.quality.fidelity.mmd import median_distance, mmd_report, mmd_squared
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.impute import impute, train_medians
+from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.common.registry import raised_flags
+from scripts.quality.fidelity.mmd import (
+    SMALLEST_SHIFT,
+    median_distance,
+    mmd_report,
+    mmd_squared,
+)
+from tests.support.defect_table import three_sets
 from tests.support.metric_sets import comparison, dataset, gaussian
+from tests.support.physionet2012_stand_ins import read
+
+CHANNELS = ["heart_rate", "systolic_pressure", "diastolic_pressure", "mean_pressure", "temperature"]
 
 
 def brute_force(first, second, width):
@@ -57,3 +70,45 @@ def test_report_catches_a_shift_and_passes_an_equal_set():
     found = mmd_report(comparison(train, holdout, shifted), seed=0).values
     assert found["mmd_p"] == pytest.approx(1 / 201)
     assert found["mmd2"] > 5 * abs(found["mmd2_reference"])
+
+
+def standardised(of: EHRDataset) -> EHRDataset:
+    """The series in standard deviations, twice as many of them as the report compares."""
+    return dataset(Normaliser.fit(of).to_model(of.values).numpy()[:3000], labels=of.labels[:3000])
+
+
+def simulated() -> EHRDataset:
+    return standardised(three_sets(3000, seed=0)[0])
+
+
+def physionet2012(folder) -> EHRDataset:
+    found = read(folder / "physionet2012", channels=CHANNELS)[0]
+    values, _ = impute(found.values, train_medians(found.values, found.feature_names))
+    return standardised(dataset(values, labels=found.labels))
+
+
+def shift_effect(series: EHRDataset, shift: float) -> float:
+    """MMD^2 of two halves of one set, one of them moved by `shift` in every channel."""
+    half = len(series) // 2
+    first, second = torch.from_numpy(series.values).flatten(1).split(half)
+    found, _ = mmd_squared(
+        first, second + shift, width=median_distance(first), permutations=1, seed=0
+    )
+    return found
+
+
+def test_the_floor_of_the_flag_is_a_shift_by_a_tenth(open_data):
+    for series in (simulated(), physionet2012(open_data)):
+        assert 0.8 * SMALLEST_SHIFT < shift_effect(series, 0.1) < 1.5 * SMALLEST_SHIFT
+        assert shift_effect(series, 0.0) < 0.1 * SMALLEST_SHIFT
+
+
+def test_a_difference_that_is_sure_and_small_raises_no_flag():
+    train, holdout, fresh = (gaussian(2000, seed, shape=(2, 6)) for seed in range(3))
+
+    def flags(shift: float) -> tuple[float, list[str]]:
+        found = mmd_report(comparison(train, holdout, dataset(fresh.values + shift)), seed=0)
+        return found.values["mmd_p"], [flag.metric for flag in raised_flags(found.values)]
+
+    assert flags(0.08) == (pytest.approx(1 / 201), [])
+    assert flags(0.2) == (pytest.approx(1 / 201), ["mmd2"])
