@@ -20,6 +20,7 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from scripts.from_config import (
     evaluation_data,
+    evaluation_processes,
     fitting,
     generator_report,
     influence,
@@ -139,7 +140,8 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         logger.info("\n%s", loss_change.as_text(changes))
     kinds = [kind for kind in (*KINDS, PUBLISHED) if getattr(chosen, kind)]
     cache = folder / "evaluation" / "sets"
-    quality = score_sets(splits, sets, kinds, seed=seed, cache=cache)
+    processes = evaluation_processes(config)
+    quality = score_sets(splits, sets, kinds, seed=seed, cache=cache, processes=processes)
     _print(quality_tables(quality))
     generator = generator_report(config, splits) if chosen.privacy else None
     _print([] if generator is None else [generator_table(generator)])

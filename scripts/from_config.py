@@ -107,7 +107,7 @@ def fitting(
 ) -> Callable[..., dict[Fit, Predictions]]:
     """`run_fits` with the cache, the processes and the downstream models of an experiment; they are
     trained as its task classifier is."""
-    chosen, places = config.classifier, config.processes
+    chosen = config.classifier
     fitter = Downstream(
         model=chosen.model,
         model_args=chosen.model_args,
@@ -121,8 +121,14 @@ def fitting(
         run_fits,
         fitter=fitter,
         cache=run_dir(config) / "evaluation" / "fits",
-        processes=Processes(config.evaluation.workers, places.backend, places.scheduler),
+        processes=evaluation_processes(config),
     )
+
+
+def evaluation_processes(config: ExperimentConfig) -> Processes:
+    """In which stage 4 trains downstream models and compares sets."""
+    places = config.processes
+    return Processes(config.evaluation.workers, places.backend, places.scheduler)
 
 
 def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport | None:

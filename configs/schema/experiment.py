@@ -206,7 +206,7 @@ class GenerationConfig:
     seed: int = 0
     # Unguided series sampled per series asked for, from which both sets are drawn: those that lie
     # where training series do (resample), and by influence (guidance.by=choose).
-    pool: int = number(3, low=2)
+    pool: int = number(4, low=2)
     # Toward the training series (tardiff/generation/density_ratio.py). auto: unless guidance stays
     # are of another population, the sampler is pushed or the model is private.
     resample: str = choice("auto", "always", "never")

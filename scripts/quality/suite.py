@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from configs.runtime.errors import DataError
+from configs.runtime.processes import Processes
 from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.normaliser import Normaliser
@@ -62,30 +63,27 @@ def score_sets(
     *,
     seed: int,
     cache: Path,
+    processes: Processes | None = None,
 ) -> SetScores:
     """The report of every set for every kind of `kinds`, computed now or read from `cache`.
 
     Fidelity compares with train and test. For privacy, all series that the generator could learn
     from (train, and val_guide, which guides) stand against those of test.
 
+    Args:
+        processes: in which the reports are made; None: this one.
+
     Raises:
         DataError: a set cannot be compared; the message names it.
     """
-    store = ContentCache(cache, CODE)
-    found: SetScores = {kind: {} for kind in kinds}
+    report = partial(_report, ContentCache(cache, CODE), splits, sets, seed)
     pairs = [(kind, name) for kind in kinds for name in sets]
+    found: dict[tuple[str, str], MetricReport] = {}
     with Progress("fidelity and privacy", len(pairs), "reports") as bar:
-        for kind, name in pairs:
-            key = {
-                "kind": kind,
-                "data": splits.fingerprint,
-                "set": fingerprint(sets[name]),
-                "seed": seed,
-            }
-            entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed))
-            found[kind][name] = MetricReport(arrays=dict(entry.arrays), **entry.facts)
+        for pair, made in (processes or Processes()).run(report, pairs):
+            found[pair] = made
             bar.update(1)
-    return found
+    return {kind: {name: found[kind, name] for name in sets} for kind in kinds}
 
 
 def fingerprint(dataset: EHRDataset) -> str:
@@ -93,6 +91,24 @@ def fingerprint(dataset: EHRDataset) -> str:
     names = [dataset.feature_names, dataset.label_names, dataset.static_names]
     arrays = (dataset.values, dataset.observed, dataset.labels, dataset.static)
     return array_fingerprint(*map(np.array, names), *arrays)
+
+
+def _report(
+    store: ContentCache,
+    splits: Splits,
+    sets: Mapping[str, EHRDataset],
+    seed: int,
+    pair: tuple[str, str],
+) -> MetricReport:
+    kind, name = pair
+    key = {
+        "kind": kind,
+        "data": splits.fingerprint,
+        "set": fingerprint(sets[name]),
+        "seed": seed,
+    }
+    entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed))
+    return MetricReport(arrays=dict(entry.arrays), **entry.facts)
 
 
 def _score(kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int) -> Entry:

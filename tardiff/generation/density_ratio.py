@@ -6,12 +6,13 @@ than the generator's own draws, in all that the classifier sees: what a network 
 artefacts, is drawn less often, what it draws too seldom more often.
 
 Boosted trees on summary statistics. Every series is judged by trees that have not seen it, so no
-generated series is favoured for being near a training series by itself; their log odds are
-multiplied by the slope that fits best on series left out, at most 1: sharper weights ask for a
-larger pool. It is about 0 where real and generated series cannot be told apart: nothing is
-preferred then.
+generated series is favoured for being near a training series by itself; that is repeated with other
+folds, since one division into folds makes half of the estimate's noise. The mean log odds are
+multiplied by the slope that fits best on series left out. It is about 0 where real and generated
+series cannot be told apart: nothing is preferred then.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +26,12 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from classifier.fixed_features import summary_features
+from configs.runtime.processes import Processes
+from tardiff.guidance.calibration import winsorised
 from tardiff.influence.gradient_cache import LabelledSeries
 
 FOLDS = 3
+REPEATS = 4
 MOST_REAL = 10_000
 FEWEST = 200  # series of either set, below which nothing is estimated
 GENERATED_PER_REAL = 2  # that the trees are fitted on, at most
@@ -48,7 +52,7 @@ class DensityRatio(NamedTuple):
     Attributes:
         log_ratio: log p_real / p_generated, up to a constant.
         auc: with which the trees tell real from generated series that they have not seen.
-        slope: by which their log odds were multiplied.
+        slope: by which their mean log odds were multiplied.
     """
 
     log_ratio: Float[Tensor, " n"]
@@ -57,31 +61,39 @@ class DensityRatio(NamedTuple):
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able facts; `effective_share`: of the generated series, if each counted by its
-        ratio."""
-        weights = (self.log_ratio - self.log_ratio.max()).exp()
+        winsorised ratio, as it does when sets are drawn."""
+        log_ratio = winsorised(self.log_ratio)
+        weights = (log_ratio - log_ratio.max()).exp()
         share = float(weights.sum().square() / weights.square().sum()) / len(weights)
         return {"auc": self.auc, "slope": self.slope, "effective_share": share}
 
 
-def density_ratio(real: LabelledSeries, generated: LabelledSeries, *, seed: int) -> DensityRatio:
+def density_ratio(
+    real: LabelledSeries,
+    generated: LabelledSeries,
+    *,
+    seed: int,
+    processes: Processes | None = None,
+) -> DensityRatio:
     """The ratio at `generated`, both sets as they are released; equal everywhere where a set has
     fewer than 200 series.
 
     Args:
         seed: of folds and trees.
+        processes: in which the repeats run; None: this one.
     """
     if min(len(real.y), len(generated.y)) < FEWEST:
         return DensityRatio(torch.zeros(len(generated.y), dtype=torch.float64), 0.5, 0.0)
-    rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(real.y))[:MOST_REAL])
+    rows = np.sort(np.random.default_rng(seed).permutation(len(real.y))[:MOST_REAL])
     features = [summary_features(x.float().cpu()) for x in (real.x[rows], generated.x)]
     x = np.concatenate(features)
     is_real = np.arange(len(x)) < len(rows)
-    with threadpool_limits(1):
-        odds = _left_out_odds(x, is_real, rng, seed)
+    seeds = range(seed, seed + REPEATS)
+    found = dict((processes or Processes()).run(partial(_left_out_odds, x, is_real), seeds))
+    odds = np.mean([found[repeat] for repeat in seeds], axis=0)
     balance = np.where(is_real, (~is_real).sum() / is_real.sum(), 1.0)
     fit = LogisticRegression(C=1e6).fit(odds[:, None], is_real, sample_weight=balance)
-    slope = float(np.clip(fit.coef_[0, 0], 0.0, 1.0))
+    slope = max(float(fit.coef_[0, 0]), 0.0)
     return DensityRatio(
         log_ratio=torch.from_numpy(slope * odds[~is_real]),
         auc=float(roc_auc_score(is_real, odds)),
@@ -89,14 +101,9 @@ def density_ratio(real: LabelledSeries, generated: LabelledSeries, *, seed: int)
     )
 
 
-def _left_out_odds(
-    x: Features,
-    is_real: np.ndarray,
-    rng: np.random.Generator,
-    seed: int,
-) -> Float[np.ndarray, " n"]:
+def _left_out_odds(x: Features, is_real: np.ndarray, seed: int) -> Float[np.ndarray, " n"]:
     """Log odds of being real, by trees that have not seen the series."""
-    odds = np.zeros(len(x))
+    rng, odds = np.random.default_rng(seed), np.zeros(len(x))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for fit_rows, left_out in folds.split(x, is_real):
         known, others = fit_rows[is_real[fit_rows]], rng.permutation(fit_rows[~is_real[fit_rows]])
@@ -104,6 +111,7 @@ def _left_out_odds(
         rows = np.concatenate([known, others])
         weights = np.where(is_real[rows], len(others) / len(known), 1.0)
         trees = HistGradientBoostingClassifier(random_state=seed, **TREES)
-        trees.fit(x[rows], is_real[rows], sample_weight=weights)
-        odds[left_out] = trees.decision_function(x[left_out])
+        with threadpool_limits(1):
+            trees.fit(x[rows], is_real[rows], sample_weight=weights)
+            odds[left_out] = trees.decision_function(x[left_out])
     return odds

@@ -122,7 +122,8 @@ class GenerationSession:
         """At every series of the pool; None where it is not resampled."""
         if self.real is None:
             return None
-        found = density_ratio(self.real, self.released(self._pool), seed=self.process.seed)
+        pool = self.released(self._pool)
+        found = density_ratio(self.real, pool, seed=self.process.seed, processes=self.processes)
         log.info(
             "resampling: %d series sampled, which boosted trees tell from training series with AUC "
             "%.2f%s",

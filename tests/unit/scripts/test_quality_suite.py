@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from configs.runtime.errors import DataError
+from configs.runtime.processes import Processes
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.quality import suite as set_scores
@@ -54,6 +55,18 @@ def test_what_is_kept_is_not_computed_again(calls, tmp_path):
     assert len(calls) == 6
     score_sets(splits, sets, KINDS, seed=1, cache=tmp_path)
     assert len(calls) == 10
+
+
+def test_reports_of_two_processes_are_those_of_one(tmp_path):
+    splits, sets = make_splits(), {"two": gaussian(50, 8), "one": gaussian(50, 7)}
+    one = score_sets(splits, sets, KINDS, seed=0, cache=tmp_path / "one")
+    two = score_sets(
+        splits, sets, KINDS, seed=0, cache=tmp_path / "two", processes=Processes(workers=2)
+    )
+    assert [list(of) for of in two.values()] == [["two", "one"]] * len(KINDS)
+    for kind in KINDS:
+        for name in sets:
+            assert two[kind][name].values == pytest.approx(one[kind][name].values, nan_ok=True)
 
 
 def test_an_interrupted_run_keeps_what_was_done(calls, tmp_path, monkeypatch):
