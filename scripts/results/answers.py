@@ -12,7 +12,7 @@ from typing import NamedTuple
 from scripts.quality.common.metric_report import MetricReport, number
 from scripts.quality.common.registry import QualityFlag, raised_flags
 from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN
-from scripts.utility.bootstrap import Difference
+from scripts.utility.bootstrap import CORRECTED_LEVEL, Difference
 from scripts.utility.summary import Summary
 from tardiff.influence.retraining_score import RetrainingScore
 
@@ -21,7 +21,6 @@ NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not
 
 SMALLEST_GAIN = 0.01  # of AUROC: an addition whose gain is surely smaller is not useful
 LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no more
-LEVEL = 0.05  # of the corrected p-value that a gain, or a loss, needs
 ENOUGH_SEEDS = 5
 COLLAPSED = 0.25  # spread of the worst channel : the real one, below which a set is of no use
 FEWEST_SERIES = 200  # in each set, for the absence of fidelity flags to mean something
@@ -57,7 +56,7 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
     if gain.high < SMALLEST_GAIN:
         reason = f"Adding it to the real data gains less than {SMALLEST_GAIN:g} of AUROC."
         return Answer(NO, reason, missing)
-    if gain.low > 0 and gain.corrected_p < LEVEL:
+    if gain.low > 0 and gain.survives_correction:
         steps = row.vs_steps
         if steps is not None and steps.low <= 0:
             reason = "The gain over real data may be owed to the longer training alone."
@@ -69,7 +68,9 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
     if gain.low > 0:
         reason = "The gain does not survive the correction for many comparisons."
         return Answer(
-            CANNOT_TELL, reason, f"corrected p = {gain.corrected_p:.3f} must be < {LEVEL:g}"
+            CANNOT_TELL,
+            reason,
+            f"corrected p = {gain.corrected_p:.3f} must be < {CORRECTED_LEVEL:g}",
         )
     reason = "The interval of the gain includes both 0 and a gain worth having."
     # The nearer end: the interval leaves out 0, or a gain worth having.
@@ -101,7 +102,7 @@ def surely_lost(row: Summary) -> bool:
     loss = row.vs_real
     if loss is None or row.num_seeds == 1:
         return False
-    return loss.high < -LARGEST_LOSS and loss.corrected_p < LEVEL
+    return loss.high < -LARGEST_LOSS and loss.survives_correction
 
 
 def answer_useful(

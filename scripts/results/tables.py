@@ -29,7 +29,6 @@ REFERENCE_TITLES = {
     "vs_steps": "minus real, same steps",
 }
 TEXT_WIDTH = 100  # of what is printed
-HOLM_LEVEL = 0.05
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
     STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
@@ -213,7 +212,7 @@ def _score_text(summary: Summary) -> str:
 def _difference_text(difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    kept = difference.p_holm is not None and difference.p_holm < HOLM_LEVEL
+    kept = difference.p_holm is not None and difference.survives_correction
     return f"{difference} p={difference.p:.3f}{'+' if kept else ''}"
 
 

@@ -30,6 +30,7 @@ from configs.runtime.errors import DataError
 from scripts.quality.common.metric_report import interval_text
 
 MAX_REDRAWS = 1000
+CORRECTED_LEVEL = 0.05  # of a p-value after Holm's correction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,11 @@ class Difference:
     def corrected_p(self) -> float:
         """`p_holm`, or the p-value itself outside a family."""
         return self.p if self.p_holm is None else self.p_holm
+
+    @property
+    def survives_correction(self) -> bool:
+        """Whether it stands beside all other comparisons of its family."""
+        return self.corrected_p < CORRECTED_LEVEL
 
     @property
     def excludes_zero(self) -> bool:

@@ -19,9 +19,11 @@ from scripts.pictures.scores import (
     file_name,
     headline_figure,
     headline_rows,
+    reading,
     tsrtr_figure,
 )
 from scripts.pictures.styles import Styles, time_axis
+from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise
@@ -147,3 +149,19 @@ def test_times_are_hours_or_for_short_series_seconds():
 
 def test_file_names_are_safe():
     assert file_name("my.package:Net v2") == "my.package_Net_v2"
+
+
+@pytest.mark.parametrize(
+    ("low", "p_holm", "lower_is_better", "said"),
+    [
+        (0.01, 0.01, False, "better"),
+        (0.01, 0.01, True, "worse"),
+        (0.01, 0.06, False, "better, but not surely: corrected p = 0.060"),
+        (-0.01, 0.01, False, "no difference can be seen"),
+    ],
+)
+def test_a_caption_does_not_promise_what_the_answer_takes_back(low, p_holm, lower_is_better, said):
+    found = Difference(
+        mean=0.02, low=low, high=0.03, p=0.01, test_low=low, test_high=0.03, p_holm=p_holm
+    )
+    assert reading(found, lower_is_better=lower_is_better) == said
