@@ -6,10 +6,10 @@ than the generator's own draws, in all that the classifier sees: what a network 
 artefacts, is drawn less often, what it draws too seldom more often.
 
 Boosted trees on summary statistics. Every series is judged by trees that have not seen it, so no
-generated series is favoured for being near a training series by itself; that is repeated with other
-folds, since one division into folds makes half of the estimate's noise. The mean log odds are
-multiplied by the slope that fits best on series left out. It is about 0 where real and generated
-series cannot be told apart: nothing is preferred then.
+generated series is favoured for being near a training series by itself. That is done several times
+with other folds: their mean log odds tell more than those of one (docs/results.md). They are
+multiplied by the slope that fits best on series left out, which is about 0 where real and
+generated series cannot be told apart: nothing is preferred then.
 """
 
 from functools import partial
