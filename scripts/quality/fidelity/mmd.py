@@ -12,8 +12,8 @@ from scripts.quality.common.registry import FIDELITY, QualityFlag, metric
 MAX_ROWS = 2000  # the kernel matrix holds (2 MAX_ROWS)^2 entries
 PERMUTATIONS = 200
 # What moving every channel by a tenth of its standard deviation makes, on real and simulated stays
-# (tests/science/test_mmd_effect.py): the smallest shift that the flag of the marginals names too.
-SMALLEST_SHIFT = 0.003
+# (tests/unit/scripts/test_fidelity_mmd.py); the flag of the marginals begins at that shift too.
+SMALLEST_EFFECT = 0.003
 
 
 def median_distance(rows: Float[Tensor, "n dim"]) -> float:
@@ -57,8 +57,8 @@ def mmd_squared(
     QualityFlag(
         "mmd2",
         "the two samples are not of one distribution",
-        f"> 2 x real, > {SMALLEST_SHIFT} and p < 0.01",
-        lambda v: v["mmd2"] > max(SMALLEST_SHIFT, 2 * v["mmd2_reference"]) and v["mmd_p"] < 0.01,
+        f"> 2 x real, > {SMALLEST_EFFECT} and p < 0.01",
+        lambda v: v["mmd2"] > max(SMALLEST_EFFECT, 2 * v["mmd2_reference"]) and v["mmd_p"] < 0.01,
     ),
 )
 def mmd_report(comparison: Comparison, *, seed: int) -> MetricReport:
@@ -66,7 +66,7 @@ def mmd_report(comparison: Comparison, *, seed: int) -> MetricReport:
 
     `mmd_p` is the permutation p-value; `mmd_permuted_q95` the size that chance alone reaches
     in one of twenty; the reference is train against held-out. The p-value alone is no flag: with
-    thousands of series it is small for any difference, also between two hospitals' real patients.
+    thousands of series it is small for any difference, also between two sets of real patients.
     """
     part = comparison.matched(MAX_ROWS, seed)
     holdout, train, synthetic = (
