@@ -1,4 +1,4 @@
-"""Safe saving and loading of tensors, and Lightning's checkpoint files made whole or not at all."""
+"""Safe saving and loading of tensors."""
 
 import errno
 import io
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from configs.runtime.atomic_files import atomic_path
 from configs.runtime.errors import UNREADABLE, DataError
@@ -73,24 +72,3 @@ def _require_stored(path: Path) -> None:
     size = path.stat().st_size
     if total > size + _SLACK_BYTES:
         raise ValueError(f"{size:,} bytes that claim to unpack to {total:,}")
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Checkpoints through save_plain and load_plain.
-
-    Lightning's own writer goes through the system's temporary folder, which may be on another
-    disk: its last step is then a copy, and a kill in the middle of it leaves half a checkpoint
-    under the final name.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Writes the checkpoint whole or not at all."""
-        save_plain(Path(path), checkpoint)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Tensors and built-in types only, on the CPU; Lightning moves them."""
-        return load_plain(Path(path), "training checkpoint (remove it to begin anew)")

@@ -1,6 +1,8 @@
 """The structure of the library: layer order, no circle of files or of folders, small folders."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -164,3 +166,15 @@ def test_only_entries_and_other_from_configs_import_a_from_config():
         and "run_stage(" not in path.read_text(encoding="utf-8")
     ]
     assert not wrong
+
+
+def test_only_training_loads_lightning():
+    """Its import takes longer than that of torch, in every process of the later stages."""
+    code = (
+        "import sys, classifier.train, tardiff.generate, scripts.evaluate\n"
+        "print([name for name in sys.modules if 'lightning' in name])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
