@@ -164,7 +164,7 @@ def difference_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
 
 def reading(difference: Difference, *, lower_is_better: bool) -> str:
     """ "better", "worse" or that no difference can be seen; the answer on usefulness does not count
-    what the correction for many comparisons takes back, so that is said."""
+    what the correction for the number of sets takes back, so that is said."""
     if not difference.excludes_zero:
         return "no difference can be seen"
     found = "better" if (difference.low > 0) != lower_is_better else "worse"
@@ -198,7 +198,7 @@ def _drawn_differences(rows: Iterable[Summary]) -> tuple[str, list[tuple[Summary
 def _how_many_clear(rows: Sequence[Summary]) -> str:
     found = [difference for _, difference in _drawn_differences(rows)[1]]
     clear = sum(d.excludes_zero for d in found)
-    kept = sum(d.p_holm is not None and d.survives_correction for d in found)
+    kept = sum(d.survives_correction for d in found)
     return (
         f"{clear} of {len(found)} intervals exclude 0; {kept} differences remain below 0.05 after "
         "Holm's correction."

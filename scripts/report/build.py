@@ -60,8 +60,8 @@ GLOSSARY = [
     "it.",
     "val_select: the real series on which every downstream model chooses its best epoch and its "
     "F1 threshold. They take no part in training, guidance or testing.",
-    "Holm: a correction of p-values for the number of comparisons. It keeps the chance of any "
-    "false claim among them below 5 %.",
+    "Holm: a correction of p-values for the number of sets compared. It keeps the chance of any "
+    "false claim about the sets of one block of a table below 5 %.",
     "quality flag: a fixed rule on one metric, with its threshold in the table of quality flags.",
 ]
 

@@ -66,7 +66,7 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
             )
         return Answer(YES, "Adding it to the real data makes models better.")
     if gain.low > 0:
-        reason = "The gain does not survive the correction for many comparisons."
+        reason = "The gain does not survive the correction for the number of sets."
         return Answer(
             CANNOT_TELL,
             reason,

@@ -26,8 +26,7 @@ LEGEND = (
     "*: best set of its block, and its paired difference excludes 0.",
     "F1: of the rarer class (macro average for more than two), threshold chosen on val_select. "
     "Brier: lower is better. ECE: expected calibration error, ten bins of equally many series.",
-    "p: uncorrected; p=...+: below 0.05 also after Holm's correction for all differences of its "
-    "metric, model and reference.",
+    "p: uncorrected; p=...+: below 0.05 also after Holm's correction for the sets of its block.",
 )
 COLUMNS = ("protocol", "generator", "ratio", "model", "seed", "metric", "value")
 

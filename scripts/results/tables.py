@@ -212,8 +212,7 @@ def _score_text(summary: Summary) -> str:
 def _difference_text(difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    kept = difference.p_holm is not None and difference.survives_correction
-    return f"{difference} p={difference.p:.3f}{'+' if kept else ''}"
+    return f"{difference} p={difference.p:.3f}{'+' if difference.survives_correction else ''}"
 
 
 def _models(summaries: Sequence[Summary]) -> list[str]:

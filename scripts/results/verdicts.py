@@ -77,7 +77,8 @@ def _useful(results: Results, name: str) -> Verdict | None:
     num_test = sum(results.provenance["real_series_per_class"]["test"])
     answer = answer_useful(addition, alone, spread, num_test)
     rule = (
-        "yes: the gain's interval excludes 0, also after Holm's correction, over several seeds; "
+        "yes: the gain's interval excludes 0, also after Holm's correction for the number of sets, "
+        "over several seeds; "
         f"no: the interval excludes a gain of {SMALLEST_GAIN:g}, or models trained on the set "
         f"alone surely lose more than {LARGEST_LOSS:g}, or its spread ratio is below {COLLAPSED:g}"
         if addition

@@ -66,8 +66,8 @@ def summarise(
 ) -> list[Summary]:
     """One `Summary` per row and metric, in the order of `results`.
 
-    p-values are corrected (Holm) within families: the differences to one reference in one metric
-    of one downstream model, over all protocols, ratios and sets.
+    p-values are corrected (Holm) within families, one a question: the differences to one reference
+    in one metric of one downstream model, in one protocol at one ratio, over all sets.
 
     Args:
         test_subjects: patient of each real test series.
@@ -90,10 +90,11 @@ def select(summaries: Sequence[Summary], **wanted: object) -> list[Summary]:
 
 def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
     """The summaries with `p_holm` of the differences to `reference` filled in."""
-    families: dict[tuple[str, str], list[int]] = {}
-    for index, summary in enumerate(summaries):
-        if getattr(summary, reference) is not None:
-            families.setdefault((summary.model, summary.metric), []).append(index)
+    families: dict[tuple[object, ...], list[int]] = {}
+    for index, s in enumerate(summaries):
+        if getattr(s, reference) is not None:
+            question = (s.model, s.metric, s.protocol, s.ratio)
+            families.setdefault(question, []).append(index)
     corrected = list(summaries)
     for members in families.values():
         differences = [getattr(summaries[index], reference) for index in members]

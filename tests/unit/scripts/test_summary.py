@@ -1,5 +1,7 @@
 """Do intervals cover what they promise, and do equals come out as equals?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,7 +10,7 @@ from configs.runtime.errors import DataError
 from scripts.utility.bootstrap import compare, holm, interval, resample_counts, two_sided_p
 from scripts.utility.metrics import Predictions, ranking_scores
 from scripts.utility.protocols import REAL, Fit
-from scripts.utility.summary import summarise
+from scripts.utility.summary import select, summarise
 
 
 def draw_series(rng, rows=400, prevalence=0.3, separation=1.0):
@@ -186,15 +188,16 @@ def test_the_gap_of_testing_on_synthetic_series_is_that_of_the_same_models():
     assert gap.vs_testing.test_high - gap.vs_testing.test_low == pytest.approx(width, rel=0.2)
 
 
-def test_families_are_corrected_by_reference_metric_and_model():
-    results = make_results() | {
-        Fit(c.protocol, c.generator, c.ratio, "conv", c.seed): p for c, p in make_results().items()
-    }
+def test_a_family_is_one_question_about_all_sets():
+    results = make_results()
+    results |= {replace(fit, model="conv"): p for fit, p in results.items()}
+    results |= {replace(fit, ratio=1.0): p for fit, p in results.items() if fit.protocol == "TSRTR"}
     summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
-    chosen = [s for s in summaries if (s.model, s.metric) == ("rnn", "auprc")]
-    differences = [s.vs_real for s in chosen if s.vs_real is not None]
-    assert len(differences) == 4
-    assert [d.p_holm for d in differences] == holm([d.p for d in differences])
+    for protocol, ratio in (("TSTR", None), ("TSRTR", 0.5), ("TSRTR", 1.0)):
+        rows = select(summaries, model="rnn", metric="auprc", protocol=protocol, ratio=ratio)
+        differences = [s.vs_real for s in rows if s.vs_real is not None]
+        assert len(differences) == 2
+        assert [d.p_holm for d in differences] == holm([d.p for d in differences])
 
 
 def test_gain_over_the_same_steps_control_is_paired_by_ratio():
