@@ -94,20 +94,23 @@ def ranking_scores(
     order = np.argsort(-scores, kind="stable")
     negated, positive = -scores[order], positive[order]
     rows = np.flatnonzero(positive)
-    # Rows of equal score form one group. Its ends are looked up in cumulative sums that have, at
-    # index i, the weight of the first i rows: of all rows, and of the positive ones.
+    # Rows of equal score form one group. Cumulative weights are needed where groups of positive
+    # rows start and end: of all rows there, and of the positive ones before.
     starts, ends = (np.searchsorted(negated, negated[rows], side) for side in ("left", "right"))
+    cuts = np.unique(np.concatenate([[0], starts, ends]))
+    first, last = np.searchsorted(cuts, starts), np.searchsorted(cuts, ends)
     counts = np.append(0, np.cumsum(positive))
     auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
     for start in range(0, len(weights), BLOCK):
         block = slice(start, start + BLOCK)
         ranked = weights[block][:, order]
         own = ranked[:, rows].astype(np.float64)
-        all_rows, true_rows = _padded_cumsum(ranked), _padded_cumsum(own)
+        between = np.add.reduceat(ranked, cuts[cuts < len(order)], axis=1, dtype=np.float64)
+        all_rows, true_rows = _padded_cumsum(between), _padded_cumsum(own)
         positives = true_rows[:, -1]
         negatives = all_rows[:, -1] - positives
-        hits, called = true_rows[:, counts[ends]], all_rows[:, ends]
-        above = all_rows[:, starts] - true_rows[:, counts[starts]]
+        hits, called = true_rows[:, counts[ends]], all_rows[:, last]
+        above = all_rows[:, first] - true_rows[:, counts[starts]]
         # Negatives below a positive count 1, those of equal score 1/2.
         beaten = negatives[:, None] - 0.5 * (above + called - hits)
         with np.errstate(invalid="ignore", divide="ignore"):
