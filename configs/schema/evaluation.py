@@ -25,22 +25,16 @@ class InfluenceReportConfig:
     sets: list[str] = many("train", "val_select")  # splits, or files of synthetic series
     allow_test: bool = False  # let `sets` name the test split
     guide_sizes: list[int] = many(32, 64, 128, 256, 512)  # of the size curve; larger: left out
-    repeats: int = number(5, low=2)  # random guidance subsets per size
-    gradient_rows: int = number(200, low=2)  # series per class whose gradient norm is taken
     step_rows: int = number(200, low=10)  # series whose step is measured
-    step_norm: float = number(1e-3, low=0.0, open_low=True)  # ||step|| / ||phi||
-    top: int = number(5, low=1)  # highest and lowest series listed and drawn
     show_real_series: bool = False  # draw real patients too
     # Retraining in place of all that (influence_report/retraining.py): does influence predict it on
-    # random halves of `lds_ratio` x train unguided series (the linear data-modelling score), and
-    # what does the tilt of stage 3 change on the first `lds_tilted` of them?
+    # random halves of unguided series (the linear data-modelling score), and what does the tilt of
+    # stage 3 change on some of them?
     lds: bool = False
     lds_estimators: list[str] = many("convex", "classifier")
     lds_model: str = "lstm"  # the downstream model that is retrained
     lds_subsets: int = number(36, low=8)
-    lds_tilted: int = number(12, low=2)
     lds_seeds: list[int] = many(0, 1)  # of each retraining
-    lds_ratio: float = number(4.0, low=0.0, open_low=True)
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,6 @@ class InfluenceConfig:
     preconditioner: str = choice("ggn_cg", "none")
     damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
     cg_iterations: int = number(20, low=1)
-    preconditioner_rows: int = number(4096, low=1)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ from tardiff.influence.one_step_check import StepTest
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
+POOL_RATIO = 4.0  # unguided series per training series that the retraining test draws on
 
 
 def main(config: ExperimentConfig) -> None:
@@ -99,7 +100,7 @@ def main(config: ExperimentConfig) -> None:
         write_text(folder / f"influence_{ranked.name}.csv", text)
     step, tables = _measure(given, inputs, settings, sets)
     cost = _overhead(config, inputs, direction, sets[0])
-    page = markdown(config.experiment, facts, tables, step, cost, sets, given.top)
+    page = markdown(config.experiment, facts, tables, step, cost, sets)
     write_text(folder / "report.md", page)
     proof = {"spearman": step.spearman, "slope": step.slope, "sign_agreement": step.sign_agreement}
     numbers = {"guidance": facts, "one_step": proof, "overhead": cost, **tables}
@@ -126,7 +127,7 @@ def retraining_test(config: ExperimentConfig) -> None:
     unguided = dataclasses.replace(
         config,
         guidance=dataclasses.replace(config.guidance, kind="none"),
-        generation=dataclasses.replace(config.generation, ratio=given.lds_ratio, counts=None),
+        generation=dataclasses.replace(config.generation, ratio=POOL_RATIO, counts=None),
     )
     loaded = load(unguided)
     session = session_of(loaded)
@@ -148,7 +149,6 @@ def retraining_test(config: ExperimentConfig) -> None:
         data,
         model=given.lds_model,
         subsets=given.lds_subsets,
-        tilted=given.lds_tilted,
         w=_strength(loaded.config.guidance.w, convex),
         seeds=given.lds_seeds,
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
@@ -203,22 +203,20 @@ def _measure(
     """The one-step test on the first set, and every table."""
     series = {ranked.name: inputs.series(ranked.data) for ranked in sets}
     first, names = series[sets[0].name], inputs.splits.train.label_names
-    step = measured_steps(inputs, settings, first, rows=given.step_rows, step_norm=given.step_norm)
+    step = measured_steps(inputs, settings, first, rows=given.step_rows)
     cosines, influences = class_guidance(inputs, settings, series)
     guide = {"val_guide": inputs.series(inputs.splits.val_guide)}
     norms = [
         row
         for name, rows in (guide | series).items()
-        for row in norm_rows(inputs.classifier(), name, rows, names, given.gradient_rows)
+        for row in norm_rows(inputs.classifier(), name, rows, names)
     ]
     return step, {
         "gradient_norms": norms,
         "distribution": [row for ranked in sets for row in distribution_rows(ranked)],
         "class_cosines": cosines,
         "class_influence": influences,
-        "guidance_size": size_curve(
-            inputs, settings, first, sizes=given.guide_sizes, repeats=given.repeats
-        ),
+        "guidance_size": size_curve(inputs, settings, first, sizes=given.guide_sizes),
     }
 
 
@@ -243,14 +241,12 @@ def _draw(
     hours_per_step: float,
 ) -> None:
     save(distribution_figure(sets), folder / "distribution.png")
-    save(step_figure(step, given.step_norm), folder / "one_step.png")
+    save(step_figure(step), folder / "one_step.png")
     if curve:
         save(curve_figure(curve), folder / "guidance_size.png")
     for ranked in sets:
         if given.show_real_series or not ranked.real:
-            save(
-                ends_figure(ranked, given.top, hours_per_step), folder / f"series_{ranked.name}.png"
-            )
+            save(ends_figure(ranked, hours_per_step), folder / f"series_{ranked.name}.png")
         else:
             log.info("%s holds patients: not drawn (show_real_series=true)", ranked.name)
 

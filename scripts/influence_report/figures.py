@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from scripts.influence_report.measures import STEP_NORM
 from scripts.influence_report.named_sets import RankedSet
 from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy, time_axis
 from tardiff.influence.one_step_check import StepTest
@@ -47,7 +48,7 @@ def distribution_figure(sets: Sequence[RankedSet]) -> Figure:
     return figure
 
 
-def step_figure(test: StepTest, step_norm: float) -> Figure:
+def step_figure(test: StepTest) -> Figure:
     """Predicted against measured fall of the guidance loss."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
@@ -60,7 +61,7 @@ def step_figure(test: StepTest, step_norm: float) -> Figure:
     axes.set_xlabel("fall of the guidance loss, predicted")
     axes.set_ylabel("measured after one step on that series")
     axes.set_title(
-        f"{len(predicted)} steps of norm {step_norm:g} ||phi||: Spearman {test.spearman:.4f}, "
+        f"{len(predicted)} steps of norm {STEP_NORM:g} ||phi||: Spearman {test.spearman:.4f}, "
         f"slope {test.slope:.3f},\nsigns agree in {100 * test.sign_agreement:.1f} %",
         fontsize=9,
     )
@@ -97,14 +98,14 @@ def curve_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def ends_figure(ranked: RankedSet, top: int, hours_per_step: float) -> Figure:
+def ends_figure(ranked: RankedSet, hours_per_step: float) -> Figure:
     """The series of highest and of lowest influence, channel by channel."""
     channels = min(ranked.data.num_channels, MOST_CHANNELS)
     columns = min(channels, 4)
     lines = -(-channels // columns)
     figure = Figure(figsize=(3 * columns, 0.8 + 2.1 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
-    best, worst = ranked.ends(top)
+    best, worst = ranked.ends()
     times, unit = time_axis(ranked.data.length, hours_per_step)
     for channel, axes in enumerate(panels[:channels]):
         values = ranked.data.values[:, channel]

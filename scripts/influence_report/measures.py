@@ -20,14 +20,17 @@ from tardiff.influence.parameter_space import ParamGrads, gradient_norms, inner,
 
 Row = dict[str, Any]
 BATCH = 512
+GRADIENT_ROWS = 200  # series per class whose gradient norm is taken
+STEP_NORM = 1e-3  # ||step|| / ||phi||
+REPEATS = 5  # random guidance subsets per size
 
 
 def norm_rows(
-    model: nn.Module, name: str, series: LabelledSeries, label_names: Sequence[str], most: int
+    model: nn.Module, name: str, series: LabelledSeries, label_names: Sequence[str]
 ) -> list[Row]:
     """Paper table 3: per class, count, norm of the class's mean gradient, and series' own norms."""
     labels = series.y.numpy()
-    sizes = np.full(len(label_names), most)
+    sizes = np.full(len(label_names), GRADIENT_ROWS)
     chosen = torch.from_numpy(draw_per_class(labels, sizes, np.random.default_rng(0)))
     norms = gradient_norms(model, per_sample_loss, series.x[chosen], series.y[chosen])
     rows = []
@@ -111,7 +114,6 @@ def measured_steps(
     candidates: LabelledSeries,
     *,
     rows: int,
-    step_norm: float,
 ) -> StepTest:
     """One training step on each of `rows` random series: predicted and measured."""
     guide = inputs.series(inputs.splits.val_guide)
@@ -126,7 +128,7 @@ def measured_steps(
         candidates.y[chosen],
         guide_gradient=guidance_gradient(double, x, guide.y, loss),
         guide_loss=lambda trial: loss.value(all_logits(trial, x, BATCH), guide.y),
-        step_norm=step_norm,
+        step_norm=STEP_NORM,
         title="one-step test",
     )
 
@@ -137,7 +139,6 @@ def size_curve(
     candidates: LabelledSeries,
     *,
     sizes: Sequence[int],
-    repeats: int,
 ) -> list[Row]:
     """Paper figure 4: G of n stratified guidance rows against G of all of them, not
     preconditioned; per n, the mean and standard deviation over random subsets."""
@@ -158,7 +159,7 @@ def size_curve(
         cosines, correlations = [], []
         # The class shares of the guidance rows, at least one row a class.
         of_class = np.maximum(1, np.round(size * np.bincount(labels) / len(labels)).astype(int))
-        for repeat in range(repeats):
+        for repeat in range(REPEATS):
             drawn = draw_per_class(labels, of_class, np.random.default_rng(repeat))
             g = vector(torch.from_numpy(drawn))
             cosines.append(cosine(g, full))
@@ -170,7 +171,7 @@ def size_curve(
                 "cosine_sd": float(np.std(cosines, ddof=1)),
                 "spearman": float(np.mean(correlations)),
                 "spearman_sd": float(np.std(correlations, ddof=1)),
-                "repeats": repeats,
+                "repeats": REPEATS,
             }
         )
     return rows

@@ -13,6 +13,8 @@ from data_preprocess.splits import SPLIT_NAMES, Splits
 from scripts.external_sets import set_name
 from scripts.synthetic_sets import load_set
 
+SHOWN = 5  # series of highest and of lowest influence that are listed and drawn
+
 
 @dataclass(frozen=True)
 class RankedSet:
@@ -46,10 +48,10 @@ class RankedSet:
             }
         )
 
-    def ends(self, top: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The rows of the table of the `top` highest and of the `top` lowest, best first."""
+    def ends(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows of the table of the SHOWN highest and of the SHOWN lowest, best first."""
         ordered = self.table.sort_values("rank")
-        return ordered.head(top), ordered.tail(top)
+        return ordered.head(SHOWN), ordered.tail(SHOWN)
 
 
 def named_sets(

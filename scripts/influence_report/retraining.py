@@ -43,7 +43,7 @@ def retraining_scores(
     *,
     model: str,
     subsets: int,
-    tilted: int,
+    tilted: int = 12,
     w: float,
     seeds: Sequence[int],
     loss: GuidanceLoss,

@@ -19,7 +19,6 @@ def markdown(
     step: StepTest,
     overhead: Row | str,
     sets: Sequence[RankedSet],
-    top: int,
 ) -> str:
     """The whole page; `tables` as `scripts.influence_report.__main__` makes them."""
     given = ", ".join(f"{key} {_show(value)}" for key, value in facts.items())
@@ -50,7 +49,7 @@ def markdown(
         overhead if isinstance(overhead, str) else table([overhead]),
         "## Highest and lowest series",
         "Rows count from 0 in the set; real patients are named by row only.",
-        *(_ends(ranked, top) for ranked in sets),
+        *(_ends(ranked) for ranked in sets),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -61,8 +60,8 @@ def table(rows: Sequence[Row]) -> str:
     return markdown_table(head, ([_show(row.get(key, "")) for key in head] for row in rows))
 
 
-def _ends(ranked: RankedSet, top: int) -> str:
-    rows = pd.concat(ranked.ends(top)).rename(columns={"label": "class"}).assign(set=ranked.name)
+def _ends(ranked: RankedSet) -> str:
+    rows = pd.concat(ranked.ends()).rename(columns={"label": "class"}).assign(set=ranked.name)
     columns = ["set", "rank", "row", "class", "influence", "loss"]
     return table(rows.reindex(columns=columns).to_dict("records"))
 

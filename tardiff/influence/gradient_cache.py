@@ -27,6 +27,7 @@ from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.parameter_space import ParamGrads, norm, trainable, weights_sha256
 from tardiff.influence.preconditioner import precondition
 
+PRECONDITIONER_ROWS = 4096  # training series that the curvature is taken on, at most
 CODE = ("tardiff.influence", "classifier")  # what its result depends on
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,6 @@ class InfluenceSettings:
     preconditioner: str
     damping: float
     cg_iterations: int
-    preconditioner_rows: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _preconditioned(
     """`vector` as `settings.preconditioner` makes it, and the facts of the solution."""
     if settings.preconditioner == "none":
         return dict(vector), {}
-    rows = _subset(len(train.y), settings.preconditioner_rows, seed)
+    rows = _subset(len(train.y), PRECONDITIONER_ROWS, seed)
     solved, facts = precondition(
         model,
         vector,

@@ -23,7 +23,6 @@ SETTINGS = InfluenceSettings(
     preconditioner="none",
     damping=0.1,
     cg_iterations=1,
-    preconditioner_rows=10,
 )
 
 

@@ -16,7 +16,6 @@ def settings(preconditioner):
         preconditioner=preconditioner,
         damping=0.1,
         cg_iterations=1,
-        preconditioner_rows=10,
     )
 
 
