@@ -171,19 +171,20 @@ def session_of(loaded: Loaded) -> GenerationSession:
     """The computation that the config asks for, nothing of it done yet."""
     config = loaded.config
     generation, guidance = config.generation, config.guidance
-    real = _real(loaded)
+    splits = loaded.splits
+    resampled = resamples(config, private=loaded.model.privacy is not None)
+    with_guide = config.diffusion.include_guide
     return GenerationSession(
-        splits=loaded.splits,
+        splits=splits,
         model=loaded.model,
         process=_process(loaded),
         cfg_scale=float(config.sampler.cfg_scale),
-        y=requested_labels(loaded.splits.train, ratio=generation.ratio, counts=generation.counts),
+        y=requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts),
         load_direction=cache(lambda: _direction(loaded)),
-        convex=partial(convex_guide, config, loaded.splits, loaded.device)
-        if is_convex(config)
-        else None,
-        pool=_pool(config, resampled=real is not None),
-        real=real,
+        convex=partial(convex_guide, config, splits, loaded.device) if is_convex(config) else None,
+        pool=_pool(config, resampled=resampled),
+        trained_on=concatenate(splits.train, splits.val_guide) if with_guide else splits.train,
+        resampled=resampled,
         guidance=GuidanceSettings(
             interval=(guidance.interval[0], guidance.interval[1]),
             trust=guidance.trust,
@@ -223,17 +224,6 @@ def resamples(config: ExperimentConfig, *, private: bool = False) -> bool:
     private = private or config.diffusion.private.epsilon is not None
     one_population = data.train_where == data.guide_where
     return one_population and not (pushed or private or config.compat == "paper")
-
-
-def _real(loaded: Loaded) -> LabelledSeries | None:
-    """The series that the generator was trained on; None where nothing is resampled."""
-    config, splits = loaded.config, loaded.splits
-    if not resamples(config, private=loaded.model.privacy is not None):
-        return None
-    train = splits.train
-    if config.diffusion.include_guide:
-        train = concatenate(train, splits.val_guide)
-    return LabelledSeries.of(train, splits.normaliser)
 
 
 def pool_guide(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from configs.runtime.device import one_thread
 from configs.runtime.processes import Processes
+from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import decode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
@@ -79,9 +80,9 @@ class GenerationSession:
             counts.
         pool: unguided series per series asked for, from which both sets are drawn; 1: nothing is
             drawn, the sampler is pushed.
-        real: the series that the generator was trained on, toward which the pool is resampled;
-            None: it is not.
-        allow_copies: release series that copy a training stay.
+        trained_on: the series that the generator has seen; none is released again.
+        resampled: whether the pool is resampled toward those.
+        allow_copies: release series that copy one of those.
         folder: of finished batches and calibrations; processes on other machines must see it.
         used: the files of this session in `folder`.
     """
@@ -94,7 +95,8 @@ class GenerationSession:
     load_direction: Callable[[], LoadedDirection]
     convex: Callable[[Callable[[], LabelledSeries]], ConvexEstimate] | None = None
     pool: int = 1
-    real: LabelledSeries | None = None
+    trained_on: EHRDataset
+    resampled: bool = False
     guidance: GuidanceSettings
     allow_copies: bool
     folder: Path
@@ -120,10 +122,11 @@ class GenerationSession:
     @cached_property
     def _ratio(self) -> DensityRatio | None:
         """At every series of the pool; None where it is not resampled."""
-        if self.real is None:
+        if not self.resampled:
             return None
+        real = LabelledSeries.of(self.trained_on, self.splits.normaliser)
         pool = self.released(self._pool)
-        found = density_ratio(self.real, pool, seed=self.process.seed, processes=self.processes)
+        found = density_ratio(real, pool, seed=self.process.seed, processes=self.processes)
         log.info(
             "resampling: %d series sampled, which boosted trees tell from training series with AUC "
             "%.2f%s",
@@ -173,10 +176,10 @@ class GenerationSession:
         and of every class, else new ones."""
         train = self.splits.train
         # All of the pool; where it is resampled, one series in `pool` is left to choose from.
-        y = self.y.repeat(self.pool - (self.real is not None))
+        y = self.y.repeat(self.pool - self.resampled)
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
-            rows = torch.arange(len(y)) if self.real is None else torch.cat(self._drawn(y))
+            rows = torch.cat(self._drawn(y)) if self.resampled else torch.arange(len(y))
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
             return self.released(self._of_pool([rows[order[:MOST_GUIDE_ROWS]].sort().values]))
         ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
@@ -344,5 +347,5 @@ class GenerationSession:
         def released(series: Series) -> Tensor:
             return normaliser.to_model(decode(normaliser, series)[0])
 
-        train = normaliser.to_model(self.splits.train.values)
-        return replace_copies(x, train, resample, through=released)
+        seen = normaliser.to_model(self.trained_on.values)
+        return replace_copies(x, seen, resample, through=released)

@@ -14,10 +14,14 @@ from configs import load_config
 from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
+from data_preprocess.model_space.encoding import encode
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
+from tardiff.from_config import load, session_of
 from tardiff.generate import main as generate
 from tardiff.generation.artefacts import requested_labels
+from tardiff.generation.batches import Drawn
 from tardiff.generation.pilot import pilot_numbers
+from tardiff.guidance.guided_denoiser import GuidanceStats
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
@@ -229,6 +233,23 @@ def test_requests(trained):
         with pytest.raises(ConfigError, match="generation.counts"):
             requested_labels(train, ratio=1.0, counts=counts)
     assert len(set(pilot_numbers(0, 50)) | set(pilot_numbers(1, 50))) == 100
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_no_copy_of_any_stay_that_the_generator_saw(trained, monkeypatch, seen):
+    """`diffusion.include_guide` shows it the guidance rows too."""
+    given = [*trained[1], FEW, "guidance=none", f"diffusion.include_guide={str(seen).lower()}"]
+    loaded = load(load_config(given))
+    rows = encode(loaded.splits.normaliser, loaded.splits.val_guide.take(np.arange(4)))
+
+    def planted(job, *_, **__):
+        return Drawn(
+            torch.cat([rows, torch.randn(len(job.y) - 4, *rows.shape[1:])]), GuidanceStats()
+        )
+
+    monkeypatch.setattr("tardiff.generation.session.sample_batches", planted)
+    copies = session_of(loaded).unguided.copies
+    assert copies is not None and copies.exact == (4 if seen else 0)
 
 
 def test_the_cached_guidance_vector_is_used_only_for_the_same_inputs(trained, caplog):
