@@ -22,7 +22,7 @@ from tardiff.train import objective_of
 from tardiff.training.module import DiffusionModule, SeriesBatch
 
 CLASSES = 2
-# What "default" means here: the U-Net as the schema has it, and the cheap guide of the demo.
+# What "default" means here: the demo's U-Net and its cheap guide.
 DEFAULT = ("configs/base/demo.yaml", "diffusion.network=unet", "diffusion.width=32")
 
 

@@ -76,7 +76,7 @@ class Mimic3Config:
 
     folder: str | None = None  # holds CHARTEVENTS.csv.gz, ...; only building needs it
     preset: str = choice("clinical", "paper")  # cohort, time zero and value per step
-    channels: list[str] = many(*BEDSIDE)  # names in data_preprocess/variables.yaml
+    channels: list[str] = many(*BEDSIDE)  # names in data_preprocess/sources/hospital/variables.yaml
     allow_other_counts: bool = False  # paper preset: accept a full release that differs
 
 

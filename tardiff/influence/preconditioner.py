@@ -2,8 +2,8 @@
 
 Classical influence (Koh & Liang 2017) is G^T H^-1 grad loss(z). H is the Gauss-Newton matrix of
 the training loss, H = (1/n) sum_i J_i^T S_i J_i with S_i the loss curvature in the logits; it is
-positive semi-definite, and its product with a vector needs two forward passes (J v by a central
-difference) and one backward pass (J^T u): nothing second-order of the model.
+positive semi-definite, and its product with a vector needs three forward passes (two for J v by
+a central difference) and one backward pass (J^T u): nothing second-order of the model.
 """
 
 import logging

@@ -74,7 +74,7 @@ def simulate(
     the AUROC of the Bayes classifier that sees the latent state: about 0.85, an upper bound (in
     expectation) for every classifier of the measured series. For comparison, gradient boosting on
     summary features of the series: 0.74 from 500 stays, 0.77 from 2,000, 0.80 from 20,000 (two
-    seeds, 9,200 test stays; a logistic regression within 0.02 of it).
+    seeds, 9,200 test stays; a logistic regression within 0.03 of it).
 
     Args:
         num_subjects: patients; about 15 % of them have a second stay.
