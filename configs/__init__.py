@@ -60,7 +60,7 @@ def load_config(argv: Sequence[str]) -> ExperimentConfig:
     given = _read_yaml(path)
     merged = _merge(schema, given, str(path))
     for override in overrides:
-        given = _parse_override(override)
+        given = parse_override(override)
         merged = _merge(_emptied(merged, given, override), given, f"argument {override!r}")
     if OmegaConf.is_missing(merged, "experiment"):
         raise ConfigError(f"{path}: missing value for experiment, the name of the run's folders")
@@ -140,7 +140,8 @@ def _require_plain_yaml(path: Path, text: str) -> None:
             raise ConfigError(f"{path}: YAML anchors (&name, *name) are not read; use ${{key}}")
 
 
-def _parse_override(override: str) -> DictConfig:
+def parse_override(override: str) -> DictConfig:
+    """The part of a config that an argument key=value sets, typed as the schema wants it."""
     key, value = override.split("=", 1)
     if key in LISTS and not value.startswith("["):
         value = f"[{value}]"

@@ -1,8 +1,9 @@
 """read_set: a synthetic set of any origin, in the form of the real splits.
 
-Besides this project's own .npz: the `(data, label)` pickle of the published TarDiff code, a .npy
-pair, and the long table id,time,variable,value (.csv, .csv.gz, .parquet) with `<stem>_labels.csv`
-beside it, as the export `csv` writes it. Values are clinical units, as everywhere on disk.
+Besides this project's own .npz: one with x and y, the `(data, label)` pickle of the published
+TarDiff code, a .npy pair, and the long table id,time,variable,value (.csv, .csv.gz, .parquet) with
+`<stem>_labels.csv` beside it, as the export `csv` writes it. Values are clinical units, as
+everywhere on disk.
 """
 
 import logging
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.long_csv import labels_path
 from data_preprocess.impute import impute
-from data_preprocess.sources.arrays import ARRAY_FORMS, read_arrays
+from data_preprocess.sources.arrays import ARRAY_FORMS, is_plain_npz, read_arrays
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
@@ -52,7 +53,7 @@ def read_set(path: Path, train: EHRDataset, *, step_minutes: float) -> EHRDatase
         raise MissingInputError(f"{path.absolute()} does not exist (synthetic= names it)")
     if path.name.endswith(TABLE_SUFFIXES):
         found = _from_table(path, train, step_minutes)
-    elif path.suffix in ARRAY_SUFFIXES:
+    elif path.suffix in ARRAY_SUFFIXES or (path.suffix == ".npz" and is_plain_npz(path)):
         found = _from_arrays(path, train)
     elif path.suffix == ".npz":
         found = load_dataset(path)
@@ -100,7 +101,13 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
         threads=1,
     )
     form = TableForm(series=str(path), labels=str(labels), channels=train.feature_names)
-    cohort = read_table(form, settings).pool
+    try:
+        cohort = read_table(form, settings).pool
+    except UserError as error:
+        raise type(error)(
+            f"{error}\nA set is read in one form, whatever data.table says: columns id, time, "
+            f"variable, value, times in minutes, decimal points, and {labels.name} with id, label"
+        ) from error
     dropped = [step for step in cohort.flow if step.removed]
     for step in dropped:
         logger.warning("%s: %s: %d series left out", path, step.rule, step.removed)

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 import configs
 from classifier.train import main as train_classifier
 from configs.run_record import run_dir
+from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
@@ -54,41 +55,37 @@ class Synthesiser:
 
     def fit(
         self,
-        x: Float[np.ndarray, "n channel time"],
-        y: Int[np.ndarray, " n"],
+        x: ArrayLike,
+        y: ArrayLike,
         *,
-        subjects: Int[np.ndarray, " n"] | None = None,
+        subjects: ArrayLike | None = None,
         channels: Sequence[str] | None = None,
     ) -> "Synthesiser":
         """Splits the series by patient, trains the diffusion model and the task classifier.
 
         Args:
-            x: in clinical units, NaN where nothing was measured.
-            y: classes 0..K-1.
-            subjects: patient of each series; None: each has its own.
+            x: (series, channel, time) in clinical units, NaN where nothing was measured.
+            y: (series,) classes 0..K-1.
+            subjects: (series,) patient of each, numbers or text; None: each has its own.
             channels: names with units ("heart_rate[bpm]"); None: channel_0, ...
 
         Raises:
             UserError: the arrays do not fit, or the folder holds a fit of other series.
         """
-        n, num_channels, _ = x.shape
-        observed = ~np.isnan(x)
-        series = EHRDataset(
-            values=np.where(observed, x, 0).astype(np.float32),
-            observed=observed,
-            labels=y,
-            subject_ids=np.arange(n) if subjects is None else subjects,
-            feature_names=tuple(channels or (f"channel_{k}" for k in range(num_channels))),
-            label_names=tuple(f"class_{k}" for k in range(int(y.max()) + 1)),
-            static=np.zeros((n, 0), np.float32),
-            static_names=(),
-        )
-        save_dataset(self._folder / "series.npz", series)
-        config = self.config()
+        series = _series(x, y, subjects, channels)
+        path, config = self._folder / "series.npz", self.config()
+        if self._is_built() and not _same(load_dataset(path), series):
+            raise MismatchError(
+                f"{self._folder} holds a fit of other series; give another folder, or remove it"
+            )
+        save_dataset(path, series)
         ensure_built(config.data)
         train_diffusion(config)
         train_classifier(config)
         return self
+
+    def _is_built(self) -> bool:
+        return all((self._folder / name).exists() for name in ("series.npz", "data/data.json"))
 
     def sample(self, counts: Sequence[int], *, name: str = "sample", seed: int = 0) -> EHRDataset:
         """New series, `counts[k]` of class k, in clinical units.
@@ -106,3 +103,45 @@ class Synthesiser:
         )
         generate(config)
         return load_dataset(run_dir(config) / "synthetic" / f"{name}.npz")
+
+
+def _same(one: EHRDataset, other: EHRDataset) -> bool:
+    arrays = ("values", "observed", "labels", "subject_ids")
+    return one.feature_names == other.feature_names and all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
+    )
+
+
+def _series(
+    x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None, channels: Sequence[str] | None
+) -> EHRDataset:
+    """The arrays as a data set.
+
+    Raises:
+        DataError: an array has another shape or holds no numbers.
+    """
+    values, labels = np.asarray(x), np.asarray(y)
+    if values.ndim != 3 or values.dtype.kind not in "fiub":
+        raise DataError(
+            f"x: {values.dtype} of shape {values.shape}; expected numbers (series, channel, time)"
+        )
+    n, num_channels, _ = values.shape
+    if labels.shape != (n,) or labels.dtype.kind not in "iub" or not n:
+        raise DataError(
+            f"y: {labels.dtype} of shape {labels.shape}; expected {n} whole numbers 0..K-1, one a "
+            "series (numpy.unique(y, return_inverse=True) numbers names)"
+        )
+    patients = np.arange(n) if subjects is None else np.asarray(subjects)
+    if patients.dtype.kind not in "iu":
+        patients = np.unique(patients, return_inverse=True)[1]
+    observed = ~np.isnan(values)
+    return EHRDataset(
+        values=np.where(observed, values, 0).astype(np.float32),
+        observed=observed,
+        labels=labels.astype(np.int64),
+        subject_ids=patients,
+        feature_names=tuple(channels or (f"channel_{k}" for k in range(num_channels))),
+        label_names=tuple(f"class_{k}" for k in range(int(labels.max()) + 1)),
+        static=np.zeros((n, 0), np.float32),
+        static_names=(),
+    )

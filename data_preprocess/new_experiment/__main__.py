@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from configs import SHORTHANDS, load_config
+from configs import load_config, parse_override
 from configs.cli import guarded
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
@@ -25,6 +25,7 @@ from data_preprocess.new_experiment.proposal import (
     counted,
     require_enough,
     shares,
+    tell_ranges,
     whole_config,
 )
 from data_preprocess.new_experiment.tables import propose_table
@@ -46,8 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         UserError: the data are not such series; or the YAML is there already.
     """
     files, out, overrides = _arguments(arguments)
-    given = OmegaConf.to_container(OmegaConf.from_dotlist(overrides))
-    assert isinstance(given, dict)
+    given = _merged({}, overrides)
     if files[0].name.lower().endswith(ARRAYS):
         proposal = _propose_arrays(files)
     else:
@@ -82,7 +82,7 @@ def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
         raise ConfigError(f"out={out}: a config ends in .yaml")
     if out.exists():
         raise ConfigError(f"{out.absolute()} is there already; remove it, or give out=OTHER.yaml")
-    overrides = [f"{SHORTHANDS.get(key, key)}={value}" for key, value in pairs if key != "out"]
+    overrides = [f"{key}={value}" for key, value in pairs if key != "out"]
     return files, out, overrides
 
 
@@ -124,6 +124,7 @@ def _read(
         # The user has yet to say whether these cells may go; what else is there can be told.
         section = type(section)(**vars(section) | {"drop_unreadable": True})
     source = read_source(data.source, section, Settings(**settings))
+    tell_ranges(proposal, source.pool)
     config = _merged(whole_config(name, proposal, source.pool), overrides)
     cohorts = assign(source, _loaded(config).data)
     require_enough(cohorts, source.pool.label_names)
@@ -135,7 +136,7 @@ def _read(
 
 
 def _merged(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    merged = OmegaConf.merge(OmegaConf.create(config), OmegaConf.from_dotlist(list(overrides)))
+    merged = OmegaConf.merge(OmegaConf.create(config), *map(parse_override, overrides))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from data_preprocess.storage.cell_text import number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
 
+_THOUSANDS = "'[+-]?[1-9][0-9]{0,2},[0-9]{3}'"
+_MEASURES = 8  # of a column, in the order of `Column`
 _MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
 
 
@@ -17,15 +20,20 @@ class Column:
 
     Attributes:
         filled: that are not missing; numbers, comma_numbers: that can be read with a decimal point
-            and with a comma.
-        odd: the first that is no number; "" if all are.
+            and with a comma; points, commas: that have one; thousands: whose comma stands before
+            three digits.
+        odd, comma_cell: the first that is no number, that has a comma; "" if there is none.
     """
 
     name: str
     filled: int
     numbers: int
     comma_numbers: int
+    points: int
+    commas: int
+    thousands: int
     odd: str
+    comma_cell: str
 
     @property
     def is_numeric(self) -> bool:
@@ -39,32 +47,53 @@ def look(engine: Engine, table: TableFile) -> dict[str, Column]:
     for name in table.columns:
         cell = text_sql(identifier(name))
         point, comma = (number_sql(identifier(name), decimal=sign) for sign in (".", ","))
-        bad = f"isnan({point}) AND isnan({comma})"
+        only_point = f"NOT isnan({point}) AND isnan({comma})"
+        only_comma = f"isnan({point}) AND NOT isnan({comma})"
         measures += [
             f"count({cell})",
             f"count(*) FILTER (NOT isnan({point}))",
             f"count(*) FILTER (NOT isnan({comma}))",
-            f"coalesce(first({cell}) FILTER ({bad}), '')",
+            f"count(*) FILTER ({only_point})",
+            f"count(*) FILTER ({only_comma})",
+            f"count(*) FILTER ({only_comma} AND regexp_full_match({cell}, {_THOUSANDS}))",
+            f"coalesce(first({cell}) FILTER (isnan({point}) AND isnan({comma})), '')",
+            f"coalesce(first({cell}) FILTER ({only_comma}), '')",
         ]
     cells = iter(engine.rows(f"SELECT {', '.join(measures)} FROM {table.scan}")[0])
-    every = zip(table.columns, cells, cells, cells, cells, strict=True)
-    return {c: Column(c, int(n), int(point), int(comma), odd) for c, n, point, comma, odd in every}
+    return {name: Column(name, *islice(cells, _MEASURES)) for name in table.columns}
 
 
 def constant_within(
-    engine: Engine, table: TableFile, key: str, names: Iterable[str]
+    engine: Engine,
+    table: TableFile,
+    key: str,
+    names: Iterable[str],
+    *,
+    only_repeated: bool = False,
 ) -> dict[str, bool]:
-    """Per column, whether it has one value in every series."""
+    """Per column, whether it has one value in every series.
+
+    Args:
+        only_repeated: and stands more than once in one: what is measured once does not.
+    """
     cells = {name: text_sql(identifier(name)) for name in names}
     if not cells:
         return {}
-    counts = ", ".join(f"count(DISTINCT {cell}) AS n{k}" for k, cell in enumerate(cells.values()))
-    most = ", ".join(f"max(n{k})" for k in range(len(cells)))
-    row = engine.rows(
-        f"SELECT {most} FROM (SELECT {counts} FROM {table.scan} GROUP BY "
-        f"{text_sql(identifier(key))})"
-    )[0]
-    return {name: int(count or 0) <= 1 for name, count in zip(cells, row, strict=True)}
+    counts = ", ".join(
+        f"count(DISTINCT {cell}) AS n{k}, count({cell}) AS all{k}"
+        for k, cell in enumerate(cells.values())
+    )
+    most = ", ".join(f"max(n{k}), max(all{k})" for k in range(len(cells)))
+    row = iter(
+        engine.rows(
+            f"SELECT {most} FROM (SELECT {counts} FROM {table.scan} GROUP BY "
+            f"{text_sql(identifier(key))})"
+        )[0]
+    )
+    return {
+        name: (distinct or 0) <= 1 and not (only_repeated and (filled or 0) <= 1)
+        for name, distinct, filled in zip(cells, row, row, strict=True)
+    }
 
 
 def plain(name: str) -> str:

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from configs.runtime.errors import DataError
+from configs.runtime.errors import DataError, few
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import bare_name
 
 FEW, MANY = 1000, 5000  # series
-FEWEST = 60  # series in all
 FEWEST_TRAINED = 20  # series in train and in test: metrics need as many
 FEWEST_PER_CLASS = 2  # series of a class in each split
 SHORT = 64  # grid points up to which every point is a token
@@ -87,6 +86,30 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
     }
 
 
+def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
+    """What the values of each channel span, and which end of it may be a code for "missing"."""
+    spans = []
+    for k, name in enumerate(cohort.feature_names):
+        values = cohort.values[:, k]
+        values = values[~np.isnan(values)]
+        if not len(values):
+            spans.append(f"{name} nothing in the window")
+            continue
+        spans.append(f"{name} {values.min():g} to {values.max():g}")
+        for end in (values.min(), values.max()):
+            others = values[values != end]
+            # Repeated, and farther from all others than these from each other.
+            if len(others) > 1 and len(values) > len(others) + 1:
+                low, high = others.min(), others.max()
+                if max(low - end, end - high) > high - low:
+                    proposal.decide.append(
+                        f"{len(values) - len(others):,} values of `{name}` are {end:g}, the others "
+                        f"{low:g} to {high:g}: a code for missing? Empty these cells, or of "
+                        f"a table say what is plausible: data.table.ranges={{{name}: [LOW, HIGH]}}"
+                    )
+    proposal.understood["ranges"] = few(spans)
+
+
 def counted(cohort: Cohort, names: Sequence[str]) -> str:
     """How many series of each class there are."""
     counts = np.bincount(cohort.labels, minlength=len(names)).tolist()
@@ -99,14 +122,13 @@ def require_enough(cohorts: Mapping[str, Cohort], names: Sequence[str]) -> None:
     Raises:
         DataError: names the split, the class and how many series are needed.
     """
-    total = sum(map(len, cohorts.values()))
     for split, cohort in cohorts.items():
         counts = np.bincount(cohort.labels, minlength=len(names)).tolist()
         needed = FEWEST_TRAINED if split in ("train", "test") else 1
-        if min(counts) >= FEWEST_PER_CLASS and len(cohort) >= needed and total >= FEWEST:
+        if min(counts) >= FEWEST_PER_CLASS and len(cohort) >= needed:
             continue
         raise DataError(
-            f"too few series for four splits: {total:,} in all, {split} would have {len(cohort)} "
-            f"({counted(cohort, names)}); needed are {FEWEST} in all, {FEWEST_TRAINED} in train "
-            f"and test, and {FEWEST_PER_CLASS} of every class in each split"
+            f"too few series for four splits: {sum(map(len, cohorts.values())):,} in all, {split} "
+            f"would have {len(cohort)} ({counted(cohort, names)}); needed are {FEWEST_TRAINED} in "
+            f"train and in test, and {FEWEST_PER_CLASS} of every class in each split"
         )

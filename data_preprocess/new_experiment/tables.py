@@ -21,7 +21,7 @@ from data_preprocess.new_experiment.columns import (
 from data_preprocess.new_experiment.proposal import Proposal, class_order, shares
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
-from data_preprocess.storage.cell_text import id_sql, text_sql
+from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, identifier, open_table, require_all_rows
 
@@ -37,6 +37,7 @@ VALUE = ("value", "valuenum", "numericvalue", "result", "reading", "val")
 LABEL = ("label", "outcome", "died", "death", "dead", "mortality", "inhospitaldeath")
 LABEL += ("hospitalexpireflag", "expired", "survived", "target", "y", "class", "event", "sepsis")
 LABEL += ("readmitted", "readmission", "status", "diagnosis")
+GOOD = ("survived", "survival", "alive", "recovered")  # labels whose 1 is seldom what is predicted
 STATIC = ("age", "sex", "gender", "height", "weight", "bmi", "ethnicity", "race", "icutype")
 MOST_CLASSES = 10
 
@@ -103,16 +104,16 @@ class _Search:
         section |= {"static": static} if static else {}
         proposal = Proposal({"source": "table"})
         self._tell_columns(proposal, section)
-        section["channels"] = self._channels(proposal, section, constant)
+        section["channels"] = self._channels(proposal, section)
         self._tell_classes(proposal, section, counts)
-        if any(c.comma_numbers > c.numbers for c in series.columns.values()):
+        if not given.get("decimal") and self._has_decimal_commas():
             section["decimal"] = ","
             proposal.understood["decimal sign"] = "comma"
         form = TableForm(
             series=section["series"],
             id=roles["id"],
             time=roles["time"],
-            decimal=section.get("decimal", "."),
+            decimal=given.get("decimal") or section.get("decimal", "."),
         )
         unit = find_timing(self.engine, series.table, form, given.get("time_unit"), proposal)
         section |= {"time_unit": unit} if unit else {}
@@ -159,10 +160,11 @@ class _Search:
                 f"{where}: `{label}` changes within a series; a label is one value per series - "
                 "name another column with data.table.label=COLUMN"
             )
+        # Named in a query of their own: an alias loses against a column of the same name.
         rows = self.engine.rows(
-            f"SELECT {id_sql(identifier(label))} AS label, "
-            f"count(DISTINCT {text_sql(identifier(key))}) AS n "
-            f"FROM {self.labels.table.scan} WHERE label IS NOT NULL GROUP BY label ORDER BY label"
+            f"SELECT name, count(DISTINCT series) FROM (SELECT {id_sql(identifier(label))} AS name,"
+            f" {text_sql(identifier(key))} AS series FROM {self.labels.table.scan}) "
+            "WHERE name IS NOT NULL GROUP BY name ORDER BY name"
         )
         counts = {str(name): int(count) for name, count in rows}
         if len(counts) < 2:
@@ -178,28 +180,50 @@ class _Search:
             )
         return label, counts
 
-    def _channels(
-        self, proposal: Proposal, section: Mapping[str, Any], constant: Mapping[str, bool]
-    ) -> list[str]:
+    def _has_decimal_commas(self) -> bool:
+        """Whether numbers are written with a comma.
+
+        Raises:
+            DataError: the commas may separate thousands.
+        """
+        where = self.series.table.path
+        columns = [c for seen in (self.series, self.labels) for c in seen.columns.values()]
+        commas = next((c for c in columns if c.is_numeric and c.commas), None)
+        if commas is None:
+            return False
+        if points := next((c for c in columns if c.is_numeric and c.points), None):
+            raise DataError(
+                f"{where}: `{commas.name}` has numbers with a comma (first {commas.comma_cell!r}), "
+                f"`{points.name}` with a point. Take thousands separators out; of decimal signs "
+                "write one kind"
+            )
+        if all(c.thousands == c.commas for c in columns if c.is_numeric):
+            raise DataError(
+                f"{where}: every comma of `{commas.name}` stands before three digits (first "
+                f"{commas.comma_cell!r}). Take thousands separators out; if they are decimal "
+                "signs, say data.table.decimal=','"
+            )
+        return True
+
+    def _channels(self, proposal: Proposal, section: Mapping[str, Any]) -> list[str]:
         """The variables of a long table, or the numeric columns of a wide one that change."""
         series, labels, given = self.series, self.labels, self.given
         taken = {section.get(name) for name in ("id", "time", "label", "subject")}
         if section["layout"] == "long":
             taken |= {section["variable"], section["value"]}
-            cell = text_sql(identifier(section["variable"]))
+            cell = name_sql(identifier(section["variable"]))
             rows = self.engine.rows(
-                f"SELECT DISTINCT {cell} AS v FROM {series.table.scan} WHERE v NOT NULL"
+                f"SELECT DISTINCT {cell} FROM {series.table.scan} WHERE {cell} IS NOT NULL"
             )
             values = series.columns[section["value"]]
             numeric = [values] if values.is_numeric else []
             found = sorted(str(row[0]) for row in rows) if numeric else []
         else:
-            same = constant if labels is series else {}
-            numeric = [
-                column
-                for name, column in series.columns.items()
-                if name not in taken and column.is_numeric and not same.get(name, False)
-            ]
+            every = {k: c for k, c in series.columns.items() if k not in taken and c.is_numeric}
+            same = constant_within(
+                self.engine, series.table, section["id"], every, only_repeated=True
+            )
+            numeric = [column for name, column in every.items() if not same[name]]
             found = [column.name for column in numeric]
         channels = given.get("channels") or found
         if not channels:
@@ -249,6 +273,14 @@ class _Search:
         shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
         text = f"`{section['label']}`: {shown}"
         words = not all(name.lstrip("-").isdigit() for name in counts)
+        if not words and len(counts) == 2 and not self.given.get("classes"):
+            low, high = sorted(counts, key=int)
+            text += f"; positive is {high}"
+            if plain(section["label"]) in GOOD:
+                proposal.decide.append(
+                    f"`{section['label']}` {high} is the class to be predicted; if it should be "
+                    f"the other one, data.table.classes=[{high},{low}]"
+                )
         if words and len(counts) == 2 and not self.given.get("classes"):
             section["classes"], why = class_order(counts)
             text += f"; positive is {section['classes'][-1]}, {why}"

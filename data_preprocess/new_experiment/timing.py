@@ -13,6 +13,8 @@ from data_preprocess.storage.table_file import TableFile, identifier
 # Minutes; what most charts are kept in.
 STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1440)
 MOST_POINTS = 288  # of the proposed grid
+_FAR = 10  # lengths of a series after time zero from which on it is not the time zero of series
+_EPOCH = 1e8  # seconds
 _ENDS = 0.75  # share of series that end within the proposed window
 _NAMED = (("hours", r"hour|hrs?\b|_h\b|\bh\b"), ("minutes", r"min"), ("seconds", r"sec|_s\b|\bs\b"))
 _NAMED += (("days", r"day"),)
@@ -47,13 +49,20 @@ def find_timing(
         unit, doubt = _unit(form.time, float(last or 0.0))
         proposal.decide += [doubt] if doubt else []
     scale = MINUTES[unit] if unit else 1.0
-    gap, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
+    gap, begin, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
+    _check_origin(table, form, gap, begin, end, proposal)
     gap, end = gap * scale, end * scale
     step = min(STEPS, key=lambda s: abs(s - gap)) if gap > 0 else 60.0
     step = gap if gap >= 1 and STEPS[-1] % gap == 0 else step  # it divides the day
     while (end + gap) / step > MOST_POINTS and step < STEPS[-1]:
         step = next(s for s in STEPS if s > step)
     points = max(2, int(end / step + 1e-6) + 1)
+    if points > MOST_POINTS:
+        points = MOST_POINTS
+        proposal.decide.append(
+            f"series go on after the first {MOST_POINTS} steps, which were taken; "
+            "data.window_hours and data.step_minutes choose others"
+        )
     hours = points * step / 60
     proposal.data |= {"window_hours": hours, "step_minutes": float(step)}
     proposal.understood |= {
@@ -76,17 +85,44 @@ def _unit(column: str, last: float) -> tuple[str, str]:
     )
 
 
+def _check_origin(
+    table: TableFile, form: TableForm, gap: float, begin: float, end: float, proposal: Proposal
+) -> None:
+    """Whether times count from about the begin of a series; stamps do (begin 0).
+
+    Raises:
+        DataError: they surely do not.
+    """
+    length = end - begin
+    if not gap or begin <= length:
+        return
+    text = f"the times in `{form.time}` begin at {begin:.10g} (median) and are counted from 0"
+    if begin > _FAR * length:
+        kind = "; seconds since 1970? Write time stamps" if begin > _EPOCH else ""
+        raise DataError(
+            f"{table.path}: {text}{kind}. Subtract time zero, or name the column that holds it "
+            "with data.table.start=COLUMN"
+        )
+    proposal.decide.append(
+        f"{text}, so the window begins with empty steps; is that time zero (data.table.start)?"
+    )
+
+
 def _rhythm(
     engine: Engine, table: TableFile, minutes: str, form: TableForm, *, from_first: bool
-) -> tuple[float, float]:
-    """Median gap between the moments of a series, and when most series end."""
+) -> tuple[float, float, float]:
+    """Median gap between the moments of a series, when the median series begins, and when most
+    series end."""
     start = "min(moment)" if from_first else "0"
     row = engine.rows(
         f"""WITH apart AS (SELECT DISTINCT {text_sql(identifier(form.id))} AS id,
                            {minutes} AS moment FROM {table.scan}),
         gaps AS (SELECT id, moment, moment - lag(moment) OVER (PARTITION BY id ORDER BY moment)
                  AS gap FROM apart WHERE moment IS NOT NULL),
-        ends AS (SELECT max(moment) - {start} AS last FROM gaps GROUP BY id)
-        SELECT (SELECT median(gap) FROM gaps), (SELECT quantile_cont(last, {_ENDS}) FROM ends)"""
+        ends AS (SELECT min(moment) - {start} AS begin, max(moment) - {start} AS last
+                 FROM gaps GROUP BY id)
+        SELECT (SELECT median(gap) FROM gaps), (SELECT median(begin) FROM ends),
+               (SELECT quantile_cont(last, {_ENDS}) FROM ends)"""
     )[0]
-    return float(row[0] or 0.0), max(float(row[1] or 0.0), 0.0)
+    gap, begin, end = (float(value or 0.0) for value in row)
+    return gap, begin, max(end, 0.0)

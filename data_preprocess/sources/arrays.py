@@ -111,6 +111,11 @@ def _read_npz(path: Path) -> Arrays:
     )
 
 
+def is_plain_npz(path: Path) -> bool:
+    """Whether `numpy.savez(path, x=data, y=label)` wrote the file."""
+    return path.is_file() and _plain_npz(path) is not None
+
+
 def _plain_npz(path: Path) -> Arrays | None:
     """What `numpy.savez(path, x=data, y=label)` wrote; None for any other file."""
     try:

@@ -31,15 +31,28 @@ def text_sql(column: str) -> str:
     return f"(CASE WHEN lower({text}) NOT IN ({_listed(MISSING)}) THEN {text} END)"
 
 
+def name_sql(column: str) -> str:
+    """The text of a cell that names something; NULL where it is empty. "Na" is sodium."""
+    return f"nullif(trim({column}::VARCHAR, ' \t\r\n\u00a0'), '')"
+
+
 def number_sql(column: str, *, decimal: str = ".") -> str:
-    """The number in a cell; NULL if it is missing, NaN if it is there and no finite number."""
+    """The number in a cell; NULL if it is missing, NaN if it is there and no finite number.
+
+    Args:
+        decimal: the only decimal sign that text is read with; cells of a type have their own.
+    """
     text = text_sql(column)
+    pattern = NUMBER.replace(r"\.", f"[{decimal}]")
     plain = text if decimal == "." else f"replace({text}, {quoted(decimal)}, '.')"
-    return (
-        f"(CASE WHEN {text} IS NULL THEN NULL WHEN regexp_full_match({plain}, {quoted(NUMBER)}) "
+    found = (
+        f"(CASE WHEN {text} IS NULL THEN NULL WHEN regexp_full_match({text}, {quoted(pattern)}) "
         f"AND isfinite(TRY_CAST({plain} AS DOUBLE)) THEN TRY_CAST({plain} AS DOUBLE) "
         "ELSE 'nan'::DOUBLE END)"
     )
+    if decimal == ".":
+        return found
+    return f"(CASE WHEN typeof({column}) = 'VARCHAR' THEN {found} ELSE {number_sql(column)} END)"
 
 
 def id_sql(column: str) -> str:

@@ -99,7 +99,7 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
         try:
             connection = duckdb.connect(str(Path(scratch) / "scratch.duckdb"), config=settings)
         except (duckdb.Error, ValueError) as error:
-            raise ConfigError(
+            raise _no_scratch(error) or ConfigError(
                 f"memory_limit={memory_limit!r}: {_first_line(error)}; expected e.g. 1GB"
             ) from error
         try:
@@ -110,6 +110,8 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
             connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")
             yield Engine(connection)
         except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
+            if no_scratch := _no_scratch(error):
+                raise no_scratch from error
             if source is None:
                 raise
             raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
@@ -117,7 +119,19 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
             connection.close()
 
 
+def _no_scratch(error: Exception) -> UserError | None:
+    """What to say where the scratch folder cannot be written; None for every other error."""
+    if not re.search(r"could not write|no space left|failed to create", str(error), re.IGNORECASE):
+        return None
+    return UserError(
+        f"{tempfile.gettempdir()}: no space for scratch files ({_first_line(error)}); TMPDIR "
+        "chooses another folder"
+    )
+
+
 def _explained(error: duckdb.Error, source: Path | None) -> Exception:
+    if (no_scratch := _no_scratch(error)) is not None:
+        return no_scratch
     text = str(error)
     where = f"{source}: " if source else ""
     if isinstance(error, duckdb.OutOfMemoryException):

@@ -28,8 +28,9 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch):
     first, same, other = (model.sample([2, 3], seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.values, same.values)
     assert not np.array_equal(first.values, other.values)
-    with pytest.raises(MismatchError, match="other content"):
+    with pytest.raises(MismatchError, match="a fit of other series; give another folder"):
         model.fit(x + 1, y)
+    np.testing.assert_array_equal(model.sample([2, 3], seed=1).values, first.values)
 
 
 def test_the_default_settings_take_arrays_of_any_number(tmp_path):
@@ -45,3 +46,28 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
     x, y = np.zeros((10, 2, 4)), np.arange(10) % 2
     with pytest.raises(DataError, match="2 feature names|3 feature names"):
         Synthesiser(tmp_path, config="tiny").fit(x, y, channels=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        (np.zeros((10, 4)), np.arange(10) % 2, r"x: float64 of shape \(10, 4\); expected"),
+        (np.zeros((10, 2, 4), object), np.arange(10) % 2, "x: object"),
+        (np.zeros((10, 2, 4)), ["no", "yes"] * 5, r"y: <U3 .*numpy.unique"),
+        (np.zeros((10, 2, 4)), np.arange(9) % 2, r"y: int64 of shape \(9,\); expected 10"),
+        (np.zeros((0, 2, 4)), [], "y: "),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(tmp_path, x, y, said):
+    with pytest.raises(DataError, match=said):
+        Synthesiser(tmp_path, config="tiny").fit(x, y)
+    assert not (tmp_path / "series.npz").exists()
+
+
+def test_patients_may_have_names_and_labels_be_booleans(tmp_path):
+    x = np.random.default_rng(0).normal(80, 10, (120, 2, 12)).tolist()
+    names = [f"P{k // 2}" for k in range(120)]
+    few = ("diffusion.max_steps=2", "diffusion.marginal_rows=0", "classifier.max_epochs=1")
+    model = Synthesiser(tmp_path, *few).fit(x, np.arange(120) % 4 < 2, subjects=names)
+    subjects = [set(s.subject_ids.tolist()) for _, s in load_splits(model.config().data).items()]
+    assert sum(map(len, subjects)) == 60

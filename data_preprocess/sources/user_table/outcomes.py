@@ -71,7 +71,7 @@ def read_outcomes(
     )
     found = engine.rows("SELECT label, patient, subject IS NULL FROM ids ORDER BY row")
     label_names, codes, notes = _classes([str(row[0]) for row in found], form, table.path)
-    covariates, static_names = _static(engine, form, table.path)
+    covariates, static_names = _static(engine, table, form)
     unknown = sum(bool(row[2]) for row in found) if form.subject else 0
     if unknown:
         notes.append(f"series whose patient is unknown, each a patient of its own: {unknown:,}")
@@ -179,15 +179,13 @@ def _classes(
 
 
 def _static(
-    engine: Engine, form: TableForm, where: Path
+    engine: Engine, table: TableFile, form: TableForm
 ) -> tuple[Float[np.ndarray, "n static"], tuple[str, ...]]:
     """The static covariates: numbers as they are, words as codes that the name explains."""
     columns, names = [], []
     for k, name in enumerate(form.static):
-        rows = engine.rows(
-            f"SELECT static_{k}, {number_sql(f'static_{k}', decimal=form.decimal)} "
-            "FROM ids ORDER BY row"
-        )
+        number = number_sql(f"static_{k}", decimal=form.decimal if table.is_text else ".")
+        rows = engine.rows(f"SELECT static_{k}, {number} FROM ids ORDER BY row")
         texts = [None if row[0] is None else str(row[0]).casefold() for row in rows]
         levels = sorted({text for text in texts if text is not None})
         numbers = np.array([np.nan if row[1] is None else row[1] for row in rows], np.float64)
@@ -197,7 +195,7 @@ def _static(
             continue
         if len(levels) > _MAX_LEVELS:
             raise DataError(
-                f"{where}: the static covariate {name} has {len(levels)} different texts "
+                f"{table.path}: the static covariate {name} has {len(levels)} different texts "
                 f"({few(levels)}); expected numbers, or at most {_MAX_LEVELS} categories"
             )
         is_sex = set(levels) <= set(_SEX)

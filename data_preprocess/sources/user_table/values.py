@@ -10,7 +10,7 @@ from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import COLUMNS_HINT
 from data_preprocess.sources.user_table.times import STAMPS, Moments
-from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql
+from data_preprocess.storage.cell_text import id_sql, name_sql, number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, quoted, require_columns
 
@@ -42,10 +42,10 @@ def choose_channels(engine: Engine, table: TableFile, form: TableForm) -> list[s
 
 
 def _variables(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
-    variable, value = text_sql(identifier(form.variable)), text_sql(identifier(form.value))
+    variable, value = name_sql(identifier(form.variable)), text_sql(identifier(form.value))
     rows = engine.rows(
-        f"SELECT DISTINCT {variable} AS name FROM {table.scan} "
-        f"WHERE {value} IS NOT NULL AND name IS NOT NULL ORDER BY 1"
+        f"SELECT DISTINCT {variable} FROM {table.scan} "
+        f"WHERE {value} IS NOT NULL AND {variable} IS NOT NULL ORDER BY 1"
     )
     return [str(row[0]) for row in rows]
 
@@ -93,7 +93,7 @@ def _pairs(table: TableFile, form: TableForm, channels: Sequence[str]) -> str:
     if form.layout != "wide":
         value = identifier(form.value)
         return (
-            f"{text_sql(identifier(form.variable))} AS variable, "
+            f"{name_sql(identifier(form.variable))} AS variable, "
             f"{_value(table, value, form)} AS v, {text_sql(value)} AS text"
         )
     columns = [identifier(name) for name in channels]

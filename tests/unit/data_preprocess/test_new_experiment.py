@@ -190,7 +190,103 @@ HOSTILE = {
         {"outcome": lambda r: "" if r["stay_id"] == 5007 else r["outcome"]},
         "1 rows have an empty or unreadable cell in stay_id, outcome: id 5007",
     ),
+    "thousands_beside_points": (
+        {"age": lambda r: "1,040" if r["stay_id"] == 5007 else r["age"]},
+        r"`age` has numbers with a comma \(first '1,040'\), `heart_rate\[bpm\]` with a point",
+    ),
+    "thousands_alone": (
+        {"lactate": lambda r: "1,360"} | {CHANNELS[0]: lambda r: 60 + r["hour"]},
+        r"every comma of `lactate` stands before three digits.*data.table.decimal",
+    ),
+    "seconds_since_1970": (
+        {"hour": lambda r: 1_711_800_000 + 3600 * r["hour"]},
+        "begin at 1711800000 .median. and are counted from 0; seconds since 1970",
+    ),
+    "hours_from_1000": (
+        {"hour": lambda r: 1000 + r["hour"]},
+        "begin at 1000 .median. .*data.table.start=COLUMN",
+    ),
 }
+
+
+def test_times_that_begin_late_are_told(tmp_path, caplog):
+    path = write(tmp_path / "x.csv", *changed(hour=lambda r: 10 + r["hour"]))
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path)
+    assert "begin at 10 (median) and are counted from 0, so the window begins with" in caplog.text
+    assert config.data.window_hours == 10 + HOURS
+
+
+def test_a_grid_of_too_many_points_is_cut(tmp_path, caplog):
+    """Daily values of more than a year, and nothing coarser than a day is proposed."""
+    rows = [[i, t, 60 + t % 7 + i, i % 2] for i in range(N) for t in range(0, 400)]
+    path = write(tmp_path / "x.csv", ["id", "days", "hr", "died"], rows)
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path)
+    assert (config.data.window_hours, config.data.step_minutes) == (288 * 24, 1440)
+    assert "series go on after the first 288 steps" in caplog.text
+    assert "a code for missing" not in caplog.text  # the lowest rate stands many times, and near
+
+
+def test_a_column_called_label_with_gaps_has_no_class_of_them(tmp_path, caplog):
+    """In SQL the name of a column wins over an alias."""
+    words = {5003: "NA"}
+    path = write(
+        tmp_path / "x.csv",
+        *changed(outcome=lambda r: words.get(r["stay_id"], r["outcome"])),
+    )
+    path.write_text(path.read_text().replace(",outcome", ",label", 1))
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path, "data.table.drop_unreadable=true")
+    assert config.data.table.classes == ["survived", "died"]
+    assert "positive is died, by its name" in caplog.text
+
+
+def test_survival_as_a_number_is_asked_about(tmp_path, caplog):
+    path = write(tmp_path / "x.csv", *wide(label="survived", words=("1", "0")))
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, path)
+    assert "`survived` 1 is the class to be predicted" in caplog.text
+    assert "data.table.classes=[1,0]" in caplog.text
+
+
+def test_classes_on_the_command_line_are_words(tmp_path):
+    """YAML would read yes and no as true and false."""
+    path = write(tmp_path / "x.csv", *wide(words=("no", "yes")))
+    config = propose(tmp_path, path, "data.table.classes=[yes,no]")
+    assert config.data.table.classes == ["yes", "no"]
+
+
+def test_columns_without_change_are_no_channels_where_labels_stand_apart(tmp_path):
+    """An id, an outcome; a value measured once in a series stays."""
+    header, rows = changed(ward=lambda r: 7, patient_id=lambda r: 3 if r["hour"] == 2 else "")
+    series = write(tmp_path / "x.csv", header[:-1], [row[:-1] for row in rows])
+    own = [[stay, int(died)] for stay, died in zip(STAYS, DIED, strict=True)]
+    labels = write(tmp_path / "y.csv", ["stay_id", "died"], own)
+    config = propose(tmp_path, series, labels)
+    assert config.data.table.channels == ["patient_id", *CHANNELS]
+
+
+def test_decimal_commas_of_the_labels_alone(tmp_path):
+    header, rows = changed(**{name: lambda r: r["hour"] + r["stay_id"] % 77 for name in CHANNELS})
+    places = [header.index(name) for name in ("stay_id", "hour", *CHANNELS)]
+    series = [[row[k] for k in places] for row in rows]
+    path = write(tmp_path / "x.csv", [header[k] for k in places], series, delimiter=";")
+    own = [[stay, f"{40 + k % 30},5", int(DIED[k])] for k, stay in enumerate(STAYS)]
+    labels = write(tmp_path / "y.csv", ["stay_id", "age", "died"], own, delimiter=";")
+    config = propose(tmp_path, path, labels)
+    assert config.data.table.decimal == "," and config.data.table.static == ["age"]
+    _, _, splits = built(config)
+    assert set(splits[0].static[:, 0]) <= {40.5 + k for k in range(30)}
+
+
+def test_a_code_for_missing_is_asked_about(tmp_path, caplog):
+    rule = {"lactate": lambda r: -999 if r["stay_id"] % 10 == 0 else r["lactate"]}
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, write(tmp_path / "x.csv", *changed(**rule)))
+    assert "values of `lactate` are -999, the others" in caplog.text
+    assert "values of `heart_rate" not in caplog.text
+    assert "lactate -999 to" in caplog.text  # the ranges
 
 
 @pytest.mark.parametrize("case", HOSTILE)

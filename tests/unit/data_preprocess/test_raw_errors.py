@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import duckdb
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError, UserError
@@ -154,6 +156,22 @@ def test_missing_folder_table_and_setting(raw, tmp_path):
     (raw / CHART).unlink()
     with pytest.raises(MissingInputError, match="chartevents"):
         read(raw)
+
+
+@pytest.mark.parametrize("said", ["Could not write file x", "write: No space left on device"])
+def test_a_full_scratch_folder_is_no_fault_of_the_table(tmp_path, monkeypatch, said):
+    def full(*_, **__):
+        raise duckdb.IOException(f"IO Error: {said}")
+
+    with pytest.raises(UserError, match="no space for scratch files.*TMPDIR") as error:
+        with open_engine(memory_limit="1GB", threads=1, source=tmp_path / "x.csv") as engine:
+            monkeypatch.setattr(engine, "_connection", SimpleNamespace(execute=full))
+            engine.run("SELECT 1", source=tmp_path / "x.csv")
+    assert "x.csv" not in str(error.value)
+    monkeypatch.setattr("duckdb.connect", full)
+    with pytest.raises(UserError, match="no space for scratch files"):
+        with open_engine(memory_limit="1GB", threads=1):
+            pass
 
 
 def test_an_impossible_memory_limit_is_named():

@@ -52,6 +52,33 @@ def stored(tmp_path, frame, name):
     return path
 
 
+def test_sodium_is_no_missing_value(tmp_path):
+    long = LONG.replace({"variable": {"hr": "Na", "rr": "none"}})
+    labels = stored(tmp_path, LABELS, "y.csv")
+    cohort = read(series=stored(tmp_path, long, "x.csv"), labels=labels)
+    assert cohort.feature_names == ("Na", "none")
+    np.testing.assert_array_equal(cohort.values, EXPECTED.astype(np.float32))
+    # A column that is called as the query calls it does not take its place.
+    named = long.assign(name="Ann").rename(columns={"value": "v"})
+    found = read(series=stored(tmp_path, named, "z.csv"), labels=labels, value="v")
+    assert found.feature_names == ("Na", "none")
+
+
+def test_cells_have_one_decimal_sign(tmp_path):
+    """A point beside decimal commas is refused; numbers of a Parquet file have their own."""
+    labels = stored(tmp_path, LABELS, "y.csv")
+    commas = LONG.assign(value=LONG.value.map(lambda v: str(v).replace(".", ",")))
+    commas["time"] = commas.time.map(lambda v: str(v).replace(".", ","))
+    path = stored(tmp_path, commas, "x.csv")
+    cohort = read(series=path, labels=labels, decimal=",")
+    np.testing.assert_array_equal(cohort.values, EXPECTED.astype(np.float32))
+    commas.loc[1, "value"] = "90.5"
+    with pytest.raises(DataError, match="cannot be read as numbers.*'90.5'"):
+        read(series=stored(tmp_path, commas, "z.csv"), labels=labels, decimal=",")
+    typed = read(series=stored(tmp_path, LONG, "x.parquet"), labels=labels, decimal=",")
+    np.testing.assert_array_equal(typed.values, EXPECTED.astype(np.float32))
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
 def test_long_tables_land_on_the_grid(tmp_path, suffix):
     cohort = read(

@@ -41,17 +41,19 @@ def write_as(kind, path, dataset):
         write_long_csv(path, dataset, step_minutes=30.0)
     elif kind == "pkl":
         write_pickle(path, dataset.values, dataset.labels)
+    elif kind == "plain.npz":
+        np.savez(path, x=dataset.values, y=dataset.labels)
     else:
         np.save(path, dataset.values)
         np.save(path.with_name("gan_labels.npy"), dataset.labels)
 
 
-@pytest.mark.parametrize("kind", ["npz", "csv", "pkl", "npy"])
+@pytest.mark.parametrize("kind", ["npz", "csv", "pkl", "npy", "plain.npz"])
 def test_every_format_gives_the_same_set(tmp_path, train, synthetic, kind):
     path = tmp_path / f"gan.{kind}"
     write_as(kind, path, synthetic)
     found = read_set(path, train, step_minutes=30.0)
-    assert set_name(path) == "gan"
+    assert set_name(path) == path.name.removesuffix(path.suffix)
     assert (found.feature_names, found.label_names) == (train.feature_names, train.label_names)
     # A table is sorted by the text of its ids, so rows may come in another order.
     order = np.lexsort(found.values[:, :, 0].T), np.lexsort(synthetic.values[:, :, 0].T)
@@ -173,8 +175,9 @@ def test_tables_on_another_clock_or_with_other_names_are_refused(
 ):
     path = tmp_path / "gan.csv"
     write_long_csv(path, synthetic, step_minutes=1.0)
-    with pytest.raises(DataError, match="3 of 4 steps are empty.*taken as minutes"):
+    with pytest.raises(DataError, match="3 of 4 steps are empty.*taken as minutes") as error:
         read_set(path, train, step_minutes=60.0)
+    assert "A set is read in one form, whatever data.table says" in str(error.value)
     write_long_csv(path, synthetic, step_minutes=60.0)
     text = path.read_text()
     name = train.feature_names[1]
@@ -191,8 +194,8 @@ def test_tables_on_another_clock_or_with_other_names_are_refused(
 
 
 def test_another_form_says_which_would_do(tmp_path, train):
-    np.savez(tmp_path / "gan.npz", data=train.values, labels=train.labels)
-    with pytest.raises(DataError, match=r"its arrays are data, labels.*x\.npy.*x_labels\.npy"):
+    np.savez(tmp_path / "gan.npz", data=train.values, truth=train.labels)
+    with pytest.raises(DataError, match=r"its arrays are data, truth.*x\.npy.*x_labels\.npy"):
         read_set(tmp_path / "gan.npz", train, step_minutes=60.0)
     (tmp_path / "gan.pt").write_bytes(b"x")
     with pytest.raises(DataError, match=r"unknown kind of set; expected x\.npy.*\.pkl"):
