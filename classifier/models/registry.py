@@ -50,7 +50,7 @@ def resolve(path: str) -> type[nn.Module]:
     except ImportError as error:
         raise ConfigError(
             f"classifier.model={path!r}: cannot import {module_name} ({error}); it must be "
-            "importable from the repository root"
+            "importable from the repository root, or from a folder that PYTHONPATH names in full"
         ) from error
     found = getattr(module, class_name, None)
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
