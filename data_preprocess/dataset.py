@@ -112,14 +112,18 @@ class EHRDataset(Series):
         """Stays per class, absent classes included as 0."""
         return np.bincount(self.labels, minlength=self.num_classes)
 
-    def require_all_classes(self, where: str) -> None:
-        """Raises DataError if a class of `label_names` has no stay; `where` names the split."""
+    def require_all_classes(self, where: str, advice: str) -> None:
+        """Raises DataError if a class of `label_names` has no stay.
+
+        Args:
+            where: names the split or set; advice: what to do about it.
+        """
         counts = self.class_counts
         absent = [name for name, count in zip(self.label_names, counts, strict=True) if not count]
         if absent:
             raise DataError(
                 f"{where}: no stay of class {', '.join(absent)} (counts {counts.tolist()}); every "
-                "class is needed here - use a larger split, another data.seed, or fewer classes"
+                f"class is needed here - {advice}"
             )
 
     def _check_types(self) -> None:

@@ -12,6 +12,10 @@ from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.model_space.normaliser import Normaliser
 
+CLASS_ADVICE = (
+    "each of the four splits needs a patient of every class: use larger shares, another data.seed, "
+    "or fewer classes"
+)
 # Series of which hardly anything was measured can be equal by chance; a leak is no matter of few.
 MAX_EQUAL_SHARE = 0.1
 SPLIT_NAMES = ("train", "val_guide", "val_select", "test")
@@ -43,7 +47,7 @@ class Splits:
     def __post_init__(self) -> None:
         for name, split in self.items():
             require_same_task(self.train, split, f"train against {name}")
-            split.require_all_classes(f"{name} split")
+            split.require_all_classes(f"{name} split", CLASS_ADVICE)
         self.normaliser.require_channels(self.train, "train split")
         _require_disjoint(self.items())
         for held_out in (self.test, self.val_select):
@@ -62,7 +66,8 @@ def _require_disjoint(splits: list[tuple[str, EHRDataset]]) -> None:
                 row = int(np.flatnonzero(split.subject_ids == subject)[0])
                 raise DataError(
                     f"the patient of row {row} of {name} is in {owner[subject]} too; splits must "
-                    "be disjoint by patient - build them again with data.rebuild=true"
+                    "be disjoint by patient - build them again with data.rebuild=true, or, where "
+                    "data.files names each split, take the patient out of one file"
                 )
 
 

@@ -64,7 +64,7 @@ def load_set(path: Path, splits: Splits, *, step_minutes: float) -> EHRDataset:
             f"experiment has {splits.fingerprint[:12]}): its source patients may be in the test "
             "split. Generate it anew, or evaluate it with the config it was made with"
         )
-    synthetic.require_all_classes(str(path))
+    synthetic.require_all_classes(str(path), "generate some, or leave the set out of synthetic=")
     return synthetic
 
 

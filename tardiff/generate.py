@@ -5,15 +5,18 @@ tardiff/from_config.py loads and checks the artefacts and holds the computation 
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir, sha256_file
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
-from data_preprocess.storage.dataset_files import load_extra
+from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.from_config import Loaded, guidance_files, load, session_of, wanted_strengths
 from tardiff.generation.data_card import SyntheticSet, write_set
 from tardiff.generation.session import GenerationSession, Sampled
@@ -30,9 +33,29 @@ def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
     loaded = load(config)
     session = session_of(loaded)
-    for name, made, outcome in _sets(loaded.config, session):
+    sets = _sets(loaded.config, session)
+    _warn_of_replaced(run_dir(config) / "synthetic", {name: made.y for name, made, _ in sets})
+    for name, made, outcome in sets:
         write_generated(loaded, name, made, outcome)
     session.forget()
+
+
+def _warn_of_replaced(folder: Path, made: Mapping[str, Tensor]) -> None:
+    """Says where the unguided set of other sets is replaced by one of another size."""
+    path = folder / f"{NAMES['none']}.npz"
+    others = sorted({file.stem for file in folder.glob("*.npz")} - set(made))
+    if path.stem not in made or not others or not path.is_file():
+        return
+    before, after = len(load_dataset(path)), len(made[path.stem])
+    if before != after:
+        log.warning(
+            "%s: its %d series are replaced by %d; it was the counterpart of %s too "
+            "(generation.unguided_too=false keeps it, making that set again restores it)",
+            path,
+            before,
+            after,
+            ", ".join(others),
+        )
 
 
 def _sets(

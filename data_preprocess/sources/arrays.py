@@ -25,6 +25,7 @@ log = logging.getLogger("tardiff.data")
 MAX_CLASSES = 1000
 _FAR = 100  # times the range from the 1st to the 99th percentile
 DATA_NAMES, LABEL_NAMES = ("x", "data", "values"), ("y", "label", "labels")  # in a plain .npz
+SUBJECTS = "subject_ids"
 LAYOUT = "(N, C, T) = (series, channel, time)"
 ARRAY_FORMS = (
     f"expected x.npy with data {LAYOUT} and x_labels.npy (N,) beside it (numpy.save), a .pkl with "
@@ -92,7 +93,9 @@ def read_arrays(path: Path, *, key: str) -> Arrays:
         raise MissingInputError(f"{path.absolute()} does not exist ({key} names it)")
     found = readers[path.suffix](path)
     values = _checked_values(found.values, path)
-    return found._replace(values=values, labels=_checked_labels(found.labels, len(values), path))
+    labels = _checked_labels(found.labels, len(values), path)
+    subjects = _checked_subjects(found.subject_ids, len(values), path)
+    return found._replace(values=values, labels=labels, subject_ids=subjects)
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -128,7 +131,9 @@ def _plain_npz(path: Path) -> Arrays | None:
         arrays = read_npz(path)
     except UNREADABLE:
         return None  # the reader of the project's own files says what is wrong
-    return Arrays(arrays[data], arrays[label], arrays.get("subject_ids"))
+    if unread := sorted(set(arrays) - {data, label, SUBJECTS}):
+        log.warning("%s: not read: %s (patients stand in %s)", path, ", ".join(unread), SUBJECTS)
+    return Arrays(arrays[data], arrays[label], arrays.get(SUBJECTS))
 
 
 def _read_pickle(path: Path) -> Arrays:
@@ -176,6 +181,22 @@ def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
             "what was not measured"
         )
     return as_float
+
+
+def _checked_subjects(subjects: np.ndarray | None, n: int, path: Path) -> np.ndarray | None:
+    """Patients as whole numbers; texts are numbered."""
+    if subjects is None:
+        return None
+    if subjects.shape != (n,):
+        raise DataError(
+            f"{path}: {SUBJECTS} has shape {subjects.shape}, expected ({n},) for {n} series"
+        )
+    if subjects.dtype.kind in "US":
+        return np.unique(subjects, return_inverse=True)[1]
+    whole = subjects.dtype.kind in "fiu" and np.isfinite(subjects.astype(np.float64)).all()
+    if not whole or (subjects != np.floor(subjects.astype(np.float64))).any():
+        raise DataError(f"{path}: {SUBJECTS} must be whole numbers or texts, one a series")
+    return subjects.astype(np.int64)
 
 
 def _checked_labels(labels: np.ndarray, n: int, path: Path) -> np.ndarray:

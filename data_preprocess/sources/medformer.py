@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from configs.runtime.errors import UNREADABLE, DataError, MissingInputError, few
-from data_preprocess.cohort import Cohort, FlowStep
+from data_preprocess.cohort import Cohort, FlowStep, is_measured
 from data_preprocess.sources.arrays import MAX_CLASSES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 
@@ -79,6 +79,9 @@ def _open_features(folder: Path, subjects: np.ndarray) -> list[np.ndarray]:
         raise MissingInputError(f"{folder} does not exist; expected feature_01.npy, ... in it")
     numbered = [(re.fullmatch(r"feature_(\d+)\.npy", p.name), p) for p in folder.iterdir()]
     found = sorted((int(match[1]), path) for match, path in numbered if match)
+    numbers = [number for number, _ in found]
+    if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+        raise DataError(f"{folder}: two feature files have the number {twice[0]}")
     if len(found) != len(subjects):
         raise DataError(
             f"{folder}: {len(found)} feature files for {len(subjects)} rows of label.npy"
@@ -122,7 +125,7 @@ def _load(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except UNREADABLE as error:
         raise DataError(f"{path}: not a whole .npy file of numbers ({error})") from error
-    if not np.issubdtype(array.dtype, np.number):
+    if array.dtype.kind not in "fiu":
         raise DataError(f"{path}: dtype {array.dtype}, expected numbers")
     return array
 
@@ -147,9 +150,15 @@ def _cohort(
     values = np.empty((int(sizes.sum()), num_channels, length), np.float32)
     start = 0
     for place, size in zip(chosen, sizes, strict=True):
-        values[start : start + size] = arrays[place].transpose(0, 2, 1)
+        with np.errstate(over="ignore"):  # what single precision cannot hold is refused below
+            values[start : start + size] = arrays[place].transpose(0, 2, 1)
+        if np.isinf(values[start : start + size]).any():
+            raise DataError(
+                f"the features of subject {rows[place, 1]}: an infinite value, or one that single "
+                "precision cannot hold; use NaN for what was not measured"
+            )
         start += size
-    return Cohort(
+    cohort = Cohort(
         values=values,
         labels=np.repeat(rows[chosen, 0], sizes),
         subject_ids=np.repeat(rows[chosen, 1], sizes),
@@ -159,3 +168,5 @@ def _cohort(
         static_names=(),
         flow=(FlowStep(f"samples of {len(chosen)} subjects", 0, len(values)),),
     )
+    empty = ~is_measured(values)
+    return cohort.remove({"no value at all": empty}) if empty.any() else cohort  # it copies

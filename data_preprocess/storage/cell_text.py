@@ -55,6 +55,15 @@ def number_sql(column: str, *, decimal: str = ".") -> str:
     return f"(CASE WHEN typeof({column}) = 'VARCHAR' THEN {found} ELSE {number_sql(column)} END)"
 
 
+def truth_or_number_sql(column: str, *, decimal: str = ".") -> str:
+    """As `number_sql`; a BOOLEAN is 1 or 0."""
+    return (
+        f"(CASE WHEN typeof({column}) = 'BOOLEAN' "
+        f"THEN ({column}::VARCHAR = 'true')::INTEGER::DOUBLE "
+        f"ELSE {number_sql(column, decimal=decimal)} END)"
+    )
+
+
 def id_sql(column: str) -> str:
     """An id as text: whole numbers without leading zeros and without ".0"; NULL if missing."""
     text = text_sql(column)

@@ -235,6 +235,13 @@ def test_requests(trained):
     assert len(set(pilot_numbers(0, 50)) | set(pilot_numbers(1, 50))) == 100
 
 
+def test_a_replaced_counterpart_is_told(trained, caplog):
+    run(trained)
+    assert "it was the counterpart of" not in caplog.text
+    run(trained, FEW, "generation.name=few")
+    assert "its 116 series are replaced by 18; it was the counterpart of guided too" in caplog.text
+
+
 @pytest.mark.parametrize("seen", [False, True])
 def test_no_copy_of_any_stay_that_the_generator_saw(trained, monkeypatch, seen):
     """`diffusion.include_guide` shows it the guidance rows too."""

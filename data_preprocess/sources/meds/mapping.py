@@ -13,7 +13,7 @@ A value x of a code becomes scale * x + shift. A static covariate is the age at 
 a code, a number that a code without time stands for, or the value of such a code.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,12 @@ def load_mapping(path: Path, known: str) -> CodeMapping:
         )
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _require_known("the mapping", plain, {"channels", "static"})
         static = {_name(n, e): e for n, e in (plain.get("static") or {}).items()}
+        for name, entry in static.items():
+            _require_known(name, entry, {"unit", *KINDS})
+            if len(set(entry) & set(KINDS)) != 1:
+                raise ValueError(f"{name}: expected one of {', '.join(KINDS)}")
         mapping = CodeMapping(
             rows=[row for n, e in plain["channels"].items() for row in _rows(_name(n, e), e)],
             static={
@@ -96,12 +101,24 @@ def _name(name: str, entry: Mapping[str, Any]) -> str:
     return f"{name}[{entry['unit']}]" if entry.get("unit") else str(name)
 
 
+def _require_known(name: str, entry: Mapping[str, Any], known: Collection[str]) -> None:
+    if strange := set(entry) - set(known):
+        raise ValueError(
+            f"{name}: unknown {', '.join(sorted(map(str, strange)))}; known are "
+            f"{', '.join(sorted(known))}"
+        )
+
+
 def _rows(name: str, entry: Mapping[str, Any]) -> Iterator[tuple]:
+    _require_known(name, entry, {"unit", "codes", "range"})
     low, high = map(float, entry["range"]) if "range" in entry else (None, None)
+    if low is not None and high is not None and not low < high:
+        raise ValueError(f"{name}: range {entry['range']}, expected [low, high]")
     codes = entry["codes"]
+    if not isinstance(codes, (list, dict)):
+        raise ValueError(f"{name}: codes {codes!r}, expected a list")
     conversions = codes if isinstance(codes, dict) else dict.fromkeys(codes, {})
     for code, conversion in conversions.items():
         rule = conversion or {}
-        if strange := set(rule) - {"scale", "shift"}:
-            raise ValueError(f"{code}: {', '.join(sorted(strange))}")
+        _require_known(str(code), rule, {"scale", "shift"})
         yield str(code), name, float(rule.get("scale", 1)), float(rule.get("shift", 0)), low, high

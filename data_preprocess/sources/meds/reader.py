@@ -110,7 +110,7 @@ def _make_window(
         SELECT {subject_sql(engine, events, section)} AS subject, epoch({time}) AS moment,
             m.variable, {identifier(section.value)} * m.scale + m.shift AS value, m.low, m.high
         FROM {events.scan} e JOIN mapping m ON {code} = m.code
-        WHERE {time} IS NOT NULL AND {identifier(section.value)} IS NOT NULL""",
+        WHERE {time} IS NOT NULL AND isfinite({identifier(section.value)}::DOUBLE)""",
         source=events.path,
     )
     engine.run(
@@ -123,12 +123,15 @@ def _make_window(
     joined = "SELECT count(*) FROM coded JOIN samples USING (subject) WHERE moment"
     counts = {
         "samples without a label": "SELECT count(*) FROM samples WHERE label IS NULL",
+        "samples without a subject or a time": "SELECT count(*) FROM samples WHERE id IS NULL",
+        "values that are not finite": f"SELECT count(*) FROM {events.scan} WHERE NOT "
+        f"isfinite({identifier(section.value)}::DOUBLE)",
         "values at the prediction time or after it": f"{joined} >= ends",
         "values outside their range": f"{joined} >= starts AND moment < ends "
         "AND NOT value BETWEEN low AND high",
     }
     notes = engine.counted({f"{what}, not used": sql for what, sql in counts.items()})
-    engine.run("DELETE FROM samples WHERE label IS NULL")
+    engine.run("DELETE FROM samples WHERE label IS NULL OR id IS NULL")
     return notes
 
 

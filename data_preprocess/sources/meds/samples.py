@@ -28,6 +28,8 @@ def make_samples(
         DataError: no column of labels, several, or times with a zone in one table only.
     """
     _require_one_clock(engine, events, labels, section)
+    if (kind := _type(engine, events, section.value)) == "VARCHAR":
+        raise DataError(f"{events.path}: {section.value} holds {kind}, expected numbers")
     column = _label_column(engine, labels, section)
     subject = subject_sql(engine, labels, section)
     ends = f"epoch({identifier(PREDICTION_TIME)})"

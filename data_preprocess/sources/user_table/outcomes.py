@@ -171,7 +171,7 @@ def _classes(
     label_names = tuple(names[key] for key in order)
     if len(label_names) == 2 and form.classes is None and not numbers:
         log.info(
-            "classes %s: the second is the positive one (data.table.classes sets the order)",
+            "classes %s: the second is the positive one (`classes` of the source sets the order)",
             ", ".join(label_names),
         )
     codes = np.array([order.index(label.casefold()) for label in labels], np.int64)

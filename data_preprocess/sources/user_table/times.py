@@ -53,7 +53,9 @@ def moments(engine: Engine, table: TableFile, column: str, form: TableForm) -> M
         return Moments(f"(epoch({cell}) / 60)", STAMPS)
     if kind.startswith(("TIMESTAMP", "DATE")):
         return Moments(f"(epoch({cell}::TIMESTAMP) / 60)", STAMPS)
-    if kind in ("INTERVAL", "BOOLEAN", "BLOB", "UUID") or kind.startswith(("TIME", "STRUCT")):
+    if kind == "INTERVAL":
+        return Moments(f"(epoch({cell}) / 60)", DURATIONS)
+    if kind in ("BOOLEAN", "BLOB", "UUID") or kind.startswith(("TIME", "STRUCT")):
         raise DataError(
             f"{table.path}: the column {column} holds {kind}; expected minutes as numbers, lengths "
             "of time or time stamps"

@@ -10,7 +10,7 @@ from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import COLUMNS_HINT
 from data_preprocess.sources.user_table.times import STAMPS, Moments
-from data_preprocess.storage.cell_text import id_sql, name_sql, number_sql, text_sql
+from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, quoted, require_columns
 
@@ -71,7 +71,7 @@ def arrange(
         f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
         FROM (SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
                      {text_sql(identifier(form.time))} AS time_text,
-                     {_pairs(table, form, channels)} FROM {table.scan})
+                     {_pairs(form, channels)} FROM {table.scan})
         LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
         source=table.path,
     )
@@ -89,31 +89,23 @@ def arrange(
     return notes
 
 
-def _pairs(table: TableFile, form: TableForm, channels: Sequence[str]) -> str:
+def _pairs(form: TableForm, channels: Sequence[str]) -> str:
     if form.layout != "wide":
         value = identifier(form.value)
         return (
             f"{name_sql(identifier(form.variable))} AS variable, "
-            f"{_value(table, value, form)} AS v, {text_sql(value)} AS text"
+            f"{truth_or_number_sql(value, decimal=form.decimal)} AS v, {text_sql(value)} AS text"
         )
     columns = [identifier(name) for name in channels]
     lists = (
         ", ".join(quoted(name) for name in channels),
-        ", ".join(_value(table, column, form) for column in columns),
+        ", ".join(truth_or_number_sql(column, decimal=form.decimal) for column in columns),
         ", ".join(text_sql(column) for column in columns),
     )
     return ", ".join(
         f"unnest([{cells}]) AS {name}"
         for cells, name in zip(lists, ("variable", "v", "text"), strict=True)
     )
-
-
-def _value(table: TableFile, column: str, form: TableForm) -> str:
-    number = number_sql(column, decimal=form.decimal)
-    if table.is_text:
-        return number
-    truth = f"({column}::VARCHAR = 'true')::INTEGER::DOUBLE"
-    return f"(CASE WHEN typeof({column}) = 'BOOLEAN' THEN {truth} ELSE {number} END)"
 
 
 def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:

@@ -16,7 +16,7 @@ from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.reader import read_series
-from data_preprocess.storage.cell_text import id_sql, number_sql
+from data_preprocess.storage.cell_text import id_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
@@ -30,6 +30,7 @@ from data_preprocess.storage.table_file import (
 TABLES = ("dyn", "sta", "outc")
 ID, TIME, LABEL = "stay_id", "time", "label"
 MOST_CLASSES = 50
+UNLABELLED = "without a label"
 _HINT = "a cohort of YAIB has stay_id, time and label"
 
 
@@ -120,18 +121,24 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
     stay = id_sql(identifier(ID))
     if TIME not in table.columns:
         engine.run(
-            f"CREATE TABLE stay_labels AS SELECT {stay} AS id, {identifier(LABEL)}::VARCHAR "
+            f"CREATE TABLE stay_labels AS SELECT {stay} AS id, {text_sql(identifier(LABEL))} "
             f"AS label FROM {table.scan}",
             source=table.path,
         )
-        return []
+        return _remove(engine, table, {UNLABELLED: "label IS NULL"})
     minute = f"{identifier(TIME)}::DOUBLE * {table.durations.get(TIME, MINUTES['hours'])!r}"
     window = settings.window_hours * 60
     engine.run(
         f"""CREATE TABLE hours AS SELECT {stay} AS id, {minute} AS minute,
-            nullif({number_sql(identifier(LABEL))}, 'nan'::DOUBLE) AS label FROM {table.scan}""",
+            {truth_or_number_sql(identifier(LABEL))} AS label, {text_sql(identifier(LABEL))} AS text
+            FROM {table.scan}""",
         source=table.path,
     )
+    strange, first = engine.rows("SELECT count(*), min(text) FROM hours WHERE isnan(label)")[0]
+    if strange:
+        raise DataError(
+            f"{table.path}: {strange:,} labels of {LABEL} are no numbers (such as {first!r})"
+        )
     inside, names = f"minute < {window}", label_names(rule, settings)
     label = {
         "last": f"arg_max(label, minute) FILTER ({inside})",
@@ -140,30 +147,39 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
         "longer": f"arg_min(label, minute) > {settings.los_days * 24}",
     }[rule]
     if names is not None:
-        label = f"CASE WHEN {label} THEN {quoted(names[1])} ELSE {quoted(names[0])} END"
+        label = (
+            f"CASE WHEN count(label) = 0 THEN NULL WHEN {label} THEN {quoted(names[1])} "
+            f"ELSE {quoted(names[0])} END"
+        )
     engine.run(f"""CREATE TABLE stay_labels AS SELECT id, ({label})::VARCHAR AS label,
         max(minute) AS latest, coalesce(max(label) FILTER ({inside}), 0) > 0 AS early
         FROM hours GROUP BY id""")
     hours = f"{settings.window_hours:g} h"
-    rules = {
-        f"shorter than {hours}": f"latest < {window - settings.step_minutes}",
-        f"labelled within the first {hours}": "early",
-    }
-    asked = {"later": 2, "longer": 1}.get(rule, 0)
+    rules = {UNLABELLED: "label IS NULL"}
+    if rule in ("later", "longer"):
+        rules[f"shorter than {hours}"] = f"latest < {window - settings.step_minutes}"
+    if rule == "later":
+        rules[f"labelled within the first {hours}"] = "early"
+    flow = _remove(engine, table, rules)
+    kinds = engine.number("SELECT count(DISTINCT label) FROM stay_labels")
+    if not 0 < kinds <= MOST_CLASSES:
+        removed = "; ".join(f"{s.rule}: {s.removed:,}" for s in flow[1:] if s.removed)
+        raise DataError(
+            f"{table.path}: data.yaib.rule={rule} makes {kinds} different labels of "
+            f"{flow[0].left:,} stays{f' (removed - {removed})' if removed else ''}; for remaining "
+            "hours choose longer, for an event by hour later, last or max"
+        )
+    return flow
+
+
+def _remove(engine: Engine, table: TableFile, rules: Mapping[str, str]) -> list[FlowStep]:
+    """Removes the stays of `stay_labels` that a rule names; how many there were and are left."""
     total = engine.number("SELECT count(*) FROM stay_labels")
     flow = [FlowStep(f"stays of {table.path.name}", 0, total)]
-    for text, removed in [*rules.items()][:asked]:
+    for text, removed in rules.items():
         engine.run(f"DELETE FROM stay_labels WHERE {removed}")
         left = engine.number("SELECT count(*) FROM stay_labels")
         flow.append(FlowStep(text, flow[-1].left - left, left))
-    kinds = engine.number("SELECT count(DISTINCT label) FROM stay_labels")
-    if not 0 < kinds <= MOST_CLASSES:
-        removed = "; ".join(f"{step.rule}: {step.removed:,}" for step in flow[1:])
-        raise DataError(
-            f"{table.path}: data.yaib.rule={rule} makes {kinds} different labels of {total:,} stays"
-            f"{f' (removed - {removed})' if removed else ''}; for remaining hours choose longer, "
-            "for an event by hour later, last or max"
-        )
     return flow
 
 

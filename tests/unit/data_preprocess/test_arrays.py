@@ -129,6 +129,22 @@ def test_fresh_patient_ids_collide_with_none(make_dataset, tmp_path):
     assert len(set(read(train=str(tmp_path / "c.npz"))[0].subject_ids)) == 12
 
 
+def test_patients_of_arrays_are_numbers_or_texts(tmp_path, caplog):
+    x, y = series()
+    path, names = tmp_path / "x.npz", [f"P{k // 2}" for k in range(10)]
+    np.savez(path, x=x, y=y, subject_ids=names)
+    assert read(train=str(path))[0].subject_ids.tolist() == [k // 2 for k in range(10)]
+    np.savez(path, x=x, y=y, subject_ids=np.arange(10) // 2 + 0.0)
+    assert read(train=str(path))[0].subject_ids.tolist() == [k // 2 for k in range(10)]
+    for ids, said in ((np.arange(10) / 10, "whole numbers or texts"), (np.arange(3), r"\(3,\)")):
+        np.savez(path, x=x, y=y, subject_ids=ids)
+        with pytest.raises(DataError, match=f"subject_ids .*{said}"):
+            read(train=str(path))
+    np.savez(path, x=x, y=y, patients=names)
+    read(train=str(path))
+    assert "not read: patients (patients stand in subject_ids)" in caplog.text
+
+
 BAD = {
     r"data has shape \(30, 5\), expected \(N, C, T\)": (np.zeros((30, 5)), np.zeros(30)),
     r"label has shape \(9,\), expected \(10,\)": (series()[0], np.zeros(9)),

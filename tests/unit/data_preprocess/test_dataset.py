@@ -52,7 +52,7 @@ def test_counts_cover_absent_classes(make_dataset):
     dataset = make_dataset(label_names=("a", "b", "c"))
     assert dataset.class_counts.tolist() == [6, 6, 0]
     with pytest.raises(DataError, match=r"guidance set: no stay of class c \(counts \[6, 6, 0\]\)"):
-        dataset.require_all_classes("guidance set")
+        dataset.require_all_classes("guidance set", "use fewer classes")
 
 
 def test_take_keeps_rows_together(make_dataset):

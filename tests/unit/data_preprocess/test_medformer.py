@@ -59,6 +59,40 @@ def test_fixed_subjects_become_the_test_and_validation_sets(folder):
     assert set(val.subject_ids) == {4, 9} and len(val) == 7
 
 
+def test_samples_without_a_value_are_left_out(tmp_path):
+    arrays = [np.full((3, 16, 5), 1.0 + i) for i in range(4)]
+    arrays[1][2] = np.nan
+    write(tmp_path, arrays)
+    pool, *_ = read(tmp_path)
+    assert len(pool) == 11 and pool.subject_ids.tolist().count(9) == 2
+    assert pool.flow[-1].removed == 1 and "no value" in pool.flow[-1].rule
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(np.inf, "subject 9: an infinite value"), (1e300, "subject 9: .*single precision")],
+)
+def test_values_that_cannot_be_held_are_named(tmp_path, value, said):
+    arrays = [np.full((3, 16, 5), 1.0 + i) for i in range(4)]
+    arrays[1][0, 0, 0] = value
+    write(tmp_path, arrays)
+    with pytest.raises(DataError, match=said):
+        read(tmp_path)
+
+
+def test_two_files_of_one_number_and_complex_numbers_are_refused(tmp_path):
+    arrays = [np.full((3, 16, 5), 1.0 + i) for i in range(4)]
+    write(tmp_path, arrays)
+    features = tmp_path / "Feature"
+    (features / "feature_09.npy").rename(features / "feature_4.npy")
+    with pytest.raises(DataError, match="two feature files have the number 4"):
+        read(tmp_path)
+    (features / "feature_4.npy").rename(features / "feature_09.npy")
+    np.save(features / "feature_09.npy", arrays[1] + 1j)
+    with pytest.raises(DataError, match="complex128, expected numbers"):
+        read(tmp_path)
+
+
 def test_no_second_copy_of_the_values_is_made(tmp_path):
     write(tmp_path, [np.ones((500, 64, 8), np.float32) for _ in range(4)])
     tracemalloc.start()

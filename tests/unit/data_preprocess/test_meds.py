@@ -171,6 +171,30 @@ def test_changing_the_future_changes_nothing(folder):
     np.testing.assert_array_equal(read(folder).pool.values, before.values)
 
 
+def test_what_cannot_be_used_is_counted(folder):
+    """A prediction without a time or a subject, a value that is infinite."""
+    before = read(folder).pool
+    path = folder / "labels.parquet"
+    labels = pd.DataFrame(
+        {
+            "subject_id": [*LABELS, 1, None],
+            "boolean_value": [*LABELS.values(), True, True],
+            "prediction_time": [DAY] * len(LABELS) + [None, DAY],
+        }
+    ).astype({"subject_id": "Int64"})
+    store(path, labels)
+    events = pd.DataFrame(
+        [(1, DAY - datetime.timedelta(hours=1), "hr", np.inf)],
+        columns=["subject_id", "time", "code", "numeric_value"],
+    )
+    store(folder / "data" / "train" / "2.parquet", events)
+    after = read(folder).pool
+    np.testing.assert_array_equal(after.values, before.values)
+    assert after.labels.tolist() == before.labels.tolist()
+    assert "samples without a subject or a time, not used: 2" in after.notes
+    assert "values that are not finite, not used: 1" in after.notes
+
+
 def test_a_subject_may_be_asked_about_twice(folder):
     labels = pd.DataFrame(
         {
@@ -293,7 +317,54 @@ def damaged_metadata(folder):
     return DataError, "dataset.json: not the metadata"
 
 
-SPOILED = [with_zone, time_as_text, no_label_column, two_label_columns, only_floats, contradiction]
+def mapped(folder, **top):
+    entry = {"unit": "bpm", "codes": ["hr"]} | top.pop("heart_rate", {})
+    text = yaml.safe_dump({"channels": {"heart_rate": entry}} | top)
+    (folder / "channels.yaml").write_text(text)
+
+
+def misspelt_range(folder):
+    mapped(folder, heart_rate={"rnge": [10, 300]})
+    return DataError, r"heart_rate\[bpm\]: unknown rnge; known are codes, range, unit"
+
+
+def misspelt_section(folder):
+    mapped(folder, statics={})
+    return DataError, "the mapping: unknown statics; known are channels, static"
+
+
+def misspelt_covariate(folder):
+    mapped(folder, static={"age": {"unit": "years", "brith": "MEDS_BIRTH"}})
+    return DataError, r"age\[years\]: unknown brith"
+
+
+def no_covariate(folder):
+    mapped(folder, static={"age": {"unit": "years"}})
+    return DataError, r"age\[years\]: expected one of birth, codes, code"
+
+
+def codes_as_text(folder):
+    mapped(folder, heart_rate={"codes": "hr"})
+    return DataError, "codes 'hr', expected a list"
+
+
+def range_reversed(folder):
+    mapped(folder, heart_rate={"range": [50, 0]})
+    return DataError, r"range \[50, 0\], expected \[low, high\]"
+
+
+def values_as_text(folder):
+    path = folder / "data" / "train" / "0.parquet"
+    with duckdb.connect() as connection:
+        events = connection.execute(f"FROM '{path}'").df()
+    (folder / "data" / "train" / "1.parquet").unlink()
+    store(path, events, "* REPLACE (numeric_value::VARCHAR AS numeric_value)")
+    return DataError, "numeric_value holds VARCHAR, expected numbers"
+
+
+SPOILED = [misspelt_range, misspelt_section, misspelt_covariate, no_covariate, codes_as_text]
+SPOILED += [range_reversed, values_as_text]
+SPOILED += [with_zone, time_as_text, no_label_column, two_label_columns, only_floats, contradiction]
 SPOILED += [no_events, no_mapping, other_codes, no_yaml, twice, no_column, damaged_metadata]
 
 

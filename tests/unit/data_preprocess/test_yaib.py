@@ -138,6 +138,31 @@ def test_rules_make_one_label_of_those_by_hour(tmp_path, rule, positive, ids, la
     assert found == removed
 
 
+@pytest.mark.parametrize("rule", ["last", "max", "later", "longer"])
+def test_a_stay_without_any_label_is_no_negative(tmp_path, rule):
+    """Also where labels by hour are truth values."""
+    hours = 96.0 if rule == "longer" else 1.0
+    label = [None if stay == 3 else hours * (stay == 1 and t > 3) for stay, t in HOURS]
+    if rule == "longer":
+        label = [None if stay == 3 else hours * (stay == 1) for stay, _ in HOURS]
+    table = LABELS.assign(label=label)
+    if rule != "longer":
+        table["label"] = table["label"].astype("boolean")
+    folder = stored(tmp_path, dyn=DYN, sta=STA, outc=table)
+    cohort = read(folder, hours=5.0 if rule in ("last", "max") else 3.0, rule=rule)
+    assert cohort.labels.tolist() == [1, 0] and cohort.static[:, 0].tolist() == [60, 70]
+    assert ("without a label", 1) in [(step.rule, step.removed) for step in cohort.flow]
+
+
+def test_labels_of_stays_may_be_absent_and_are_never_guessed(tmp_path):
+    outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [True, False, None]})
+    cohort = read(stored(tmp_path, dyn=DYN, sta=STA, outc=outc), hours=3.0)
+    assert cohort.labels.tolist() == [1, 0] and cohort.flow[1].removed == 1
+    words = LABELS.assign(label=["soon" if t == 2 else "0" for _, t in HOURS])
+    with pytest.raises(DataError, match="3 labels of label are no numbers .such as 'soon'"):
+        read(stored(tmp_path, outc=words), hours=3.0, rule="max")
+
+
 def test_ids_as_text_absent_stays_and_repeated_hours(tmp_path):
     extra = pd.DataFrame({"stay_id": [2, 9], "time": [0, 0], "hr": [100.0, 1.0]})
     outc = pd.DataFrame({"stay_id": ["1", "2", "3", "7"], "label": [0, 1, 0, 1]})
@@ -145,7 +170,7 @@ def test_ids_as_text_absent_stays_and_repeated_hours(tmp_path):
     cohort = read(folder, hours=3.0)
     assert cohort.labels.tolist() == [0, 1, 0]  # 7 has a label and no values
     assert cohort.values[1, 0, 0] == (85 + 100) / 2
-    assert [step.removed for step in cohort.flow] == [0, 1, 0]
+    assert [step.removed for step in cohort.flow] == [0, 0, 0, 1, 0]
     assert any("without a label, not read: 1" in note for note in cohort.notes)
 
 
