@@ -64,6 +64,18 @@ def test_sodium_is_no_missing_value(tmp_path):
     assert found.feature_names == ("Na", "none")
 
 
+def test_intervals_are_lengths_of_time(tmp_path):
+    path = tmp_path / "x.parquet"
+    with duckdb.connect() as connection:
+        connection.register("frame", LONG[LONG.time >= 0])  # Parquet has no negative ones
+        connection.execute(
+            "COPY (SELECT * REPLACE (to_seconds(time * 60) AS time) FROM frame) "
+            f"TO '{path}' (FORMAT parquet)"
+        )
+    cohort = read(series=path, labels=stored(tmp_path, LABELS, "y.csv"))
+    np.testing.assert_array_equal(cohort.values, EXPECTED.astype(np.float32))
+
+
 def test_cells_have_one_decimal_sign(tmp_path):
     """A point beside decimal commas is refused; numbers of a Parquet file have their own."""
     labels = stored(tmp_path, LABELS, "y.csv")
