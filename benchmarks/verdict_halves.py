@@ -1,4 +1,4 @@
-"""How often does "useful: yes" hold on other patients? By what p-values are corrected for.
+"""How often does "useful: yes" hold on other patients, by the family of Holm's correction?
 
     python -m benchmarks.verdict_halves runs/d20/config.yaml runs/d21/config.yaml ... [--halvings 5]
 

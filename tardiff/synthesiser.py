@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 import configs
 from classifier.train import main as train_classifier
 from configs.run_record import run_dir
-from configs.runtime.errors import DataError, MismatchError
+from configs.runtime.errors import MismatchError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.sources.arrays import Arrays, checked
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
@@ -115,30 +116,20 @@ def _same(one: EHRDataset, other: EHRDataset) -> bool:
 def _series(
     x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None, channels: Sequence[str] | None
 ) -> EHRDataset:
-    """The arrays as a data set.
-
-    Raises:
-        DataError: an array has another shape or holds no numbers.
-    """
-    values, labels = np.asarray(x), np.asarray(y)
-    if values.ndim != 3 or values.dtype.kind not in "fiub":
-        raise DataError(
-            f"x: {values.dtype} of shape {values.shape}; expected numbers (series, channel, time)"
-        )
+    """The arrays as a data set; errors as in `checked`."""
+    patients = None if subjects is None else np.asarray(subjects)
+    found = checked(Arrays(np.asarray(x), np.asarray(y), patients), "fit(x, y)")
+    values, labels, patients, *_ = found
     n, num_channels, _ = values.shape
-    if labels.shape != (n,) or labels.dtype.kind not in "iub" or not n:
-        raise DataError(
-            f"y: {labels.dtype} of shape {labels.shape}; expected {n} whole numbers 0..K-1, one a "
-            "series (numpy.unique(y, return_inverse=True) numbers names)"
-        )
-    patients = np.arange(n) if subjects is None else np.asarray(subjects)
-    if patients.dtype.kind not in "iu":
+    if patients is None:
+        patients = np.arange(n)
+    elif patients.dtype.kind in "US":
         patients = np.unique(patients, return_inverse=True)[1]
     observed = ~np.isnan(values)
     return EHRDataset(
         values=np.where(observed, values, 0).astype(np.float32),
         observed=observed,
-        labels=labels.astype(np.int64),
+        labels=labels,
         subject_ids=patients,
         feature_names=tuple(channels or (f"channel_{k}" for k in range(num_channels))),
         label_names=tuple(f"class_{k}" for k in range(int(labels.max()) + 1)),

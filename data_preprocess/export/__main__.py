@@ -14,7 +14,6 @@ from pathlib import Path
 
 from configs.cli import guarded
 from data_preprocess.export.writers import WRITERS, export
-from data_preprocess.storage.dataset_files import load_dataset
 
 log = logging.getLogger("tardiff.export")
 
@@ -30,10 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 
     def work() -> None:
-        export(given.source, given.form, given.folder, step_minutes=given.step_minutes)
+        names = export(given.source, given.form, given.folder, step_minutes=given.step_minutes)
         log.info("%s written to %s", given.form, given.folder)
         if given.form == "csv":  # a table says nothing about order
-            names = load_dataset(given.source)
             log.info(
                 'read back in the same order with "data.table.classes=[%s]" '
                 '"data.table.channels=[%s]"',

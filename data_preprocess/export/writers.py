@@ -21,8 +21,8 @@ def write_csv(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> None
 WRITERS: dict[str, Callable[..., None]] = {"csv": write_csv, "meds": write_meds, "yaib": write_yaib}
 
 
-def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> None:
-    """Writes the set in `source` (.npz) to `folder` in one of WRITERS' forms.
+def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> EHRDataset:
+    """Writes the set in `source` (.npz) to `folder` in one of WRITERS' forms, and returns it.
 
     Args:
         step_minutes: minutes between grid points, as data.step_minutes was.
@@ -42,3 +42,4 @@ def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> Non
             files=sorted(path for path in place.rglob("*") if path.is_file()),
             tables=table_columns(place / "series.csv", dataset) if form == "csv" else None,
         )
+    return dataset

@@ -272,8 +272,9 @@ class _Search:
     ) -> None:
         shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
         text = f"`{section['label']}`: {shown}"
-        words = not all(name.lstrip("-").isdigit() for name in counts)
-        if not words and len(counts) == 2 and not self.given.get("classes"):
+        numbers = all(name.lstrip("-").isdigit() for name in counts)
+        two = len(counts) == 2 and not self.given.get("classes")
+        if two and numbers:
             low, high = sorted(counts, key=int)
             text += f"; positive is {high}"
             if plain(section["label"]) in GOOD:
@@ -281,7 +282,7 @@ class _Search:
                     f"`{section['label']}` {high} is the class to be predicted; if it should be "
                     f"the other one, data.table.classes=[{high},{low}]"
                 )
-        if words and len(counts) == 2 and not self.given.get("classes"):
+        elif two:
             section["classes"], why = class_order(counts)
             text += f"; positive is {section['classes'][-1]}, {why}"
             proposal.decide.append(

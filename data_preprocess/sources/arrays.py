@@ -91,10 +91,21 @@ def read_arrays(path: Path, *, key: str) -> Arrays:
         raise DataError(f"{path} ({key}): unknown kind of file; {ARRAY_FORMS}")
     if not path.is_file():
         raise MissingInputError(f"{path.absolute()} does not exist ({key} names it)")
-    found = readers[path.suffix](path)
-    values = _checked_values(found.values, path)
-    labels = _checked_labels(found.labels, len(values), path)
-    subjects = _checked_subjects(found.subject_ids, len(values), path)
+    return checked(readers[path.suffix](path), str(path))
+
+
+def checked(found: Arrays, where: str) -> Arrays:
+    """Float values, whole labels, and patients as whole numbers or texts.
+
+    Args:
+        where: what the arrays are called in messages.
+
+    Raises:
+        DataError: an array has another shape or kind.
+    """
+    values = _checked_values(found.values, where)
+    labels = _checked_labels(found.labels, len(values), where)
+    subjects = _checked_subjects(found.subject_ids, len(values), where)
     return found._replace(values=values, labels=labels, subject_ids=subjects)
 
 
@@ -116,18 +127,27 @@ def _read_npz(path: Path) -> Arrays:
 
 def is_plain_npz(path: Path) -> bool:
     """Whether `numpy.savez(path, x=data, y=label)` wrote the file."""
-    return path.is_file() and _plain_npz(path) is not None
+    return _plain_names(path) is not None
+
+
+def _plain_names(path: Path) -> tuple[str, str] | None:
+    """What the data and the labels are called in such a file; None for any other."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [member.removesuffix(".npy") for member in archive.namelist()]
+    except UNREADABLE:
+        return None
+    data = next((name for name in names if name.lower() in DATA_NAMES), None)
+    label = next((name for name in names if name.lower() in LABEL_NAMES), None)
+    return None if data is None or label is None or "meta" in names else (data, label)
 
 
 def _plain_npz(path: Path) -> Arrays | None:
     """What `numpy.savez(path, x=data, y=label)` wrote; None for any other file."""
+    if (found := _plain_names(path)) is None:
+        return None
+    data, label = found
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = [member.removesuffix(".npy") for member in archive.namelist()]
-        data = next((name for name in names if name.lower() in DATA_NAMES), None)
-        label = next((name for name in names if name.lower() in LABEL_NAMES), None)
-        if data is None or label is None or "meta" in names:
-            return None
         arrays = read_npz(path)
     except UNREADABLE:
         return None  # the reader of the project's own files says what is wrong
@@ -167,7 +187,7 @@ def _load_npy(path: Path) -> np.ndarray:
         raise DataError(f"{path}: not a plain .npy array ({error})") from error
 
 
-def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
+def _checked_values(values: np.ndarray, path: str) -> np.ndarray:
     if values.ndim != 3 or 0 in values.shape:
         raise DataError(f"{path}: data has shape {values.shape}, expected {LAYOUT}, none empty")
     if values.dtype.kind not in "fiub":
@@ -183,8 +203,8 @@ def _checked_values(values: np.ndarray, path: Path) -> np.ndarray:
     return as_float
 
 
-def _checked_subjects(subjects: np.ndarray | None, n: int, path: Path) -> np.ndarray | None:
-    """Patients as whole numbers; texts are numbered."""
+def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndarray | None:
+    """Patients as whole numbers or texts."""
     if subjects is None:
         return None
     if subjects.shape != (n,):
@@ -192,14 +212,14 @@ def _checked_subjects(subjects: np.ndarray | None, n: int, path: Path) -> np.nda
             f"{path}: {SUBJECTS} has shape {subjects.shape}, expected ({n},) for {n} series"
         )
     if subjects.dtype.kind in "US":
-        return np.unique(subjects, return_inverse=True)[1]
+        return subjects
     whole = subjects.dtype.kind in "fiu" and np.isfinite(subjects.astype(np.float64)).all()
     if not whole or (subjects != np.floor(subjects.astype(np.float64))).any():
         raise DataError(f"{path}: {SUBJECTS} must be whole numbers or texts, one a series")
     return subjects.astype(np.int64)
 
 
-def _checked_labels(labels: np.ndarray, n: int, path: Path) -> np.ndarray:
+def _checked_labels(labels: np.ndarray, n: int, path: str) -> np.ndarray:
     flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.shape != (n,):
         raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
@@ -261,6 +281,18 @@ def _label_names(arrays: dict[str, Arrays]) -> tuple[str, ...]:
 def _subjects(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
     """Patient ids per file; series without one get fresh ids that collide with none."""
     known = [found.subject_ids for found in arrays.values() if found.subject_ids is not None]
+    if texts := [ids for ids in known if ids.dtype.kind in "US"]:
+        if len(texts) < len(known):
+            raise DataError(f"{SUBJECTS} are texts in one file and numbers in another")
+        # Numbered over all files, so that one patient has one number.
+        names = np.unique(np.concatenate(texts))
+        arrays = {
+            name: found._replace(subject_ids=np.searchsorted(names, found.subject_ids))
+            if found.subject_ids is not None
+            else found
+            for name, found in arrays.items()
+        }
+        known = [np.arange(len(names))]
     free = 1 + max((int(ids.max()) for ids in known), default=-1)
     subjects = {}
     for name, found in arrays.items():

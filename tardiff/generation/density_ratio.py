@@ -109,7 +109,7 @@ def _left_out_odds(x: Features, is_real: np.ndarray, seed: int) -> Float[np.ndar
         known, others = fit_rows[is_real[fit_rows]], rng.permutation(fit_rows[~is_real[fit_rows]])
         others = others[: GENERATED_PER_REAL * len(known)]
         # Not weighted to equal shares: that moves all odds alike, and scikit-learn's bins of
-        # weighted rows cost ten times what the trees do.
+        # weighted rows take most of the time (docs/results.md).
         rows = np.concatenate([known, others])
         trees = HistGradientBoostingClassifier(random_state=seed, **TREES)
         with threadpool_limits(1):

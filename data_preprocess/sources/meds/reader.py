@@ -110,7 +110,7 @@ def _make_window(
         SELECT {subject_sql(engine, events, section)} AS subject, epoch({time}) AS moment,
             m.variable, {identifier(section.value)} * m.scale + m.shift AS value, m.low, m.high
         FROM {events.scan} e JOIN mapping m ON {code} = m.code
-        WHERE {time} IS NOT NULL AND isfinite({identifier(section.value)}::DOUBLE)""",
+        WHERE {time} IS NOT NULL AND {identifier(section.value)} IS NOT NULL""",
         source=events.path,
     )
     engine.run(
@@ -118,16 +118,16 @@ def _make_window(
         SELECT s.id, (c.moment - s.starts) / 60 AS time, c.variable, c.value
         FROM coded c JOIN samples s USING (subject)
         WHERE c.moment >= s.starts AND c.moment < s.ends
-            AND coalesce(c.value BETWEEN c.low AND c.high, true)"""
+            AND isfinite(c.value) AND coalesce(c.value BETWEEN c.low AND c.high, true)"""
     )
     joined = "SELECT count(*) FROM coded JOIN samples USING (subject) WHERE moment"
+    inside = f"{joined} >= starts AND moment < ends"
     counts = {
         "samples without a label": "SELECT count(*) FROM samples WHERE label IS NULL",
         "samples without a subject or a time": "SELECT count(*) FROM samples WHERE id IS NULL",
-        "values that are not finite": f"SELECT count(*) FROM {events.scan} WHERE NOT "
-        f"isfinite({identifier(section.value)}::DOUBLE)",
         "values at the prediction time or after it": f"{joined} >= ends",
-        "values outside their range": f"{joined} >= starts AND moment < ends "
+        "values that are not finite": f"{inside} AND NOT isfinite(value)",
+        "values outside their range": f"{inside} AND isfinite(value) "
         "AND NOT value BETWEEN low AND high",
     }
     notes = engine.counted({f"{what}, not used": sql for what, sql in counts.items()})

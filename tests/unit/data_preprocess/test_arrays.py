@@ -134,6 +134,15 @@ def test_patients_of_arrays_are_numbers_or_texts(tmp_path, caplog):
     path, names = tmp_path / "x.npz", [f"P{k // 2}" for k in range(10)]
     np.savez(path, x=x, y=y, subject_ids=names)
     assert read(train=str(path))[0].subject_ids.tolist() == [k // 2 for k in range(10)]
+    other = tmp_path / "test.npz"
+    np.savez(other, x=x, y=y, subject_ids=["A0"] * 5 + ["P4"] * 5)  # P4 is in both files
+    train, test, _ = read(train=str(path), test=str(other))
+    assert test is not None
+    shared = set(train.subject_ids.tolist()) & set(test.subject_ids.tolist())
+    assert shared == {train.subject_ids[-1]} == {test.subject_ids[-1]}
+    np.savez(other, x=x, y=y, subject_ids=np.arange(10))
+    with pytest.raises(DataError, match="texts in one file and numbers in another"):
+        read(train=str(path), test=str(other))
     np.savez(path, x=x, y=y, subject_ids=np.arange(10) // 2 + 0.0)
     assert read(train=str(path))[0].subject_ids.tolist() == [k // 2 for k in range(10)]
     for ids, said in ((np.arange(10) / 10, "whole numbers or texts"), (np.arange(3), r"\(3,\)")):
