@@ -4,7 +4,7 @@
 
 Both are trained anew without early stopping: the configured number of steps on all training
 series, and `--times` as many on the first `--rows` of them, which is far beyond the point where a
-model learns series by heart. Half of the test series calibrate the attack, the others are its
+model memorises its series. Half of the test series calibrate the attack, the others are its
 non-members. Prints a Markdown table; seconds are CPU seconds of the attack.
 """
 
