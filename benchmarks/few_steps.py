@@ -29,7 +29,7 @@ from scripts.quality.fidelity.discriminative import discriminate
 from scripts.quality.fidelity.marginals import marginals_report
 from tardiff.from_config import load, session_of
 from tardiff.generation.data_card import to_dataset
-from tardiff.generation.session import Sampled
+from tardiff.generation.pool import Sampled
 from tardiff.train import main as train_diffusion
 
 SETS = ("as sampled", "resampled", "chosen", "pushed")

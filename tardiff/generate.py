@@ -19,7 +19,8 @@ from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.from_config import Loaded, guidance_files, load, session_of, wanted_strengths
 from tardiff.generation.data_card import SyntheticSet, write_set
-from tardiff.generation.session import GenerationSession, Sampled
+from tardiff.generation.pool import Sampled
+from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import GuidanceOutcome
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}

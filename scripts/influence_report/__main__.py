@@ -61,6 +61,7 @@ from tardiff.from_config import (
     retraining_path,
     session_of,
 )
+from tardiff.generation.pool import as_released
 from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
@@ -131,7 +132,7 @@ def retraining_test(config: ExperimentConfig) -> None:
     )
     loaded = load(unguided)
     session = session_of(loaded)
-    pool = session.released(session.unguided)
+    pool = as_released(session.unguided, loaded.splits)
     data = evaluation_data(loaded.splits, {})
     influence, place = config.influence, (config, loaded.splits, loaded.device)
     convex = cache(lambda: convex_guide(*place, lambda: pool))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +26,11 @@ from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import Series
 from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.batches import Job, sample_batches
-from tardiff.generation.data_card import to_dataset
-from tardiff.generation.density_ratio import DensityRatio, density_ratio
 from tardiff.generation.pilot import GuidanceSettings, Pilot
+from tardiff.generation.pool import Pool, Sampled, as_released
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.algorithm1 import algorithm1
-from tardiff.guidance.calibration import Calibration, as_tensors, fixed, winsorised
+from tardiff.guidance.calibration import Calibration, as_tensors, fixed
 from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import (
     GuidanceOutcome,
@@ -41,7 +40,6 @@ from tardiff.guidance.diagnostics import (
 )
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
-from tardiff.guidance.pool_selection import choose, draw
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies
@@ -54,17 +52,6 @@ FEWEST_PER_CLASS = 32
 GUIDE_OFFSET = 1 << 45  # numbers of series made for it, which no other series reaches
 
 log = logging.getLogger(__name__)
-
-
-class Sampled(NamedTuple):
-    """A set in model space with its labels, what guidance did to it, what the check for copies
-    found, None where it was disabled, and what resampling rests on, None where there is none."""
-
-    x: Series
-    y: Tensor
-    stats: GuidanceStats
-    copies: CopyCheck | None
-    resampled: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,48 +99,18 @@ class GenerationSession:
     @cached_property
     def unguided(self) -> Sampled:
         """The set without guidance."""
-        return self._of_pool(self._drawn(self.y))
+        return self._pool.take(torch.cat(self._pool.draw(self.y)))
 
     @cached_property
-    def _pool(self) -> Sampled:
+    def _pool(self) -> Pool:
         """The unguided series that sets are drawn from."""
-        return self._sample("unguided", None, None, self.y.repeat(self.pool))
-
-    @cached_property
-    def _ratio(self) -> DensityRatio | None:
-        """At every series of the pool; None where it is not resampled."""
-        if not self.resampled:
-            return None
-        real = LabelledSeries.of(self.trained_on, self.splits.normaliser)
-        pool = self.released(self._pool)
-        found = density_ratio(real, pool, seed=self.process.seed, processes=self.processes)
-        log.info(
-            "resampling: %d series sampled, which boosted trees tell from training series with AUC "
-            "%.2f%s",
-            len(self._pool.y),
-            found.auc,
-            "" if found.slope else ": too few series or no difference, so none is preferred",
+        return Pool(
+            sampled=self._sample("unguided", None, None, self.y.repeat(self.pool)),
+            splits=self.splits,
+            toward=self.trained_on if self.resampled else None,
+            seed=self.process.seed,
+            processes=self.processes,
         )
-        return found
-
-    def _base(self, rows: Tensor) -> Tensor:
-        """Log weights of the unguided set at `rows` of the pool, all of one class."""
-        if self._ratio is None or not len(rows):
-            return torch.zeros(len(rows), dtype=torch.float64)
-        return winsorised(self._ratio.log_ratio[rows])
-
-    def _drawn(self, y: Tensor) -> list[Tensor]:
-        """Rows of the pool for unguided series with labels like `y`, by class."""
-        found = []
-        for label in range(self.splits.train.num_classes):
-            mine, count = torch.nonzero(self._pool.y == label)[:, 0], int((y == label).sum())
-            found.append(mine[draw(self._base(mine), count, seed=self.process.seed)])
-        return found
-
-    def _of_pool(self, rows: Sequence[Tensor]) -> Sampled:
-        every = torch.cat(list(rows))
-        facts = self._ratio.to_plain() if self._ratio else None
-        return self._pool._replace(x=self._pool.x[every], y=self._pool.y[every], resampled=facts)
 
     @cached_property
     def estimate(self) -> ConvexEstimate:
@@ -166,11 +123,6 @@ class GenerationSession:
             raise ValueError("the classifier guides: there is no convex guide")
         return self.convex(self.guide_series)
 
-    def released(self, made: Sampled) -> LabelledSeries:
-        """Series as they are written: what a model that is trained on them sees."""
-        dataset = to_dataset(made.x, made.y, self.splits)
-        return LabelledSeries.of(dataset, self.splits.normaliser)
-
     def guide_series(self) -> LabelledSeries:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
@@ -179,9 +131,10 @@ class GenerationSession:
         y = self.y.repeat(self.pool - self.resampled)
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
-            rows = torch.cat(self._drawn(y)) if self.resampled else torch.arange(len(y))
+            rows = torch.cat(self._pool.draw(y)) if self.resampled else torch.arange(len(y))
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-            return self.released(self._of_pool([rows[order[:MOST_GUIDE_ROWS]].sort().values]))
+            some = rows[order[:MOST_GUIDE_ROWS]].sort().values
+            return as_released(self._pool.take(some), self.splits)
         ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
         wanted = [max(FEWEST_PER_CLASS, round(ratio * int(n))) for n in train.class_counts]
         y = requested_labels(train, ratio=ratio, counts=wanted)
@@ -189,7 +142,7 @@ class GenerationSession:
         with one_thread():
             numbers = range(GUIDE_OFFSET, GUIDE_OFFSET + len(y))
             x = self.process.run(self.denoiser, y, numbers, None).x
-        return self.released(Sampled(x, y, GuidanceStats(), None))
+        return as_released(Sampled(x, y, GuidanceStats(), None), self.splits)
 
     def guided(
         self, wanted: Sequence[float], title: str = "guided"
@@ -209,20 +162,13 @@ class GenerationSession:
         return self._guided(title, guidance, key, calibrations)
 
     def _chosen(self, wanted: Sequence[float]) -> tuple[Sampled, GuidanceOutcome]:
-        loaded, y = self._direction, self._pool.y
-        pool = self.released(self._pool)
-        scores = score_all(loaded.direction, pool.x, y, self.process.device).double()
-        found, rows = [], []
-        for label, w in enumerate(wanted):
-            mine, count = torch.nonzero(y == label)[:, 0], int((self.y == label).sum())
-            chosen, outcome = choose(
-                scores[mine], count, w, seed=self.process.seed, base=self._base(mine)
-            )
-            found.append(outcome)
-            rows.append(mine[chosen])
-        before = self._drawn(self.y)
-        made = self._of_pool(rows)
-        return made, choice_outcome(scores, before, rows, found, loaded.facts, loaded.score)
+        loaded, pool = self._direction, self._pool
+        made, device = pool.released, self.process.device
+        scores = score_all(loaded.direction, made.x, pool.sampled.y, device).double()
+        before = pool.draw(self.y)
+        rows, found = pool.choose(self.y, scores, wanted)
+        outcome = choice_outcome(scores, before, rows, found, loaded.facts, loaded.score)
+        return pool.take(torch.cat(rows)), outcome
 
     def algorithm1(self, w: float, title: str = "paper") -> tuple[Sampled, GuidanceOutcome]:
         """The set of the paper's algorithm as printed, with multiplier `w`; see
