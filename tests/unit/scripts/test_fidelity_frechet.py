@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from scripts.quality.fidelity.frechet import frechet_distance, frechet_report
+from scripts.quality.fidelity.frechet import frechet_distance, frechet_report, within_class
 from tests.support.metric_sets import comparison, dataset, gaussian
 
 
@@ -53,6 +53,27 @@ def test_wrong_labels_show_within_classes_only():
     assert good["frechet_within_class_p"] > 0.01
     assert bad["frechet_within_class"] > 5 * good["frechet_within_class"]
     assert bad["frechet_within_class_p"] == pytest.approx(1 / 201)
+
+
+def rare_class(seed, shift=0.0):
+    """Values of a set drawn from 60 training series of a class, moved by `shift`."""
+    rng = np.random.default_rng(seed)
+    train, holdout = rng.normal(size=(60, 16)), rng.normal(size=(600, 16))
+    features = {"train": train, "holdout": holdout, "synthetic": rng.choice(train, 240) + shift}
+    labels = {name: np.zeros(len(rows), int) for name, rows in features.items()}
+    return within_class(features, labels, ("died",), seed=seed).values
+
+
+def test_a_generator_that_knows_only_its_training_series_is_judged_by_them():
+    """Their own distance to other patients is no fault of it: p-values are spread evenly."""
+    found = [rare_class(seed) for seed in range(30)]
+    chances = [values["frechet_within_class_p"] for values in found]
+    assert 0.35 < np.mean(chances) < 0.65
+    ratios = [v["frechet_within_class"] / v["frechet_within_class_reference"] for v in found]
+    assert max(ratios) < 1.3
+    moved = rare_class(0, shift=0.5)
+    assert moved["frechet_within_class_p"] == pytest.approx(1 / 201)
+    assert moved["frechet_within_class"] > 1.3 * moved["frechet_within_class_reference"]
 
 
 def test_one_standard_deviation_everywhere_scores_about_one():
