@@ -98,7 +98,7 @@ def resample_counts(
                     f"bootstrap: resamples of the test split keep missing a class (series per "
                     f"class: {np.bincount(labels).tolist()}); use a larger test split"
                 )
-    return counts
+    return np.asfortranarray(counts)  # by row of the test set, as metrics read it
 
 
 def compare(

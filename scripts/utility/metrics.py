@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import csr_array
 from torch import Tensor
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
@@ -23,7 +24,7 @@ RAISED_BY_RESAMPLING = frozenset({"ece"})
 CALIBRATION_BINS = 10
 
 # Resamples handled at once; keeps the sorted copy of the weights near the processor's caches.
-BLOCK = 128
+BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def score(
     Binary: AUROC and AUPRC of class 1, F1 of the minority class at the threshold, Brier score
     mean((p1 - y)^2). More classes: macro averages of the one-vs-rest AUROC and AUPRC and of the
     F1 of the most probable class, Brier score mean(sum_k (p_k - 1[y = k])^2), in [0, 2]. `ece` is
-    the expected calibration error, see `calibration_errors`.
+    the expected calibration error, see `calibration_gaps`.
     A class without weight makes its AUROC and AUPRC, and so the macro averages, NaN.
     """
     p, y = predictions.probabilities, predictions.labels
@@ -70,12 +71,17 @@ def score(
         best = p.argmax(axis=1)
         called = {k: best == k for k in scored}
         errors = ((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1)
+    pairs = [(call & (y == k), call.astype(int) + (y == k)) for k, call in called.items()]
+    columns = [np.ones(len(y)), errors, *(column for pair in pairs for column in pair)]
+    gaps = calibration_gaps(*confidence_and_truth(predictions))
+    sums = weighted_sums(np.column_stack([*columns, gaps]), weights)
+    total, wrong, counts = sums[:, 0], sums[:, 1], sums[:, 2 : len(columns)]
     return {
         "auroc": np.mean([auroc for auroc, _ in ranking], axis=0),
         "auprc": np.mean([auprc for _, auprc in ranking], axis=0),
-        "f1": np.mean([f1_scores(call, y == k, weights) for k, call in called.items()], axis=0),
-        "brier": weighted_sums(errors, weights) / weights.sum(axis=1, dtype=np.float64),
-        "ece": calibration_errors(*confidence_and_truth(predictions), weights),
+        "f1": f1_scores(counts[:, ::2], counts[:, 1::2]).mean(axis=1),
+        "brier": wrong / total,
+        "ece": np.abs(sums[:, len(columns) :]).sum(axis=1) / total,
     }
 
 
@@ -100,42 +106,41 @@ def ranking_scores(
     cuts = np.unique(np.concatenate([[0], starts, ends]))
     first, last = np.searchsorted(cuts, starts), np.searchsorted(cuts, ends)
     counts = np.append(0, np.cumsum(positive))
+    # Sums of the rows from each cut to the next; whole numbers, so single precision is exact.
+    part = np.searchsorted(cuts, np.arange(len(order)), side="right") - 1
+    ones = np.ones(len(order), weights.dtype)
+    segments = csr_array((ones, (part, order)), shape=(len(cuts), len(order)))
     auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
     for start in range(0, len(weights), BLOCK):
         block = slice(start, start + BLOCK)
-        ranked = weights[block][:, order]
-        own = ranked[:, rows].astype(np.float64)
-        between = np.add.reduceat(ranked, cuts[cuts < len(order)], axis=1, dtype=np.float64)
-        all_rows, true_rows = _padded_cumsum(between), _padded_cumsum(own)
-        positives = true_rows[:, -1]
-        negatives = all_rows[:, -1] - positives
-        hits, called = true_rows[:, counts[ends]], all_rows[:, last]
-        above = all_rows[:, first] - true_rows[:, counts[starts]]
+        drawn = np.ascontiguousarray(weights[block].T)
+        own = drawn[order[rows]].astype(np.float64)
+        all_rows, true_rows = _padded_cumsum(segments @ drawn), _padded_cumsum(own)
+        positives = true_rows[-1]
+        negatives = all_rows[-1] - positives
+        hits, called = true_rows[counts[ends]], all_rows[last]
+        above = all_rows[first] - true_rows[counts[starts]]
         # Negatives below a positive count 1, those of equal score 1/2.
-        beaten = negatives[:, None] - 0.5 * (above + called - hits)
+        beaten = negatives - 0.5 * (above + called - hits)
         with np.errstate(invalid="ignore", divide="ignore"):
-            auroc[block] = (own * beaten).sum(axis=1) / (positives * negatives)
+            auroc[block] = (own * beaten).sum(axis=0) / (positives * negatives)
             precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-            average = (own * precision).sum(axis=1) / positives
+            average = (own * precision).sum(axis=0) / positives
         # One side without weight: neither score is defined.
         auprc[block] = np.where(negatives > 0, average, np.nan)
     return auroc, auprc
 
 
 def _padded_cumsum(weights: np.ndarray) -> np.ndarray:
-    out = np.zeros((len(weights), weights.shape[1] + 1))
-    np.cumsum(weights, axis=1, out=out[:, 1:])
+    out = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, dtype=np.float64, out=out[1:])
     return out
 
 
 def f1_scores(
-    called: Bool[np.ndarray, " n"],
-    positive: Bool[np.ndarray, " n"],
-    weights: Float[np.ndarray, "resamples n"],
-) -> Float[np.ndarray, " resamples"]:
-    """F1 under each weighting; 0 where nothing is positive and nothing is called positive."""
-    hits = weighted_sums(called & positive, weights)
-    both = weighted_sums(called, weights) + weighted_sums(positive, weights)
+    hits: Float[np.ndarray, "resamples k"], both: Float[np.ndarray, "resamples k"]
+) -> Float[np.ndarray, "resamples k"]:
+    """F1 of the weights that are called and true, and called plus true; 0 where that is 0."""
     return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
 
 
@@ -157,25 +162,23 @@ def calibration_bins(confidence: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n
     return ranks * CALIBRATION_BINS // max(len(ranks), 1)
 
 
-def calibration_errors(
-    confidence: Float[np.ndarray, " n"],
-    truth: Bool[np.ndarray, " n"],
-    weights: Float[np.ndarray, "resamples n"],
-) -> Float[np.ndarray, " resamples"]:
-    """Expected calibration error: mean over bins of |mean confidence - share of truth|, bins
-    weighted by their rows. Chance alone makes it positive, the more so the fewer the rows."""
-    bins, gaps = calibration_bins(confidence), confidence - truth
-    one_hot = bins[:, None] == np.arange(CALIBRATION_BINS)
-    per_bin = np.abs(weighted_sums(gaps[:, None] * one_hot, weights))
-    return per_bin.sum(axis=1) / weights.sum(axis=1, dtype=np.float64)
+def calibration_gaps(
+    confidence: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]
+) -> Float[np.ndarray, "n bin"]:
+    """Confidence minus truth, each in the column of its bin.
+
+    The expected calibration error is the mean over bins of |mean confidence - share of truth|, bins
+    weighted by their rows. Chance alone makes it positive, the more so the fewer the rows.
+    """
+    one_hot = calibration_bins(confidence)[:, None] == np.arange(CALIBRATION_BINS)
+    return (confidence - truth)[:, None] * one_hot
 
 
 def weighted_sums(
-    values: Shaped[np.ndarray, "n ..."], weights: Float[np.ndarray, "resamples n"]
-) -> Float[np.ndarray, "resamples ..."]:
-    """sum_i w_bi v_i per resample b (and column), accumulated in double precision."""
-    out = np.empty((len(weights), *values.shape[1:]))
-    values = values.astype(np.float64)
+    values: Float[np.ndarray, "n column"], weights: Float[np.ndarray, "resamples n"]
+) -> Float[np.ndarray, "resamples column"]:
+    """sum_i w_bi v_i per resample b and column, accumulated in double precision."""
+    out = np.empty((len(weights), values.shape[1]))
     for start in range(0, len(weights), BLOCK):
         block = slice(start, start + BLOCK)
         out[block] = weights[block].astype(np.float64) @ values
