@@ -34,6 +34,7 @@ from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import paper_levels
+from tardiff.guidance.auto_strength import AutoStrength
 from tardiff.guidance.convex_estimate import (
     ConvexEstimate,
     ConvexSettings,
@@ -84,17 +85,24 @@ def wanted_strengths(
     known: dict[str, Any] = {}
     w = config.guidance.w
     if session.convex is not None:
-        strength = session.estimate.strength()
-        if strength is not None:
-            log.info("%s", strength.line())
-            known = {"strength": strength.to_plain()}
-            w = strength.w if w == AUTO else w
+        auto = session.estimate.strength()
+        strength = auto if auto is None or w == AUTO else auto.at(w)
+        if auto is not None and strength is not None:
+            log.info("%s", strength.line() if w == AUTO else _as_asked(strength, auto))
+            known, w = {"strength": strength.to_plain()}, strength.w
         elif w == AUTO:
             raise ConfigError(
                 f"guidance.w=auto: {config.influence.vector} holds a private G and no strength, "
                 "which would tell more about its rows; give a number, for example guidance.w=0.2"
             )
     return [float(w)] * classes, known
+
+
+def _as_asked(strength: AutoStrength, auto: AutoStrength) -> str:
+    return (
+        f"strength: w = {strength.w:g} as asked, auto would take {auto.w:g}; "
+        f"{strength.prediction()}"
+    )
 
 
 def is_convex(config: ExperimentConfig) -> bool:
@@ -173,7 +181,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
     generation, guidance = config.generation, config.guidance
     splits = loaded.splits
     resampled = resamples(config, private=loaded.model.privacy is not None)
-    with_guide = config.diffusion.include_guide
+    with_guide = loaded.model.with_guide
     return GenerationSession(
         splits=splits,
         model=loaded.model,

@@ -36,7 +36,7 @@ def changes(
     for name in sorted(guidance):
         if "strength" not in (facts := guidance[name]["facts"]):
             continue
-        loss = GuidanceLoss(facts["guidance_loss"], num_classes)
+        loss = GuidanceLoss(facts["guidance_loss"], num_classes, facts.get("classes"))
         for model in dict.fromkeys(fit.model for fit in results):
             measured = [
                 loss_of(predictions, loss) - loss_of(results[before], loss)

@@ -167,8 +167,23 @@ def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
         "",
         markdown_table(head, table),
         "",
-        f"Guidance gradient: {_pairs(outcome.facts)}" if outcome.facts else "",
+        f"Guidance gradient: {_pairs(_origin(outcome.facts))}" if outcome.facts else "",
+        *_strength_lines(outcome.facts.get("strength")),
         "",
+    ]
+
+
+def _origin(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if key != "strength" and value is not None}
+
+
+def _strength_lines(strength: dict[str, Any] | None) -> list[str]:
+    if strength is None:
+        return []
+    return [
+        "",
+        f"Predicted change of the guidance loss of a retrained model at w = {strength['w']:g}: "
+        f"{strength['change']:+.4f} +- {strength['error']:.4f}.",
     ]
 
 

@@ -9,7 +9,7 @@ sure G is, the less is asked for, and 0 where no bound is below 0. No generation
 model takes part: seconds.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,10 +58,22 @@ class AutoStrength:
                 "strength: w = 0, since no tilt lowers the guidance loss of rows that G has not "
                 "seen by more than its standard error: nothing is guided"
             )
+        return f"strength: w = {self.w:g}; {self.prediction()}"
+
+    def prediction(self) -> str:
+        """What is predicted at `w`."""
         return (
-            f"strength: w = {self.w:g}; predicted change of the guidance loss of a retrained model "
+            "predicted change of the guidance loss of a retrained model "
             f"{self.change:+.4f} +- {self.error:.4f} ({self.loss:.4f} without guidance)"
         )
+
+    def at(self, w: float) -> "AutoStrength | None":
+        """The prediction for another strength, between points of the grid; None beyond its end."""
+        if not self.grid or not 0 <= w <= self.grid[-1]:
+            return None
+        curves = ([0.0, *self.changes], [0.0, *self.errors])
+        change, error = (float(np.interp(w, [0.0, *self.grid], curve)) for curve in curves)
+        return replace(self, w=w, change=change, error=error)
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able copy."""
@@ -96,7 +108,7 @@ def cross_validated_strength(
     return AutoStrength(
         w=GRID[best] if supported else 0.0,
         change=float(changes[best]) if supported else 0.0,
-        error=float(errors[best]),
+        error=float(errors[best]) if supported else 0.0,
         grid=list(GRID),
         changes=changes.tolist(),
         errors=errors.tolist(),

@@ -115,7 +115,7 @@ def estimate_on_rows(
     """
     rows = fitted.design(known)
     unseen = None if select is None else fitted.design(select)
-    facts = estimate_facts(fitted, loss.kind, len(rows.y))
+    facts = estimate_facts(fitted, loss, len(rows.y))
     return ConvexEstimate(
         fitted,
         fitted.guide.gradient(rows, loss),
@@ -124,11 +124,12 @@ def estimate_on_rows(
     )
 
 
-def estimate_facts(fitted: PoolGuide, guidance_loss: str, rows: int) -> dict[str, Any]:
+def estimate_facts(fitted: PoolGuide, loss: GuidanceLoss, rows: int) -> dict[str, Any]:
     """What the card of a set says of its guide."""
     return {
         "estimator": "convex",
-        "guidance_loss": guidance_loss,
+        "guidance_loss": loss.kind,
+        "classes": None if loss.classes is None else list(loss.classes),
         "guidance_rows": rows,
         "pool_rows": len(fitted.guide.y),
         "features": fitted.guide.rows.shape[1] - 1,

@@ -17,6 +17,7 @@ from data_preprocess.splits import Splits
 from tardiff.guidance.auto_strength import AutoStrength
 from tardiff.guidance.convex_estimate import ConvexEstimate, PoolGuide, estimate_facts
 from tardiff.influence.convex_guide import Head, fit_guide
+from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures
 from tardiff.training.checkpoint import require_match
 
@@ -197,7 +198,9 @@ def imported_estimate(
     asked |= {} if classes is None else {"classes": list(classes)}
     remedy = "The file decides; leave influence.guidance_loss at auto and influence.classes empty"
     require_match(f"influence.vector {path}", export, asked, remedy)
-    facts = estimate_facts(fitted, export.guidance_loss, export.rows)
+    num_classes = len(content.label_names)
+    loss = GuidanceLoss(export.guidance_loss, num_classes, export.classes)
+    facts = estimate_facts(fitted, loss, export.rows)
     facts |= {"imported": str(path), "privacy": export.privacy}
     fitted.features.to(device)
     return ConvexEstimate(fitted, export.gradient, lambda: export.strength, facts)

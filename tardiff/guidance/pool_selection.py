@@ -83,7 +83,7 @@ def choose(
         (rows in ascending order, what was realised).
     """
     if count == 0:
-        none = Calibration(multiplier=0.0, scale=1.0, requested=w, realised=0.0)
+        none = Calibration(multiplier=0.0, scale=1.0, requested=0.0, realised=0.0)
         return draw(scores, 0, seed=seed), none
     standard = winsorised(scores) / (scale := unguided_scale(scores))
     base = torch.zeros_like(standard) if base is None else base

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from data_preprocess.storage.dataset_files import save_dataset
-from scripts.synthetic_sets import guidance_records
 from scripts.utility.loss_change import as_text, changes, loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
@@ -27,22 +25,30 @@ def test_the_rank_loss_by_hand():
     assert found == pytest.approx(np.log1p(np.exp(-gaps)).mean())
 
 
-def test_changes_are_paired_by_seed_and_only_of_predicted_sets(tmp_path, make_dataset):
+def test_changes_are_paired_by_seed_and_only_of_predicted_sets():
     strength = {"change": -0.2, "error": 0.1}
-    facts = {"guidance_loss": "rank", "strength": strength}
-    save_dataset(tmp_path / "guided.npz", make_dataset(), extra={"guidance": {"facts": facts}})
-    save_dataset(tmp_path / "other.npz", make_dataset(), extra={"guidance": {"facts": {}}})
-    save_dataset(tmp_path / "unguided.npz", make_dataset(), extra={"guidance": None})
+    facts = {"guidance_loss": "rank", "classes": None, "strength": strength}
+    guidance = {"guided": {"facts": facts}, "other": {"facts": {}}}
     worse, better = predictions([0.0, 0.0, 0.0, 0.0]), predictions([-1.0, 1.0, -1.0, 1.0])
     results = {}
     for seed in (0, 1):
         results[Fit("TSTR", "unguided", None, "gbdt", seed)] = worse
         results[Fit("TSTR", "other", None, "gbdt", seed)] = better
         results[Fit("TSTR", "guided", None, "gbdt", seed)] = (worse, better)[seed]
-    guidance = guidance_records(tmp_path, ["guided", "other", "unguided", "absent"])
-    assert set(guidance) == {"guided", "other"}
     (row,) = changes(results, guidance, 2)
     gain = np.log1p(np.exp(-2.0)) - np.log(2)
     assert row["set"] == "guided" and row["seeds"] == pytest.approx([0.0, gain])
     assert row["measured"] == pytest.approx(gain / 2)
     assert "predicted -0.2000 +- 0.1000, measured -0.2831" in as_text([row])
+
+
+def test_the_loss_of_some_classes_is_measured_on_these():
+    """`influence.classes`: what was predicted is the loss of their rows, not of all."""
+    facts = {"guidance_loss": "nll", "classes": [1], "strength": {"change": -0.1, "error": 0.1}}
+    before, after = predictions([0.0, 0.0, 0.0, 0.0]), predictions([3.0, 1.0, 3.0, 1.0])
+    results = {
+        Fit("TSTR", "unguided", None, "gbdt", 0): before,
+        Fit("TSTR", "guided", None, "gbdt", 0): after,
+    }
+    (row,) = changes(results, {"guided": {"facts": facts}}, 2)
+    assert row["measured"] == pytest.approx(np.log1p(np.exp(-1.0)) - np.log(2))

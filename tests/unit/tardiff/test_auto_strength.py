@@ -83,3 +83,19 @@ def test_too_few_guidance_rows_of_a_class():
     known = rows(5, 1, slope=0.5)
     found = cross_validated_strength(guide, known, LOSS, seed=0)
     assert found.w == 0 and "nothing is guided" in found.line()
+
+
+def test_another_strength_has_its_own_prediction():
+    """What is asked for by number is not told by the change that `auto` would bring."""
+    pool, known = rows(1500, 0, slope=-0.5), rows(600, 1, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    found = cross_validated_strength(guide, known, LOSS, seed=0)
+    for w, change, error in zip(found.grid, found.changes, found.errors, strict=True):
+        other = found.at(w)
+        assert other is not None and (other.w, other.change, other.error) == (w, change, error)
+    between = found.at((found.grid[0] + found.grid[1]) / 2)
+    assert between is not None
+    assert abs(between.change - (found.changes[0] + found.changes[1]) / 2) < 1e-12
+    none = found.at(0.0)
+    assert none is not None and none.change == none.error == 0
+    assert found.at(-0.1) is None and found.at(found.grid[-1] + 0.1) is None
