@@ -21,7 +21,7 @@ from configs.run_record import run_dir
 from data_preprocess.build import load_splits
 from scripts.from_config import evaluation_data, fitting
 from scripts.results.answers import YES, answer_addition
-from scripts.synthetic_sets import find_sets
+from scripts.synthetic_sets import find_sets, load_set
 from scripts.utility.bootstrap import holm
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit, plan_fits
@@ -36,7 +36,9 @@ def evaluated(config_path: Path) -> tuple[dict[Fit, Predictions], np.ndarray]:
     config = load_config([str(config_path)])
     chosen, splits = config.evaluation, load_splits(config.data)
     folder, step = run_dir(config) / "synthetic", config.data.step_minutes
-    data = evaluation_data(splits, find_sets(None, folder, splits, step_minutes=step))
+    files = find_sets(None, folder)
+    sets = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
+    data = evaluation_data(splits, sets)
     fits = plan_fits(
         protocols=[name for name in chosen.protocols if name != "TRTS"],
         generators=list(data.synthetic),

@@ -16,6 +16,9 @@ TITLES = {
     "classifier.train": "stage 2 of 4, task classifier",
     "tardiff.generate": "stage 3 of 4, synthetic sets",
     "scripts.evaluate": "stage 4 of 4, evaluation",
+    "scripts.tune": "tuning of the strength",
+    "scripts.matrix": "matrix of sets and baselines",
+    "scripts.influence_report.__main__": "influence report",
 }
 
 log = logging.getLogger("tardiff")

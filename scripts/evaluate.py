@@ -6,13 +6,13 @@ is drawn.
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
-from configs.run_record import provenance, read_mapping, record_stage, run_dir
+from configs.run_record import provenance, read_mapping, record_stage, run_dir, sha256_file
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
@@ -28,7 +28,7 @@ from scripts.from_config import (
 )
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, PUBLISHED
-from scripts.quality.suite import fingerprint, score_sets
+from scripts.quality.suite import fingerprint, require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
 from scripts.results.answers import ENOUGH_SEEDS
@@ -51,7 +51,7 @@ from scripts.results.tables import (
     testing_table,
     ungrouped,
 )
-from scripts.synthetic_sets import find_sets, guidance_records
+from scripts.synthetic_sets import find_sets, load_set, made_with, without_counterpart
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.feature_models import FITS
@@ -79,11 +79,9 @@ def main(config: ExperimentConfig) -> None:
     """
     chosen, folder = config.evaluation, run_dir(config)
     splits = load_splits(config.data)
-    sets = {}
-    if _needs_sets(chosen, folder / "synthetic"):
-        step = config.data.step_minutes
-        sets = find_sets(chosen.synthetic, folder / "synthetic", splits, step_minutes=step)
-    results = _results(config, splits, sets)
+    asked = _needs_sets(chosen, folder / "synthetic")
+    files = find_sets(chosen.synthetic, folder / "synthetic") if asked else {}
+    results = _results(config, splits, files)
     out = folder / chosen.dir
     if (out / "report.html").is_file():
         logger.info("\nreplacing the report in %s; evaluation.dir=NAME would keep it", out)
@@ -91,7 +89,7 @@ def main(config: ExperimentConfig) -> None:
     write_summary(out / "summary.json", results)
     if results.guidance_change is not None:
         write_guidance_change(out / "guidance_change.csv", results.guidance_change)
-    logger.info("\n%s\n\n%s", wrapped([*LEGEND, *_notes(config, sets)]), verdict_lines(results))
+    logger.info("\n%s\n\n%s", wrapped([*LEGEND, *results.notes]), verdict_lines(results))
     logger.info("\nnumbers  %s, %s", out / "results.csv", out / "summary.json")
     figures = write_page(out, build_page(results), confidence=chosen.confidence)
     logger.info("report   %s (the same as report.md)", out / "report.html")
@@ -99,11 +97,17 @@ def main(config: ExperimentConfig) -> None:
     record_stage(config, chosen.dir, dict(results.provenance))
 
 
-def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDataset]) -> Results:
+def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]) -> Results:
     """Everything that is computed; prints the tables as they come."""
     chosen, folder = config.evaluation, run_dir(config)
-    seed = chosen.seeds[0]
-    facts = _provenance(config, splits, sets)
+    seed, step = chosen.seeds[0], config.data.step_minutes
+    sets = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
+    kinds = [kind for kind in (*KINDS, PUBLISHED) if getattr(chosen, kind)]
+    require_scorable(splits, sets, kinds)
+    made = {name: made_with(path) for name, path in files.items()}
+    apart = without_counterpart(made)
+    notes = [*_notes(config, sets), *_origin_notes(config, made, apart)]
+    facts = _provenance(config, splits, sets) | {"notes": notes}
     data = evaluation_data(splits, sets)
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
@@ -122,9 +126,7 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     beside = beside_linear.compare_with_linear(run(real, data, on_select=True), data)
     facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
     logger.info("%s", beside_linear.as_text(beside))
-    for sentence in beside_linear.warnings(beside):
-        logger.warning("%s", sentence)
-        facts["notes"].append(sentence)
+    notes += beside_linear.warnings(beside)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
     bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
     summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
@@ -133,12 +135,12 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
     tables = score_tables(summaries) + difference_tables(summaries)
     _print(tables + ([testing_table(testing)] if testing else []))
     logger.info("%s", wrapped([ungrouped(testing)]))
-    guidance = guidance_records(folder / "synthetic", sets)
-    changes = loss_change.changes(predictions, guidance, data.num_classes)
+    guidance = {name: facts["guidance"] for name, facts in made.items() if facts.get("guidance")}
+    coupled = {name: record for name, record in guidance.items() if name not in apart}
+    changes = loss_change.changes(predictions, coupled, data.num_classes)
     facts["guidance_loss"] = changes
     if changes:
         logger.info("\n%s", loss_change.as_text(changes))
-    kinds = [kind for kind in (*KINDS, PUBLISHED) if getattr(chosen, kind)]
     cache = folder / "evaluation" / "sets"
     processes = evaluation_processes(config)
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache, processes=processes)
@@ -161,14 +163,14 @@ def _results(config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDat
         guidance_change=guidance_change(
             splits.train,
             sets.get(UNGUIDED),
-            {name: sets[name] for name in guidance},
+            {name: sets[name] for name in coupled},
             scored,
-            realised={name: record["realised"] for name, record in guidance.items()},
+            realised={name: record["realised"] for name, record in coupled.items()},
             hours_per_step=hours,
         ),
         tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
         made_with=_made_with(chosen.seeds, splits, sets),
-        documents=_documents(config, sets),
+        documents=_documents(config, files),
         splits=splits,
         synthetic=sets,
         data=data,
@@ -196,7 +198,6 @@ def _provenance(
         "real_series_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
         "synthetic_series_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
         "settings": to_plain(config)["evaluation"],
-        "notes": _notes(config, sets),
     }
 
 
@@ -222,11 +223,40 @@ def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str
     return notes
 
 
-def _documents(config: ExperimentConfig, sets: Iterable[str]) -> dict[str, str]:
+def _origin_notes(
+    config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]], apart: Mapping[str, str]
+) -> list[str]:
+    """Sentences about sets that are not what their name says beside the others.
+
+    Args:
+        made: `made_with` of every set.
+        apart: guided sets that `unguided` is no counterpart of, and what differs.
+    """
+    notes = [
+        f"{name} and {UNGUIDED} differ in more than guidance ({why}): their difference is not its "
+        f"effect. `bash generation.sh` for {name} again makes {UNGUIDED} its counterpart."
+        for name, why in apart.items()
+    ]
+    model = run_dir(config) / "diffusion" / "model.pt"
+    current = sha256_file(model) if model.is_file() else None
+    old = [
+        name
+        for name, facts in made.items()
+        if facts.get("experiment") == config.experiment
+        and facts.get("made_with", {}).get("diffusion") != current
+    ]
+    if old and current:
+        notes.append(
+            f"{', '.join(old)}: made by another diffusion model than {model} of now. "
+            "`bash generation.sh` makes the sets anew; the white-box attack is on the model of now."
+        )
+    return notes
+
+
+def _documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, str]:
     """Title -> text of the cards, "" of those that do not exist, and of the settings."""
-    folder = run_dir(config) / "synthetic"
     cards = {"Data card": Path(config.data.dir) / "card.md"}
-    cards |= {f"Card of set {name}": folder / f"{name}.card.md" for name in sets}
+    cards |= {f"Card of set {k}": file.with_name(f"{k}.card.md") for k, file in files.items()}
     texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
     return texts | {SETTINGS: to_yaml(config)}
 

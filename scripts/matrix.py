@@ -62,6 +62,8 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     in `main`."""
     fair = changed(_named(config, WITH_GUIDE, kind="none"), diffusion={"include_guide": True})
     fair = dataclasses.replace(fair, experiment=f"{config.experiment}_with_guide")
+    if config.guidance.by == "push":  # which is beside unguided sets as they are sampled
+        fair = _as_sampled(fair)
     configurations = {
         "guided": _named(config, "guided"),
         AS_SAMPLED: _as_sampled(_named(config, AS_SAMPLED, kind="none")),

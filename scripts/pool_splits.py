@@ -20,6 +20,7 @@ import pandas as pd
 from scipy import stats
 
 from configs.cli import guarded
+from configs.run_record import read_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from scripts.quality.common.metric_report import interval_text, number
@@ -38,12 +39,27 @@ log = logging.getLogger("tardiff.pool_splits")
 def main(argv: Sequence[str]) -> None:
     """Prints the table and writes <out>.md and <out>.csv."""
     out, folders = _arguments(argv)
-    scores = pd.concat({folder.name: read_scores(folder) for folder in folders}, names=["run"])
+    _require_distinct(folders)
+    scores = pd.concat({str(folder): read_scores(folder) for folder in folders}, names=["run"])
     table = across_table(scores.reset_index())
     frame = pd.DataFrame(table.rows, columns=pd.Index(table.columns))
-    write_text(out.with_suffix(".md"), table.as_markdown() + "\n")
-    write_text(out.with_suffix(".csv"), frame.to_csv(index=False))
-    log.info("%s\n\n%s, %s", table.as_text(), out.with_suffix(".md"), out.with_suffix(".csv"))
+    page, numbers = (out.with_name(f"{out.name}{suffix}") for suffix in (".md", ".csv"))
+    write_text(page, table.as_markdown() + "\n")
+    write_text(numbers, frame.to_csv(index=False))
+    log.info("%s\n\n%s, %s", table.as_text(), page, numbers)
+
+
+def _require_distinct(folders: Sequence[Path]) -> None:
+    """Raises MismatchError where two folders are of one data split: each is one observation."""
+    seen: dict[str, Path] = {}
+    for folder in folders:
+        summary = folder / "matrix" / "summary.json"
+        split = read_mapping(summary)["data_fingerprint"] if summary.is_file() else folder.resolve()
+        if (other := seen.setdefault(str(split), folder)) is not folder:
+            raise MismatchError(
+                f"{other} and {folder} are of the same data split, which would count twice; "
+                "expected experiments of different data.seed"
+            )
 
 
 def read_scores(folder: Path) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.fit_guide import fitted_guide
+from tardiff.from_config import load
 from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows
 from tardiff.guidance.guide_file import (
     Export,
@@ -46,7 +47,7 @@ REPLACE = {
 def main(config: ExperimentConfig) -> None:
     """Writes the file of `export.path`."""
     given = config.export
-    if given.epsilon is not None and given.guide is None and config.diffusion.include_guide:
+    if given.epsilon is not None and given.guide is None and load(config).model.with_guide:
         raise ConfigError(
             "export.epsilon with diffusion.include_guide: the generator was trained on the "
             "guidance rows, so its series, which go into the file, are not free of them"

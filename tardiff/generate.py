@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir, sha256_file
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
-from data_preprocess.storage.dataset_files import load_dataset, load_extra
+from data_preprocess.storage.dataset_files import load_extra
 from tardiff.from_config import Loaded, guidance_files, load, session_of, wanted_strengths
 from tardiff.generation.data_card import SyntheticSet, write_set
 from tardiff.generation.pool import Sampled
@@ -35,28 +33,47 @@ def main(config: ExperimentConfig) -> None:
     loaded = load(config)
     session = session_of(loaded)
     sets = _sets(loaded.config, session)
-    _warn_of_replaced(run_dir(config) / "synthetic", {name: made.y for name, made, _ in sets})
+    _warn_of_replaced(loaded, {name: made for name, made, _ in sets})
     for name, made, outcome in sets:
         write_generated(loaded, name, made, outcome)
     session.forget()
 
 
-def _warn_of_replaced(folder: Path, made: Mapping[str, Tensor]) -> None:
-    """Says where the unguided set of other sets is replaced by one of another size."""
-    path = folder / f"{NAMES['none']}.npz"
-    others = sorted({file.stem for file in folder.glob("*.npz")} - set(made))
-    if path.stem not in made or not others or not path.is_file():
+def _warn_of_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:
+    """Says where the unguided set of other sets is replaced by another one."""
+    folder, name = run_dir(loaded.config) / "synthetic", NAMES["none"]
+    path = folder / f"{name}.npz"
+    if name not in sets or not path.is_file():
         return
-    before, after = len(load_dataset(path)), len(made[path.stem])
-    if before != after:
+    before = unguided_facts(load_extra(path))
+    now = unguided_facts(_set_facts(loaded, sets[name], None))
+    kept = [file for file in sorted(folder.glob("*.npz")) if file.stem not in sets]
+    others = [file.stem for file in kept if unguided_facts(load_extra(file)) == before]
+    if before != now and others:
         log.warning(
-            "%s: its %d series are replaced by %d; it was the counterpart of %s too "
+            "%s is replaced by a set with another %s; it was the counterpart of %s too "
             "(generation.unguided_too=false keeps it, making that set again restores it)",
             path,
-            before,
-            after,
+            ", ".join(key for key in now if now[key] != before[key]),
             ", ".join(others),
         )
+
+
+def unguided_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a guided set has in common with its unguided counterpart, by name.
+
+    Args:
+        facts: what the file of a set holds (`load_extra`); None stands for what it lacks.
+    """
+    config = facts.get("config", {})
+    generation = config.get("generation", {})
+    return {
+        "diffusion model": facts.get("made_with", {}).get("diffusion"),
+        "compat": config.get("compat"),
+        "sampler": config.get("sampler"),
+        **{f"generation.{key}": generation.get(key) for key in ("seed", "ratio", "counts")},
+        "resampling": facts.get("resampled"),
+    }
 
 
 def _sets(
@@ -91,20 +108,7 @@ def write_generated(
     Args:
         folder: default runs/<experiment>/synthetic.
     """
-    config, splits, model = loaded.config, loaded.splits, loaded.model
-    facts = {
-        "generator": "tardiff",
-        "experiment": config.experiment,
-        "diffusion": {
-            "val_loss": model.val_loss,
-            "step": model.step,
-            "privacy": model.privacy.to_plain() if model.privacy else None,
-        },
-        "guidance": outcome.to_plain() if outcome else None,
-        **_decisive(config, splits),
-        "copies": made.copies.to_plain() if made.copies else None,
-        "resampled": made.resampled,
-    }
+    config, splits, facts = loaded.config, loaded.splits, _set_facts(loaded, made, outcome)
     synthetic = SyntheticSet(name=name, x=made.x, y=made.y, outcome=outcome, facts=facts)
     path = write_set(folder or run_dir(config) / "synthetic", synthetic, splits)
     record_stage(config, f"generation/{name}", facts)
@@ -112,6 +116,24 @@ def write_generated(
         log.info("%s", outcome.line(splits.train.label_names))
     log.info("%d series written to %s", len(made.y), path)
     return path
+
+
+def _set_facts(loaded: Loaded, made: Sampled, outcome: GuidanceOutcome | None) -> dict[str, Any]:
+    """What the file of a set says of its origin, JSON-able."""
+    model = loaded.model
+    return {
+        "generator": "tardiff",
+        "experiment": loaded.config.experiment,
+        "diffusion": {
+            "val_loss": model.val_loss,
+            "step": model.step,
+            "privacy": model.privacy.to_plain() if model.privacy else None,
+        },
+        "guidance": outcome.to_plain() if outcome else None,
+        **_decisive(loaded.config, loaded.splits),
+        "copies": made.copies.to_plain() if made.copies else None,
+        "resampled": made.resampled,
+    }
 
 
 def is_current(path: Path, loaded: Loaded) -> bool:

@@ -276,6 +276,7 @@ def _averaged_model(
         val_loss=float(best.best_model_score),
         step=int(content["global_step"]),
         privacy=module.spent() if isinstance(module, PrivateDiffusionModule) else None,
+        with_guide=config.diffusion.include_guide,
     )
 
 

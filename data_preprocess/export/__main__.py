@@ -9,7 +9,9 @@ fails.
 
 import argparse
 import logging
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import guarded
@@ -33,13 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
         log.info("%s written to %s", given.form, given.folder)
         if given.form == "csv":  # a table says nothing about order
             log.info(
-                'read back in the same order with "data.table.classes=[%s]" '
-                '"data.table.channels=[%s]"',
-                ",".join(names.label_names),
-                ",".join(names.feature_names),
+                "read back in the same order with %s %s",
+                _argument("data.table.classes", names.label_names),
+                _argument("data.table.channels", names.feature_names),
             )
 
     return guarded(work)
+
+
+def _argument(key: str, names: Sequence[str]) -> str:
+    """A list of a config for the shell; quoted twice, since names have brackets and spaces."""
+    quoted = ",".join("'" + name.replace("'", "''") + "'" for name in names)
+    return '"' + re.sub(r'(["$`\\])', r"\\\1", f"{key}=[{quoted}]") + '"'
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """export: a set of series, synthetic or real, in one of the forms of WRITERS, with its metadata."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from configs.runtime.atomic_files import fresh_folder
 from configs.runtime.errors import UserError
@@ -11,6 +14,8 @@ from data_preprocess.export.long_csv import table_columns, write_long_csv
 from data_preprocess.export.meds import write_meds
 from data_preprocess.export.yaib import write_yaib
 from data_preprocess.storage.dataset_files import load_dataset
+
+log = logging.getLogger(__name__)
 
 
 def write_csv(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
@@ -33,6 +38,15 @@ def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> EHR
     if folder.exists():
         raise UserError(f"{folder} exists and is left alone; choose another folder for the export")
     dataset = load_dataset(source)
+    patients = np.unique(dataset.subject_ids)
+    if patients.min() >= 0 and len(patients) < len(dataset):  # -1: synthetic, of nobody
+        log.warning(
+            "%s: %d series of %d patients; in the export every series has an id of its own, so it "
+            "does not say which belong to one patient: do not split it again",
+            source,
+            len(dataset),
+            len(patients),
+        )
     with fresh_folder(folder) as place:
         WRITERS[form](place, dataset, step_minutes=step_minutes)
         write_croissant(

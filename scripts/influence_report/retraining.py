@@ -208,7 +208,7 @@ def repeatability(outcomes: Outcomes) -> float | None:
     half = outcomes.shape[1] // 2
     first, second = outcomes[:, :half].mean(1), outcomes[:, half : 2 * half].mean(1)
     r = float(np.corrcoef(first, second)[0, 1])
-    return 2 * r / (1 + r)
+    return 2 * r / (1 + r) if r > 0 else 0.0
 
 
 def as_text(found: Mapping[str, Any]) -> str:

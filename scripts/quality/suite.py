@@ -13,7 +13,7 @@ from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
-from scripts.quality.common.comparison import make_comparison
+from scripts.quality.common.comparison import make_comparison, require_comparable
 from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.common.registry import PRIVACY, metrics
 
@@ -84,6 +84,16 @@ def score_sets(
             found[pair] = made
             bar.update(1)
     return {kind: {name: found[kind, name] for name in sets} for kind in kinds}
+
+
+def require_scorable(splits: Splits, sets: Mapping[str, EHRDataset], kinds: Sequence[str]) -> None:
+    """Raises DataError, before any model is fitted, if a set cannot be compared."""
+    for name, dataset in sets.items() if kinds else ():
+        try:
+            require_comparable(splits.train, splits.test, dataset)
+        except DataError as error:
+            remedy = " ".join(f"evaluation.{kind}=false" for kind in kinds)
+            raise DataError(f"set {name!r}: {error}; to leave the metrics out: {remedy}") from error
 
 
 def fingerprint(dataset: EHRDataset) -> str:

@@ -87,7 +87,7 @@ def build_page(results: Results) -> Page:
     return Page(
         title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
         lead=heading(results.provenance),
-        notes=list(results.provenance["notes"]),
+        notes=results.notes,
         verdicts=found,
         sections=sections,
     )

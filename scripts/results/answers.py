@@ -180,7 +180,7 @@ def answer_privacy(report: MetricReport, held_out: int) -> Answer:
         return Answer(NO, f"It leaks: {_named(flags)}.", _clear(flags, values))
     if report.remarks:
         reason = "The comparison itself is in doubt (see the remarks below)."
-        return Answer(CANNOT_TELL, reason, f"{len(report.remarks)} remarks must be resolved")
+        return Answer(CANNOT_TELL, reason, f"remarks to resolve: {len(report.remarks)}")
     for metric, limit, reason in (
         (
             "membership_auc",

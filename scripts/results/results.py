@@ -71,6 +71,11 @@ class Results:
         return list(self.provenance["synthetic_series_per_class"])
 
     @property
+    def notes(self) -> list[str]:
+        """Sentences that a reader must not miss."""
+        return list(self.provenance["notes"])
+
+    @property
     def models(self) -> list[str]:
         """The downstream models, in the order of evaluation.models."""
         return list(dict.fromkeys(summary.model for summary in self.summaries))

@@ -74,7 +74,8 @@ def run_fits(
         if store.read(keys[fit]) is None:
             shared.setdefault(str(keys[fit] | {"scored": None}), []).append(fit)
     done = len(fits) - sum(map(len, shared.values()))
-    if done:
+    # What is read for val_select was mostly made a moment ago, for the rows that score it.
+    if done and not (on_select and done == len(fits)):
         logger.info("%d of %d fits were done before", done, len(fits))
     work = _Work(data, fitter, store, keys)
     with Progress("downstream models", len(shared), "trainings") as bar:

@@ -82,14 +82,14 @@ def requested_labels(
     """Labels to generate, class by class.
 
     Args:
-        ratio: synthetic series per training series, in every class.
+        ratio: synthetic series per training series, in every class; at least one of each.
         counts: explicit number per class; wins over `ratio`.
 
     Raises:
         ConfigError: a wrong number of counts, a negative count, or nothing to generate.
     """
     if counts is None:
-        counts = [round(ratio * int(count)) for count in train.class_counts]
+        counts = [max(1, round(ratio * int(count))) for count in train.class_counts]
     if len(counts) != train.num_classes or min(counts) < 0 or sum(counts) == 0:
         raise ConfigError(
             f"generation.counts={list(counts)}: expected {train.num_classes} non-negative numbers, "

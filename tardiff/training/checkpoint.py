@@ -33,6 +33,7 @@ class DiffusionModel:
         step: training step of these weights.
         marginals: the map from drawn to training marginal distributions; None: there is none.
         privacy: what the training promises to its patients; None: nothing.
+        with_guide: it was trained on the guidance rows too.
     """
 
     network: nn.Module
@@ -48,6 +49,7 @@ class DiffusionModel:
     step: int
     marginals: MarginalMap | None = None
     privacy: Privacy | None = None
+    with_guide: bool = False
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
@@ -60,6 +62,7 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
+    content["with_guide"] = model.with_guide
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
     if model.privacy is not None:
@@ -93,6 +96,7 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}
         fields["marginals"] = _marginals(path, content.get("marginals"), fields)
+        fields["with_guide"] = bool(content.get("with_guide", False))
         if "privacy" in content:
             fields["privacy"] = Privacy.from_plain(content["privacy"])
         return DiffusionModel(network=network.eval(), **fields)

@@ -14,7 +14,7 @@ from data_preprocess.storage.dataset_files import load_dataset, load_extra, save
 from scripts.from_config import influence_weights
 from tardiff.export_guidance import main as export
 from tardiff.fit_guide import main as fit_guide
-from tardiff.from_config import guidance_files
+from tardiff.from_config import guidance_files, load
 from tardiff.generate import main as generate
 from tardiff.guidance.guide_file import imported_estimate, load_guide, save_guide
 from tardiff.privacy.noise import noise_multiplier
@@ -142,8 +142,11 @@ def test_a_patient_enters_a_private_file_once(sites, tmp_path):
     assert custodian(sites, *told, "export.epsilon=1").rows == len(np.unique(twice)) < len(guide)
 
 
-def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites):
-    told = ["diffusion.include_guide=true", "export.epsilon=1", "influence.guidance_loss=nll"]
+def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, monkeypatch):
+    told = ["export.epsilon=1", "influence.guidance_loss=nll"]
+    loaded = load(load_config([*sites[1], *told]))
+    seen = dataclasses.replace(loaded, model=dataclasses.replace(loaded.model, with_guide=True))
+    monkeypatch.setattr("tardiff.export_guidance.load", lambda config: seen)
     with pytest.raises(ConfigError, match="include_guide"):
         export(load_config([*sites[1], *told]))
 

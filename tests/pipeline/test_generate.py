@@ -1,5 +1,6 @@
 """Stage 3 on the tiny config: what it writes, that guidance acts, and which pairings it refuses."""
 
+import dataclasses
 import json
 import logging
 import pickle
@@ -232,6 +233,8 @@ def test_requests(trained):
     for counts in ([1], [0, 0], [-1, 2]):
         with pytest.raises(ConfigError, match="generation.counts"):
             requested_labels(train, ratio=1.0, counts=counts)
+    few = requested_labels(train, ratio=1e-3, counts=None)  # of a rare class at least one
+    assert few.tolist() == [0, 1]
     assert len(set(pilot_numbers(0, 50)) | set(pilot_numbers(1, 50))) == 100
 
 
@@ -240,16 +243,28 @@ def test_a_replaced_counterpart_is_told(trained, caplog):
     caplog.clear()
     run(trained)  # of the same size
     assert "it was the counterpart of" not in caplog.text
-    run(trained, FEW, "generation.name=few")
-    assert "its 116 series are replaced by 18; it was the counterpart of " in caplog.text
-    assert "guided" in caplog.text.split("counterpart of ")[1]
+    run(trained, FEW, "compat=paper")
+    for change, named in {
+        FEW: "generation.counts",
+        "generation.seed=1": "generation.seed",
+        "sampler.num_steps=5": "sampler",
+        "guidance.by=choose": "resampling",
+    }.items():
+        run(trained)
+        caplog.clear()
+        run(trained, change, "guidance.w=0.1", "generation.name=other")
+        told = caplog.text.split("is replaced by a set with another ")[1]
+        assert named in told.split(";")[0]
+        # Not of sets that were made from other noise, such as the paper's.
+        assert "guided" in told.split("counterpart of ")[1] and "paper" not in told
 
 
 @pytest.mark.parametrize("seen", [False, True])
 def test_no_copy_of_any_stay_that_the_generator_saw(trained, monkeypatch, seen):
-    """`diffusion.include_guide` shows it the guidance rows too."""
-    given = [*trained[1], FEW, "guidance=none", f"diffusion.include_guide={str(seen).lower()}"]
-    loaded = load(load_config(given))
+    """A model says itself whether it was trained on the guidance rows too."""
+    loaded = load(load_config([*trained[1], FEW, "guidance=none"]))
+    model = dataclasses.replace(loaded.model, with_guide=seen)
+    loaded = dataclasses.replace(loaded, model=model)
     rows = encode(loaded.splits.normaliser, loaded.splits.val_guide.take(np.arange(4)))
 
     def planted(job, *_, **__):

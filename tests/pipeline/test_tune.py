@@ -210,3 +210,11 @@ def test_generation_takes_a_tuned_strength(tuned):
     generate(automatic)
     made = load_extra(tuning_path(config).parents[1] / "synthetic" / "guided.npz")
     assert made["config"]["guidance"]["w"] == record["chosen"]["w"]
+
+
+def test_the_generator_of_guidance_rows_is_sampled_as_the_others_are():
+    for by, resample in (("push", "never"), ("choose", "auto")):
+        arguments = ["configs/base/tiny.yaml", f"guidance.by={by}", "generation.resample=auto"]
+        names = f"matrix.configurations=[{matrix.WITH_GUIDE}]"
+        (config,) = matrix.other_configurations(load_config([*arguments, names]))
+        assert config.generation.resample == resample

@@ -59,18 +59,11 @@ class Comparison:
         return getattr(self, f"x_{name}")[rows], dataset.take(rows)
 
 
-def make_comparison(
-    train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset, normaliser: Normaliser
-) -> Comparison:
-    """The three sets, checked to belong together.
-
-    Raises:
-        DataError: channels, classes or lengths differ, or a set is too small to be compared.
-        MismatchError: the normaliser was fitted on other channels.
-    """
+def require_comparable(train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset) -> None:
+    """Raises DataError unless the sets have the same channels, classes and length, and enough
+    series and steps for the metrics."""
     for name, dataset in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
         require_same_task(train, dataset, f"metrics, train against {name}")
-        normaliser.require_channels(dataset, f"metrics, {name} set")
         if len(dataset) < MIN_SERIES:
             raise DataError(
                 f"metrics: the {name} set has {len(dataset)} series, at least {MIN_SERIES} are "
@@ -78,6 +71,20 @@ def make_comparison(
             )
     if train.length < MIN_LENGTH:
         raise DataError(f"metrics: series of {train.length} steps, at least {MIN_LENGTH} needed")
+
+
+def make_comparison(
+    train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset, normaliser: Normaliser
+) -> Comparison:
+    """The three sets, checked to belong together.
+
+    Raises:
+        DataError: as in `require_comparable`.
+        MismatchError: the normaliser was fitted on other channels.
+    """
+    require_comparable(train, holdout, synthetic)
+    for name, dataset in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
+        normaliser.require_channels(dataset, f"metrics, {name} set")
     return Comparison(
         train=train,
         holdout=holdout,

@@ -1,12 +1,16 @@
 """Sets in the forms of other tools: values, the tools' own validators, and what may go wrong."""
 
+import dataclasses
 import json
+import logging
+import shlex
 
 import duckdb
 import numpy as np
 import pytest
 import yaml
 
+from configs import load_config
 from configs.runtime.errors import UserError
 from data_preprocess.export import writers as export
 from data_preprocess.export.__main__ import main
@@ -137,3 +141,25 @@ def test_an_export_touches_nothing_that_is_there(tmp_path, dataset, caplog):
         export.export(tmp_path / "set.npz", "meds", tmp_path / "out", step_minutes=60.0)
     assert main([str(tmp_path / "none.npz"), "yaib", str(tmp_path / "x")]) == 2
     assert "does not exist" in caplog.text and not (tmp_path / "x").exists()
+
+
+def test_the_printed_keys_read_a_table_back_in_order(tmp_path, dataset, caplog):
+    caplog.set_level(logging.INFO)
+    source = tmp_path / "set.npz"
+    save_dataset(source, dataset)
+    assert main([str(source), "csv", str(tmp_path / "out")]) == 0
+    told = next(line for line in caplog.text.splitlines() if "read back" in line)
+    arguments = shlex.split(told.split("same order with ")[1])
+    table = load_config(["configs/base/tiny.yaml", *arguments]).data.table
+    assert tuple(table.classes or ()) == dataset.label_names
+    assert tuple(table.channels or ()) == dataset.feature_names
+
+
+def test_patients_with_several_series_are_told(tmp_path, dataset, caplog):
+    """The forms give every series an id of its own."""
+    source = tmp_path / "set.npz"
+    for ids, told in ((np.arange(len(dataset)), False), (np.arange(len(dataset)) // 2, True)):
+        save_dataset(source, dataclasses.replace(dataset, subject_ids=ids))
+        caplog.clear()
+        export.export(source, "csv", tmp_path / f"out{told}", step_minutes=60.0)
+        assert ("do not split it again" in caplog.text) == told

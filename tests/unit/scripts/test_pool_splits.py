@@ -62,3 +62,16 @@ def test_main_writes_both_files_and_wants_complete_experiments(tmp_path):
         main([f"out={tmp_path}/study", str(tmp_path / "nowhere")])
     with pytest.raises(ConfigError, match="expected out="):
         main([str(one)])
+
+
+def test_one_data_split_counts_once(tmp_path):
+    """A copy of an experiment would make every interval a point."""
+    folders = [experiment(tmp_path, name, 0.6, 0.0) for name in ("a/tiny", "b/tiny")]
+    main([f"out={tmp_path}/study.v1", *map(str, folders)])  # of one name in two folders
+    assert "Over 2 data splits" in (tmp_path / "study.v1.md").read_text()
+    with pytest.raises(MismatchError, match="same data split"):
+        main([f"out={tmp_path}/study", str(folders[0]), str(folders[0])])
+    for folder in folders:
+        (folder / "matrix" / "summary.json").write_text('{"data_fingerprint": "d"}')
+    with pytest.raises(MismatchError, match="same data split"):
+        main([f"out={tmp_path}/study", *map(str, folders)])
