@@ -11,7 +11,11 @@ from typing import NamedTuple
 
 from scripts.quality.common.metric_report import MetricReport, number
 from scripts.quality.common.registry import QualityFlag, raised_flags
-from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN
+from scripts.quality.fidelity.discriminative import (
+    CONTROL_AUC,
+    DISCRIMINATIVE_MARGIN,
+    MAX_SCORED,
+)
 from scripts.utility.bootstrap import CORRECTED_LEVEL, Difference
 from scripts.utility.summary import Summary
 from tardiff.influence.retraining_score import RetrainingScore
@@ -30,6 +34,7 @@ MOST_NAMED = 3  # quality flags in a sentence
 SMALLEST_STEP = 0.001  # a distance to a limit that more series can resolve
 
 DISCRIMINATE = "discriminative_auc"
+SCORED = "discriminative_scored"
 
 
 class Answer(NamedTuple):
@@ -161,10 +166,12 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
     high = values.get(f"{DISCRIMINATE}_high", 1.0)
     if high > limit:
         reason = "No quality flag is certain, but a classifier may distinguish it from real series."
-        auc = values.get(DISCRIMINATE, 0.5)
-        needed = _needed(series, high - auc, abs(limit - auc))
-        change = f"about {needed:,} series in each set would place its AUC below or above "
+        auc, scored = values.get(DISCRIMINATE, 0.5), round(values.get(SCORED, series))
+        needed = _needed(scored, high - auc, abs(limit - auc))
+        change = f"about {needed:,} synthetic and test series would place its AUC below or above "
         change += f"{limit:.2f}"
+        if needed > MAX_SCORED:  # which are not looked at
+            change = f"its AUC {auc:.3f} must fall further below {limit:.2f}"
         return Answer(CANNOT_TELL, reason, change)
     return Answer(YES, "None of the defects looked for was found.")
 

@@ -6,6 +6,7 @@ added to real series, or gives every series one probability, gets a remark as po
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Float, Int
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -24,7 +25,8 @@ from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import FIDELITY, above, metric
 
-MAX_ROWS = 3000
+MAX_ROWS = 3000  # of each set that a classifier is fitted on
+MAX_SCORED = 10_000  # of each set that are scored
 FOLDS = 3
 NUM_KERNELS = 128
 DISCRIMINATIVE_MARGIN = 0.1  # AUC above that of real series that raises the flag
@@ -56,8 +58,15 @@ def discriminate(
     other: Float[Tensor, "m channel time"],
     *,
     seed: int,
+    most: int | None = None,
 ) -> Discrimination:
-    """Cross-validated AUC of telling `other` (positive) from `real`, in model space."""
+    """Cross-validated AUC of telling `other` (positive) from `real`, in model space.
+
+    Args:
+        most: series of each set that may be fitted on, in the folds that do not score; all series
+            are scored. A classifier distinguishes the better the more it is fitted on, so AUCs are
+            compared at equal `most`; more series than that make the AUC surer. None: all.
+    """
     x = torch.cat([real, other])
     is_other = np.r_[np.zeros(len(real), int), np.ones(len(other), int)]
     summary = summary_features(x)
@@ -71,7 +80,7 @@ def discriminate(
     # over when the cores are shared.
     with threadpool_limits(1):
         results = [
-            _out_of_fold(model, features, is_other, seed)
+            _out_of_fold(model, features, is_other, seed, most)
             for model, features in ((linear, both), (trees, summary))
         ]
     linear_auc, trees_auc = (float(roc_auc_score(is_other, scores)) for scores, _ in results)
@@ -86,16 +95,20 @@ def discriminate(
 def discriminative_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """AUC against held-out real series; the reference is that of training series against them."""
     part = comparison.matched(MAX_ROWS, seed)
-    found = discriminate(part.x_holdout, part.x_synthetic, seed=seed)
-    reference = discriminate(part.x_holdout, part.x_train, seed=seed)
+    train, holdout, synthetic = (
+        comparison.drawn(name, MAX_SCORED, seed)[0] for name in ("train", "holdout", "synthetic")
+    )
+    found = discriminate(holdout, synthetic, seed=seed, most=part.matched_size)
+    reference = discriminate(holdout, train, seed=seed, most=part.matched_size)
     noise = torch.randn(part.x_train.shape, generator=torch.Generator().manual_seed(seed))
     control = discriminate(part.x_holdout, part.x_train + CONTROL_NOISE * noise, seed=seed)
-    interval = auc_interval(found.auc, part.matched_size, part.matched_size)
+    interval = auc_interval(found.auc, len(synthetic), len(holdout))
     values = {
         **bounded("discriminative_auc", found.auc, interval, reference.auc),
         "discriminative_auc_linear": found.linear_auc,
         "discriminative_auc_trees": found.trees_auc,
         "discriminative_control_auc": control.auc,
+        "discriminative_scored": min(len(synthetic), len(holdout)),
     }
     remarks = collapse_remarks(found, control)
     return MetricReport(
@@ -120,10 +133,21 @@ def collapse_remarks(found: Discrimination, control: Discrimination) -> list[str
 
 
 def _out_of_fold(
-    model, features: np.ndarray, target: Int[np.ndarray, " n"], seed: int
+    model: Any,
+    features: Float[np.ndarray, "n feature"],
+    target: Int[np.ndarray, " n"],
+    seed: int,
+    most: int | None,
 ) -> tuple[Float[np.ndarray, " n"], float]:
     """Probability of the positive class from the fold that did not train on the row; spread."""
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    found = cross_val_predict(model, features, target, cv=folds, method="predict_proba")
-    told = np.asarray(found)[:, 1]
-    return told, float(np.mean([told[rows].std() for _, rows in folds.split(features, target)]))
+    rng, told, spreads = np.random.default_rng(seed), np.empty(len(target)), []
+    for others, rows in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(
+        features, target
+    ):
+        share = len(target) if most is None else most * (FOLDS - 1) // FOLDS
+        sides = (rng.permutation(others[target[others] == side])[:share] for side in (0, 1))
+        fitted_on = np.sort(np.concatenate(list(sides)))
+        model.fit(features[fitted_on], target[fitted_on])
+        told[rows] = model.predict_proba(features[rows])[:, 1]
+        spreads.append(told[rows].std())
+    return told, float(np.mean(spreads))

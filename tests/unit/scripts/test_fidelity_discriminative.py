@@ -47,3 +47,27 @@ def test_a_wrong_set_is_found():
     report = discriminative_report(comparison(train, holdout, smooth), seed=0).values
     assert report["discriminative_auc_low"] > 0.9
     assert report["discriminative_auc_low"] <= report["discriminative_auc"]
+
+
+def test_more_series_make_the_auc_surer_and_not_larger():
+    """A classifier fitted on few is as weak on many as it is on few."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 1500, 2, 8, generator=generator)
+    second[:, :, ::2] += 0.15
+    few = [
+        discriminate(first[start : start + 150], second[start : start + 150], seed=0).auc
+        for start in range(0, 1500, 150)
+    ]
+    scored = [discriminate(first, second, seed=seed, most=150).auc for seed in range(4)]
+    everything = discriminate(first, second, seed=0).auc
+    assert np.mean(scored) == pytest.approx(np.mean(few), abs=0.02)
+    assert np.mean(scored) < everything - 0.02
+    assert np.std(scored) < np.std(few)
+
+
+def test_the_interval_counts_every_series_that_is_scored():
+    train, holdout, synthetic = gaussian(150, 0), gaussian(1200, 1), gaussian(900, 2)
+    found = discriminative_report(comparison(train, holdout, synthetic), seed=0).values
+    assert found["discriminative_scored"] == 900
+    half = found["discriminative_auc_high"] - found["discriminative_auc"]
+    assert half == pytest.approx(1.96 * np.sqrt((1 / 900 + 1 / 1200) / 12), rel=0.05)

@@ -248,6 +248,11 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     assert two.change == "5 seeds (now 2) would tell it from a loss of 0.02"
     alone = answer_substitute(row(difference(-0.06, 0.0)), 400)  # 0.01 from the limit, half 0.03
     assert alone.change == "about 3,600 test series would tell it from a loss of 0.02"
+    told_apart = fidelity(auc=0.59, half=0.02, discriminative_scored=500)
+    answer = answer_fidelity(told_apart, 300)
+    assert answer.change.startswith("about 2,000 synthetic and test series would place")
+    most = fidelity(auc=0.59, half=0.02, discriminative_scored=8000)  # and no more are scored
+    assert answer_fidelity(most, 300).change == "its AUC 0.590 must fall further below 0.60"
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
     assert answer_privacy(attack, 400).change == "about 1,600 held-out series would exclude 0.6"
 
