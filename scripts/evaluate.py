@@ -51,7 +51,7 @@ from scripts.results.tables import (
     testing_table,
     ungrouped,
 )
-from scripts.synthetic_sets import find_sets, load_set, made_with, without_counterpart
+from scripts.synthetic_sets import find_sets, load_set, without_counterpart
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.feature_models import FITS
@@ -61,6 +61,7 @@ from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
 from tardiff.from_config import retraining_score, tuning_path
+from tardiff.generate import made_with
 
 HASH_SHOWN = 16
 SIMULATED = (
@@ -226,15 +227,15 @@ def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str
 def _origin_notes(
     config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]], apart: Mapping[str, str]
 ) -> list[str]:
-    """Sentences about sets that are not what their name says beside the others.
+    """Sentences about sets that cannot be compared as their names suggest.
 
     Args:
         made: `made_with` of every set.
         apart: guided sets that `unguided` is no counterpart of, and what differs.
     """
     notes = [
-        f"{name} and {UNGUIDED} differ in more than guidance ({why}): their difference is not its "
-        f"effect. `bash generation.sh` for {name} again makes {UNGUIDED} its counterpart."
+        f"{name} and {UNGUIDED} differ in more than guidance ({why}): their difference is not the "
+        "effect of guidance."
         for name, why in apart.items()
     ]
     model = run_dir(config) / "diffusion" / "model.pt"
@@ -247,8 +248,8 @@ def _origin_notes(
     ]
     if old and current:
         notes.append(
-            f"{', '.join(old)}: made by another diffusion model than {model} of now. "
-            "`bash generation.sh` makes the sets anew; the white-box attack is on the model of now."
+            f"{', '.join(old)}: made by a different diffusion model than the current {model}, "
+            "which the white-box attack uses."
         )
     return notes
 

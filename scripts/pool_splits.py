@@ -54,7 +54,8 @@ def _require_distinct(folders: Sequence[Path]) -> None:
     seen: dict[str, Path] = {}
     for folder in folders:
         summary = folder / "matrix" / "summary.json"
-        split = read_mapping(summary)["data_fingerprint"] if summary.is_file() else folder.resolve()
+        known = read_mapping(summary).get("data_fingerprint") if summary.is_file() else None
+        split = known or folder.resolve()
         if (other := seen.setdefault(str(split), folder)) is not folder:
             raise MismatchError(
                 f"{other} and {folder} are of the same data split, which would count twice; "

@@ -7,13 +7,11 @@ from typing import Any
 
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset, require_same_task
-from data_preprocess.sources.arrays import is_plain_npz
 from data_preprocess.splits import Splits
-from data_preprocess.storage.dataset_files import load_extra
 from scripts.external_sets import read_set, set_name
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
-from tardiff.generate import unguided_facts
+from tardiff.generate import made_with, unguided_facts
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +71,13 @@ def load_set(path: Path, splits: Splits, *, step_minutes: float) -> EHRDataset:
     return synthetic
 
 
-def made_with(path: Path) -> dict[str, Any]:
-    """What stage 3 wrote into the file of a set; empty for sets of another origin."""
-    return load_extra(path) if path.suffix == ".npz" and not is_plain_npz(path) else {}
-
-
 def without_counterpart(made: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Guided sets whose difference to `unguided` is more than guidance, and why.
 
     Args:
         made: `made_with` of every set.
     """
-    if not made.get(UNGUIDED):
+    if UNGUIDED not in made:
         return {}
     baseline, found = unguided_facts(made[UNGUIDED]), {}
     for name, facts in made.items():

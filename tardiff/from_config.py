@@ -148,6 +148,10 @@ def load(config: ExperimentConfig) -> Loaded:
     config = with_tuned_strength(config, splits.fingerprint)
     command = f"bash train.sh <config of {config.experiment}>"
     model = load_trained(run_dir(config) / "diffusion" / "model.pt", splits, command)
+    # A model that was written before models said so is taken to be what the config says.
+    model = dataclasses.replace(
+        model, with_guide=model.with_guide or config.diffusion.include_guide
+    )
     device = pick_device(config.accelerator)
     model.network.to(device)
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size

@@ -40,7 +40,7 @@ def quality_report(
     """All metrics of `kind`; docs/metrics.md explains each name.
 
     Fidelity is the distance of `synthetic` to `holdout`, and the `_reference` beside it that of
-    `train`, with equal sizes. Privacy is what `synthetic` gives away about `train`, measured
+    `train`. Privacy is what `synthetic` gives away about `train`, measured
     against `holdout`.
 
     Args:

@@ -171,7 +171,8 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
         change = f"about {needed:,} synthetic and test series would place its AUC below or above "
         change += f"{limit:.2f}"
         if needed > MAX_SCORED:  # which are not looked at
-            change = f"its AUC {auc:.3f} must fall further below {limit:.2f}"
+            further = "further " if auc < limit else ""
+            change = f"its AUC {auc:.3f} must fall {further}below {limit:.2f}"
         return Answer(CANNOT_TELL, reason, change)
     return Answer(YES, "None of the defects looked for was found.")
 

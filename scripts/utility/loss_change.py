@@ -34,9 +34,11 @@ def changes(
     """
     rows = []
     for name in sorted(guidance):
-        if "strength" not in (facts := guidance[name]["facts"]):
+        facts = guidance[name]["facts"]
+        # Sets without "classes" were made when the prediction could be of another strength.
+        if not {"strength", "classes"} <= facts.keys():
             continue
-        loss = GuidanceLoss(facts["guidance_loss"], num_classes, facts.get("classes"))
+        loss = GuidanceLoss(facts["guidance_loss"], num_classes, facts["classes"])
         for model in dict.fromkeys(fit.model for fit in results):
             measured = [
                 loss_of(predictions, loss) - loss_of(results[before], loss)

@@ -2,9 +2,10 @@
 
 A bootstrap resample is a vector of counts per test row, so every score here takes `weights` of
 shape (resamples, rows) and returns one value per resample; a plain score is the case of one
-resample of ones. Ranking scores sort the rows once and then need a single cumulative sum, which
-makes a thousand resamples of a few thousand rows a matter of milliseconds. Definitions are those
-of scikit-learn (ties count one half in AUROC; AUPRC is the average precision, a step function).
+resample of ones. Ranking scores sort the rows once; the sums between the ranks that count are one
+sparse product, which makes a thousand resamples of a few thousand rows a matter of milliseconds.
+Definitions are those of scikit-learn (ties count one half in AUROC; AUPRC is the average precision,
+a step function).
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ RAISED_BY_RESAMPLING = frozenset({"ece"})
 
 CALIBRATION_BINS = 10
 
-# Resamples handled at once; keeps the sorted copy of the weights near the processor's caches.
+# Resamples handled at once; keeps their copy of the weights near the processor's caches.
 BLOCK = 64
 
 
@@ -96,7 +97,11 @@ def ranking_scores(
     positive: Bool[np.ndarray, " n"],
     weights: Float[np.ndarray, "resamples n"],
 ) -> tuple[Float[np.ndarray, " resamples"], Float[np.ndarray, " resamples"]]:
-    """AUROC and average precision under each weighting; NaN where a side has no weight."""
+    """AUROC and average precision under each weighting; NaN where a side has no weight.
+
+    Args:
+        weights: whole numbers, of which single precision holds sums up to 2^24 exactly.
+    """
     order = np.argsort(-scores, kind="stable")
     negated, positive = -scores[order], positive[order]
     rows = np.flatnonzero(positive)
@@ -108,7 +113,7 @@ def ranking_scores(
     counts = np.append(0, np.cumsum(positive))
     # Sums of the rows from each cut to the next; whole numbers, so single precision is exact.
     part = np.searchsorted(cuts, np.arange(len(order)), side="right") - 1
-    ones = np.ones(len(order), weights.dtype)
+    ones = np.ones(len(order), np.promote_types(weights.dtype, np.float32))
     segments = csr_array((ones, (part, order)), shape=(len(cuts), len(order)))
     auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
     for start in range(0, len(weights), BLOCK):

@@ -300,7 +300,7 @@ def test_sets_of_an_earlier_model_are_told(experiment):
     now, elsewhere = made(model=sha256_file(model)), made() | {"experiment": "another"}
     assert not evaluate._origin_notes(config, {"a": now, "b": elsewhere, "c": {}}, {})
     (told,) = evaluate._origin_notes(config, {"a": now, "old": made()}, {})
-    assert told.startswith("old: made by another diffusion model than ")
+    assert told.startswith("old: made by a different diffusion model than the current ")
 
 
 def test_a_set_from_elsewhere_has_no_card_of_ours(experiment, tmp_path):

@@ -142,11 +142,18 @@ def test_a_patient_enters_a_private_file_once(sites, tmp_path):
     assert custodian(sites, *told, "export.epsilon=1").rows == len(np.unique(twice)) < len(guide)
 
 
-def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, monkeypatch):
+@pytest.mark.parametrize("known_by", ["config", "model"])
+def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(
+    sites, monkeypatch, known_by
+):
+    """A model of before does not say so: then the config decides."""
     told = ["export.epsilon=1", "influence.guidance_loss=nll"]
-    loaded = load(load_config([*sites[1], *told]))
-    seen = dataclasses.replace(loaded, model=dataclasses.replace(loaded.model, with_guide=True))
-    monkeypatch.setattr("tardiff.export_guidance.load", lambda config: seen)
+    if known_by == "config":
+        told.append("diffusion.include_guide=true")
+    else:
+        loaded = load(load_config([*sites[1], *told]))
+        seen = dataclasses.replace(loaded, model=dataclasses.replace(loaded.model, with_guide=True))
+        monkeypatch.setattr("tardiff.export_guidance.load", lambda config: seen)
     with pytest.raises(ConfigError, match="include_guide"):
         export(load_config([*sites[1], *told]))
 

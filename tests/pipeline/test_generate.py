@@ -244,8 +244,10 @@ def test_a_replaced_counterpart_is_told(trained, caplog):
     run(trained)  # of the same size
     assert "it was the counterpart of" not in caplog.text
     run(trained, FEW, "compat=paper")
+    foreign = trained[0] / "runs/tiny/synthetic/foreign.npz"
+    np.savez(foreign, x=np.zeros((4, 2, 3)), y=np.arange(4) % 2)  # which no stage 3 made
     for change, named in {
-        FEW: "generation.counts",
+        FEW: "number of series",
         "generation.seed=1": "generation.seed",
         "sampler.num_steps=5": "sampler",
         "guidance.by=choose": "resampling",
@@ -257,6 +259,7 @@ def test_a_replaced_counterpart_is_told(trained, caplog):
         assert named in told.split(";")[0]
         # Not of sets that were made from other noise, such as the paper's.
         assert "guided" in told.split("counterpart of ")[1] and "paper" not in told
+    foreign.unlink()
 
 
 @pytest.mark.parametrize("seen", [False, True])

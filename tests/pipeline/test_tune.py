@@ -9,6 +9,7 @@ import pytest
 
 from classifier.train import main as train_classifier
 from configs import load_config
+from configs.run_record import run_dir
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from configs.schema.evaluation import BASELINES
 from data_preprocess.build import load_splits
@@ -19,6 +20,7 @@ from tardiff.from_config import load, tuning_path, with_tuned_strength
 from tardiff.generate import main as generate
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
+from tardiff.training.checkpoint import load_model
 from tests.support.tiny_runs import tiny_arguments
 
 
@@ -167,9 +169,10 @@ def test_the_matrix_evaluates_every_set_and_makes_none_twice(tuned, monkeypatch)
     candidates |= {"classifier_guided", "paper", matrix.WITH_GUIDE, matrix.AS_SAMPLED}
     assert set(results[results["protocol"] == "TSTR"]["generator"]) == candidates
     assert set(results[results["protocol"] == "TRTR+"]["generator"]) == set(BASELINES)
-    fair = load_extra(
-        tuning_path(config).parents[2] / "tiny_with_guide/synthetic" / f"{matrix.WITH_GUIDE}.npz"
-    )
+    own = tuning_path(config).parents[2] / "tiny_with_guide"
+    fair = load_extra(own / "synthetic" / f"{matrix.WITH_GUIDE}.npz")
+    assert load_model(own / "diffusion/model.pt", "").with_guide
+    assert not load_model(run_dir(config) / "diffusion/model.pt", "").with_guide
     assert (
         fair["made_with"]
         != load_extra(tuning_path(config).parent / "sets/unguided.npz")["made_with"]

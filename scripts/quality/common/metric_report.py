@@ -11,9 +11,9 @@ from configs.runtime.errors import DataError
 class MetricReport:
     """Named numbers, the arrays behind the figures, and remarks a reader must not miss.
 
-    A metric `m` that has a real-data counterpart comes with `m_reference`: the same formula, sample
-    size and seed with held-out real series against training series. `m/channel` is per channel,
-    `m_low` and `m_high` bound a 95 % interval.
+    A metric `m` that has a real-data counterpart comes with `m_reference`: the same formula and
+    seed with held-out real series against training series, at equal sizes where sizes matter.
+    `m/channel` is per channel, `m_low` and `m_high` bound a 95 % interval.
 
     Attributes:
         values: metric name -> finite number; a metric that is undefined here is absent.
@@ -103,9 +103,14 @@ def wilson(share: float, trials: int | float) -> tuple[float, float]:
 def auc_interval(
     auc: float, num_positive: int, num_negative: int, z: float = Z95
 ) -> tuple[float, float]:
-    """Interval of an AUC from its standard error (Hanley and McNeil 1982, eq. 1)."""
+    """Interval of an AUC from its standard error."""
+    half = z * auc_variance(auc, num_positive, num_negative) ** 0.5
+    return max(0.0, auc - half), min(1.0, auc + half)
+
+
+def auc_variance(auc: float, num_positive: int, num_negative: int) -> float:
+    """Squared standard error of an AUC over the scored rows (Hanley and McNeil 1982, eq. 1)."""
     q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc)
     variance += (num_positive - 1) * (q1 - auc**2) + (num_negative - 1) * (q2 - auc**2)
-    half = z * np.sqrt(max(0.0, variance) / (num_positive * num_negative))
-    return max(0.0, float(auc - half)), min(1.0, float(auc + half))
+    return max(0.0, float(variance)) / (num_positive * num_negative)

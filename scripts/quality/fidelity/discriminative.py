@@ -6,7 +6,7 @@ added to real series, or gives every series one probability, gets a remark as po
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +22,13 @@ from torch import Tensor
 
 from classifier.fixed_features import RandomConvolutions, summary_features
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
+from scripts.quality.common.metric_report import Z95, MetricReport, auc_variance, bounded
 from scripts.quality.common.registry import FIDELITY, above, metric
 
-MAX_ROWS = 3000  # of each set that a classifier is fitted on
+MAX_ROWS = 3000  # of each set, two thirds of which a classifier is fitted on
 MAX_SCORED = 10_000  # of each set that are scored
 FOLDS = 3
+REPEATS = 3
 NUM_KERNELS = 128
 DISCRIMINATIVE_MARGIN = 0.1  # AUC above that of real series that raises the flag
 CONTROL_NOISE = 1.0  # model-space sd of the noise that the control must find
@@ -45,12 +46,20 @@ class Discrimination:
         trees_auc: boosted trees on summaries.
         spread: standard deviation of the out-of-fold probabilities, averaged over folds (their
             base rates differ), of the classifier where it is larger.
+        error: standard error of `auc`: of the scored series, and of those that were fitted on.
     """
 
     auc: float
     linear_auc: float
     trees_auc: float
     spread: float
+    error: float
+
+
+class _Scored(NamedTuple):
+    auc: float
+    spread: float
+    error: float
 
 
 def discriminate(
@@ -63,9 +72,9 @@ def discriminate(
     """Cross-validated AUC of telling `other` (positive) from `real`, in model space.
 
     Args:
-        most: series of each set that may be fitted on, in the folds that do not score; all series
-            are scored. A classifier distinguishes the better the more it is fitted on, so AUCs are
-            compared at equal `most`; more series than that make the AUC surer. None: all.
+        most: series of each set of which the folds that do not score are fitted on; all series are
+            scored. A classifier distinguishes the better the more it is fitted on, so AUCs are
+            compared at equal `most`; more series than that make the AUC more certain. None: all.
     """
     x = torch.cat([real, other])
     is_other = np.r_[np.zeros(len(real), int), np.ones(len(other), int)]
@@ -79,13 +88,13 @@ def discriminate(
     # One thread: fits this small lose more to waiting for each other than they gain, ten times
     # over when the cores are shared.
     with threadpool_limits(1):
-        results = [
+        first, second = (
             _out_of_fold(model, features, is_other, seed, most)
             for model, features in ((linear, both), (trees, summary))
-        ]
-    linear_auc, trees_auc = (float(roc_auc_score(is_other, scores)) for scores, _ in results)
-    spread = max(spread for _, spread in results)
-    return Discrimination(max(linear_auc, trees_auc), linear_auc, trees_auc, spread)
+        )
+    better = max(first, second)
+    spread = max(first.spread, second.spread)
+    return Discrimination(better.auc, first.auc, second.auc, spread, better.error)
 
 
 @metric(
@@ -102,7 +111,8 @@ def discriminative_report(comparison: Comparison, *, seed: int) -> MetricReport:
     reference = discriminate(holdout, train, seed=seed, most=part.matched_size)
     noise = torch.randn(part.x_train.shape, generator=torch.Generator().manual_seed(seed))
     control = discriminate(part.x_holdout, part.x_train + CONTROL_NOISE * noise, seed=seed)
-    interval = auc_interval(found.auc, len(synthetic), len(holdout))
+    half = Z95 * found.error
+    interval = (max(0.0, found.auc - half), min(1.0, found.auc + half))
     values = {
         **bounded("discriminative_auc", found.auc, interval, reference.auc),
         "discriminative_auc_linear": found.linear_auc,
@@ -138,16 +148,23 @@ def _out_of_fold(
     target: Int[np.ndarray, " n"],
     seed: int,
     most: int | None,
-) -> tuple[Float[np.ndarray, " n"], float]:
-    """Probability of the positive class from the fold that did not train on the row; spread."""
-    rng, told, spreads = np.random.default_rng(seed), np.empty(len(target)), []
-    for others, rows in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(
-        features, target
-    ):
-        share = len(target) if most is None else most * (FOLDS - 1) // FOLDS
-        sides = (rng.permutation(others[target[others] == side])[:share] for side in (0, 1))
-        fitted_on = np.sort(np.concatenate(list(sides)))
-        model.fit(features[fitted_on], target[fitted_on])
-        told[rows] = model.predict_proba(features[rows])[:, 1]
-        spreads.append(told[rows].std())
-    return told, float(np.mean(spreads))
+) -> _Scored:
+    """Scores of every row by models that did not see it, REPEATS times with other folds."""
+    rng, aucs, of_folds, spreads = np.random.default_rng(seed), [], [], []
+    share = len(target) if most is None else most * (FOLDS - 1) // FOLDS
+    for repeat in range(REPEATS):
+        told = np.empty(len(target))
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed + repeat)
+        for others, rows in folds.split(features, target):
+            sides = (rng.permutation(others[target[others] == side])[:share] for side in (0, 1))
+            fitted_on = np.sort(np.concatenate(list(sides)))
+            model.fit(features[fitted_on], target[fitted_on])
+            told[rows] = model.predict_proba(features[rows])[:, 1]
+            of_folds.append(roc_auc_score(target[rows], told[rows]))
+            spreads.append(told[rows].std())
+        aucs.append(roc_auc_score(target, told))
+    auc, counts = float(np.mean(aucs)), np.bincount(target)
+    scored = auc_variance(auc, int(counts[1]), int(counts[0]))
+    # What folds differ by beyond their scored rows is owed to the rows that they are fitted on.
+    fitted = max(0.0, float(np.var(of_folds, ddof=1)) - FOLDS * scored) / len(of_folds)
+    return _Scored(auc, float(np.mean(spreads)), (scored + fitted) ** 0.5)

@@ -253,6 +253,8 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     assert answer.change.startswith("about 2,000 synthetic and test series would place")
     most = fidelity(auc=0.59, half=0.02, discriminative_scored=8000)  # and no more are scored
     assert answer_fidelity(most, 300).change == "its AUC 0.590 must fall further below 0.60"
+    above = fidelity(auc=0.605, half=0.015, discriminative_scored=8000)
+    assert answer_fidelity(above, 300).change == "its AUC 0.605 must fall below 0.60"
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
     assert answer_privacy(attack, 400).change == "about 1,600 held-out series would exclude 0.6"
 
