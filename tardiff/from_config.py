@@ -86,7 +86,7 @@ def wanted_strengths(
     w = config.guidance.w
     if session.convex is not None:
         auto = session.estimate.strength()
-        strength = auto if auto is None or w == AUTO else auto.at(w)
+        strength = auto if auto is None or w == AUTO else auto.at(float(w))
         if auto is not None and strength is not None:
             log.info("%s", strength.line() if w == AUTO else _as_asked(strength, auto))
             known, w = {"strength": strength.to_plain()}, strength.w
