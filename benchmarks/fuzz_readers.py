@@ -15,10 +15,10 @@ from configs.runtime.errors import UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.arrays import read_arrays
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
+from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
 from tardiff.guidance.convex_estimate import ConvexSettings, fit_pool_guide

@@ -61,7 +61,7 @@ from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
 from tardiff.from_config import retraining_score, tuning_path
-from tardiff.generate import made_with
+from tardiff.generation.counterpart import made_with
 
 HASH_SHOWN = 16
 SIMULATED = (
@@ -136,7 +136,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     tables = score_tables(summaries) + difference_tables(summaries)
     _print(tables + ([testing_table(testing)] if testing else []))
     logger.info("%s", wrapped([ungrouped(testing)]))
-    guidance = {name: facts["guidance"] for name, facts in made.items() if facts.get("guidance")}
+    guidance = {name: known["guidance"] for name, known in made.items() if known.get("guidance")}
     coupled = {name: record for name, record in guidance.items() if name not in apart}
     changes = loss_change.changes(predictions, coupled, data.num_classes)
     facts["guidance_loss"] = changes
@@ -210,6 +210,11 @@ def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str
             f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
             "Make one with `bash generation.sh <config.yaml> guidance=none`."
         )
+    if same := _copies_of_unguided(sets):
+        notes.append(
+            f"{', '.join(same)}: the same series as {UNGUIDED}, as where the strength of guidance "
+            "is 0, so all differences between them are 0."
+        )
     seeds = len(config.evaluation.seeds)
     if seeds == 1:
         notes.append(
@@ -222,6 +227,14 @@ def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str
             f"wide. Give at least {ENOUGH_SEEDS} evaluation.seeds before claiming a gain or none."
         )
     return notes
+
+
+def _copies_of_unguided(sets: Mapping[str, EHRDataset]) -> list[str]:
+    """The sets that hold the series of the unguided one, in its order."""
+    if UNGUIDED not in sets:
+        return []
+    prints = {name: fingerprint(found) for name, found in sets.items()}
+    return [name for name in sets if name != UNGUIDED and prints[name] == prints[UNGUIDED]]
 
 
 def _origin_notes(

@@ -16,10 +16,10 @@ from configs.runtime.errors import DataError, MismatchError, MissingInputError, 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.long_csv import labels_path
 from data_preprocess.impute import impute
-from data_preprocess.sources.arrays import ARRAY_FORMS, is_plain_npz, read_arrays
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
+from data_preprocess.storage.array_files import ARRAY_FORMS, is_plain_npz, read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")

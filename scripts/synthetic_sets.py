@@ -11,7 +11,7 @@ from data_preprocess.splits import Splits
 from scripts.external_sets import read_set, set_name
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
-from tardiff.generate import made_with, unguided_facts
+from tardiff.generation.counterpart import differences, made_with
 
 logger = logging.getLogger(__name__)
 
@@ -79,14 +79,9 @@ def without_counterpart(made: Mapping[str, Mapping[str, Any]]) -> dict[str, str]
     """
     if UNGUIDED not in made:
         return {}
-    baseline, found = unguided_facts(made[UNGUIDED]), {}
-    for name, facts in made.items():
-        if facts.get("guidance"):
-            own = unguided_facts(facts)
-            different = [key for key, value in own.items() if value != baseline[key]]
-            if different:
-                found[name] = ", ".join(different)
-    return found
+    guided = {name: facts for name, facts in made.items() if facts.get("guidance")}
+    apart = {name: differences(facts, made[UNGUIDED]) for name, facts in guided.items()}
+    return {name: ", ".join(found) for name, found in apart.items() if found}
 
 
 def _file(item: str, folder: Path) -> Path:

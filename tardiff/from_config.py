@@ -34,7 +34,6 @@ from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import paper_levels
-from tardiff.guidance.auto_strength import AutoStrength
 from tardiff.guidance.convex_estimate import (
     ConvexEstimate,
     ConvexSettings,
@@ -86,23 +85,17 @@ def wanted_strengths(
     w = config.guidance.w
     if session.convex is not None:
         auto = session.estimate.strength()
-        strength = auto if auto is None or w == AUTO else auto.at(float(w))
-        if auto is not None and strength is not None:
-            log.info("%s", strength.line() if w == AUTO else _as_asked(strength, auto))
-            known, w = {"strength": strength.to_plain()}, strength.w
+        if auto is not None:
+            strength = auto if w == AUTO else auto.at(float(w))
+            if strength is not None:  # beyond the curve nothing is predicted
+                log.info("%s", auto.line() if w == AUTO else strength.line_beside(auto))
+                known, w = {"strength": strength.to_plain()}, strength.w
         elif w == AUTO:
             raise ConfigError(
                 f"guidance.w=auto: {config.influence.vector} holds a private G and no strength, "
                 "which would tell more about its rows; give a number, for example guidance.w=0.2"
             )
     return [float(w)] * classes, known
-
-
-def _as_asked(strength: AutoStrength, auto: AutoStrength) -> str:
-    return (
-        f"strength: w = {strength.w:g} as asked, auto would take {auto.w:g}; "
-        f"{strength.prediction()}"
-    )
 
 
 def is_convex(config: ExperimentConfig) -> bool:
@@ -148,10 +141,8 @@ def load(config: ExperimentConfig) -> Loaded:
     config = with_tuned_strength(config, splits.fingerprint)
     command = f"bash train.sh <config of {config.experiment}>"
     model = load_trained(run_dir(config) / "diffusion" / "model.pt", splits, command)
-    # A model that was written before models said so is taken to be what the config says.
-    model = dataclasses.replace(
-        model, with_guide=model.with_guide or config.diffusion.include_guide
-    )
+    if model.with_guide is None:  # written before models said so
+        model = dataclasses.replace(model, with_guide=config.diffusion.include_guide)
     device = pick_device(config.accelerator)
     model.network.to(device)
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size
@@ -183,9 +174,8 @@ def session_of(loaded: Loaded) -> GenerationSession:
     """The computation that the config asks for, nothing of it done yet."""
     config = loaded.config
     generation, guidance = config.generation, config.guidance
-    splits = loaded.splits
+    splits, with_guide = loaded.splits, loaded.model.with_guide
     resampled = resamples(config, private=loaded.model.privacy is not None)
-    with_guide = loaded.model.with_guide
     return GenerationSession(
         splits=splits,
         model=loaded.model,

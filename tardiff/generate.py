@@ -12,12 +12,11 @@ from typing import Any
 from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir, sha256_file
-from configs.runtime.errors import DataError
 from configs.schema.experiment import ExperimentConfig
-from data_preprocess.sources.arrays import is_plain_npz
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
 from tardiff.from_config import Loaded, guidance_files, load, session_of, wanted_strengths
+from tardiff.generation.counterpart import differences, made_with
 from tardiff.generation.data_card import SyntheticSet, write_set
 from tardiff.generation.pool import Sampled
 from tardiff.generation.session import GenerationSession
@@ -47,54 +46,24 @@ def _warn_of_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:
     path = folder / f"{name}.npz"
     if name not in sets or not path.is_file():
         return
-    before = unguided_facts(made_with(path))
-    now = unguided_facts(_set_facts(loaded, sets[name], None))
+    before = made_with(path)
+    changed = differences(before, _set_facts(loaded, sets[name], None))
     kept = {
         file.stem: made_with(file) for file in sorted(folder.glob("*.npz")) if file.stem not in sets
     }
     others = [
         other
         for other, facts in kept.items()
-        if facts.get("guidance") and unguided_facts(facts) == before
+        if facts.get("guidance") and not differences(before, facts)
     ]
-    if before != now and others:
+    if changed and others:
         log.warning(
             "%s is replaced by a set with another %s; it was the counterpart of %s too "
             "(generation.unguided_too=false keeps it, making that set again restores it)",
             path,
-            ", ".join(key for key in now if now[key] != before[key]),
+            ", ".join(changed),
             ", ".join(others),
         )
-
-
-def made_with(path: Path) -> dict[str, Any]:
-    """What stage 3 wrote into the file of a set; empty for files of another origin."""
-    if path.suffix != ".npz" or is_plain_npz(path):
-        return {}
-    try:
-        return load_extra(path)
-    except DataError:
-        return {}
-
-
-def unguided_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a guided set has in common with its unguided counterpart, by name.
-
-    Args:
-        facts: `made_with` of the set; None stands for what it lacks.
-    """
-    config = facts.get("config", {})
-    generation, sampler = config.get("generation", {}), config.get("sampler", {})
-    resampled = bool(facts.get("resampled"))
-    return {
-        "diffusion model": facts.get("made_with", {}).get("diffusion"),
-        "compat": config.get("compat"),
-        # Its batch size changes a set by rounding only.
-        "sampler": {key: value for key, value in sampler.items() if key != "batch_size"},
-        "generation.seed": generation.get("seed"),
-        "number of series": generation.get("counts") or generation.get("ratio"),
-        "resampling": resampled and generation.get("pool"),
-    }
 
 
 def _sets(

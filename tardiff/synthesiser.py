@@ -12,7 +12,7 @@ from configs.run_record import run_dir
 from configs.runtime.errors import MismatchError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.sources.arrays import Arrays, checked
+from data_preprocess.storage.array_files import Arrays, checked
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion

@@ -29,9 +29,9 @@ from data_preprocess.new_experiment.proposal import (
     whole_config,
 )
 from data_preprocess.new_experiment.tables import propose_table
-from data_preprocess.sources.arrays import read_arrays
 from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import assign
+from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.table_file import SUFFIXES
 
 ARRAYS = (".npz", ".npy", ".pkl", ".pickle")

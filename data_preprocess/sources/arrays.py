@@ -1,48 +1,20 @@
-"""read_files: arrays at hand -> cohorts. NaN marks what was not measured.
-
-Three forms, told apart by suffix: `.npz` as this project writes it or with x, y and, if patients
-have several series, subject_ids; a `.pkl` holding the tuple `(data, label)` as users of the
-published TarDiff code have it; and `x.npy` beside `x_labels.npy`.
-"""
+"""read_files: arrays at hand, one file or one per split -> cohorts."""
 
 import logging
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from configs.runtime.errors import UNREADABLE, ConfigError, DataError, MissingInputError
+from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
-from data_preprocess.storage.dataset_files import load_dataset
-from data_preprocess.storage.safe_npy import read_npy, read_npz
-from data_preprocess.storage.safe_pickle import load_array_pickle
+from data_preprocess.storage.array_files import LAYOUT, SUBJECTS, Arrays, labels_of, read_arrays
 
 log = logging.getLogger("tardiff.data")
 
-MAX_CLASSES = 1000
 _FAR = 100  # times the range from the 1st to the 99th percentile
-DATA_NAMES, LABEL_NAMES = ("x", "data", "values"), ("y", "label", "labels")  # in a plain .npz
-SUBJECTS = "subject_ids"
-LAYOUT = "(N, C, T) = (series, channel, time)"
-ARRAY_FORMS = (
-    f"expected x.npy with data {LAYOUT} and x_labels.npy (N,) beside it (numpy.save), a .pkl with "
-    "the tuple (data, label), or an .npz with x and y (numpy.savez) or as this project writes it"
-)
-
-
-class Arrays(NamedTuple):
-    """What a file holds; `None` where its form has no place for it."""
-
-    values: np.ndarray
-    labels: np.ndarray
-    subject_ids: np.ndarray | None = None
-    feature_names: tuple[str, ...] | None = None
-    label_names: tuple[str, ...] | None = None
-    static: np.ndarray | None = None
-    static_names: tuple[str, ...] = ()
 
 
 @reader("files")
@@ -71,170 +43,8 @@ def read_files(section: Any, settings: Settings) -> SourceData:
         name: _cohort(paths[name], found, subjects[name], feature_names, label_names)
         for name, found in arrays.items()
     }
-    files = [file for path in paths.values() for file in (path, _labels_of(path)) if file.is_file()]
+    files = [file for path in paths.values() for file in (path, labels_of(path)) if file.is_file()]
     return SourceData(cohorts["train"], cohorts.get("test"), cohorts.get("val"), tuple(files))
-
-
-def read_arrays(path: Path, *, key: str) -> Arrays:
-    """The checked content of one file: float values (N, C, T), whole labels (N,).
-
-    Args:
-        key: the configuration key that named the file, for messages.
-    """
-    readers: dict[str, Callable[[Path], Arrays]] = {
-        ".npz": _read_npz,
-        ".pkl": _read_pickle,
-        ".pickle": _read_pickle,
-        ".npy": _read_npy,
-    }
-    if path.suffix not in readers:
-        raise DataError(f"{path} ({key}): unknown kind of file; {ARRAY_FORMS}")
-    if not path.is_file():
-        raise MissingInputError(f"{path.absolute()} does not exist ({key} names it)")
-    return checked(readers[path.suffix](path), str(path))
-
-
-def checked(found: Arrays, where: str) -> Arrays:
-    """Float values, whole labels, and patients as whole numbers or texts.
-
-    Args:
-        where: what the arrays are called in messages.
-
-    Raises:
-        DataError: an array has another shape or kind.
-    """
-    values = _checked_values(found.values, where)
-    labels = _checked_labels(found.labels, len(values), where)
-    subjects = _checked_subjects(found.subject_ids, len(values), where)
-    return found._replace(values=values, labels=labels, subject_ids=subjects)
-
-
-def _read_npz(path: Path) -> Arrays:
-    own = _plain_npz(path)
-    if own is not None:
-        return own
-    dataset = load_dataset(path)
-    return Arrays(
-        values=np.where(dataset.observed, dataset.values, np.nan),
-        labels=dataset.labels,
-        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).any() else None,
-        feature_names=dataset.feature_names,
-        label_names=dataset.label_names,
-        static=dataset.static,
-        static_names=dataset.static_names,
-    )
-
-
-def is_plain_npz(path: Path) -> bool:
-    """Whether `numpy.savez(path, x=data, y=label)` wrote the file."""
-    return _plain_names(path) is not None
-
-
-def _plain_names(path: Path) -> tuple[str, str] | None:
-    """What the data and the labels are called in such a file; None for any other."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [member.removesuffix(".npy") for member in archive.namelist()]
-    except UNREADABLE:
-        return None
-    data = next((name for name in names if name.lower() in DATA_NAMES), None)
-    label = next((name for name in names if name.lower() in LABEL_NAMES), None)
-    return None if data is None or label is None or "meta" in names else (data, label)
-
-
-def _plain_npz(path: Path) -> Arrays | None:
-    """What `numpy.savez(path, x=data, y=label)` wrote; None for any other file."""
-    if (found := _plain_names(path)) is None:
-        return None
-    data, label = found
-    try:
-        arrays = read_npz(path)
-    except UNREADABLE:
-        return None  # the reader of the project's own files says what is wrong
-    if unread := sorted(set(arrays) - {data, label, SUBJECTS}):
-        log.warning("%s: not read: %s (patients stand in %s)", path, ", ".join(unread), SUBJECTS)
-    return Arrays(arrays[data], arrays[label], arrays.get(SUBJECTS))
-
-
-def _read_pickle(path: Path) -> Arrays:
-    content = load_array_pickle(path)
-    if not isinstance(content, (tuple, list)) or len(content) != 2:
-        raise DataError(f"{path}: holds {_describe(content)}, expected the tuple (data, label)")
-    data, label = content
-    if not isinstance(data, np.ndarray) or not isinstance(label, np.ndarray):
-        raise DataError(
-            f"{path}: holds ({_describe(data)}, {_describe(label)}), expected two numpy arrays, "
-            f"data {LAYOUT} and label (N,)"
-        )
-    return Arrays(data, label)
-
-
-def _read_npy(path: Path) -> Arrays:
-    beside = _labels_of(path)
-    if not beside.is_file():
-        raise MissingInputError(f"{beside} does not exist: the labels belong beside {path.name}")
-    return Arrays(_load_npy(path), _load_npy(beside))
-
-
-def _labels_of(path: Path) -> Path:
-    return path.with_name(f"{path.stem}_labels.npy")
-
-
-def _load_npy(path: Path) -> np.ndarray:
-    try:
-        return read_npy(path)
-    except UNREADABLE as error:
-        raise DataError(f"{path}: not a plain .npy array ({error})") from error
-
-
-def _checked_values(values: np.ndarray, path: str) -> np.ndarray:
-    if values.ndim != 3 or 0 in values.shape:
-        raise DataError(f"{path}: data has shape {values.shape}, expected {LAYOUT}, none empty")
-    if values.dtype.kind not in "fiub":
-        raise DataError(f"{path}: data has dtype {values.dtype}, expected numbers")
-    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like any other
-        as_float = values.astype(np.float64)
-    if np.isinf(as_float).any():
-        row, channel, step = np.argwhere(np.isinf(as_float))[0]
-        raise DataError(
-            f"{path}: infinite value in series {row}, channel {channel}, step {step}; use NaN for "
-            "what was not measured"
-        )
-    return as_float
-
-
-def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndarray | None:
-    """Patients as whole numbers or texts."""
-    if subjects is None:
-        return None
-    if subjects.shape != (n,):
-        raise DataError(
-            f"{path}: {SUBJECTS} has shape {subjects.shape}, expected ({n},) for {n} series"
-        )
-    if subjects.dtype.kind in "US":
-        return subjects
-    whole = subjects.dtype.kind in "fiu" and np.isfinite(subjects.astype(np.float64)).all()
-    if not whole or (subjects != np.floor(subjects.astype(np.float64))).any():
-        raise DataError(f"{path}: {SUBJECTS} must be whole numbers or texts, one a series")
-    return subjects.astype(np.int64)
-
-
-def _checked_labels(labels: np.ndarray, n: int, path: str) -> np.ndarray:
-    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if flat.shape != (n,):
-        raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
-    whole = flat.dtype.kind in "fiub" and np.isfinite(flat.astype(np.float64)).all()
-    if not whole or (flat != np.floor(flat.astype(np.float64))).any() or flat.min() < 0:
-        raise DataError(
-            f"{path}: label must hold whole numbers 0..K-1, found {_describe(flat)} with values "
-            f"{np.unique(flat.astype(str))[:6].tolist()}"
-        )
-    if flat.max() >= MAX_CLASSES:
-        raise DataError(
-            f"{path}: label goes up to {flat.max():g}; expected classes 0..K-1 with K at most "
-            f"{MAX_CLASSES:,}"
-        )
-    return flat.astype(np.int64)
 
 
 def _feature_names(arrays: dict[str, Arrays], channels: list[str] | None) -> tuple[str, ...]:
@@ -344,10 +154,3 @@ def _extremes(values: np.ndarray, names: tuple[str, ...]) -> Iterator[str]:
             )
             log.warning("%s", note)
             yield note
-
-
-def _describe(thing: Any) -> str:
-    if isinstance(thing, np.ndarray):
-        return f"an array {thing.shape} of {thing.dtype}"
-    size = f" of length {len(thing)}" if isinstance(thing, (tuple, list, dict)) else ""
-    return f"a {type(thing).__name__}{size}"

@@ -16,8 +16,8 @@ import numpy as np
 
 from configs.runtime.errors import UNREADABLE, DataError, MissingInputError, few
 from data_preprocess.cohort import Cohort, FlowStep, is_measured
-from data_preprocess.sources.arrays import MAX_CLASSES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
+from data_preprocess.storage.array_files import MAX_CLASSES
 
 log = logging.getLogger("tardiff.data")
 

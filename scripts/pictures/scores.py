@@ -19,6 +19,7 @@ from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING, Predictio
 from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER, Fit
 from scripts.utility.summary import UNGUIDED, Summary, select
 
+LEAST_RANGE = 0.005  # of a difference's axis to either side; equal sets would have none
 SOURCES = {"TSTR": "{}", "TSRTR": "real + {}", BASELINE: "real, no generator, {}"}
 
 
@@ -154,6 +155,8 @@ def difference_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
         axes.set_yticks(range(len(shown)), names)
         axes.invert_yaxis()
         axes.set_xlabel(f"difference in {METRICS[metric]} (right is better)")
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, -LEAST_RANGE), max(high, LEAST_RANGE))
         axes.locator_params(axis="x", nbins=5)  # labels of small differences are long
 
     count = sum(s.metric == "auroc" for s, _ in found)

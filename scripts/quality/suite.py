@@ -40,8 +40,7 @@ def quality_report(
     """All metrics of `kind`; docs/metrics.md explains each name.
 
     Fidelity is the distance of `synthetic` to `holdout`, and the `_reference` beside it that of
-    `train`. Privacy is what `synthetic` gives away about `train`, measured
-    against `holdout`.
+    `train`. Privacy is what `synthetic` gives away about `train`, measured against `holdout`.
 
     Args:
         train: real series that reached the generator; for privacy, all of them.

@@ -58,10 +58,15 @@ class AutoStrength:
                 "strength: w = 0, since no tilt lowers the guidance loss of rows that G has not "
                 "seen by more than its standard error: nothing is guided"
             )
-        return f"strength: w = {self.w:g}; {self.prediction()}"
+        return f"strength: w = {self.w:g}; {self._prediction()}"
 
-    def prediction(self) -> str:
-        """What is predicted at `w`."""
+    def line_beside(self, auto: "AutoStrength") -> str:
+        """One line for a strength that was asked for by number."""
+        return (
+            f"strength: w = {self.w:g} as asked, auto would take {auto.w:g}; {self._prediction()}"
+        )
+
+    def _prediction(self) -> str:
         return (
             "predicted change of the guidance loss of a retrained model "
             f"{self.change:+.4f} +- {self.error:.4f} ({self.loss:.4f} without guidance)"

@@ -33,7 +33,7 @@ class DiffusionModel:
         step: training step of these weights.
         marginals: the map from drawn to training marginal distributions; None: there is none.
         privacy: what the training promises to its patients; None: nothing.
-        with_guide: it was trained on the guidance rows too.
+        with_guide: it was trained on the guidance rows too; None: its file does not say.
     """
 
     network: nn.Module
@@ -49,7 +49,7 @@ class DiffusionModel:
     step: int
     marginals: MarginalMap | None = None
     privacy: Privacy | None = None
-    with_guide: bool = False
+    with_guide: bool | None = None
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
@@ -62,7 +62,8 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
-    content["with_guide"] = model.with_guide
+    if model.with_guide is not None:
+        content["with_guide"] = model.with_guide
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
     if model.privacy is not None:
@@ -96,7 +97,8 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}
         fields["marginals"] = _marginals(path, content.get("marginals"), fields)
-        fields["with_guide"] = bool(content.get("with_guide", False))
+        if "with_guide" in content:
+            fields["with_guide"] = bool(content["with_guide"])
         if "privacy" in content:
             fields["privacy"] = Privacy.from_plain(content["privacy"])
         return DiffusionModel(network=network.eval(), **fields)

@@ -331,3 +331,13 @@ def test_sets_that_no_metric_takes_are_refused_before_any_fit(experiment, monkey
     remedy = "leave the metrics out: evaluation.fidelity=false evaluation.privacy=false"
     with pytest.raises(DataError, match=remedy):
         evaluate.main(load_config(arguments(folder)))
+
+
+def test_a_guided_set_that_is_the_unguided_one_is_told(experiment):
+    _, splits = experiment
+    one, other = as_synthetic(splits.train, 0), as_synthetic(splits.train, 1)
+    sets = {"unguided": one, "guided": dataclasses.replace(one), "stronger": other}
+    config = load_config(arguments(experiment[0]))
+    (told,) = [note for note in evaluate._notes(config, sets) if "the same series" in note]
+    assert told.startswith("guided: the same series as unguided")
+    assert not any("the same series" in note for note in evaluate._notes(config, {"a": one}))

@@ -8,17 +8,19 @@ import pytest
 import torch
 
 from configs import load_config
+from configs.run_record import run_dir
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra, save_dataset
 from scripts.from_config import influence_weights
 from tardiff.export_guidance import main as export
 from tardiff.fit_guide import main as fit_guide
-from tardiff.from_config import guidance_files, load
+from tardiff.from_config import guidance_files
 from tardiff.generate import main as generate
 from tardiff.guidance.guide_file import imported_estimate, load_guide, save_guide
 from tardiff.privacy.noise import noise_multiplier
 from tardiff.train import main as train_diffusion
+from tardiff.training.checkpoint import load_model, save_model
 from tests.support.tiny_runs import tiny_arguments
 
 CONVEX = ("influence.estimator=convex", "guidance.by=choose", "guidance.w=0.3")
@@ -142,20 +144,19 @@ def test_a_patient_enters_a_private_file_once(sites, tmp_path):
     assert custodian(sites, *told, "export.epsilon=1").rows == len(np.unique(twice)) < len(guide)
 
 
-@pytest.mark.parametrize("known_by", ["config", "model"])
-def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(
-    sites, monkeypatch, known_by
-):
-    """A model of before does not say so: then the config decides."""
+@pytest.mark.parametrize(("known", "asked"), [(None, True), (True, False)])
+def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, known, asked):
+    """Where the file of a model does not say so, as before version 0.2.0, the config decides."""
     told = ["export.epsilon=1", "influence.guidance_loss=nll"]
-    if known_by == "config":
-        told.append("diffusion.include_guide=true")
-    else:
-        loaded = load(load_config([*sites[1], *told]))
-        seen = dataclasses.replace(loaded, model=dataclasses.replace(loaded.model, with_guide=True))
-        monkeypatch.setattr("tardiff.export_guidance.load", lambda config: seen)
-    with pytest.raises(ConfigError, match="include_guide"):
-        export(load_config([*sites[1], *told]))
+    told.append(f"diffusion.include_guide={str(asked).lower()}")
+    path = run_dir(load_config(sites[1])) / "diffusion" / "model.pt"
+    before = path.read_bytes()
+    save_model(path, dataclasses.replace(load_model(path, ""), with_guide=known))
+    try:
+        with pytest.raises(ConfigError, match="include_guide"):
+            export(load_config([*sites[1], *told]))
+    finally:
+        path.write_bytes(before)
 
 
 def test_a_config_that_asks_for_another_loss_is_refused(sites):

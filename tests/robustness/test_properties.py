@@ -16,8 +16,8 @@ from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import walk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.arrays import read_arrays
 from data_preprocess.split_assignment import split_by_subject
+from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 
 BUDGET = settings(

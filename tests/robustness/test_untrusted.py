@@ -14,8 +14,8 @@ import pytest
 from configs import load_config
 from configs.runtime.errors import UNREADABLE, ConfigError, DataError
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.arrays import read_arrays
 from data_preprocess.sources.hospital.tables import find_table
+from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_npy import read_npy, read_npz
 from data_preprocess.storage.safe_pickle import load_array_pickle

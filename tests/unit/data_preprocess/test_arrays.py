@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
-from data_preprocess.sources.arrays import read_arrays, read_files
+from data_preprocess.sources.arrays import read_files
+from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.dataset_files import save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
 from tests.support import sections

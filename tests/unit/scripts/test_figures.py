@@ -94,6 +94,19 @@ def test_differences_are_to_unguided_or_else_to_real(summaries):
     assert "real-only" in figure.get_suptitle()
 
 
+def test_differences_of_equal_sets_have_an_axis(summaries):
+    """Where the strength is 0 they are all 0, and rounding would be the scale."""
+    zero = dict.fromkeys(("mean", "low", "high", "test_low", "test_high"), 0.0)
+    equal = [
+        dataclasses.replace(s, vs_unguided=dataclasses.replace(s.vs_unguided, **zero))
+        for s in summaries
+        if s.vs_unguided is not None
+    ]
+    for axes in difference_figure(equal, STYLES).axes:
+        low, high = axes.get_xlim()
+        assert low <= -0.005 and high >= 0.005
+
+
 def test_every_set_is_told_apart_without_colour(results):
     names = ["unguided", "a", "b", "c"]
     styles = Styles(names)
