@@ -184,7 +184,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
         y=requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts),
         load_direction=cache(lambda: _direction(loaded)),
         convex=partial(convex_guide, config, splits, loaded.device) if is_convex(config) else None,
-        pool=_pool(config, resampled=resampled),
+        pool_ratio=_pool_ratio(config, resampled=resampled),
         trained_on=concatenate(splits.train, splits.val_guide) if with_guide else splits.train,
         resampled=resampled,
         guidance=GuidanceSettings(
@@ -198,7 +198,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
     )
 
 
-def _pool(config: ExperimentConfig, *, resampled: bool) -> int:
+def _pool_ratio(config: ExperimentConfig, *, resampled: bool) -> int:
     guidance = config.guidance
     chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
     return config.generation.pool if chooses or resampled else 1

@@ -65,8 +65,8 @@ class GenerationSession:
         load_direction: called when something is to be guided, unless there is a `convex` guide.
         convex: makes the convex guide, given what makes unguided series; None: `load_direction`
             counts.
-        pool: unguided series per series asked for, from which both sets are drawn; 1: nothing is
-            drawn, the sampler is pushed.
+        pool_ratio: unguided series per series asked for, from which both sets are drawn; 1:
+            nothing is drawn, the sampler is pushed.
         trained_on: the series that the generator has seen; none is released again.
         resampled: whether the pool is resampled toward those.
         allow_copies: release series that copy one of those.
@@ -81,7 +81,7 @@ class GenerationSession:
     y: Tensor
     load_direction: Callable[[], LoadedDirection]
     convex: Callable[[Callable[[], LabelledSeries]], ConvexEstimate] | None = None
-    pool: int = 1
+    pool_ratio: int = 1
     trained_on: EHRDataset
     resampled: bool = False
     guidance: GuidanceSettings
@@ -105,7 +105,7 @@ class GenerationSession:
     def _pool(self) -> Pool:
         """The unguided series that sets are drawn from."""
         return Pool(
-            sampled=self._sample("unguided", None, None, self.y.repeat(self.pool)),
+            sampled=self._sample("unguided", None, None, self.y.repeat(self.pool_ratio)),
             splits=self.splits,
             toward=self.trained_on if self.resampled else None,
             seed=self.process.seed,
@@ -127,8 +127,8 @@ class GenerationSession:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train
-        # All of the pool; where it is resampled, one series in `pool` is left to choose from.
-        y = self.y.repeat(self.pool - self.resampled)
+        # All of the pool; where it is resampled, one series in `pool_ratio` is left to choose from.
+        y = self.y.repeat(self.pool_ratio - self.resampled)
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
             rows = torch.cat(self._pool.draw(y)) if self.resampled else torch.arange(len(y))
@@ -153,7 +153,7 @@ class GenerationSession:
         Args:
             wanted: one shift per class.
         """
-        if self.pool > 1:
+        if self.pool_ratio > 1:
             return self._chosen(wanted)
         calibrations = self._calibrations(wanted)
         gain = Tilt(*as_tensors(calibrations))
