@@ -38,6 +38,8 @@ class SimulatedConfig:
     num_channels: int = number(7, low=1)
     num_steps: int = number(24, low=4)  # grid points per stay
     num_classes: int = number(2, low=2)  # >2 grades the outcome by severity
+    # How much it depends on the unit which phenotype is deadly: 0 not at all, 1 in full.
+    unit_effect: float = number(0.0, low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)

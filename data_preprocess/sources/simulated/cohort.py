@@ -25,7 +25,8 @@ from data_preprocess.sources.simulated.mortality import (
     PHENOTYPES,
     Stays,
     class_probabilities,
-    draw_labels,
+    labels_of,
+    lethality_of,
 )
 
 _SHARES = (0.48, 0.17, 0.11, 0.14, 0.10)
@@ -65,6 +66,7 @@ def simulate(
     num_channels: int = 7,
     num_steps: int = 24,
     num_classes: int = 2,
+    unit_effect: float = 0.0,
     seed: int = 0,
     step_minutes: float = 60.0,
 ) -> tuple[Cohort, Stays]:
@@ -82,6 +84,7 @@ def simulate(
         num_channels: the seven vital signs, then derived laboratory values and waves.
         num_steps: grid points per stay.
         num_classes: 2 is survived / died; more grade the outcome, equally many per grade.
+        unit_effect: how much it depends on the unit which phenotype is deadly: 0 (not at all) to 1.
         step_minutes: grid spacing; the physiology runs in hours whatever the grid.
     """
     rng = np.random.default_rng(seed)
@@ -90,8 +93,11 @@ def simulate(
     table = channel_table(num_channels)
     values = _signals(rng, stays, table, hours)
     values = np.where(_measured(rng, stays, table, values.shape), values, np.nan)
-    probabilities = class_probabilities(stays, prevalence, num_classes)
-    labels = draw_labels(rng, probabilities)
+    uniform = rng.random((len(stays.subject), 1))
+    unit = _units(rng, stays.phenotype)
+    lethality = lethality_of(stays.phenotype, unit, unit_effect)
+    probabilities = class_probabilities(stays, lethality, prevalence, num_classes)
+    labels = labels_of(uniform, probabilities)
     grades = [f"grade_{grade}" for grade in range(1, num_classes)]
     cohort = Cohort(
         values=values[:, :num_channels].astype(np.float32),
@@ -99,7 +105,7 @@ def simulate(
         subject_ids=stays.subject,
         feature_names=table.names[:num_channels],
         label_names=("survived", *(grades if num_classes > 2 else ["died"])),
-        static=_static(rng, stays),
+        static=_static(stays, unit),
         static_names=_STATIC_NAMES,
         flow=(FlowStep(f"stays of {num_subjects} simulated patients", 0, len(labels)),),
         notes=("simulated: no value stems from a patient",),
@@ -186,9 +192,12 @@ def _measured(
     return groups[:, table.group] < chance
 
 
-def _static(rng: np.random.Generator, stays: Stays) -> np.ndarray:
-    # The unit hints at the phenotype without giving it away.
-    unit = np.where(rng.random(len(stays.subject)) < 0.6, stays.phenotype % 4, 0)
-    unit = np.where(unit == 0, rng.integers(0, 4, len(unit)), unit)
+def _units(rng: np.random.Generator, phenotype: np.ndarray) -> np.ndarray:
+    """The unit of every stay, 0 to 3; it hints at the phenotype without giving it away."""
+    unit = np.where(rng.random(len(phenotype)) < 0.6, phenotype % 4, 0)
+    return np.where(unit == 0, rng.integers(0, 4, len(unit)), unit)
+
+
+def _static(stays: Stays, unit: np.ndarray) -> np.ndarray:
     columns = [np.round(stays.age), stays.male, unit + 1]
     return np.stack(columns, axis=1).astype(np.float32)

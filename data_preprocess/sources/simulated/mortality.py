@@ -8,8 +8,17 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 PHENOTYPES = ("stable", "septic", "haemorrhagic", "respiratory", "neurologic")
-# How deadly a phenotype is at full activation, and for merely having it.
+# How deadly a phenotype is at full activation, and for merely having it: wherever the patient lies,
+# and in each of the four units where their case mix and treatment differ in full.
 _LETHALITY = np.array([0.0, 1.0, 1.25, 0.9, 1.4])
+_UNIT_LETHALITY = np.array(
+    [
+        [0.0, 1.0, 1.25, 0.9, 1.4],
+        [0.0, 0.1, 1.0, 2.0, 1.0],
+        [0.0, 2.0, 0.1, 1.6, 0.2],
+        [0.0, 0.2, 2.0, 0.1, 1.8],
+    ]
+)
 _RISK_SPREAD = 1.42  # standard deviation of the risk logit; sets the AUROC of the true risk
 
 
@@ -34,15 +43,28 @@ class Stays:
     activation: Float[np.ndarray, "n time"]
 
 
+def lethality_of(
+    phenotype: Int[np.ndarray, " n"], unit: Int[np.ndarray, " n"], unit_effect: float
+) -> Float[np.ndarray, " n"]:
+    """How deadly the phenotype of every stay is in its unit.
+
+    Args:
+        unit: 0 to 3.
+        unit_effect: from 0, the same everywhere, to 1, the unit's own.
+    """
+    by_unit = (1 - unit_effect) * _LETHALITY + unit_effect * _UNIT_LETHALITY
+    return by_unit[unit, phenotype]
+
+
 def class_probabilities(
-    stays: Stays, prevalence: float, num_classes: int
+    stays: Stays, lethality: Float[np.ndarray, " n"], prevalence: float, num_classes: int
 ) -> Float[np.ndarray, "n k"]:
     """P(label = k) per stay, from the latent state; the mean shares are as asked, exactly.
 
     Proportional odds: one score, one intercept per grade. The score is standardised, so that the
     AUROC of the true risk is about 0.85 whatever the number of steps.
     """
-    score = _risk_score(stays)
+    score = _risk_score(stays, lethality)
     score = _RISK_SPREAD * (score - score.mean()) / score.std()
     above = [np.ones(len(score))]
     for grade in range(1, num_classes):
@@ -53,18 +75,19 @@ def class_probabilities(
     return -np.diff(np.stack(above, axis=1), axis=1)
 
 
-def _risk_score(stays: Stays) -> np.ndarray:
+def _risk_score(stays: Stays, lethality: np.ndarray) -> np.ndarray:
     """Relative log-odds: where the patient ended, whether it got worse, and what was left."""
     num_steps = stays.activation.shape[1]
     quarter = max(num_steps // 4, 1)
     end = stays.activation[:, -quarter:].mean(axis=1)
     trend = end - stays.activation[:, : num_steps - quarter].mean(axis=1)
-    lethality = _LETHALITY[stays.phenotype]
     reserve = 0.35 * stays.frailty + 0.3 * (stays.age - 63) / 16
     return lethality * (2.2 * end + 1.3 * np.maximum(trend, 0)) * (1 + 0.4 * reserve) + reserve
 
 
-def draw_labels(rng: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
-    """A label per stay, drawn from its probabilities."""
+def labels_of(
+    uniform: Float[np.ndarray, "n 1"], probabilities: Float[np.ndarray, "n k"]
+) -> Int[np.ndarray, " n"]:
+    """The label of every stay: the class whose share of [0, 1] its `uniform` draw lies in."""
     below = np.cumsum(probabilities, axis=1)[:, :-1]
-    return (rng.random((len(below), 1)) >= below).sum(axis=1).astype(np.int64)
+    return (uniform >= below).sum(axis=1).astype(np.int64)

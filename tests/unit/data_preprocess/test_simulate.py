@@ -40,8 +40,14 @@ def test_default_prevalence_and_bayes_auroc(seed):
     assert 0.82 <= roc_auc_score(cohort.labels, cohort.true_risk[:, 1]) <= 0.88
 
 
-def test_labels_are_drawn_from_the_true_risk(large):
-    cohort, _ = large
+@pytest.fixture(scope="module")
+def by_unit():
+    return simulate(num_subjects=12_000, seed=5, unit_effect=1.0)
+
+
+@pytest.mark.parametrize("name", ["large", "by_unit"])
+def test_labels_are_drawn_from_the_true_risk(name, request):
+    cohort, _ = request.getfixturevalue(name)
     risk = cohort.true_risk[:, 1]
     for chosen in np.array_split(np.argsort(risk), 10):
         expected = risk[chosen].mean()
@@ -53,6 +59,20 @@ def test_every_phenotype_is_present_and_dies_more_than_the_stable(large):
     cohort, truth = large
     rates = [cohort.labels[truth.phenotype == kind].mean() for kind in range(5)]
     assert min(rates[1:]) > 2 * rates[0]
+
+
+def test_which_phenotype_is_deadly_depends_on_the_unit_only_where_asked(large, by_unit):
+    def deaths(data, unit, kind):
+        cohort, truth = data
+        there = (cohort.static[:, 2] == unit) & (truth.phenotype == kind)
+        return cohort.true_risk[there, 1].mean()
+
+    septic, haemorrhagic = 1, 2
+    np.testing.assert_array_equal(by_unit[0].values, large[0].values)
+    assert deaths(by_unit, 3, septic) > 3 * deaths(by_unit, 4, septic)
+    assert deaths(by_unit, 4, haemorrhagic) > 3 * deaths(by_unit, 3, haemorrhagic)
+    assert deaths(large, 3, septic) == pytest.approx(deaths(large, 4, septic), rel=0.2)
+    assert by_unit[0].true_risk[:, 1].mean() == pytest.approx(0.09, abs=1e-6)
 
 
 def test_pressures_are_coupled(large):
