@@ -27,7 +27,7 @@ from scripts.from_config import (
     influence_weights,
 )
 from scripts.pictures.guidance_change import guidance_change
-from scripts.quality.common.registry import KINDS, PUBLISHED
+from scripts.quality.common.registry import KINDS, PRIVACY, PUBLISHED
 from scripts.quality.suite import fingerprint, require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
@@ -69,6 +69,11 @@ SIMULATED = (
     "finding about patients."
 )
 
+OTHER_POPULATION = (
+    "Privacy is not measured: the test stays are of another population than the training stays "
+    "(data.test_where), so what is nearer to the training stays need not give them away."
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -103,11 +108,13 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     chosen, folder = config.evaluation, run_dir(config)
     seed, step = chosen.seeds[0], config.data.step_minutes
     sets = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
-    kinds = [kind for kind in (*KINDS, PUBLISHED) if getattr(chosen, kind)]
+    attacked = chosen.privacy and config.data.train_where == config.data.test_where
+    kinds = [k for k in (*KINDS, PUBLISHED) if (attacked if k == PRIVACY else getattr(chosen, k))]
     require_scorable(splits, sets, kinds)
     made = {name: made_with(path) for name, path in files.items()}
     apart = without_counterpart(made)
     notes = [*_notes(config, sets), *_origin_notes(config, made, apart)]
+    notes += [OTHER_POPULATION] if chosen.privacy and not attacked else []
     facts = _provenance(config, splits, sets) | {"notes": notes}
     data = evaluation_data(splits, sets)
     if REWEIGHTED in chosen.baselines:
@@ -146,7 +153,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     processes = evaluation_processes(config)
     quality = score_sets(splits, sets, kinds, seed=seed, cache=cache, processes=processes)
     _print(quality_tables(quality))
-    generator = generator_report(config, splits) if chosen.privacy else None
+    generator = generator_report(config, splits) if attacked else None
     _print([] if generator is None else [generator_table(generator)])
     hours = config.data.step_minutes / 60
     scored = influence(config, splits, data.synthetic) if sets else "there is no set"

@@ -193,7 +193,9 @@ def _quality_section(title: str, kind: str, results: Results, pictures: list[Pic
     """What every metric is measured against, then the remarks, each once with its sets."""
     reports: Mapping[str, MetricReport] = results.quality.get(kind, {})
     if not reports:
-        return Section(title, [f"Not measured: evaluation.{kind} was false."], pictures)
+        asked = results.provenance["settings"][kind]
+        why = "the notes at the top say why" if asked else f"evaluation.{kind} was false"
+        return Section(title, [f"Not measured: {why}."], pictures)
     remarks: dict[str, list[str]] = {}
     for name, report in reports.items():
         for remark in report.remarks:

@@ -154,6 +154,24 @@ def test_fidelity_and_privacy_can_be_left_out(experiment, monkeypatch):
     assert "privacy" not in summary and "fidelity" not in summary
 
 
+def test_privacy_is_not_measured_against_another_population(tmp_path, monkeypatch):
+    more = ("data.train_where.unit_type=[1,2]", "data.test_where.unit_type=[3,4]")
+    config = load_config(
+        arguments(tmp_path, *more, "evaluation.fidelity=false", "evaluation.protocols=[TSTR]")
+    )
+    ensure_built(config.data)
+    train = load_splits(config.data).train
+    save_dataset(tmp_path / "runs/tiny/synthetic/unguided.npz", as_synthetic(train))
+    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(evaluate, "generator_report", lambda *_: pytest.fail("attacked"))
+    evaluate.main(config)
+    out = tmp_path / "runs/tiny/evaluation"
+    summary = json.loads((out / "summary.json").read_text())
+    assert "privacy" not in summary
+    assert any(note.startswith("Privacy is not measured") for note in summary["notes"])
+    assert "Not measured: the notes at the top say why." in (out / "report.md").read_text()
+
+
 def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):
     folder, _ = experiment
     (folder / "runs/tiny/synthetic/unguided.npz").unlink()
