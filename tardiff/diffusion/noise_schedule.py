@@ -47,10 +47,8 @@ def linear_log_snr(num_steps: int, beta_start: float, beta_end: float) -> Float[
 
 
 def log_snr_grid(num_steps: int, low: float, high: float) -> Float[Tensor, " step"]:
-    """`num_steps` levels from noisy to clean, float64: uniform in log-SNR, but for a first step of
-    twice the length, where the noise hides all but the mean and the estimate hardly changes."""
-    uniform = torch.linspace(low, high, num_steps + 1, dtype=torch.float64)
-    return torch.cat([uniform[:1], uniform[2:]])
+    """`num_steps` levels from noisy to clean, uniform in log-SNR, float64."""
+    return torch.linspace(low, high, num_steps, dtype=torch.float64)
 
 
 def draw_levels(

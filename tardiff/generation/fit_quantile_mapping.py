@@ -20,7 +20,7 @@ OFFSET = 1 << 52
 # Series per denoiser call: one number everywhere, since the map is a part of the model.
 BATCH_SIZE = 256
 # The defaults of the sampler section: (steps, lowest, highest log-SNR).
-SAMPLER, GRID = "dpmpp_2m", (11, -10.0, 8.0)
+SAMPLER, GRID = "dpmpp_2m", (15, -10.0, 9.0)
 
 
 def fit_marginals(

@@ -128,7 +128,7 @@ def test_strength_is_per_class():
 
 
 def test_interval_limits_where_guidance_acts():
-    levels = torch.linspace(-5.0, 5.0, 11, dtype=torch.float64)
+    levels = log_snr_grid(11, -5.0, 5.0)
     assert active_levels(levels, (0.2, 0.8)) == pytest.approx((-3.0, 3.0), abs=1e-3)
     direction = LinearDirection(torch.ones(1, 2))
     run = process(11, 1, 2)

@@ -8,8 +8,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 PHENOTYPES = ("stable", "septic", "haemorrhagic", "respiratory", "neurologic")
-# How deadly a phenotype is at full activation, and for merely having it: wherever the patient lies,
-# and in each of the four units where their case mix and treatment differ in full.
+# How deadly a phenotype is at full activation, and for merely having it: everywhere alike, and by
+# unit (a row each; the first is as everywhere) where units differ in full.
 _LETHALITY = np.array([0.0, 1.0, 1.25, 0.9, 1.4])
 _UNIT_LETHALITY = np.array(
     [

@@ -22,16 +22,13 @@ def labels(n=N):
     return torch.zeros(n, dtype=torch.long)
 
 
-DEFAULT = SamplerConfig()
-
-
-# 25 steps, and the default, whose 3 % the quantile mapping then takes back.
-@pytest.mark.parametrize(("steps", "within"), [(25, 0.02), (DEFAULT.num_steps, 0.03)])
+# 25 steps, and the default, whose 2.3 % the quantile mapping then takes back.
+@pytest.mark.parametrize(("steps", "within"), [(25, 0.02), (SamplerConfig().num_steps, 0.025)])
 @pytest.mark.parametrize("sd", [0.1, 0.5, 1.0, 2.0])
 def test_t9_default_sampler_keeps_the_standard_deviation(sd, steps, within):
     noise = draw()
     x = noise()
-    levels = log_snr_grid(steps, DEFAULT.log_snr_min, DEFAULT.log_snr_max)
+    levels = log_snr_grid(steps, -10.0, 9.0)
     sample = sample_dpmpp_2m(gaussian_denoiser(1.5, sd), x, labels(), levels)
     assert abs(float(sample.std() / x.std()) / sd - 1) <= within
     # The map of the exact probability flow is affine: no noise is left around it.
@@ -58,14 +55,6 @@ def test_t9_every_covariance_mode_is_kept():
     ratio = (sample[:, 0] @ vectors).std(0) / values.sqrt()
     wide = values.sqrt() > 0.02  # narrower modes than the last level's sigma cannot be resolved
     assert ((ratio[wide] > 0.97) & (ratio[wide] < 1.03)).all()
-
-
-@pytest.mark.parametrize("steps", [2, 3, 11])
-def test_only_the_first_step_of_the_grid_is_longer(steps):
-    levels = log_snr_grid(steps, -10.0, 8.0)
-    assert len(levels) == steps and levels[0] == -10 and levels[-1] == 8
-    lengths = levels.diff() / (18 / steps)
-    torch.testing.assert_close(lengths, lengths.new_tensor([2.0] + [1.0] * (steps - 2)))
 
 
 def test_ddpm_on_the_papers_schedule():
