@@ -21,7 +21,7 @@ from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
 from scripts.report import build
 from scripts.utility.downstream import Downstream
-from tests.pipeline.test_evaluate import arguments, as_synthetic
+from tests.support.evaluated import arguments, as_synthetic
 
 SETS = ("unguided", "export", "timegan")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
