@@ -109,7 +109,8 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     seed, step = chosen.seeds[0], config.data.step_minutes
     sets = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
     attacked = chosen.privacy and config.data.train_where == config.data.test_where
-    kinds = [k for k in (*KINDS, PUBLISHED) if (attacked if k == PRIVACY else getattr(chosen, k))]
+    wanted = {kind: getattr(chosen, kind) for kind in (*KINDS, PUBLISHED)} | {PRIVACY: attacked}
+    kinds = [kind for kind in wanted if wanted[kind]]
     require_scorable(splits, sets, kinds)
     made = {name: made_with(path) for name, path in files.items()}
     apart = without_counterpart(made)
