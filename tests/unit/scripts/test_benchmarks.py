@@ -5,9 +5,16 @@ import pkgutil
 import sys
 
 import pytest
+import torch
 
 import benchmarks
-from benchmarks import denoisers, few_steps
+from benchmarks import denoisers, few_steps, limits_of_guidance, many_lstms
+from classifier.fit import fit_classifier, predict_logits
+from classifier.models.networks import RNNClassifier
+from classifier.training import FitRecipe
+from configs import load_config
+from tardiff.generate import main as generate
+from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
 MODULES = [
@@ -51,3 +58,42 @@ def test_sets_of_few_steps_are_scored(tmp_path, monkeypatch, capsys):
         assert 0.5 < float(found["AUC as sampled"]) <= 1
         assert float(found["realised by class, chosen"].split()[0]) == pytest.approx(0.2, abs=0.1)
     assert few[2:4] != many[2:4]  # other steps, other series
+
+
+def test_many_lstms_are_trained_as_one_is():
+    torch.manual_seed(0)
+    y = torch.arange(120) % 2
+    x = torch.randn(120, 2, 6) + y[:, None, None]
+    rows = torch.stack([torch.arange(0, 80), torch.arange(40, 120)])
+    recipe = FitRecipe(max_epochs=6, patience=6, patience_steps=0, batch_size=16)
+    weights = many_lstms.train(x, y, rows, (x[80:], y[80:]), recipe, seed=0)
+    found = many_lstms.predict(weights, x)
+    for number in range(2):
+        alone = many_lstms.as_classifier(weights, number, length=6)
+        torch.testing.assert_close(predict_logits(alone, x)[:, 0], found[number])
+    fitted = fit_classifier(
+        (x[:80], y[:80]),
+        (x[80:], y[80:]),
+        build=lambda: RNNClassifier(2, 6, 1, cell="lstm", layers=1),
+        recipe=recipe,
+        seed=0,
+    )
+    one = many_lstms.auroc(predict_logits(fitted.model, x[80:])[:, 0][None], y[80:])
+    many = many_lstms.auroc(found[:, 80:], y[80:])
+    assert one > 0.85 and (many > 0.85).all()
+
+
+def test_limits_of_guidance_are_measured(tmp_path, monkeypatch, capsys):
+    keys = ("guidance.kind=none", "generation.counts=[200,100]", "classifier.max_epochs=2")
+    arguments = tiny_arguments(tmp_path, *keys)
+    config = load_config(arguments)
+    train_diffusion(config)
+    generate(config)
+    for model, halves in (("lstm", 4), ("gbdt", 0)):
+        asked = f"--model {model} --halves {halves} --seeds 2 --draws 2".split()
+        monkeypatch.setattr(sys, "argv", ["limits", *arguments, *asked])
+        limits_of_guidance.main()
+        lines = capsys.readouterr().out.splitlines()
+        rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| convex")]
+        assert [row[1] for row in rows[:3]] == ["0.1", "0.2", "0.4"]
+        assert len(rows) == 3 + (halves > 0)  # the last: its data-modelling score
