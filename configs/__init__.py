@@ -155,7 +155,9 @@ def parse_override(override: str) -> DictConfig:
     except ConfigError as error:
         raise ConfigError(f"argument {override!r}: {error}") from error
     except Exception as error:
-        raise ConfigError(f"argument {override!r}: {_first_line(error)}") from error
+        nested = value.startswith("[") and "[" in value[1:]
+        hint = "; an item with brackets needs quotes: '[\"hr[bpm]\",spo2]'" if nested else ""
+        raise ConfigError(f"argument {override!r}: {_first_line(error)}{hint}") from error
 
 
 def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:

@@ -177,7 +177,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
             realised={name: record["realised"] for name, record in coupled.items()},
             hours_per_step=hours,
         ),
-        tuning=read_mapping(tuning_path(config)) if tuning_path(config).is_file() else None,
+        tuning=_tuning(tuning_path(config), splits.fingerprint),
         made_with=_made_with(chosen.seeds, splits, sets),
         documents=_documents(config, files),
         splits=splits,
@@ -185,6 +185,15 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         data=data,
         hours_per_step=hours,
     )
+
+
+def _tuning(path: Path, data_fingerprint: str) -> Mapping[str, Any] | None:
+    """The record of the tuning; None where there is none, or it is of other data."""
+    found = read_mapping(path) if path.is_file() else None
+    other = (
+        found is not None and found.get("data_fingerprint", data_fingerprint) != data_fingerprint
+    )
+    return None if other else found
 
 
 def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:

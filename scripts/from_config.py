@@ -50,7 +50,14 @@ from tardiff.training.checkpoint import load_model
 
 logger = logging.getLogger(__name__)
 
-GENERATOR_CODE = ("scripts.quality.privacy.white_box", "tardiff.privacy", "tardiff.networks")
+GENERATOR_CODE = (
+    "scripts.quality.common",
+    "scripts.quality.privacy",
+    "tardiff.privacy",
+    "tardiff.networks",
+    "tardiff.diffusion",
+    "data_preprocess.model_space",
+)
 
 
 def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:

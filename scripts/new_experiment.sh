@@ -10,4 +10,7 @@ caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/env.sh
 resolve_config "$caller" "out=$caller" "$@"
+for k in "${!ARGS[@]}"; do  # the YAML is written where the user stands
+    case ${ARGS[k]} in out=/*) ;; out=*) ARGS[k]="out=$caller/${ARGS[k]#out=}" ;; esac
+done
 exec "$PYTHON" -m data_preprocess.new_experiment ${ARGS[@]+"${ARGS[@]}"}

@@ -7,6 +7,7 @@ series are read as stage 1 will read them before anything is written.
 """
 
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from configs import load_config, parse_override
 from configs.cli import guarded
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
+from data_preprocess.build import make_splits
 from data_preprocess.new_experiment.proposal import (
     Proposal,
     counted,
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
         proposal = _propose_arrays(files)
     else:
         proposal = propose_table(files, (given.get("data") or {}).get("table") or {})
-    source, config = _read(proposal, out.stem, overrides)
+    source, config = _read(proposal, _as_name(out.stem), overrides)
     _tell(proposal, source)
     head = (
         f"# Proposed from {', '.join(file.name for file in files)}; every key: configs/schema/.\n"
@@ -76,7 +78,7 @@ def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
         if not path.exists():
             raise MissingInputError(f"{path.absolute()} does not exist")
     wanted = Path(dict(pairs).get("out", "."))
-    stem = files[0].name.split(".")[0].replace(" ", "_")
+    stem = _as_name(files[0].name.split(".")[0])
     out = wanted / f"{stem}.yaml" if wanted.is_dir() else wanted
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"out={out}: a config ends in .yaml")
@@ -84,6 +86,11 @@ def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
         raise ConfigError(f"{out.absolute()} is there already; remove it, or give out=OTHER.yaml")
     overrides = [f"{key}={value}" for key, value in pairs if key != "out"]
     return files, out, overrides
+
+
+def _as_name(stem: str) -> str:
+    """A file's name as the name of an experiment."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-") or "experiment"
 
 
 def _propose_arrays(files: Sequence[Path]) -> Proposal:
@@ -98,7 +105,8 @@ def _propose_arrays(files: Sequence[Path]) -> Proposal:
     proposal.understood["channels"] = ", ".join(found.feature_names or ()) or "without names"
     if found.feature_names is None:
         proposal.decide.append(
-            "what are the channels called? data.files.channels=[heart_rate[bpm],...], in order"
+            "what are the channels called, in order? "
+            "data.files.channels='[\"heart_rate[bpm]\",...]'"
         )
     if found.subject_ids is None:
         proposal.decide.append(
@@ -126,8 +134,10 @@ def _read(
     source = read_source(data.source, section, Settings(**settings))
     tell_ranges(proposal, source.pool)
     config = _merged(whole_config(name, proposal, source.pool), overrides)
-    cohorts = assign(source, _loaded(config).data)
+    loaded = _loaded(config).data
+    cohorts = assign(source, loaded)
     require_enough(cohorts, source.pool.label_names)
+    make_splits(source, loaded)  # what stage 1 would refuse is refused here
     proposal.understood["splits"] = "; ".join(
         f"{split} {len(cohort):,} ({counted(cohort, source.pool.label_names)})"
         for split, cohort in cohorts.items()

@@ -9,6 +9,7 @@ import numpy as np
 from configs.runtime.errors import DataError, few
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import bare_name
+from data_preprocess.model_space.static_covariates import MAX_LEVELS
 
 FEW, MANY = 1000, 5000  # series
 FEWEST_TRAINED = 20  # series in train and in test: metrics need as many
@@ -61,8 +62,8 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
     gaps = float(np.isnan(cohort.values).mean())
     masks = gaps > GAPS
     space: dict[str, Any] = {"masks": masks, "rounded": True}
-    if cohort.static_names and masks:
-        space["static"] = [bare_name(name) for name in cohort.static_names]
+    if masks and (coded := _generated(cohort)):
+        space["static"] = coded
     diffusion: dict[str, Any] = {"max_steps": 1500 if n < FEW else 2000 if n < MANY else 4000}
     if length <= SHORT:
         diffusion |= {"patch": 1, "multipliers": [2, 4]}
@@ -84,6 +85,16 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
             "baselines": ["guide_rows"],
         },
     }
+
+
+def _generated(cohort: Cohort) -> list[str]:
+    """The static covariates that model space has a code for: they vary, and in few categories."""
+    levels = [len(np.unique(column[~np.isnan(column)])) for column in cohort.static.T]
+    return [
+        bare_name(name)
+        for name, count in zip(cohort.static_names, levels, strict=True)
+        if count > 1 and ("=" not in name or count <= MAX_LEVELS)
+    ]
 
 
 def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:

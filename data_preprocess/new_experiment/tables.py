@@ -21,9 +21,16 @@ from data_preprocess.new_experiment.columns import (
 from data_preprocess.new_experiment.proposal import Proposal, class_order, shares
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
-from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
+from data_preprocess.storage.cell_text import id_sql, name_sql, number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
-from data_preprocess.storage.table_file import TableFile, identifier, open_table, require_all_rows
+from data_preprocess.storage.table_file import (
+    TableFile,
+    identifier,
+    open_table,
+    quoted,
+    require_all_rows,
+)
 
 # Plain names (columns.plain), the most telling first.
 STAY = ("id", "stayid", "icustayid", "patientunitstayid", "encounterid", "visitid", "hadmid")
@@ -100,9 +107,10 @@ class _Search:
         if labels is not series:
             section["labels"] = str(labels.table.path.absolute())
         section |= {"layout": "long" if "variable" in roles else "wide"} | roles | {"label": label}
-        static = [c for c, one in constant.items() if one and c != label and plain(c) in STATIC]
-        section |= {"static": static} if static else {}
         proposal = Proposal({"source": "table"})
+        static = [c for c, one in constant.items() if one and c != label and plain(c) in STATIC]
+        static = given.get("static", [c for c in static if self._is_static(c, proposal)])
+        section |= {"static": list(static)} if static else {}
         self._tell_columns(proposal, section)
         section["channels"] = self._channels(proposal, section)
         self._tell_classes(proposal, section, counts)
@@ -124,7 +132,7 @@ class _Search:
         """id, time and, of a long table, variable and value; the patient if named apart."""
         series, labels, given = self.series, self.labels, self.given
         both = [c for c in series.columns if c in labels.columns]
-        key = given.get("id") or named(both, (*STAY, *PATIENT))
+        key = given.get("id") or self._key(both)
         if key is None:
             where = "both files" if labels is not series else str(series.table.path)
             raise DataError(
@@ -143,8 +151,20 @@ class _Search:
         if all(long.values()) and given.get("layout") != "wide":
             roles |= {name: str(column) for name, column in long.items()}
         patients = [name for name in PATIENT if name != plain(key)]
-        subject = given.get("subject") or labels.find(patients)
+        subject = given.get("subject") or labels.find(patients) or series.find(patients)
         return roles | ({"subject": subject} if subject else {})
+
+    def _key(self, both: Sequence[str]) -> str | None:
+        """The column of ids: the most telling that some rows share; a number of the row is none."""
+        names = [name for word in (*STAY, *PATIENT) if (name := named(both, (word,)))]
+        for name in names:
+            cell = text_sql(identifier(name))
+            rows = self.engine.rows(
+                f"SELECT count({cell}) > count(DISTINCT {cell}) FROM {self.series.table.scan}"
+            )
+            if rows[0][0]:
+                return name
+        return next(iter(names), None)
 
     def _label(self, key: str, constant: Mapping[str, bool]) -> tuple[str, dict[str, int]]:
         """The column of labels, and how many series have each."""
@@ -166,7 +186,10 @@ class _Search:
             f" {text_sql(identifier(key))} AS series FROM {self.labels.table.scan}) "
             "WHERE name IS NOT NULL GROUP BY name ORDER BY name"
         )
-        counts = {str(name): int(count) for name, count in rows}
+        spellings: dict[str, dict[str, int]] = {}
+        for name, count in rows:
+            spellings.setdefault(str(name).casefold(), {})[str(name)] = int(count)
+        counts = {max(s, key=lambda one: s[one]): sum(s.values()) for s in spellings.values()}
         if len(counts) < 2:
             raise DataError(
                 f"{where}: `{label}` has one class ({few(counts) or 'nothing'}); two or more are "
@@ -179,6 +202,24 @@ class _Search:
                 "class; name another column with data.table.label=COLUMN"
             )
         return label, counts
+
+    def _is_static(self, name: str, proposal: Proposal) -> bool:
+        """Whether the reader takes a column as a static covariate; else it is told."""
+        column = self.labels.columns[name]
+        if max(column.numbers, column.comma_numbers) == column.filled:
+            return True
+        cell = f"lower({text_sql(identifier(name))})"
+        levels, numbers = self.engine.rows(
+            f"SELECT count(DISTINCT {cell}), count({cell}) = count(*) FILTER "
+            f"(regexp_full_match({cell}, {quoted(OPEN_END)})) FROM {self.labels.table.scan}"
+        )[0]
+        if numbers or levels <= MAX_LEVELS:
+            return True
+        proposal.decide.append(
+            f"`{name}` has {levels:,} different texts, so it is left out; a static covariate has "
+            f"numbers or at most {MAX_LEVELS} (data.table.static=[...,{name}])"
+        )
+        return False
 
     def _has_decimal_commas(self) -> bool:
         """Whether numbers are written with a comma.
@@ -212,8 +253,10 @@ class _Search:
         if section["layout"] == "long":
             taken |= {section["variable"], section["value"]}
             cell = name_sql(identifier(section["variable"]))
+            filled = text_sql(identifier(section["value"]))
             rows = self.engine.rows(
-                f"SELECT DISTINCT {cell} FROM {series.table.scan} WHERE {cell} IS NOT NULL"
+                f"SELECT DISTINCT {cell} FROM {series.table.scan} "
+                f"WHERE {cell} IS NOT NULL AND {filled} IS NOT NULL"
             )
             values = series.columns[section["value"]]
             numeric = [values] if values.is_numeric else []
@@ -225,7 +268,7 @@ class _Search:
             )
             numeric = [column for name, column in every.items() if not same[name]]
             found = [column.name for column in numeric]
-        channels = given.get("channels") or found
+        channels = given.get("channels") or self._varying(found, section, proposal)
         if not channels:
             raise DataError(
                 f"{series.table.path}: no column of numbers that change within a series "
@@ -248,6 +291,29 @@ class _Search:
                 "; as static covariates: data.table.static=[...], if known at time zero"
             )
         return list(channels)
+
+    def _varying(
+        self, found: Sequence[str], section: Mapping[str, Any], proposal: Proposal
+    ) -> list[str]:
+        """The channels with two numbers or more; the others are told."""
+        table = self.series.table
+        if not found:
+            return []
+        if section["layout"] == "long":
+            name, number = identifier(section["variable"]), _number_text(section["value"])
+            rows = self.engine.rows(
+                f"SELECT name, count(DISTINCT number) FROM (SELECT {name_sql(name)} AS name, "
+                f"{number} AS number FROM {table.scan}) GROUP BY name"
+            )
+            counts = {str(row[0]): row[1] for row in rows}
+        else:
+            numbers = (f"count(DISTINCT {_number_text(name)})" for name in found)
+            row = self.engine.rows(f"SELECT {', '.join(numbers)} FROM {table.scan}")[0]
+            counts = dict(zip(found, row, strict=True))
+        same = [name for name in found if counts[name] < 2]
+        if same:
+            proposal.understood["left out"] = f"{few(same)}: never changes, so it is no channel"
+        return [name for name in found if name not in same]
 
     def _tell_columns(self, proposal: Proposal, section: Mapping[str, Any]) -> None:
         tell = proposal.understood
@@ -290,3 +356,10 @@ class _Search:
                 "data.table.classes"
             )
         proposal.understood["label"] = text
+
+
+def _number_text(column: str) -> str:
+    """SQL: the text of a cell that is a number with either decimal sign, else NULL."""
+    cell = identifier(column)
+    point, comma = (number_sql(cell, decimal=sign) for sign in (".", ","))
+    return f"(CASE WHEN NOT isnan({point}) OR NOT isnan({comma}) THEN {text_sql(cell)} END)"

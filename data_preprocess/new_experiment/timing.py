@@ -16,8 +16,13 @@ MOST_POINTS = 288  # of the proposed grid
 _FAR = 10  # lengths of a series after time zero from which on it is not the time zero of series
 _EPOCH = 1e8  # seconds
 _ENDS = 0.75  # share of series that end within the proposed window
-_NAMED = (("hours", r"hour|hrs?\b|_h\b|\bh\b"), ("minutes", r"min"), ("seconds", r"sec|_s\b|\bs\b"))
-_NAMED += (("days", r"day"),)
+# Whole words of a column's name: "time_administered" holds no minutes, "time_of_day" no days.
+_NAMED = {
+    "hours": r"h|hrs?|.*hours?",
+    "minutes": r"mins?|.*minutes?",
+    "seconds": r"s|secs?|.*seconds?",
+    "days": r"(?<!of )days?",
+}
 
 
 def find_timing(
@@ -46,7 +51,7 @@ def find_timing(
     if found.kind != NUMBERS:
         unit = None
     elif unit is None:
-        unit, doubt = _unit(form.time, float(last or 0.0))
+        unit, doubt = named_unit(form.time, float(last or 0.0))
         proposal.decide += [doubt] if doubt else []
     scale = MINUTES[unit] if unit else 1.0
     gap, begin, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
@@ -73,10 +78,12 @@ def find_timing(
     return unit
 
 
-def _unit(column: str, last: float) -> tuple[str, str]:
+def named_unit(column: str, last: float) -> tuple[str, str]:
     """The unit that the name of the column says, else one that the values suggest."""
-    for unit, pattern in _NAMED:
-        if re.search(pattern, column.lower()):
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)  # "offsetMin"
+    words = re.sub(r"[^a-z]+", " ", apart.lower())
+    for unit, pattern in _NAMED.items():
+        if re.search(rf"(?:^|(?<= ))(?:{pattern})(?= |$)", words):
             return unit, ""
     unit = "hours" if last <= 24 * 14 else "minutes"
     return unit, (

@@ -99,7 +99,7 @@ def next_steps(found: Sequence[Verdict]) -> list[str]:
     steps = []
     if outcomes & {("useful", NO), ("useful", CANNOT_TELL)}:
         steps.append(
-            "Not useful, or not surely: more synthetic series come first (generation.ratio=4.0), "
+            "Not useful, or not surely: more synthetic series come first (generation.ratio), "
             "then test series and evaluation.seeds, which narrow the intervals."
         )
     if outcomes & {("faithful", NO), ("faithful", CANNOT_TELL)}:
@@ -116,10 +116,11 @@ def next_steps(found: Sequence[Verdict]) -> list[str]:
         "Does influence predict retraining on these data? bash scripts/influence.sh <config.yaml> "
         "lds=true tests it; bash scripts/tune.sh <config.yaml> draws utility against the strength."
     )
-    steps.append(
-        "To hand a set on: python -m data_preprocess.export set.npz csv folder, with its card. "
-        "The diffusion model gives away more than a set."
-    )
+    if ("private", NO) not in outcomes:
+        steps.append(
+            "To hand a set on: python -m data_preprocess.export set.npz csv folder, with its card. "
+            "The diffusion model gives away more than a set."
+        )
     return steps
 
 
@@ -147,6 +148,8 @@ def _utility(results: Results, styles: Styles) -> list[Section]:
 
 def _groups(groups: Sequence[SubgroupScore]) -> str:
     found = [(g, g.summary.vs_real) for g in groups if g.summary.vs_real is not None]
+    if not found:
+        return "No synthetic set was compared within them."
     worse = [f"{g.subgroup} ({g.summary.generator})" for g, d in found if d.high < 0]
     if not worse:
         return (

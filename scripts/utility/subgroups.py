@@ -43,12 +43,12 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     groups: dict[str, np.ndarray] = {}
     for title, values in zip(test.static_names, test.static.T, strict=True):
         base, codes = _parse(title)
-        if base.split("_")[0] == "age":
-            for band, (low, high) in AGES.items():
-                groups[band] = (values >= low) & (values < high)
-        elif codes or title.endswith("[code]"):
+        if codes or title.endswith("[code]"):
             for value in np.unique(values[np.isfinite(values)]).tolist():
                 groups[f"{base} {_code(value, codes)}"] = values == value
+        elif base.split("_")[0] == "age":
+            for band, (low, high) in AGES.items():
+                groups[band] = (values >= low) & (values < high)
     sizes = {k: np.bincount(test.labels[v], minlength=test.num_classes) for k, v in groups.items()}
     return {k: rows for k, rows in groups.items() if sizes[k].min() >= MIN_PER_CLASS}
 

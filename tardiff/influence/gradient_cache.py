@@ -5,7 +5,6 @@ the classifier's weights, the data, the influence settings and the code.
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +102,6 @@ def _compute(
     num_classes: int,
     seed: int,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    started = time.monotonic()
     loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
     vector = guidance_gradient(model, guide.x, guide.y, loss)
     _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
@@ -114,7 +112,6 @@ def _compute(
     }
     vector, solved = _preconditioned(model, vector, train, settings, seed)
     facts |= solved
-    facts["seconds"] = round(time.monotonic() - started, 2)
     return vector, facts
 
 

@@ -20,6 +20,8 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
 from scripts.report import build
+from scripts.results.answers import NO, NO_LEAK_FOUND
+from scripts.results.verdicts import Verdict
 from scripts.utility.downstream import Downstream
 from tests.support.evaluated import arguments, as_synthetic
 
@@ -53,7 +55,8 @@ def folder(tmp_path_factory):
     np.save(files["timegan_labels.npy"], made[1].labels)
     files["export.pkl"].write_bytes(pickle.dumps((made[2].values, made[2].labels)))
     (own / "tuning").mkdir()
-    (own / "tuning/scale.json").write_text(json.dumps(SCALE))
+    known = SCALE | {"data_fingerprint": splits.fingerprint}
+    (own / "tuning/scale.json").write_text(json.dumps(known))
     evaluate.main(config)
     return own / "evaluation"
 
@@ -253,3 +256,20 @@ def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
     width, pictures, broken, asked = json.loads(found[1])
     assert width <= PHONE
     assert pictures >= 10 and (broken, asked) == (0, 0)
+
+
+def test_a_curve_of_other_data_is_not_shown(tmp_path):
+    path = tmp_path / "scale.json"
+    path.write_text(json.dumps(SCALE | {"data_fingerprint": "mine"}))
+    assert evaluate._tuning(path, "mine") == SCALE | {"data_fingerprint": "mine"}
+    assert evaluate._tuning(path, "other") is None
+    assert evaluate._tuning(tmp_path / "absent.json", "mine") is None
+
+
+def test_a_set_that_leaks_is_not_handed_on():
+    def steps(outcome):
+        verdict = Verdict("guided", "private", outcome, "", "", "", "")
+        return " ".join(build.next_steps([verdict]))
+
+    assert "release nothing" in steps(NO) and "To hand a set on" not in steps(NO)
+    assert "To hand a set on" in steps(NO_LEAK_FOUND)

@@ -61,6 +61,12 @@ def test_without_arguments_one_message_says_what_to_do(script, says):
     assert says in found.stdout + found.stderr and "Traceback" not in found.stderr
 
 
+def test_the_config_of_own_data_is_written_where_the_user_stands(tmp_path):
+    (tmp_path / "x.csv").touch()
+    found = bash(ROOT / "scripts/new_experiment.sh", "x.csv", "out=mine.txt", cwd=tmp_path)
+    assert f"out={tmp_path}/mine.txt: a config ends in .yaml" in found.stdout
+
+
 def resolved(caller, *arguments):
     """What resolve_config makes of the arguments, and what it says."""
     script = 'source scripts/env.sh; resolve_config "$@"; printf "=> %s\\n" ${ARGS[@]+"${ARGS[@]}"}'

@@ -18,7 +18,8 @@ from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, require_columns
 
 COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label="
-_MAX_LEVELS = 20
+MAX_LEVELS = 20
+OPEN_END = r"(?:[<>]=? ?)?([0-9]+(?:[.][0-9]+)?)[+]?"  # "> 89", "90+"
 _SEX = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
 
 log = logging.getLogger("tardiff.data")
@@ -38,18 +39,21 @@ class Outcomes:
 
 
 def read_outcomes(
-    engine: Engine, table: TableFile, form: TableForm, time_kind: Moments
+    engine: Engine, table: TableFile, series: TableFile, form: TableForm, time_kind: Moments
 ) -> Outcomes:
     """Reads the labels and makes the engine's table `ids` (row, id, first, last).
 
     `first` and `last` are the minutes of `form.start` and `form.end`, NULL where not asked for.
+    Patients that the label table does not name are taken from the series.
 
     Raises:
         DataError: a column is missing, an id stands twice or has no label, labels make no classes.
     """
-    named = [form.id, form.label, form.subject or form.id, form.start, form.end, *form.static]
+    elsewhere = form.subject not in table.columns and form.subject in series.columns
+    here = None if elsewhere else form.subject
+    named = [form.id, form.label, here or form.id, form.start, form.end, *form.static]
     require_columns(table, [name for name in named if name is not None], COLUMNS_HINT)
-    subject = identifier(form.subject) if form.subject else "NULL"
+    subject = identifier(here) if here else "NULL::VARCHAR"
     anchors = [_anchor(engine, table, column, form, time_kind) for column in (form.start, form.end)]
     static = ", ".join(
         f"{text_sql(identifier(name))} AS static_{k}" for k, name in enumerate(form.static)
@@ -61,6 +65,14 @@ def read_outcomes(
             {", " + static if static else ""} FROM {table.scan}""",
         source=table.path,
     )
+    if elsewhere:
+        _take_patients(engine, series, form)
+    if form.labels is None:
+        # One table: a label that stands on some rows of a series is that of the whole series.
+        engine.run(
+            "DELETE FROM outcomes WHERE label IS NULL AND id IN "
+            "(SELECT id FROM outcomes WHERE label IS NOT NULL)"
+        )
     removed = _remove_unclear(engine, table, form)
     _require_one_row_each(engine, table.path)
     # A series whose patient is unknown is a patient of its own.
@@ -97,7 +109,31 @@ def _anchor(
             f"{table.path}: the column {column} holds {found.kind}, but the times of the series "
             f"are {time_kind.kind}; expected the same kind"
         )
+    if found.zoned != time_kind.zoned:
+        with_zone, without = (column, form.time) if found.zoned else (form.time, column)
+        raise DataError(
+            f"{table.path}: the time stamps of {with_zone} have a zone, those of {without} have "
+            "none, so their distance is unknown; write both with one, or both without"
+        )
     return found.sql
+
+
+def _take_patients(engine: Engine, series: TableFile, form: TableForm) -> None:
+    """Fills the patients of `outcomes` from the table of series."""
+    subject = id_sql(identifier(str(form.subject)))
+    engine.run(
+        f"""CREATE TABLE patients AS SELECT {id_sql(identifier(form.id))} AS id,
+            min({subject}) AS subject, count(DISTINCT {subject}) AS n FROM {series.scan}
+            GROUP BY 1""",
+        source=series.path,
+    )
+    several = engine.rows("SELECT id, n FROM patients WHERE n > 1 ORDER BY id")
+    if several:
+        raise DataError(
+            f"{series.path}: the series {several[0][0]} has {several[0][1]} patients in "
+            f"{form.subject} ({len(several):,} such series); expected one"
+        )
+    engine.run("UPDATE outcomes SET subject = p.subject FROM patients p WHERE p.id = outcomes.id")
 
 
 def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
@@ -181,7 +217,8 @@ def _classes(
 def _static(
     engine: Engine, table: TableFile, form: TableForm
 ) -> tuple[Float[np.ndarray, "n static"], tuple[str, ...]]:
-    """The static covariates: numbers as they are, words as codes that the name explains."""
+    """The static covariates: numbers as they are, "> 89" as the number in it, words as codes, which
+    the name explains."""
     columns, names = [], []
     for k, name in enumerate(form.static):
         number = number_sql(f"static_{k}", decimal=form.decimal if table.is_text else ".")
@@ -193,10 +230,16 @@ def _static(
             columns.append(numbers)
             names.append(name)
             continue
-        if len(levels) > _MAX_LEVELS:
+        ends = [text and re.fullmatch(OPEN_END, text) for text in texts]
+        if all(end or text is None for end, text in zip(ends, texts, strict=True)):
+            columns.append(np.array([float(end[1]) if end else np.nan for end in ends]))
+            names.append(name)
+            continue
+        if len(levels) > MAX_LEVELS:
             raise DataError(
                 f"{table.path}: the static covariate {name} has {len(levels)} different texts "
-                f"({few(levels)}); expected numbers, or at most {_MAX_LEVELS} categories"
+                f"({few(levels)}); expected numbers, or at most {MAX_LEVELS} categories: group "
+                "them, or leave the column out of data.table.static"
             )
         is_sex = set(levels) <= set(_SEX)
         codes = _SEX if is_sex else {level: float(code) for code, level in enumerate(levels)}

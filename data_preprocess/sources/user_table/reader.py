@@ -56,7 +56,7 @@ def read_series(
     """The series of two tables, which may be views; errors as in `read_table`."""
     channels = choose_channels(engine, series, form)
     times = moments(engine, series, form.time, form)
-    outcomes = read_outcomes(engine, labels, form, times)
+    outcomes = read_outcomes(engine, labels, series, form, times)
     notes = arrange(engine, series, form, channels, times)
     has_row = np.zeros(len(outcomes.labels), bool)
     has_row[engine.columns("SELECT DISTINCT row FROM measured")["row"].astype(int)] = True

@@ -26,10 +26,15 @@ _PATTERNS = {
 
 @dataclass(frozen=True)
 class Moments:
-    """A column of times: SQL for minutes (NULL where none can be read), and what it holds."""
+    """A column of times: SQL for minutes (NULL where none can be read), and what it holds.
+
+    Attributes:
+        zoned: time stamps that say their zone.
+    """
 
     sql: str
     kind: str
+    zoned: bool = False
 
     def described(self, form: TableForm) -> str:
         """What the times were taken for, for messages."""
@@ -50,7 +55,7 @@ def moments(engine: Engine, table: TableFile, column: str, form: TableForm) -> M
     if column in table.durations:
         return Moments(f"({cell}::DOUBLE * {table.durations[column]!r})", DURATIONS)
     if kind == "TIMESTAMP WITH TIME ZONE":
-        return Moments(f"(epoch({cell}) / 60)", STAMPS)
+        return Moments(f"(epoch({cell}) / 60)", STAMPS, zoned=True)
     if kind.startswith(("TIMESTAMP", "DATE")):
         return Moments(f"(epoch({cell}::TIMESTAMP) / 60)", STAMPS)
     if kind == "INTERVAL":
@@ -90,4 +95,4 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
     # In a session in UTC, text without a zone is read as UTC, too.
     plain = f"replace({text}, ',', '.')"
     stamp = f"epoch(TRY_CAST({plain} AS TIMESTAMPTZ)) / 60"
-    return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS)
+    return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS, zoned=kind == _ZONED)

@@ -14,6 +14,7 @@ from scripts.quality.fidelity.marginals import farthest_from_one, train_spread
 SYSTOLIC = ("systolic_pressure", "systolic", "systolic_bp", "sbp", "sysbp", "sysabp", "nisysabp")
 MEAN = ("mean_pressure", "mean_bp", "map", "mbp", "meanbp", "mean_arterial_pressure", "nimap")
 DIASTOLIC = ("diastolic_pressure", "diastolic", "diastolic_bp", "dbp", "diasbp", "diasabp")
+DIASTOLIC += ("nidiasabp",)
 FLAT = 1e-3  # a series that moves less than this many train sd is flat
 AT_BOUND = 1e-5  # distance from the train range's end, in train sd, that counts as on it
 CHANGE_QUANTILES = (0.5, 0.95, 0.99)

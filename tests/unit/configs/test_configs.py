@@ -97,6 +97,8 @@ def test_a_wrong_yaml_is_named(tmp_path):
     with pytest.raises(ConfigError, match="expected a mapping"):
         load_config([str(broken)])
     broken.write_text("seed: 3\n")
+    with pytest.raises(ConfigError, match="an item with brackets needs quotes"):
+        load_config(["data.table.channels=[hr[bpm],spo2]"])
     with pytest.raises(ConfigError, match="missing value for experiment"):
         load_config([str(broken)])
     broken.write_text("experiment: x\ndifusion: {width: 16}\n")

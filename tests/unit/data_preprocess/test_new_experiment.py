@@ -15,6 +15,7 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.new_experiment.__main__ import main
 from data_preprocess.new_experiment.columns import named, plain, unit_of
 from data_preprocess.new_experiment.proposal import class_order
+from data_preprocess.new_experiment.timing import named_unit
 
 N, HOURS = 80, 6
 CHANNELS = ("heart_rate[bpm]", "lactate")
@@ -168,6 +169,91 @@ def changed(**columns):
     return out, [[row[name] for name in out] for row in found]
 
 
+@pytest.mark.parametrize(
+    ("time", "unit"),
+    [
+        ("hour", "hours"),
+        ("offset_min", "minutes"),
+        ("offsetSecs", "seconds"),
+        ("t_s", "seconds"),
+        ("day", "days"),
+        ("time_administered", ""),  # holds no minutes
+        ("time_of_day", ""),  # no days
+        ("timestamp", ""),
+    ],
+)
+def test_the_unit_of_times_is_a_word_of_the_name(time, unit):
+    found, doubt = named_unit(time, last=5.0)
+    assert (found, bool(doubt)) == (unit or "hours", not unit)
+
+
+def test_labels_in_several_spellings_are_one_class(tmp_path, caplog):
+    """The order is proposed and asked about; three spellings are no three classes."""
+    words = {0: "survived", 1: "Died", 2: "died"}
+    rule = {"outcome": lambda r: words[(int(r["stay_id"]) % 4 == 0) * (1 + r["stay_id"] % 8 // 4)]}
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, write(tmp_path / "x.csv", *changed(**rule)))
+    assert [name.lower() for name in config.data.table.classes] == ["survived", "died"]
+    assert "is 'D" in caplog.text or "is 'd" in caplog.text
+    require_true(config)
+
+
+def test_static_covariates_that_say_nothing_are_left_out(tmp_path, caplog):
+    """One sex only has no code; seventy names of wards are no categories; "> 89" is an age."""
+    rules = {
+        "sex": lambda r: "F",
+        "age": lambda r: "> 89" if r["stay_id"] % 5 == 0 else r["age"],
+        "ethnicity": lambda r: f"group {r['stay_id']}",
+        "lactate": lambda r: r["lactate"] if r["hour"] == 0 else "",  # gaps: masks are generated
+    }
+    header, rows = changed(**rules)
+    header = [*header, "ethnicity"]
+    rows = [[*row, f"group {row[0]}"] for row in rows]
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, write(tmp_path / "x.csv", header, rows))
+    assert config.data.table.static == ["age", "sex"] and config.data.space.static == ["age"]
+    assert "`ethnicity` has 80 different texts, so it is left out" in caplog.text
+    _, _, splits = built(config)
+    assert max(s.static[:, 0].max() for s in splits) == 89
+
+
+def test_what_stage_1_would_refuse_is_refused_here(tmp_path):
+    """And a column that never changes is left out unless it is asked for."""
+    path = write(tmp_path / "x.csv", *changed(lactate=lambda r: 2 if r["hour"] else ""))
+    with pytest.raises(DataError, match="channel lactate: only 2 in the train split"):
+        propose(tmp_path, path, 'data.table.channels=["heart_rate[bpm]",lactate]')
+    assert not (tmp_path / "mine.yaml").exists()
+    assert propose(tmp_path, path).data.table.channels == ["heart_rate[bpm]"]
+
+
+def test_a_variable_without_a_value_is_no_channel(tmp_path):
+    header = ["stay_id", "hour", "variable", "value", "outcome"]
+    rows = [
+        [STAYS[i], t, name, text, ("survived", "died")[int(DIED[i])]]
+        for i in range(N)
+        for t in range(HOURS)
+        for name, text in (*zip(CHANNELS, _texts(VALUES[i, :, t]), strict=True), ("etco2", ""))
+    ]
+    config = propose(tmp_path, write(tmp_path / "x.csv", header, rows))
+    assert config.data.table.channels == list(CHANNELS)
+    require_true(config)
+
+
+def test_a_number_of_the_row_is_no_id(tmp_path):
+    header, rows = changed(stay_id=None)
+    rows = [[number, *row] for number, row in enumerate(rows)]
+    series = [[row[0], 5000 + k // HOURS, *row[2:]] for k, row in enumerate(rows)]
+    path = write(tmp_path / "x.csv", ["id", *header], series)
+    assert propose(tmp_path, path).data.table.id == "patient_id"
+
+
+def test_a_file_of_any_name_is_an_experiment(tmp_path, monkeypatch):
+    path = write(tmp_path / "vitals (1).csv", *wide())
+    monkeypatch.chdir(tmp_path)
+    main([str(path)])
+    assert load_config([str(tmp_path / "vitals_1.yaml")]).experiment == "vitals_1"
+
+
 HOSTILE = {
     "no_numbers": (dict.fromkeys(CHANNELS), "no column of numbers that change within a series"),
     "one_class": ({"outcome": lambda r: "died"}, r"one class \(died\); two or more are needed"),
@@ -259,12 +345,16 @@ def test_classes_on_the_command_line_are_words(tmp_path):
 
 def test_columns_without_change_are_no_channels_where_labels_stand_apart(tmp_path):
     """An id, an outcome; a value measured once in a series stays."""
-    header, rows = changed(ward=lambda r: 7, patient_id=lambda r: 3 if r["hour"] == 2 else "")
+    header, rows = changed(ward=lambda r: 7, age=lambda r: r["age"] if r["hour"] == 2 else "")
     series = write(tmp_path / "x.csv", header[:-1], [row[:-1] for row in rows])
     own = [[stay, int(died)] for stay, died in zip(STAYS, DIED, strict=True)]
     labels = write(tmp_path / "y.csv", ["stay_id", "died"], own)
     config = propose(tmp_path, series, labels)
-    assert config.data.table.channels == ["patient_id", *CHANNELS]
+    assert config.data.table.channels == [*CHANNELS, "age"]
+    # The labels do not name the patient, so that of the series is taken.
+    assert config.data.table.subject == "patient_id"
+    _, _, splits = built(config)
+    assert sum(len(set(s.subject_ids.tolist())) for s in splits) == N // 2
 
 
 def test_decimal_commas_of_the_labels_alone(tmp_path):

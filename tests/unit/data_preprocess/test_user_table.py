@@ -209,3 +209,51 @@ def test_the_command_builds_splits(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"train.npz", "card.md"}
+
+
+STAMPED = LONG.assign(time=pd.Timestamp("2020-01-01") + pd.to_timedelta(LONG.time, unit="min"))
+
+
+@pytest.mark.parametrize("zoned", ["series", "labels"])
+@pytest.mark.parametrize("key", ["start", "end"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_stamps_with_and_without_a_zone_are_not_compared(tmp_path, zoned, key, kind):
+    """Two hours of a zone would put values after the question into the window."""
+    labels = LABELS.assign(asked=pd.Timestamp("2020-01-01 01:00"))
+    frames = {"series": (STAMPED, "time"), "labels": (labels, "asked")}
+    given = {}
+    for name, (frame, column) in frames.items():
+        if name == zoned:
+            frame = frame.assign(**{column: frame[column].dt.tz_localize("Europe/Berlin")})
+        given[name] = stored(tmp_path, frame, f"{name}.{kind}")
+    with pytest.raises(DataError, match="have a zone.*so their distance is unknown"):
+        read(**given, **{key: "asked"})
+
+
+def test_the_patient_may_stand_in_the_series(tmp_path):
+    series = LONG.assign(patient=LONG.id.map({"a": 1, "b": 1, "c": 2}))
+    labels = stored(tmp_path, LABELS.drop(columns="person"), "y.csv")
+    cohort = read(series=stored(tmp_path, series, "x.csv"), labels=labels, subject="patient")
+    assert cohort.subject_ids[0] == cohort.subject_ids[1]
+    np.testing.assert_array_equal(cohort.values, EXPECTED.astype(np.float32))
+    twice = series.assign(patient=range(len(series)))
+    with pytest.raises(DataError, match="the series a has 2 patients in patient"):
+        read(series=stored(tmp_path, twice, "z.csv"), labels=labels, subject="patient")
+
+
+def test_a_label_on_one_row_of_a_series_is_that_of_the_series(tmp_path):
+    first = LONG.groupby("id").cumcount() == 0
+    labels = LONG.id.map({"a": "died", "b": "alive", "c": None})
+    cohort = read(
+        series=stored(tmp_path, LONG.assign(label=labels.where(first)), "x.csv"),
+        drop_unreadable=True,
+    )
+    np.testing.assert_array_equal(cohort.values, EXPECTED.astype(np.float32))
+    assert [step.removed for step in cohort.flow if step.rule == "without id or label"] == [1]
+
+
+def test_a_number_with_an_open_end_is_a_number(tmp_path):
+    series = stored(tmp_path, LONG, "x.csv")
+    labels = LABELS.assign(age=["> 89", "45"])
+    cohort = read(series=series, labels=stored(tmp_path, labels, "y.csv"), static=["age"])
+    assert cohort.static_names == ("age",) and cohort.static[:, 0].tolist() == [89, 45]

@@ -25,6 +25,8 @@ def pressures(mean, systolic, diastolic):
 def test_channels_are_found_by_name_without_unit_or_case():
     assert [find_channel(NAMES, names) for names in (SYSTOLIC, MEAN, DIASTOLIC)] == [1, 0, 2]
     assert find_channel(("heart_rate[bpm]", "mapping"), MEAN) is None
+    cuff = ("NISysABP", "NIDiasABP", "NIMAP")
+    assert [find_channel(cuff, names) for names in (SYSTOLIC, DIASTOLIC, MEAN)] == [0, 1, 2]
 
 
 def test_pressure_order_counts_each_broken_grid_point_once():

@@ -57,6 +57,13 @@ def test_groups_are_ages_and_codes(test_split):
     assert np.array_equal(np.sum(bands, axis=0), np.isfinite(age))  # unknown: in none
 
 
+def test_bands_of_age_given_as_categories_are_groups(test_split):
+    """Their codes 0, 1, 2 are no ages."""
+    codes = np.random.default_rng(0).integers(2, size=(len(test_split), 1)).astype(np.float32)
+    banded = dataclasses.replace(test_split, static=codes, static_names=("age[0=18-40,1=41+]",))
+    assert list(find_subgroups(banded)) == ["age 18-40", "age 41+"]
+
+
 def test_groups_with_few_series_of_a_class_are_left_out(test_split):
     rare = dataclasses.replace(test_split, labels=(np.arange(400) % 40 == 0).astype(np.int64))
     assert find_subgroups(rare) == {}
