@@ -97,7 +97,7 @@ class EicuConfig(Mimic3Config):
 
 @dataclass(frozen=True)
 class TableConfig:
-    """Your own table (data_preprocess/from_table.py)."""
+    """Your own table (docs/data.md)."""
 
     series: str | None = (
         None  # .csv, .csv.gz or .parquet: id,time,variable,value or one column each

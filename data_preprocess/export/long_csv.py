@@ -1,6 +1,6 @@
 """write_long_csv: a dataset as the long table that spreadsheets, R and SQL users expect.
 
-The inverse of data_preprocess/from_table.py: one row per measured value, so a synthetic set can
+The inverse of the reader of `data.table`: one row per measured value, so a synthetic set can
 go wherever the raw export came from.
 """
 

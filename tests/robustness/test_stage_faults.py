@@ -125,6 +125,5 @@ def test_the_stages_are_all_there():
         "scripts/quality/known_defects.py",
         "tardiff/export_guidance.py",
         "tardiff/fit_guide.py",
-        "data_preprocess/from_table.py",
     }
     assert {str(path) for path in entries} - others == listed

@@ -74,7 +74,7 @@ def test_imports_point_left(path):
     assert not wrong, f"{path} imports {wrong}, a later stage"
 
 
-def test_only_the_entries_of_data_preprocess_know_the_schema():
+def test_only_the_entry_of_data_preprocess_knows_the_schema():
     """Readers get their section as a plain object; see data_preprocess/sources/registry.py."""
     knowing = {
         name
@@ -82,7 +82,7 @@ def test_only_the_entries_of_data_preprocess_know_the_schema():
         if name.startswith("data_preprocess.")
         and any(found.startswith("configs.schema") for found in imports(path))
     }
-    assert knowing == {"data_preprocess.build", "data_preprocess.from_table"}
+    assert knowing == {"data_preprocess.build"}
 
 
 def test_no_circle_between_files():

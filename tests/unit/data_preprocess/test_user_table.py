@@ -202,7 +202,7 @@ def test_the_command_builds_splits(tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("experiment: mine\ndata: {window_hours: 4, step_minutes: 60}\n")
     labels = pd.DataFrame({"id": np.arange(60), "label": np.arange(60) % 2})
-    command = [sys.executable, "-m", "data_preprocess.from_table", str(config)]
+    command = [sys.executable, "-m", "data_preprocess.build", str(config), "data=table"]
     command += [f"data.dir={tmp_path / 'out'}", f"data.table.labels={tmp_path / 'y.csv'}"]
     command += [f"data.table.series={stored(tmp_path, table, 'x.csv')}"]
     stored(tmp_path, labels, "y.csv")
