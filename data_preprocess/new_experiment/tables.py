@@ -253,10 +253,8 @@ class _Search:
         if section["layout"] == "long":
             taken |= {section["variable"], section["value"]}
             cell = name_sql(identifier(section["variable"]))
-            filled = text_sql(identifier(section["value"]))
             rows = self.engine.rows(
-                f"SELECT DISTINCT {cell} FROM {series.table.scan} "
-                f"WHERE {cell} IS NOT NULL AND {filled} IS NOT NULL"
+                f"SELECT DISTINCT {cell} FROM {series.table.scan} WHERE {cell} IS NOT NULL"
             )
             values = series.columns[section["value"]]
             numeric = [values] if values.is_numeric else []
