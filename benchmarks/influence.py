@@ -80,7 +80,6 @@ def sampling(given: argparse.Namespace) -> None:
         blocks_per_level=diffusion.blocks_per_level,
         heads=diffusion.heads,
         patch=diffusion.patch,
-        dropout=0.0,
     ).eval()
     plain = NetworkDenoiser(network, prediction="v", cfg_scale=1.0)
     levels = log_snr_grid(settings.num_steps, settings.log_snr_min, settings.log_snr_max)

@@ -13,6 +13,7 @@ from configs.runtime.errors import DataError
 # No architecture of this project needs more; a file must not make one of terabytes.
 _LARGEST_NUMBER = 4096
 _LONGEST_LIST = 64
+LONGEST = 100_000  # grid points of a series
 
 
 def is_built_in(path: str) -> bool:
@@ -33,6 +34,12 @@ def expected_weights(
     require_arguments(path, cls, shape, model_args)
     with torch.device("meta"):
         return cls(**shape, **model_args).state_dict()
+
+
+def require_length(path: Path, length: Any) -> None:
+    """Raises DataError unless a file's number of grid points is one."""
+    if not isinstance(length, int) or not 0 < length <= LONGEST:
+        raise DataError(f"{path}: a length of {length} grid points; expected 1 to {LONGEST:,}")
 
 
 def require_modest(path: Path, arguments: Any) -> None:

@@ -123,7 +123,7 @@ def summary_features(x: Float[Tensor, "n channel time"]) -> Float[np.ndarray, "n
 def _random_kernel(
     rng: np.random.Generator, num_channels: int, size: int, *, mean_free: bool
 ) -> np.ndarray:
-    """(C, size) weights of unit norm on a random non-empty subset of channels."""
+    """(C, size) weights of unit norm on a random subset of channels; of several never all."""
     used = 2 ** rng.uniform(0, np.log2(num_channels)) if num_channels > 1 else 1
     channels = rng.choice(num_channels, size=int(used), replace=False)
     kernel = np.zeros((num_channels, size))

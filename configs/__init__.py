@@ -1,6 +1,7 @@
 """load_config: schema defaults <- YAML <- dotted overrides, as one frozen and checked object."""
 
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,8 @@ def parse_override(override: str) -> DictConfig:
     key, value = override.split("=", 1)
     if key in LISTS and not value.startswith("["):
         value = f"[{value}]"
+    if " #" in value and value[:1] not in ("[", "{", "'", '"'):
+        value = json.dumps(value)  # YAML would take the rest for a comment
     key = SHORTHANDS.get(key, key)
     try:
         typed = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))

@@ -26,13 +26,14 @@ log = logging.getLogger("tardiff")
 
 def main() -> None:
     """Says what begins, then imports the stage and runs it."""
-    stage = sys.argv.pop(1)
+    # Left as they are: with several devices Lightning starts further processes by them.
+    stage, *arguments = sys.argv[1:]
 
     def run(config: ExperimentConfig) -> None:
         log.info("%s of experiment %s ...", TITLES.get(stage, stage), config.experiment)
         import_module(stage).main(config)
 
-    run_stage(run)
+    run_stage(run, arguments)
 
 
 if __name__ == "__main__":

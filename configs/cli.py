@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from configs import DEFAULT_CONFIG, load_config
 from configs.runtime.errors import explain
@@ -13,8 +13,13 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
-def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
+def run_stage(
+    main: Callable[[ExperimentConfig], None], arguments: Sequence[str] | None = None
+) -> None:
     """Runs `main` on the config that the command line describes, and exits.
+
+    Args:
+        arguments: of the config; None: all of the command line.
 
     A `UserError`, a value that is not finite, a full disk and exhausted memory are printed as one
     message with exit code 2; set TARDIFF_DEBUG=1 for the traceback. Anything else is a defect and
@@ -23,7 +28,7 @@ def run_stage(main: Callable[[ExperimentConfig], None]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_matters)
-    sys.exit(_guarded(main))
+    sys.exit(_guarded(main, list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _matters(record: logging.LogRecord) -> bool:
@@ -49,8 +54,7 @@ def guarded(work: Callable[[], object], hint: str = "") -> int:
     return 0
 
 
-def _guarded(main: Callable[[ExperimentConfig], None]) -> int:
-    arguments = sys.argv[1:]
+def _guarded(main: Callable[[ExperimentConfig], None], arguments: list[str]) -> int:
     return guarded(lambda: main(load_config(arguments)), _hint(arguments))
 
 

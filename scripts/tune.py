@@ -29,7 +29,7 @@ from scripts.pictures.styles import save
 from scripts.synthetic_sets import load_set
 from scripts.utility.metrics import RANKING, point_scores
 from scripts.utility.protocols import plan_fits
-from tardiff.from_config import Loaded, load, session_of, tuning_path
+from tardiff.from_config import Loaded, load, model_digest, session_of, tuning_path
 from tardiff.generate import is_current, write_generated
 from tardiff.generation.session import GenerationSession
 
@@ -44,7 +44,8 @@ def main(config: ExperimentConfig) -> None:
     candidates, splits = generate_grid(config)
     scores = score_candidates(config, candidates, splits)
     content = summarise_candidates(config, candidates, scores) | {
-        "data_fingerprint": splits.fingerprint
+        "data_fingerprint": splits.fingerprint,
+        "model": model_digest(config),
     }
     path = tuning_path(config)
     write_text(path, json.dumps(content, indent=1))

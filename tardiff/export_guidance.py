@@ -53,11 +53,9 @@ def main(config: ExperimentConfig) -> None:
             "guidance rows, so its series, which go into the file, are not free of them"
         )
     guide, select = _rows(config)
-    if given.guide is None:
-        content = fitted_guide(config)
-    else:
-        content = load_guide(Path(given.guide))
-        require_same_layout(Path(given.guide), content, guide)
+    path = None if given.guide is None else Path(given.guide)
+    content = fitted_guide(config) if path is None else load_guide(path)
+    require_same_layout(path or "of these data", content, guide)
     rows = guide if given.epsilon is None else _one_per_patient(guide)
     known = LabelledSeries.of(rows, content.normaliser)
     influence = config.influence
@@ -75,11 +73,11 @@ def main(config: ExperimentConfig) -> None:
         )
     else:
         export = _private(config, content.fitted, known, loss)
-    path = Path(given.path) if given.path else run_dir(config) / "guidance.pt"
-    save_guide(path, dataclasses.replace(content, export=export))
+    written = Path(given.path) if given.path else run_dir(config) / "guidance.pt"
+    save_guide(written, dataclasses.replace(content, export=export))
     told = {"rows": export.rows, "guidance_loss": loss.kind, "privacy": export.privacy}
-    record_stage(config, "export", told | {"path": str(path)})
-    log.info("%s: G of %d guidance rows, %s", path, export.rows, _promise(export))
+    record_stage(config, "export", told | {"path": str(written)})
+    log.info("%s: G of %d guidance rows, %s", written, export.rows, _promise(export))
 
 
 def _rows(config: ExperimentConfig) -> tuple[EHRDataset, EHRDataset | None]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from classifier.train import checkpoint_path
+from configs import to_plain
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError
@@ -112,7 +113,24 @@ def retraining_path(config: ExperimentConfig) -> Path:
 def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> RetrainingScore | None:
     """What the retraining test of this experiment found; None where it was not made."""
     path, estimator = retraining_path(config), config.influence.estimator
-    return read_score(path, estimator, data_fingerprint) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return read_score(path, estimator, data_fingerprint, estimated_with(config, estimator))
+
+
+def estimated_with(config: ExperimentConfig, estimator: str) -> dict[str, Any]:
+    """What, beside the data, decides the influence of unguided series: the generator, the settings
+    of the estimator and the classifier where it takes part. JSON-able."""
+    settings = to_plain(config)["influence"]
+    made: dict[str, Any] = {"diffusion": model_digest(config)}
+    if estimator == "classifier":
+        path = checkpoint_path(config)
+        made["classifier"] = sha256_file(path) if path.is_file() else None
+        own = ("preconditioner", "damping", "cg_iterations")
+    else:
+        settings["inputs"] = list(config.classifier.inputs)
+        own = ("penalty", "kernels", "inputs")
+    return made | {key: settings[key] for key in ("guidance_loss", "classes", *own)}
 
 
 def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
@@ -141,14 +159,18 @@ def load(config: ExperimentConfig) -> Loaded:
     config = with_tuned_strength(config, splits.fingerprint)
     command = f"bash train.sh <config of {config.experiment}>"
     model = load_trained(run_dir(config) / "diffusion" / "model.pt", splits, command)
-    if model.with_guide is None:  # written before models said so
-        model = dataclasses.replace(model, with_guide=config.diffusion.include_guide)
     device = pick_device(config.accelerator)
     model.network.to(device)
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size
     rows = sampling_rows(model.network, channels, model.length, asked=asked)
     sampler = dataclasses.replace(config.sampler, batch_size=rows)
     return Loaded(dataclasses.replace(config, sampler=sampler), splits, model, device)
+
+
+def model_digest(config: ExperimentConfig) -> str | None:
+    """SHA-256 of the diffusion model; None where it was not trained."""
+    path = run_dir(config) / "diffusion" / "model.pt"
+    return sha256_file(path) if path.is_file() else None
 
 
 def tuning_path(config: ExperimentConfig) -> Path:
@@ -162,7 +184,7 @@ def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> Expe
     guidance, sampler = config.guidance, config.sampler
     if TUNED not in (guidance.w, sampler.cfg_scale):
         return config
-    chosen = tuned_choice(tuning_path(config), data_fingerprint)
+    chosen = tuned_choice(tuning_path(config), data_fingerprint, model_digest(config))
     if guidance.w == TUNED:
         guidance = dataclasses.replace(guidance, w=chosen["w"])
     if sampler.cfg_scale == TUNED:
@@ -338,10 +360,9 @@ def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
 
 
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance raises: the classifier; with the convex
-    guide an imported G, and the retraining test that may hold it back."""
-    if is_convex(config):
-        vector = config.influence.vector
-        paths = [retraining_path(config), *([] if vector is None else [Path(vector)])]
-        return [sha256_file(path) for path in paths if path.is_file()]
-    return [sha256_file(checkpoint_path(config))]
+    """SHA-256 of every file that decides what guidance raises: the classifier, or with the convex
+    guide an imported G; and the retraining test that may hold it back."""
+    vector = config.influence.vector
+    source = checkpoint_path(config) if not is_convex(config) else vector and Path(vector)
+    paths = [*([source] if source else []), retraining_path(config)]
+    return [sha256_file(path) for path in paths if path.is_file()]

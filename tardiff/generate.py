@@ -141,10 +141,13 @@ def _decisive(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
     weights: dict[str, Any] = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
     if config.guidance.kind != "none" or config.compat == "paper":
         weights["guidance"] = guidance_files(config)
+    chosen = {key: plain[key] for key in SECTIONS} | {"inputs": plain["classifier"]["inputs"]}
+    if config.compat == "paper":  # walks the levels of its own schedule
+        chosen["levels"] = [plain["diffusion"][k] for k in ("num_steps", "beta_start", "beta_end")]
     return {
         "data_fingerprint": splits.fingerprint,
         "made_with": weights,
-        "config": {key: plain[key] for key in SECTIONS},
+        "config": chosen,
         "seed": plain["seed"],
     }
 

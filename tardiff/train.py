@@ -14,7 +14,7 @@ from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.runtime.device import pick_device
-from configs.runtime.errors import DataError
+from configs.runtime.errors import ConfigError, DataError
 from configs.runtime.torch_files import load_plain
 from configs.schema.experiment import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -91,10 +91,11 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     module, network_args = build_module(config, splits)
     best = best_checkpoint(folder)
     trainer = build_trainer(_trainer_settings(config), folder, best)
-    epoch = min(config.diffusion.val_every, config.diffusion.max_steps)
-    steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
+    done = load_plain(last, "training checkpoint")["global_step"] if resume else 0
+    epoch = evaluated_every(config.diffusion.max_steps, config.diffusion.val_every, done)
+    steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     if resume:
         log.info("continuing from %s", last)
     try:
@@ -117,6 +118,31 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         splits, model, device, rows=config.diffusion.marginal_rows, seed=config.seed
     )
     return dataclasses.replace(model, marginals=fitted)
+
+
+def evaluated_every(max_steps: int, val_every: int, done: int) -> int:
+    """Steps between held-out evaluations: at most `val_every`, and the last step is evaluated, for
+    only a model that was can be kept.
+
+    Args:
+        done: steps of a training that goes on.
+
+    Raises:
+        ConfigError: the steps cannot be divided so.
+    """
+
+    def largest(steps: int) -> int:
+        return max(k for k in range(1, val_every + 1) if steps % k == 0)
+
+    every = largest(max_steps)
+    if done % every and done < max_steps:
+        every = largest(max_steps - done)
+    if 4 * every < min(val_every, max_steps):
+        raise ConfigError(
+            f"diffusion.max_steps={max_steps}: cannot be divided into evaluations about every "
+            f"diffusion.val_every={val_every} steps; choose a multiple of it"
+        )
+    return every
 
 
 def build_module(

@@ -123,7 +123,12 @@ def fresh_folder(final: Path) -> Iterator[Path]:
         old = temporary_sibling(final)
         if final.exists():  # moved aside first, since rename cannot replace a full folder
             os.rename(final, old)
-        os.rename(temporary, final)
+        try:
+            os.rename(temporary, final)
+        except OSError:
+            if old.exists():
+                os.rename(old, final)
+            raise
         shutil.rmtree(old, ignore_errors=True)
         flush(final.parent)
     finally:

@@ -116,7 +116,6 @@ def _check_private(config: ExperimentConfig) -> None:
         "class_balanced": (False, "the accounting needs every patient drawn equally often"),
         "precision": ("32-true", "gradients are bounded and noised in single precision"),
         "marginal_rows": (0, "the marginal distributions of the training stays are not noised"),
-        "dropout": (0.0, "its masks would be drawn from a seed that is known"),
         "micro_batch": ("auto", "private training goes through its batches in its own pieces"),
     }
     if config.generation.resample == "always":

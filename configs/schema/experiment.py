@@ -26,7 +26,7 @@ class DataConfig(Sources):
     source: str = choice(*SOURCES)
     dir: str = "data/${experiment}"  # splits, normaliser and data card
     rebuild: bool = False  # replace splits that were built with other settings
-    seed: int = 0  # of the split and of the simulator
+    seed: int = number(0, low=0)  # of the split and of the simulator
     task: str = choice("mortality", "icustay", "sepsis")  # icustay: length of stay > los_days
     los_days: float = number(3.0, low=0.0)
     window_hours: float = number(24.0, low=0.0, open_low=True)
@@ -79,7 +79,6 @@ class DiffusionConfig:
     patch: int = number(2, low=1, high=512)  # unet: grid points per token of the first level
     heads: int = number(4, low=1)  # unet: of the attention; must divide width
     attention_levels: list[int] = many()  # published_unet: indices into multipliers
-    dropout: float = number(0.0, low=0.0, high=0.9)
     # Series drawn after training to match the marginal distributions of the training series
     # (tardiff/diffusion/quantile_mapping.py); 0: they stay as drawn.
     marginal_rows: int = number(2048, low=0)
@@ -202,7 +201,7 @@ class GenerationConfig:
     name: str | None = None  # None: named after the guidance
     ratio: float = number(1.0, low=0.0, open_low=True)  # synthetic : train, per class
     counts: list[int] | None = None  # explicit number per class; wins over ratio
-    seed: int = 0
+    seed: int = number(0, low=0)
     # Unguided series sampled per series asked for, from which both sets are drawn: those that lie
     # where training series do (resample), and by influence (guidance.by=choose).
     pool: int = number(4, low=2)
@@ -233,7 +232,7 @@ class ExperimentConfig:
 
     experiment: str = MISSING
     runs_dir: str = "runs"
-    seed: int = 0  # of training
+    seed: int = number(0, low=0)  # of training
     compat: str = choice("none", "paper")  # paper: Algorithm 1 as printed
     accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, cuda, mps
     devices: str = "auto"

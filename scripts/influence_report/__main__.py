@@ -57,6 +57,7 @@ from tardiff.from_config import (
     configured_settings,
     convex_guide,
     direction_loader,
+    estimated_with,
     load,
     retraining_path,
     session_of,
@@ -157,6 +158,8 @@ def retraining_test(config: ExperimentConfig) -> None:
         seed=config.seed,
     )
     found = {"data_fingerprint": loaded.splits.fingerprint, **found}
+    for name, scores in found["estimators"].items():
+        scores["estimated_with"] = estimated_with(config, name)
     path = retraining_path(config)
     write_text(path, json.dumps(found, indent=1) + "\n")
     record_stage(config, "influence/retraining", found)

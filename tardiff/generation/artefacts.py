@@ -15,6 +15,8 @@ from data_preprocess.splits import Splits
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.training.checkpoint import DiffusionModel, load_model, require_match
 
+FREE_LEVELS = 0.5  # log-SNR by which sampling may start beyond the trained levels
+
 
 def load_trained(path: Path, splits: Splits, command: str) -> DiffusionModel:
     """The diffusion model of stage 1.
@@ -49,21 +51,31 @@ def sampler_levels(
 
     Args:
         table: levels that the model was trained on, which "ddpm" walks; None: it knows all.
+
+    Raises:
+        ConfigError: the sampling would start at more noise than the model was trained on.
     """
     if sampler == "ddpm" and table is not None:
         return torch.tensor(table, dtype=torch.float64).flip(0)
+    if table is not None and min(table) > lowest + FREE_LEVELS:
+        raise ConfigError(
+            f"sampler.log_snr_min={lowest:g}: the model was trained on levels from "
+            f"{min(table):.1f} on (diffusion.schedule=linear with few diffusion.num_steps); use "
+            "sampler.name=ddpm, which walks these, or train with more of them"
+        )
     return log_snr_grid(steps, lowest, highest)
 
 
-def tuned_choice(path: Path, data_fingerprint: str) -> dict[str, Any]:
+def tuned_choice(path: Path, data_fingerprint: str, model: str | None) -> dict[str, Any]:
     """The "w" and "cfg_scale" that tuning chose.
 
     Args:
         path: what scripts/tune.py wrote.
+        model: SHA-256 of the diffusion model at hand; None: there is none.
 
     Raises:
         MissingInputError: the experiment was not tuned.
-        MismatchError: it was tuned on other data.
+        MismatchError: it was tuned on other data, or with another diffusion model.
     """
     if not path.is_file():
         raise MissingInputError(
@@ -73,6 +85,10 @@ def tuned_choice(path: Path, data_fingerprint: str) -> dict[str, Any]:
     content = read_mapping(path)
     if content["data_fingerprint"] != data_fingerprint:
         raise MismatchError(f"{path} was tuned on other data; run bash scripts/tune.sh again")
+    if model is not None and content.get("model") != model:
+        raise MismatchError(
+            f"{path} was tuned with another diffusion model; run bash scripts/tune.sh again"
+        )
     return content["chosen"]
 
 

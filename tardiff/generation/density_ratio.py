@@ -10,6 +10,10 @@ generated series is favoured for being near a training series by itself. That is
 with other folds: their mean log odds tell more than those of one (docs/results.md). They are
 multiplied by the slope that fits best on series left out, which is about 0 where real and
 generated series cannot be told apart: nothing is preferred then.
+
+The ratio is used within classes. Where sets are asked for with other class shares than the real
+series have, these count by weights that give them the shares of the generated ones: else the ratio
+would hold that of the shares, and bend every class toward the one that is more frequent in reality.
 """
 
 from functools import partial
@@ -17,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -35,6 +39,7 @@ REPEATS = 4
 MOST_REAL = 10_000
 FEWEST = 200  # series of either set, below which nothing is estimated
 GENERATED_PER_REAL = 2  # that the trees are fitted on, at most
+SAME_SHARES = 0.01  # relative difference of class shares up to which series count alike
 TREES: dict[str, Any] = {
     "max_iter": 60,
     "learning_rate": 0.1,
@@ -88,20 +93,38 @@ def density_ratio(
     features = [summary_features(x.float().cpu()) for x in (real.x[rows], generated.x)]
     x = np.concatenate(features)
     is_real = np.arange(len(x)) < len(rows)
+    counted = _weights(real.y.numpy(), generated.y.numpy(), rows)
     seeds = range(seed, seed + REPEATS)
-    found = dict((processes or Processes()).run(partial(_left_out_odds, x, is_real), seeds))
+    found = dict(
+        (processes or Processes()).run(partial(_left_out_odds, x, is_real, counted), seeds)
+    )
     odds = np.mean([found[repeat] for repeat in seeds], axis=0)
     balance = np.where(is_real, (~is_real).sum() / is_real.sum(), 1.0)
+    balance = balance if counted is None else balance * counted
     fit = LogisticRegression(C=1e6).fit(odds[:, None], is_real, sample_weight=balance)
     slope = max(float(fit.coef_[0, 0]), 0.0)
     return DensityRatio(
         log_ratio=torch.from_numpy(slope * odds[~is_real]),
-        auc=float(roc_auc_score(is_real, odds)),
+        auc=float(roc_auc_score(is_real, odds, sample_weight=counted)),
         slope=slope,
     )
 
 
-def _left_out_odds(x: Features, is_real: np.ndarray, seed: int) -> Float[np.ndarray, " n"]:
+def _weights(
+    real: Int[np.ndarray, " n"], generated: Int[np.ndarray, " m"], rows: Int[np.ndarray, " k"]
+) -> Float[np.ndarray, " all"] | None:
+    """Of the real `rows`, then of the generated series; None where the class shares agree."""
+    classes = max(real.max(), generated.max()) + 1
+    shares = [np.bincount(y, minlength=classes) / len(y) for y in (real, generated)]
+    ratio = shares[1] / np.maximum(shares[0], 1e-12)
+    if np.abs(ratio[shares[0] > 0] - 1).max() < SAME_SHARES:
+        return None
+    return np.concatenate([ratio[real[rows]], np.ones(len(generated))])
+
+
+def _left_out_odds(
+    x: Features, is_real: np.ndarray, counted: Float[np.ndarray, " n"] | None, seed: int
+) -> Float[np.ndarray, " n"]:
     """Log odds of being real, up to a constant, by trees that have not seen the series."""
     rng, odds = np.random.default_rng(seed), np.zeros(len(x))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
@@ -113,6 +136,6 @@ def _left_out_odds(x: Features, is_real: np.ndarray, seed: int) -> Float[np.ndar
         rows = np.concatenate([known, others])
         trees = HistGradientBoostingClassifier(random_state=seed, **TREES)
         with threadpool_limits(1):
-            trees.fit(x[rows], is_real[rows])
+            trees.fit(x[rows], is_real[rows], None if counted is None else counted[rows])
             odds[left_out] = trees.decision_function(x[left_out])
     return odds

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configs.runtime.errors import DataError
+
 log = logging.getLogger(__name__)
 
 WINSOR = 0.01  # share cut at each end: influence has kurtosis above 10
@@ -49,7 +51,7 @@ def unguided_scale(scores: Tensor) -> float:
     """
     scale = float(winsorised(scores).std())
     if not np.isfinite(scale) or scale == 0.0:
-        raise ValueError(
+        raise DataError(
             "the guidance score does not vary over unguided samples, so it gives no direction; "
             "check the classifier (is it constant?) and the guidance set"
         )

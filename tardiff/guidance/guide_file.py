@@ -157,7 +157,7 @@ def _require(condition: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def require_same_layout(path: Path, content: GuideFile, rows: EHRDataset) -> None:
+def require_same_layout(path: Path | str, content: GuideFile, rows: EHRDataset) -> None:
     """Raises MismatchError unless `rows` have the channels, classes and length of the guide."""
     expected = {name: getattr(rows, name) for name in _LAYOUT}
     require_match(f"the guide {path}", content, expected, "Was it made for other data?")

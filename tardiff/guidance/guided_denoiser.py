@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from configs.runtime.errors import ConfigError
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.diffusion.noise_schedule import Labels, Levels, Series, alpha_sigma
 from tardiff.guidance.directions import Direction
@@ -177,7 +178,7 @@ def active_levels(
     positions = torch.arange(len(levels)) / max(1, last)
     inside = levels[(positions >= interval[0] - 1e-9) & (positions <= interval[1] + 1e-9)]
     if len(inside) == 0:
-        raise ValueError(
+        raise ConfigError(
             f"guidance.interval={list(interval)} holds none of the {len(levels)} sampling steps; "
             "widen it or raise sampler.num_steps"
         )

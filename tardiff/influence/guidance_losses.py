@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from configs.runtime.errors import ConfigError, DataError
 from tardiff.diffusion.noise_schedule import Labels
 
 Logits = Float[Tensor, "batch out"]
@@ -33,7 +34,7 @@ class GuidanceLoss:
         classes: the rows of these classes only; None: all.
 
     Raises:
-        ValueError: "rank" of some classes only.
+        ConfigError: "rank" of some classes only, or a class that the task has not.
     """
 
     kind: str
@@ -41,10 +42,15 @@ class GuidanceLoss:
     classes: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
+        if self.classes is not None and not set(self.classes) <= set(range(self.num_classes)):
+            raise ConfigError(
+                f"influence.classes={list(self.classes)}: the classes are 0 to "
+                f"{self.num_classes - 1}"
+            )
         if self.kind == "auto":
             object.__setattr__(self, "kind", "rank" if self.num_classes == 2 else "balanced")
         if self.kind == "rank" and self.classes is not None:
-            raise ValueError(
+            raise ConfigError(
                 "guidance loss 'rank' compares classes, so influence.classes must be empty; "
                 "use balanced or nll for a class-specific guidance set"
             )
@@ -54,9 +60,10 @@ class GuidanceLoss:
         """The loss of all rows together; logits (n, 1) for binary tasks, else (n, num_classes).
 
         Raises:
-            ValueError: a class that the loss needs has no row.
+            DataError: a class that the loss needs has no row.
         """
         if self.kind == "rank":
+            _require_both(self._sides(y))
             columns = logits if logits.shape[1] == 1 else _margins(logits)
             pairs = zip(columns.T, self._sides(y), strict=True)
             losses = [_pair_loss(scores, positive) for scores, positive in pairs]
@@ -84,7 +91,7 @@ class GuidanceLoss:
         used = torch.zeros(self.num_classes, dtype=torch.bool, device=y.device)
         used[list(self.classes) if self.classes is not None else slice(None)] = True
         if (counts[used] == 0).any() or not used.any():
-            raise ValueError(
+            raise DataError(
                 f"guidance loss {self.kind!r}: a class has no row (counts {counts.tolist()})"
             )
         share = used.double()
@@ -95,6 +102,12 @@ class GuidanceLoss:
     def _sides(self, y: Labels) -> list[Tensor]:
         """The positive rows of every comparison of "rank"."""
         return [y == 1] if self.num_classes == 2 else [y == k for k in range(self.num_classes)]
+
+
+def _require_both(sides: Sequence[Tensor]) -> None:
+    """Raises DataError unless every comparison has rows on both sides."""
+    if any(not positive.any() or positive.all() for positive in sides):
+        raise DataError("guidance loss 'rank': every class needs at least one guidance row")
 
 
 def residual(logits: Logits, y: Labels) -> Logits:
@@ -121,8 +134,7 @@ def _pair_loss(scores: Float[Tensor, " batch"], positive: Tensor) -> float:
 def _pair_gradient(scores: Float[Tensor, " batch"], positive: Tensor) -> Float[Tensor, " batch"]:
     """Derivative of mean softplus(s- - s+) over all pairs with respect to each score."""
     plus, minus = scores[positive], scores[~positive]
-    if not len(plus) or not len(minus):
-        raise ValueError("guidance loss 'rank': every class needs at least one guidance row")
+    _require_both([positive])
     gradient = torch.zeros_like(scores)
     minus_gradient = torch.zeros_like(minus)
     plus_gradient = []

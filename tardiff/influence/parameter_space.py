@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from configs.runtime.errors import DataError
 from tardiff.diffusion.noise_schedule import Labels, Series
 
 ParamGrads = Mapping[str, Tensor]
@@ -51,7 +52,7 @@ def finite_step(model: nn.Module, direction: ParamGrads, relative: float) -> flo
     """
     size = norm(direction)
     if not math.isfinite(size) or size == 0.0:
-        raise ValueError(
+        raise DataError(
             f"the guidance gradient has norm {size}; the guidance set gives no direction (is the "
             "classifier saturated on it, or the guidance set empty of errors?)"
         )

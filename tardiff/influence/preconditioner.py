@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from configs.runtime.errors import DataError
 from tardiff.diffusion.noise_schedule import Series
 from tardiff.influence.guidance_gradient import all_logits, jacobian_transpose
 from tardiff.influence.parameter_space import (
@@ -131,7 +132,7 @@ def precondition(
     product = GaussNewton(model, x, batch_size=batch_size)
     largest = largest_eigenvalue(product, guide_gradient)
     if largest == 0.0:
-        raise ValueError(
+        raise DataError(
             "the Gauss-Newton matrix is zero: the classifier is certain on every training row; "
             "train it less (classifier.patience, weight_decay) or use influence.preconditioner=none"
         )

@@ -4,8 +4,9 @@ The test (scripts/influence_report/retraining.py) leaves a record; stage 3 guide
 answer is no, and stage 4 says the answer beside its verdict on usefulness.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from configs.run_record import read_mapping
 
@@ -46,18 +47,23 @@ class RetrainingScore(NamedTuple):
         return f"{tilt}; LDS {self.score:+.2f}, band of chance +-{self.band:.2f}"
 
 
-def read_score(path: Path, estimator: str, data_fingerprint: str) -> RetrainingScore | None:
-    """What the record of the test says; None where it is of other data, of another estimator or of
-    an earlier version, which tilted nothing.
+def read_score(
+    path: Path, estimator: str, data_fingerprint: str, estimated_with: Mapping[str, Any]
+) -> RetrainingScore | None:
+    """What the record of the test says; None where it is of other data, of another generator or
+    estimator, or of an earlier version, which tilted nothing.
 
     Args:
         path: of the record, which exists.
         estimator: as `influence.estimator` names it.
         data_fingerprint: of the splits at hand.
+        estimated_with: generator and settings at hand, as `from_config.estimated_with` says them.
     """
     found = read_mapping(path)
     of_estimator = found["estimators"].get(estimator)
     if found["data_fingerprint"] != data_fingerprint or of_estimator is None or "w" not in found:
+        return None
+    if of_estimator.get("estimated_with") != dict(estimated_with):
         return None
     tilt = of_estimator["tilt"].get("held_out", {"change": 0.0, "error": 0.0})
     score = of_estimator["guide"]["score"]

@@ -121,7 +121,8 @@ def _soft_max(x: Float[Tensor, "n row time"]) -> Float[Tensor, "n row"]:
 def _kernels(num_channels: int, length: int, count: int, seed: int) -> list[KernelGroup]:
     """(dilation, weights, biases) of every group of kernels of one size and dilation.
 
-    A kernel has unit norm and sees a random subset of channels; every second one is mean-free.
+    A kernel has unit norm and sees a random subset of channels, of several never all; every second
+    one is mean-free.
     """
     rng = np.random.default_rng(seed)
     groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}

@@ -82,18 +82,17 @@ class GatedResidual(nn.Module):
     gate starts open: closed, as in adaLN-zero, a short training comes less far (docs/results.md).
     """
 
-    def __init__(self, width: int, embed: int, inner: nn.Module, dropout: float) -> None:
+    def __init__(self, width: int, embed: int, inner: nn.Module) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.modulate = zeroed(nn.Linear(embed, 3 * width))
         self.inner = inner
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tokens, embedding: Float[Tensor, "batch embed"]) -> Tokens:
         """`h` plus what the layer adds to it."""
         scale, shift, gate = self.modulate(embedding)[:, None].chunk(3, dim=2)
         modulated = torch.addcmul(shift, self.norm(h), 1 + scale)
-        return torch.addcmul(h, self.dropout(self.inner(modulated)), 1 + gate)
+        return torch.addcmul(h, self.inner(modulated), 1 + gate)
 
 
 _Linear = TypeVar("_Linear", nn.Conv1d, nn.Linear)

@@ -36,13 +36,12 @@ class StripConv(nn.Conv1d):
 class ResBlock1D(nn.Module):
     """Strip of C_in, (B, E) -> strip of C_out; the embedding scales and shifts the second norm."""
 
-    def __init__(self, in_channels: int, out_channels: int, embed: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embed: int) -> None:
         super().__init__()
         self.norm_in = nn.GroupNorm(GROUPS, in_channels)
         self.conv_in = StripConv(in_channels, out_channels, 3, padding=1)
         self.modulate = nn.Linear(embed, 2 * out_channels)
         self.norm_out = nn.GroupNorm(GROUPS, out_channels)
-        self.dropout = nn.Dropout(dropout)
         self.conv_out = zeroed(StripConv(out_channels, out_channels, 3, padding=1))
         same = in_channels == out_channels
         self.skip = nn.Identity() if same else StripConv(in_channels, out_channels, 1)
@@ -54,7 +53,7 @@ class ResBlock1D(nn.Module):
         scale, shift = self.modulate(embedding)[..., None, None].chunk(2, dim=1)
         out = self.conv_in(functional.silu(self.norm_in(h)))
         out = torch.addcmul(shift, self.norm_out(out), 1 + scale)
-        return self.skip(h) + self.conv_out(self.dropout(functional.silu(out)))
+        return self.skip(h) + self.conv_out(functional.silu(out))
 
 
 class Attention1D(nn.Module):

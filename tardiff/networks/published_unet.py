@@ -50,7 +50,6 @@ class PublishedUNet(nn.Module):
         multipliers: Sequence[int] = (1, 2, 2),
         blocks_per_level: int = 2,
         attention_levels: Sequence[int] = (),
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.null_label = num_classes
@@ -66,7 +65,7 @@ class PublishedUNet(nn.Module):
         for level, multiplier in enumerate(multipliers):
             for _ in range(blocks_per_level):
                 self.down.append(
-                    _Stage(channels, width * multiplier, embed, dropout, level in attention_levels)
+                    _Stage(channels, width * multiplier, embed, level in attention_levels)
                 )
                 channels = width * multiplier
                 skips.append(channels)
@@ -74,14 +73,14 @@ class PublishedUNet(nn.Module):
                 self.down.append(Down1D(channels))
                 skips.append(channels)
 
-        self.middle = _Stage(channels, channels, embed, dropout, bool(attention_levels))
+        self.middle = _Stage(channels, channels, embed, bool(attention_levels))
 
         self.up = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for _ in range(blocks_per_level + 1):
                 out = width * multiplier
                 self.up.append(
-                    _Stage(channels + skips.pop(), out, embed, dropout, level in attention_levels)
+                    _Stage(channels + skips.pop(), out, embed, level in attention_levels)
                 )
                 channels = out
             if level > 0:
@@ -113,11 +112,9 @@ class PublishedUNet(nn.Module):
 class _Stage(nn.Module):
     """A residual block, with attention behind it where the level asks for it."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, embed: int, dropout: float, attend: bool
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embed: int, attend: bool) -> None:
         super().__init__()
-        self.block = ResBlock1D(in_channels, out_channels, embed, dropout)
+        self.block = ResBlock1D(in_channels, out_channels, embed)
         self.attention = Attention1D(out_channels) if attend else nn.Identity()
 
     def forward(self, h: Strip, embedding: Tensor) -> Float[Tensor, "batch out 1 time"]:

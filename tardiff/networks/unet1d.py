@@ -58,7 +58,6 @@ class UNet1D(nn.Module):
         blocks_per_level: int = 1,
         heads: int = 4,
         patch: int = 2,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         widths = [width * multiplier for multiplier in multipliers]
@@ -80,7 +79,7 @@ class UNet1D(nn.Module):
             inner: list[nn.Module] = []
             for _ in range(blocks_per_level):
                 inner += [SelfAttention(size, heads), GatedFeedForward(size)]
-            return nn.ModuleList(GatedResidual(size, embed, part, dropout) for part in inner)
+            return nn.ModuleList(GatedResidual(size, embed, part) for part in inner)
 
         self.down = nn.ModuleList(blocks(size) for size in widths[:-1])
         self.fold = nn.ModuleList(nn.Linear(2 * fine, coarse) for fine, coarse in pairwise(widths))

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from classifier.checkpoint_validation import require_modest, require_weights
+from classifier.checkpoint_validation import require_length, require_modest, require_weights
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from configs.runtime.torch_files import load_plain, save_plain
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.networks.registry import build_network
 from tardiff.privacy.accountant import Privacy
 
-FORMAT = "tardiff-diffusion-1"
+FORMAT = "tardiff-diffusion-2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class DiffusionModel:
         step: training step of these weights.
         marginals: the map from drawn to training marginal distributions; None: there is none.
         privacy: what the training promises to its patients; None: nothing.
-        with_guide: it was trained on the guidance rows too; None: its file does not say.
+        with_guide: it was trained on the guidance rows too.
     """
 
     network: nn.Module
@@ -49,11 +49,11 @@ class DiffusionModel:
     step: int
     marginals: MarginalMap | None = None
     privacy: Privacy | None = None
-    with_guide: bool | None = None
+    with_guide: bool = False
 
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
-_PLAIN += ("data_fingerprint", "val_loss", "step")
+_PLAIN += ("data_fingerprint", "val_loss", "step", "with_guide")
 _TUPLES = ("feature_names", "label_names")
 
 
@@ -62,8 +62,6 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
-    if model.with_guide is not None:
-        content["with_guide"] = model.with_guide
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
     if model.privacy is not None:
@@ -85,7 +83,10 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         raise MissingInputError(f"no diffusion model at {path}; make it with: {command}")
     content = load_plain(path, "diffusion model")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f"{path}: not a diffusion model of this project (no {FORMAT} mark)")
+        raise DataError(
+            f"{path}: not a diffusion model of this version (no {FORMAT} mark); if an earlier one "
+            f"wrote it, remove its folder and make it again with: {command}"
+        )
     try:
         arguments, weights = content["network_args"], content["state_dict"]
         require_modest(path, arguments)
@@ -97,8 +98,6 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
         fields |= {name: tuple(content[name]) for name in _TUPLES}
         fields["marginals"] = _marginals(path, content.get("marginals"), fields)
-        if "with_guide" in content:
-            fields["with_guide"] = bool(content["with_guide"])
         if "privacy" in content:
             fields["privacy"] = Privacy.from_plain(content["privacy"])
         return DiffusionModel(network=network.eval(), **fields)
@@ -113,7 +112,8 @@ def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap 
         return None
     channels, length = len(fields["feature_names"]), fields["length"]
     knots = weights["source"].shape[1] - 2
-    require_modest(path, [channels, length, knots])
+    require_modest(path, [channels, knots])
+    require_length(path, length)
     found = MarginalMap(channels, length, masks=len(weights["threshold"]) > 0, knots=knots)
     require_weights(path, weights, found.state_dict())
     found.load_state_dict(weights)

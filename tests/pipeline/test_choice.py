@@ -155,6 +155,14 @@ def test_the_retraining_test_is_heeded(trained, caplog):
         known = retraining_score(load_config(arguments), found["data_fingerprint"])
         assert known is not None and known.predicts == (requested > 0)
     assert retraining_score(load_config(arguments), "of other data") is None
+    for other in ("influence.penalty=0.3", "influence.guidance_loss=nll"):
+        config = load_config([*arguments, other])
+        assert retraining_score(config, found["data_fingerprint"]) is None
+    scores = found["estimators"]["convex"]
+    retrained = scores | {"estimated_with": scores["estimated_with"] | {"diffusion": "another"}}
+    path.write_text(json.dumps(found | {"estimators": {"convex": retrained}}))
+    assert retraining_score(load_config(arguments), found["data_fingerprint"]) is None
+    path.write_text(json.dumps(found))
     assert "does not lower the loss of a retrained lstm here" in caplog.text
     facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
     assert facts["guidance"]["requested"] == [0.3, 0.3]

@@ -144,14 +144,14 @@ def test_a_patient_enters_a_private_file_once(sites, tmp_path):
     assert custodian(sites, *told, "export.epsilon=1").rows == len(np.unique(twice)) < len(guide)
 
 
-@pytest.mark.parametrize(("known", "asked"), [(None, True), (True, False)])
-def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, known, asked):
-    """Where the file of a model does not say so, as before version 0.2.0, the config decides."""
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, asked):
+    """The file of the model says so, whatever the config asks for."""
     told = ["export.epsilon=1", "influence.guidance_loss=nll"]
     told.append(f"diffusion.include_guide={str(asked).lower()}")
     path = run_dir(load_config(sites[1])) / "diffusion" / "model.pt"
     before = path.read_bytes()
-    save_model(path, dataclasses.replace(load_model(path, ""), with_guide=known))
+    save_model(path, dataclasses.replace(load_model(path, ""), with_guide=True))
     try:
         with pytest.raises(ConfigError, match="include_guide"):
             export(load_config([*sites[1], *told]))
@@ -235,3 +235,16 @@ def test_missing_foreign_and_damaged_files_are_named(sites, tmp_path):
         torch.save({**whole, **damage}, tmp_path / "damaged.pt")
         with pytest.raises(DataError, match="damaged guide"):
             load_guide(tmp_path / "damaged.pt")
+
+
+def test_rows_with_other_channels_are_refused(sites):
+    """With a guide from a file and with one that is fitted here."""
+    root, arguments, splits = sites
+    names = splits.val_guide.feature_names
+    swapped = dataclasses.replace(splits.val_guide, feature_names=names[::-1])
+    save_dataset(root / "swapped.npz", swapped)
+    for guide in ([f"export.guide={root}/guide.pt"], []):
+        told = [*arguments, *guide, f"export.rows={root}/swapped.npz", f"out={root}/x.pt"]
+        with pytest.raises(MismatchError, match="feature_names"):
+            export(load_config(told))
+    assert not (root / "x.pt").exists()

@@ -16,7 +16,8 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts import matrix, tune
 from scripts.utility.protocols import EvaluationData
-from tardiff.from_config import load, tuning_path, with_tuned_strength
+from tardiff.from_config import load, retraining_path, tuning_path, with_tuned_strength
+from tardiff.generate import is_current
 from tardiff.generate import main as generate
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
@@ -221,3 +222,28 @@ def test_the_generator_of_guidance_rows_is_sampled_as_the_others_are():
         names = f"matrix.configurations=[{matrix.WITH_GUIDE}]"
         (config,) = matrix.other_configurations(load_config([*arguments, names]))
         assert config.generation.resample == resample
+
+
+def test_a_strength_of_another_model_is_not_used(tuned):
+    config, record = tuned
+    asked = dataclasses.replace(config, guidance=dataclasses.replace(config.guidance, w="tuned"))
+    path, fingerprint = tuning_path(config), record["data_fingerprint"]
+    assert with_tuned_strength(asked, fingerprint).guidance.w == record["chosen"]["w"]
+    path.write_text(json.dumps(record | {"model": "another"}))
+    with pytest.raises(MismatchError, match="tuned with another diffusion model"):
+        with_tuned_strength(asked, fingerprint)
+    path.write_text(json.dumps(record))
+
+
+def test_a_set_of_other_settings_is_not_current(tuned):
+    """What of a series the guide sees, and whether a retraining test held the set back."""
+    config, _ = tuned
+    path = run_dir(config) / "synthetic" / "guided.npz"
+    generate(config)
+    assert is_current(path, load(config))
+    sees = dataclasses.replace(config.classifier, inputs=["values", "mask"])
+    assert not is_current(path, load(dataclasses.replace(config, classifier=sees)))
+    retraining_path(config).parent.mkdir(exist_ok=True)
+    retraining_path(config).write_text("{}")
+    assert not is_current(path, load(config))
+    retraining_path(config).unlink()

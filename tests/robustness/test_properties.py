@@ -163,6 +163,7 @@ LINKED = (
     "data.val_select",
     "data.test",
     "diffusion.width",
+    "diffusion.heads",
     "sampler.log_snr_min",
     "sampler.log_snr_max",
 )

@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,9 +65,8 @@ FAULTS = {
 def finished(tmp_path_factory):
     """An experiment with data, diffusion model, classifier and an unguided set."""
     root = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["stage", *tiny_arguments(root, *FEW)])
-        assert [entry._guarded(stage) for stage in (train, classifier, generate)] == [0, 0, 0]
+    arguments = tiny_arguments(root, *FEW)
+    assert [entry._guarded(stage, arguments) for stage in (train, classifier, generate)] == [0] * 3
     return root
 
 
@@ -89,12 +87,11 @@ def test_a_fault_ends_in_one_message(stage, fault, finished, tmp_path, monkeypat
     for name in remove:
         shutil.rmtree(root / name, ignore_errors=True)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    monkeypatch.setattr(sys, "argv", ["stage", *tiny_arguments(root, *FEW)])
     monkeypatch.delenv("TARDIFF_DEBUG", raising=False)
     caplog.set_level(logging.INFO)
     with monkeypatch.context() as patch:
         broken(patch, work if where == "work" else (atomic, "flush"), error)
-        assert entry._guarded(main) == code
+        assert entry._guarded(main, tiny_arguments(root, *FEW)) == code
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(told) == 1 and words in told[0]
     assert half_written(root) == []

@@ -97,7 +97,6 @@ ARGS = {
     "blocks_per_level": 1,
     "heads": 2,
     "patch": 2,
-    "dropout": 0.0,
 }
 
 
@@ -108,6 +107,7 @@ def model_file(path, change):
         "state_dict": UNet1D(**ARGS).state_dict(),
         "prediction": "v",
         "level_table": None,
+        "with_guide": False,
         "length": 4,
         "normaliser": "n",
         "data_fingerprint": "d",

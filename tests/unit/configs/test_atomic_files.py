@@ -124,6 +124,22 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["built"]
 
 
+def test_a_folder_that_cannot_be_moved_into_place_leaves_the_old_one(tmp_path, monkeypatch):
+    final, rename = tmp_path / "built", os.rename
+    with atomic.fresh_folder(final) as folder:
+        (folder / "old").write_text("old")
+
+    def second_fails(source, target):
+        if target == final and not (source / "old").exists():
+            raise OSError("no space")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", second_fails)
+    with pytest.raises(OSError, match="no space"), atomic.fresh_folder(final):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["built", "old"]
+
+
 def test_a_failed_build_leaves_the_old_folder(tmp_path):
     final = tmp_path / "built"
     with atomic.fresh_folder(final) as folder:
@@ -170,10 +186,9 @@ def test_causes_outside_the_program_become_one_message(monkeypatch, caplog, erro
     def main(config):
         raise error
 
-    monkeypatch.setattr(sys, "argv", ["stage", "configs/base/tiny.yaml"])
     monkeypatch.delenv("TARDIFF_DEBUG", raising=False)
     caplog.set_level(logging.INFO)
-    assert entry._guarded(main) == entry.EXIT_USER_ERROR
+    assert entry._guarded(main, ["configs/base/tiny.yaml"]) == entry.EXIT_USER_ERROR
     assert words in caplog.text
 
 
@@ -181,6 +196,5 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
     def main(config):
         raise RuntimeError("size mismatch")
 
-    monkeypatch.setattr(sys, "argv", ["stage", "configs/base/tiny.yaml"])
     with pytest.raises(RuntimeError, match="size mismatch"):
-        entry._guarded(main)
+        entry._guarded(main, ["configs/base/tiny.yaml"])

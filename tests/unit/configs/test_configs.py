@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from classifier.losses import num_outputs
 from classifier.models.registry import build_model
+from configs import __main__ as entry
 from configs import load_config, split_arguments, to_plain, to_yaml
 from configs.runtime.errors import ConfigError
 from tardiff.networks.registry import build_network, network_arguments
@@ -193,3 +195,31 @@ run_stage(main)
     command = [sys.executable, "-c", program, "configs/base/tiny.yaml"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown.splitlines() == ["a warning", "a line"]
+
+
+def test_a_path_with_a_number_sign_is_whole():
+    """ " #" begins a comment in YAML."""
+    assert (
+        load_config(["configs/base/tiny.yaml", "runs_dir=/tmp/a #b/runs"]).runs_dir
+        == "/tmp/a #b/runs"
+    )
+    with pytest.raises(ConfigError):
+        load_config(["configs/base/tiny.yaml", "diffusion.max_steps=30 # few"])
+
+
+@pytest.mark.parametrize("key", ["seed", "data.seed", "generation.seed"])
+def test_seeds_are_not_negative(key):
+    with pytest.raises(ConfigError, match=f"{key}=-1"):
+        load_config(["configs/base/tiny.yaml", f"{key}=-1"])
+
+
+def test_the_command_line_stays_as_it_is(monkeypatch):
+    """Lightning starts further processes by it."""
+    seen = []
+    stage = types.SimpleNamespace(main=seen.append)
+    monkeypatch.setitem(sys.modules, "some.stage", stage)
+    line = ["configs", "some.stage", "configs/base/tiny.yaml", "seed=3"]
+    monkeypatch.setattr(sys, "argv", list(line))
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 0 and seen[0].seed == 3 and sys.argv == line

@@ -24,7 +24,7 @@ class Nothing(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    config = load_config(tiny_arguments(tmp_path_factory.mktemp("study"), "diffusion.dropout=0.1"))
+    config = load_config(tiny_arguments(tmp_path_factory.mktemp("study")))
     ensure_built(config.data)
     return Study(config, load_splits(config.data))
 

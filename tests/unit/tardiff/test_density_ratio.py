@@ -67,6 +67,24 @@ def test_equal_distributions_prefer_nothing():
     assert found.to_plain()["effective_share"] > 0.95
 
 
+def test_other_class_shares_bend_no_class():
+    """A perfect generator whose classes, far apart, are asked for equally often: nothing within a
+    class is preferred."""
+
+    def classes(n: int, ones: int, seed: int) -> LabelledSeries:
+        generator = torch.Generator().manual_seed(seed)
+        y = (torch.arange(n) < ones).long()
+        return LabelledSeries(torch.randn(n, 2, 12, generator=generator) + y[:, None, None], y)
+
+    real, generated = classes(2000, 200, seed=0), classes(1000, 500, seed=1)
+    log_ratio = density_ratio(real, generated, seed=0).log_ratio
+    level = generated.x.mean((1, 2)).double()
+    for label in (0, 1):
+        weights = log_ratio[generated.y == label].softmax(0)
+        mine = level[generated.y == label]
+        assert abs(float(weights @ mine - mine.mean()) / float(mine.std())) < 0.1
+
+
 def test_a_copy_of_a_training_series_is_not_preferred():
     """Trees that had seen the series would know it again."""
     real = series(2000, jumps=0.2, seed=0)

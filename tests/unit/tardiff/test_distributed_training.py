@@ -70,3 +70,12 @@ def test_ranks_train_one_model_on_rows_of_their_own(ranks):
         log = [(float(row["step"]), float(row["val_loss"])) for row in csv.DictReader(handle)]
     assert [step for step, _ in log] == [20, 40, 60]  # each rank takes every step
     assert log[-1][1] < log[1][1] < log[0][1] < 0.9  # about 1 before training
+
+
+@pytest.mark.slow
+def test_the_documented_command_starts_its_second_process(tmp_path):
+    """Lightning starts it by the command line of the first."""
+    command = ["bash", "train.sh", *tiny_arguments(tmp_path), "devices=2", "strategy=ddp"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (tmp_path / "runs/tiny/diffusion/model.pt").is_file()

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from configs import load_config
-from configs.runtime.errors import MismatchError
+from configs.runtime.errors import ConfigError, MismatchError
 from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
 from tardiff.networks.unet1d import UNet1D
-from tardiff.train import _deciding, build_module, main, train
+from tardiff.train import _deciding, build_module, evaluated_every, main, train
 from tardiff.training.checkpoint import load_model
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tardiff.training.more_steps import Patience
@@ -301,3 +301,15 @@ class _Proxy:
     def __init__(self, module, step):
         self.ema, self.network, self.objective = module.ema, module.network, module.objective
         self.global_step = step
+
+
+def test_the_last_step_is_evaluated():
+    """Else the steps behind the last evaluation are trained and lost."""
+    assert evaluated_every(4000, 250, 0) == 250
+    assert evaluated_every(100, 250, 0) == 100
+    assert evaluated_every(55, 20, 0) == 11
+    assert evaluated_every(300, 250, 0) == evaluated_every(300, 250, 150) == 150
+    assert evaluated_every(500, 250, 300) == 200  # goes on from a training of 300
+    assert evaluated_every(48, 10, 8) == 8
+    with pytest.raises(ConfigError, match="choose a multiple of it"):
+        evaluated_every(5003, 250, 0)
