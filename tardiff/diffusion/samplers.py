@@ -17,7 +17,6 @@ from tardiff.diffusion.noise_schedule import Labels, Series, alpha_sigma
 
 Steps = Float[Tensor, " step"]  # log-SNR of the sampling steps, noisy to clean
 NoiseSource = Callable[[], Series]  # a fresh standard normal draw shaped like the batch
-Callback = Callable[[int, Tensor, Tensor], None]  # (step, x_t, x0_hat); must not modify them
 
 
 def sample_dpmpp_2m(
@@ -25,8 +24,6 @@ def sample_dpmpp_2m(
     x: Series,
     y: Labels,
     levels: Steps,
-    *,
-    callback: Callback | None = None,
 ) -> Series:
     """DPM-Solver++(2M), Lu et al. 2022 alg. 2, in x_0 form.
 
@@ -35,7 +32,7 @@ def sample_dpmpp_2m(
     """
     previous_x0, previous_h = None, None
     for step in range(len(levels) - 1):
-        x0_hat = _denoise(denoiser, x, y, levels, step, callback)
+        x0_hat = _denoise(denoiser, x, y, levels, step)
         h = (levels[step + 1] - levels[step]) / 2  # step in log(alpha / sigma)
         estimate = x0_hat
         if previous_x0 is not None and previous_h is not None:
@@ -45,7 +42,7 @@ def sample_dpmpp_2m(
         alpha_next, sigma_next = alpha_sigma(levels[step + 1])
         x = sigma_next / sigma * x - alpha_next * torch.expm1(-h) * estimate
         previous_x0, previous_h = x0_hat, h
-    return _denoise(denoiser, x, y, levels, len(levels) - 1, callback)
+    return _denoise(denoiser, x, y, levels, len(levels) - 1)
 
 
 def sample_ddim(
@@ -56,11 +53,10 @@ def sample_ddim(
     *,
     eta: float = 0.0,
     noise: NoiseSource | None = None,
-    callback: Callback | None = None,
 ) -> Series:
     """DDIM, Song et al. 2021 eqs. 12 and 16; `eta` > 0 needs `noise`."""
     for step in range(len(levels) - 1):
-        x0_hat = _denoise(denoiser, x, y, levels, step, callback)
+        x0_hat = _denoise(denoiser, x, y, levels, step)
         alpha, sigma = alpha_sigma(levels[step])
         alpha_next, sigma_next = alpha_sigma(levels[step + 1])
         eps_hat = (x - alpha * x0_hat) / sigma
@@ -68,7 +64,7 @@ def sample_ddim(
         x = alpha_next * x0_hat + torch.sqrt(sigma_next**2 - spread**2) * eps_hat
         if eta > 0 and noise is not None:
             x = x + spread * noise()
-    return _denoise(denoiser, x, y, levels, len(levels) - 1, callback)
+    return _denoise(denoiser, x, y, levels, len(levels) - 1)
 
 
 def sample_ddpm(
@@ -78,11 +74,10 @@ def sample_ddpm(
     levels: Steps,
     *,
     noise: NoiseSource,
-    callback: Callback | None = None,
 ) -> Series:
     """Ancestral sampling, DDPM eqs. 6-7; the last step has no variance."""
     for step in range(len(levels)):
-        x0_hat = _denoise(denoiser, x, y, levels, step, callback)
+        x0_hat = _denoise(denoiser, x, y, levels, step)
         following = levels[step + 1] if step + 1 < len(levels) else levels.new_tensor(torch.inf)
         mean, variance = posterior(x0_hat, x, levels[step], following)
         x = mean if step + 1 == len(levels) else mean + variance.sqrt() * noise()
@@ -113,14 +108,8 @@ def posterior_weights(
     return weight_x0, weight_xt, step_variance * sigma_next**2 / sigma**2
 
 
-def _denoise(
-    denoiser: Denoiser, x: Tensor, y: Tensor, levels: Tensor, step: int, callback: Callback | None
-) -> Tensor:
-    x0_hat = denoiser(x, levels[step].to(x).expand(len(x)), y)
-    _require_finite(x0_hat, step)
-    if callback is not None:
-        callback(step, x, x0_hat)
-    return x0_hat
+def _denoise(denoiser: Denoiser, x: Tensor, y: Tensor, levels: Tensor, step: int) -> Tensor:
+    return _require_finite(denoiser(x, levels[step].to(x).expand(len(x)), y), step)
 
 
 def _require_finite(x: Tensor, step: int) -> Tensor:

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.parameter_space import ParamGrads, finite_step, moved_copy, trainable
 
+# Relative step of the finite difference: the parameters move by FD_STEP ||phi|| / ||G|| times G.
+FD_STEP = 1e-4
+
 PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -29,8 +32,6 @@ class InfluenceDirection:
         model: classifier (B, C, T) -> (B, out) in eval mode whose rows are independent.
         loss: unreduced loss, (logits, y) -> (B,).
         guide_gradient: G, or the preconditioned G.
-        fd_step: relative step of the finite difference: the parameters move by
-            fd_step ||phi|| / ||G|| times G.
 
     Raises:
         ValueError: model in training mode, or its parameter names differ from G's.
@@ -41,8 +42,6 @@ class InfluenceDirection:
         model: nn.Module,
         loss: PerSampleLoss,
         guide_gradient: ParamGrads,
-        *,
-        fd_step: float = 1e-4,
     ) -> None:
         if model.training:
             raise ValueError("the model is in training mode; call eval() first")
@@ -51,7 +50,7 @@ class InfluenceDirection:
             odd = sorted(names ^ set(guide_gradient))
             raise ValueError(f"G belongs to another classifier: parameters differ at {odd[:4]}")
         self._loss = loss
-        self._step = finite_step(model, guide_gradient, fd_step)
+        self._step = finite_step(model, guide_gradient, FD_STEP)
         self._plus = moved_copy(model, guide_gradient, self._step)
         self._minus = moved_copy(model, guide_gradient, -self._step)
 
