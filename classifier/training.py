@@ -104,7 +104,7 @@ class Training:
                 bar.close()
         if progress and len(self.history) < self.recipe.max_epochs:
             log.info(
-                "classifier: stopped early after %d of %s epochs, %s on val_select no longer rises",
+                "classifier: stopped early after %d of %s epochs, no better %s on val_select",
                 len(self.history),
                 self.recipe.max_epochs,
                 self.recipe.select_by,

@@ -19,7 +19,7 @@ SHORT_NAMES = {
 def build_model(
     path: str, model_args: dict[str, Any], *, in_channels: int, length: int, num_outputs: int
 ) -> nn.Module:
-    """A fresh classifier, checked to keep the contract at the top of this file.
+    """A fresh classifier, checked to keep the contract of classifier/models/contract.py.
 
     Args:
         path: "rnn", "conv" or "package.module:Class"; the module is imported from Python's path,

@@ -94,6 +94,13 @@ def _check_guidance(config: ExperimentConfig) -> None:
             f"influence.vector={influence.vector}: an exported G belongs to a convex guide; leave "
             "influence.estimator at convex"
         )
+    ignored = {
+        "influence.vector": influence.vector is not None,
+        "generation.resample=always": config.generation.resample == "always",
+    }
+    if config.compat == "paper" and any(ignored.values()):
+        names = " and ".join(name for name, given in ignored.items() if given)
+        raise ConfigError(f"compat=paper with {names}: Algorithm 1 as printed has no place for it")
     pushed = guidance.by == "push" and guidance.kind != "none"
     if pushed and config.generation.resample == "always":
         raise ConfigError(

@@ -23,7 +23,7 @@ GUIDED = (
 
 
 def privacy_lines(facts: dict[str, Any]) -> list[str]:
-    """Markdown list items for the set with these facts (`tardiff.generation.provenance`)."""
+    """Markdown list items for the set with these facts (tardiff/generation/data_card.py)."""
     plain = facts["diffusion"].get("privacy")
     if plain is None:
         return ["- differential privacy: none (diffusion.private.epsilon)"]

@@ -223,3 +223,9 @@ def test_the_command_line_stays_as_it_is(monkeypatch):
     with pytest.raises(SystemExit) as ended:
         entry.main()
     assert ended.value.code == 0 and seen[0].seed == 3 and sys.argv == line
+
+
+@pytest.mark.parametrize("asked", ["influence.vector=g.pt", "generation.resample=always"])
+def test_what_algorithm_1_would_ignore_is_refused(asked):
+    with pytest.raises(ConfigError, match=f"compat=paper with {asked.split('=g.pt')[0]}"):
+        load_config(["configs/base/demo.yaml", "compat=paper", asked])
