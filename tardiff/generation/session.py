@@ -142,6 +142,9 @@ class GenerationSession:
         with one_thread():
             numbers = range(GUIDE_OFFSET, GUIDE_OFFSET + len(y))
             x = self.process.run(self.denoiser, y, numbers, None).x
+        if not self.allow_copies:  # a guide file holds what it was trained on
+            job = Job(process=self.process, denoiser=self.denoiser, guidance=None, y=y, key={})
+            x, _ = self._without_copies(job, x)
         return as_released(Sampled(x, y, GuidanceStats(), None), self.splits)
 
     def guided(

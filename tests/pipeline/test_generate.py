@@ -15,7 +15,7 @@ from configs import load_config
 from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
-from data_preprocess.model_space.encoding import encode
+from data_preprocess.model_space.encoding import decode, encode
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.from_config import load, session_of
 from tardiff.generate import main as generate
@@ -278,6 +278,20 @@ def test_no_copy_of_any_stay_that_the_generator_saw(trained, monkeypatch, seen):
     monkeypatch.setattr("tardiff.generation.session.sample_batches", planted)
     copies = session_of(loaded).unguided.copies
     assert copies is not None and copies.exact == (4 if seen else 0)
+
+
+def test_the_guide_learns_from_no_copy_either(trained):
+    """A guide file holds the series that it was trained on."""
+    loaded = load(load_config([*trained[1], FEW, "guidance=none"]))
+    session = session_of(loaded)
+    first = session.guide_series()
+    split = loaded.splits.val_guide
+    values = split.values.copy()
+    values[:4] = decode(loaded.splits.normaliser, first.x[:4])[0]
+    seen = dataclasses.replace(split, values=values)
+    again = dataclasses.replace(session, trained_on=seen).guide_series()
+    same = (again.x == first.x).flatten(1).all(1)
+    assert not same[:4].any() and same.float().mean() > 0.5
 
 
 def test_the_cached_guidance_vector_is_used_only_for_the_same_inputs(trained, caplog):
