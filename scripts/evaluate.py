@@ -60,7 +60,7 @@ from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
-from tardiff.from_config import retraining_score, tuning_path
+from tardiff.from_config import model_digest, retraining_score, tuning_path
 from tardiff.generation.counterpart import made_with
 
 HASH_SHOWN = 16
@@ -177,7 +177,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
             realised={name: record["realised"] for name, record in coupled.items()},
             hours_per_step=hours,
         ),
-        tuning=_tuning(tuning_path(config), splits.fingerprint),
+        tuning=_tuning(tuning_path(config), splits.fingerprint, model_digest(config)),
         made_with=_made_with(chosen.seeds, splits, sets),
         documents=_documents(config, files),
         splits=splits,
@@ -187,13 +187,12 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     )
 
 
-def _tuning(path: Path, data_fingerprint: str) -> Mapping[str, Any] | None:
-    """The record of the tuning; None where there is none, or it is of other data."""
-    found = read_mapping(path) if path.is_file() else None
-    other = (
-        found is not None and found.get("data_fingerprint", data_fingerprint) != data_fingerprint
-    )
-    return None if other else found
+def _tuning(path: Path, data_fingerprint: str, model: str | None) -> Mapping[str, Any] | None:
+    """The record of the tuning; None where there is none, or it is of other data or another
+    diffusion model."""
+    found = read_mapping(path) if path.is_file() else {}
+    same = found.get("data_fingerprint") == data_fingerprint and found.get("model") == model
+    return found if same else None
 
 
 def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:

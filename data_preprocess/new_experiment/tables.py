@@ -217,7 +217,7 @@ class _Search:
             return True
         proposal.decide.append(
             f"`{name}` has {levels:,} different texts, so it is left out; a static covariate has "
-            f"numbers or at most {MAX_LEVELS} (data.table.static=[...,{name}])"
+            f"numbers or at most {MAX_LEVELS} categories (data.table.static)"
         )
         return False
 

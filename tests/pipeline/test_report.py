@@ -55,7 +55,7 @@ def folder(tmp_path_factory):
     np.save(files["timegan_labels.npy"], made[1].labels)
     files["export.pkl"].write_bytes(pickle.dumps((made[2].values, made[2].labels)))
     (own / "tuning").mkdir()
-    known = SCALE | {"data_fingerprint": splits.fingerprint}
+    known = SCALE | {"data_fingerprint": splits.fingerprint, "model": None}
     (own / "tuning/scale.json").write_text(json.dumps(known))
     evaluate.main(config)
     return own / "evaluation"
@@ -258,12 +258,12 @@ def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
     assert pictures >= 10 and (broken, asked) == (0, 0)
 
 
-def test_a_curve_of_other_data_is_not_shown(tmp_path):
-    path = tmp_path / "scale.json"
-    path.write_text(json.dumps(SCALE | {"data_fingerprint": "mine"}))
-    assert evaluate._tuning(path, "mine") == SCALE | {"data_fingerprint": "mine"}
-    assert evaluate._tuning(path, "other") is None
-    assert evaluate._tuning(tmp_path / "absent.json", "mine") is None
+def test_a_curve_of_other_data_or_another_model_is_not_shown(tmp_path):
+    path, record = tmp_path / "scale.json", SCALE | {"data_fingerprint": "mine", "model": "a"}
+    path.write_text(json.dumps(record))
+    assert evaluate._tuning(path, "mine", "a") == record
+    assert evaluate._tuning(path, "other", "a") is evaluate._tuning(path, "mine", "b") is None
+    assert evaluate._tuning(tmp_path / "absent.json", "mine", "a") is None
 
 
 def test_a_set_that_leaks_is_not_handed_on():
