@@ -100,7 +100,6 @@ def test_both_sets_are_resampled_from_one_pool(trained, caplog, monkeypatch):
         (("guidance=none", "guidance.by=push"), True),
         (("guidance.by=push",), False),
         (("compat=paper",), False),
-        (("compat=paper", "generation.resample=always"), False),
         (("diffusion.private.epsilon=8", *PRIVATE), False),
         (("data.guide_where.unit=[2]",), False),
         (("data.guide_where.unit=[2]", "generation.resample=always"), True),
