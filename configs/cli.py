@@ -18,12 +18,12 @@ def run_stage(
 ) -> None:
     """Runs `main` on the config that the command line describes, and exits.
 
-    Args:
-        arguments: of the config; None: all of the command line.
-
     A `UserError`, a value that is not finite, a full disk and exhausted memory are printed as one
     message with exit code 2; set TARDIFF_DEBUG=1 for the traceback. Anything else is a defect and
     keeps its traceback.
+
+    Args:
+        arguments: of the config; None: all of the command line.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for handler in logging.getLogger().handlers:

@@ -11,11 +11,18 @@ from typing import Any
 
 from configs import to_plain
 from configs.cli import run_stage
-from configs.run_record import record_stage, run_dir, sha256_file
+from configs.run_record import record_stage, run_dir
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from tardiff.from_config import Loaded, guidance_files, load, session_of, wanted_strengths
+from tardiff.from_config import (
+    Loaded,
+    guidance_files,
+    load,
+    model_digest,
+    session_of,
+    wanted_strengths,
+)
 from tardiff.generation.counterpart import differences, made_with
 from tardiff.generation.data_card import SyntheticSet, write_set
 from tardiff.generation.pool import Sampled
@@ -138,7 +145,7 @@ def _decisive(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
     """All that decides a set, JSON-able: stored in its file, so that it can be recognised."""
     plain = to_plain(config)
     plain["generation"].pop("workers")  # where it was made
-    weights: dict[str, Any] = {"diffusion": sha256_file(run_dir(config) / "diffusion" / "model.pt")}
+    weights: dict[str, Any] = {"diffusion": model_digest(config)}
     if config.guidance.kind != "none" or config.compat == "paper":
         weights["guidance"] = guidance_files(config)
     chosen = {key: plain[key] for key in SECTIONS} | {"inputs": plain["classifier"]["inputs"]}

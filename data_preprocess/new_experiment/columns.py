@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from data_preprocess.storage.cell_text import number_sql, text_sql
+from data_preprocess.storage.cell_text import name_sql, number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
 
@@ -94,6 +94,30 @@ def constant_within(
         name: (distinct or 0) <= 1 and not (only_repeated and (filled or 0) <= 1)
         for name, distinct, filled in zip(cells, row, row, strict=True)
     }
+
+
+def numbers_in(engine: Engine, table: TableFile, names: Sequence[str]) -> dict[str, int]:
+    """How many different numbers each column holds."""
+    if not names:
+        return {}
+    counts = ", ".join(f"count(DISTINCT {_number_text(name)})" for name in names)
+    return dict(zip(names, engine.rows(f"SELECT {counts} FROM {table.scan}")[0], strict=True))
+
+
+def numbers_of(engine: Engine, table: TableFile, variable: str, value: str) -> dict[str, int]:
+    """The same of each variable of a long table."""
+    rows = engine.rows(
+        f"SELECT name, count(DISTINCT number) FROM (SELECT {name_sql(identifier(variable))} AS "
+        f"name, {_number_text(value)} AS number FROM {table.scan}) GROUP BY name"
+    )
+    return {str(row[0]): row[1] for row in rows}
+
+
+def _number_text(column: str) -> str:
+    """SQL: the text of a cell that is a number with either decimal sign, else NULL."""
+    cell = identifier(column)
+    point, comma = (number_sql(cell, decimal=sign) for sign in (".", ","))
+    return f"(CASE WHEN NOT isnan({point}) OR NOT isnan({comma}) THEN {text_sql(cell)} END)"
 
 
 def plain(name: str) -> str:

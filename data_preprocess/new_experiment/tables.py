@@ -15,6 +15,8 @@ from data_preprocess.new_experiment.columns import (
     constant_within,
     look,
     named,
+    numbers_in,
+    numbers_of,
     plain,
     unit_of,
 )
@@ -22,7 +24,7 @@ from data_preprocess.new_experiment.proposal import Proposal, class_order, share
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
-from data_preprocess.storage.cell_text import id_sql, name_sql, number_sql, text_sql
+from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
@@ -295,19 +297,10 @@ class _Search:
     ) -> list[str]:
         """The channels with two numbers or more; the others are told."""
         table = self.series.table
-        if not found:
-            return []
         if section["layout"] == "long":
-            name, number = identifier(section["variable"]), _number_text(section["value"])
-            rows = self.engine.rows(
-                f"SELECT name, count(DISTINCT number) FROM (SELECT {name_sql(name)} AS name, "
-                f"{number} AS number FROM {table.scan}) GROUP BY name"
-            )
-            counts = {str(row[0]): row[1] for row in rows}
+            counts = numbers_of(self.engine, table, section["variable"], section["value"])
         else:
-            numbers = (f"count(DISTINCT {_number_text(name)})" for name in found)
-            row = self.engine.rows(f"SELECT {', '.join(numbers)} FROM {table.scan}")[0]
-            counts = dict(zip(found, row, strict=True))
+            counts = numbers_in(self.engine, table, found)
         same = [name for name in found if counts[name] < 2]
         if same:
             proposal.understood["left out"] = f"{few(same)}: never changes, so it is no channel"
@@ -354,10 +347,3 @@ class _Search:
                 "data.table.classes"
             )
         proposal.understood["label"] = text
-
-
-def _number_text(column: str) -> str:
-    """SQL: the text of a cell that is a number with either decimal sign, else NULL."""
-    cell = identifier(column)
-    point, comma = (number_sql(cell, decimal=sign) for sign in (".", ","))
-    return f"(CASE WHEN NOT isnan({point}) OR NOT isnan({comma}) THEN {text_sql(cell)} END)"

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from classifier.checkpoint_validation import LONGEST
 from classifier.input_adapter import input_parts
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from configs.runtime.torch_files import load_marked, save_plain
@@ -24,7 +25,6 @@ from tardiff.training.checkpoint import require_match
 KIND = "tardiff-guide"
 FORMAT = 1
 # A file of unknown origin must not ask for all memory.
-LONGEST = 100_000  # grid points
 WIDEST = 20_000  # features
 _LAYOUT = ("feature_names", "label_names", "length")
 

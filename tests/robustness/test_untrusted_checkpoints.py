@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from classifier.checkpoint import ClassifierFacts, load_classifier, save_classifier
+from classifier.checkpoint_validation import require_length
 from configs.runtime.errors import ConfigError, DataError, UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.model_space.normaliser import Normaliser
@@ -180,3 +181,10 @@ def test_a_table_of_contents_that_points_before_the_file_is_no_error_of_the_disk
     monkeypatch.setattr(torch, "load", fails(errno.EIO))
     with pytest.raises(OSError, match="words of the system"):
         load_plain(tmp_path / "x.pt", "model")
+
+
+@pytest.mark.parametrize("length", [0, -1, 100_001, "24", None])
+def test_a_length_of_a_file_is_one(tmp_path, length):
+    require_length(tmp_path, 5000)
+    with pytest.raises(DataError, match="expected 1 to 100,000"):
+        require_length(tmp_path, length)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from classifier.losses import per_sample_loss
+from configs.runtime.errors import ConfigError
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss, residual
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
@@ -42,6 +43,12 @@ def test_auto_ranks_two_classes_and_balances_more():
 def test_a_rank_of_some_classes_is_refused(kind):
     with pytest.raises(ValueError, match="^guidance loss 'rank' compares .* guidance set$"):
         GuidanceLoss(kind, 2, [1])
+
+
+@pytest.mark.parametrize("classes", [[2], [-1]])
+def test_a_class_that_the_task_has_not_is_refused(classes):
+    with pytest.raises(ConfigError, match="the classes are 0 to 1"):
+        GuidanceLoss("nll", 2, classes)
 
 
 def test_single_gradients_add_up_to_the_guidance_gradient():

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from configs.runtime.errors import ConfigError
 from configs.schema.experiment import SamplerConfig
 from tardiff.diffusion.noise_schedule import alpha_sigma, linear_log_snr, log_snr_grid
 from tardiff.diffusion.samplers import posterior, sample_ddim, sample_ddpm, sample_dpmpp_2m
+from tardiff.generation.artefacts import sampler_levels
 from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
 from tests.support.oracles import gaussian_denoiser
 
@@ -145,3 +147,15 @@ def test_non_finite_values_stop_with_step_and_series():
 def test_wrong_requests_are_refused():
     with pytest.raises(ValueError, match="3 series numbers for 4 labels"):
         process().run(gaussian_denoiser(0, 1), labels(4), range(3))
+
+
+def test_sampling_starts_where_the_model_was_trained():
+    """Few steps of the linear schedule end before the noise hides all; "ddpm" walks them."""
+    table, grid = (
+        linear_log_snr(20, 5e-4, 0.1).tolist(),
+        {"steps": 5, "lowest": -10.0, "highest": 9.0},
+    )
+    with pytest.raises(ConfigError, match="trained on levels from -0.6 on"):
+        sampler_levels("ddim", table, **grid)
+    assert len(sampler_levels("ddpm", table, **grid)) == 20
+    assert sampler_levels("ddim", linear_log_snr(200, 5e-4, 0.1).tolist(), **grid)[0] == -10
