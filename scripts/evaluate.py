@@ -12,7 +12,7 @@ from typing import Any
 
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
-from configs.run_record import provenance, read_mapping, record_stage, run_dir, sha256_file
+from configs.run_record import provenance, read_mapping, record_stage, run_dir
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
@@ -60,8 +60,8 @@ from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
-from tardiff.from_config import model_digest, retraining_score, tuning_path
 from tardiff.generation.counterpart import made_with
+from tardiff.records_from_config import model_digest, model_path, retraining_score, tuning_path
 
 HASH_SHOWN = 16
 SIMULATED = (
@@ -267,8 +267,7 @@ def _origin_notes(
         "effect of guidance."
         for name, why in apart.items()
     ]
-    model = run_dir(config) / "diffusion" / "model.pt"
-    current = sha256_file(model) if model.is_file() else None
+    model, current = model_path(config), model_digest(config)
     old = [
         name
         for name, facts in made.items()

@@ -33,19 +33,13 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, Series
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
-from tardiff.from_config import (
-    AUTO,
-    configured_settings,
-    convex_guide,
-    direction_loader,
-    is_convex,
-    with_tuned_strength,
-)
+from tardiff.from_config import AUTO, configured_settings, convex_guide, direction_loader
 from tardiff.generation.session import MOST_GUIDE_ROWS
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.influence.gradient_cache import LabelledSeries
+from tardiff.records_from_config import is_convex, model_path, with_tuned_strength
 from tardiff.training.checkpoint import load_model
 
 logger = logging.getLogger(__name__)
@@ -140,7 +134,7 @@ def evaluation_processes(config: ExperimentConfig) -> Processes:
 
 def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport | None:
     """The white-box attack on the experiment's diffusion model, if there is one of these data."""
-    path = run_dir(config) / "diffusion" / "model.pt"
+    path = model_path(config)
     if not path.is_file():
         return None
     model = load_model(path, f"bash train.sh <config of {config.experiment}>")

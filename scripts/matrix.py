@@ -25,9 +25,10 @@ from scripts.evaluate import main as evaluate
 from scripts.from_config import changed
 from scripts.tune import main as tune
 from scripts.tune import sets_folder
-from tardiff.from_config import load, tuning_path
+from tardiff.from_config import load
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
+from tardiff.records_from_config import tuning_path
 from tardiff.train import main as train_diffusion
 
 WITH_GUIDE = "unguided_with_guide_rows"

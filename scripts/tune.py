@@ -29,9 +29,10 @@ from scripts.pictures.styles import save
 from scripts.synthetic_sets import load_set
 from scripts.utility.metrics import RANKING, point_scores
 from scripts.utility.protocols import plan_fits
-from tardiff.from_config import Loaded, load, model_digest, session_of, tuning_path
+from tardiff.from_config import Loaded, load, session_of
 from tardiff.generate import is_current, write_generated
 from tardiff.generation.session import GenerationSession
+from tardiff.records_from_config import model_digest, tuning_path
 
 log = logging.getLogger(__name__)
 

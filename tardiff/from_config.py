@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 from classifier.train import checkpoint_path
-from configs import to_plain
-from configs.run_record import run_dir, sha256_file
+from configs.run_record import run_dir
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError
 from configs.runtime.processes import Processes
@@ -29,7 +28,6 @@ from tardiff.generation.artefacts import (
     load_trained,
     requested_labels,
     sampler_levels,
-    tuned_choice,
 )
 from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
@@ -49,10 +47,15 @@ from tardiff.guidance.direction_loader import (
 from tardiff.guidance.guide_file import imported_estimate
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
-from tardiff.influence.retraining_score import RetrainingScore, read_score
+from tardiff.records_from_config import (
+    held_back,
+    is_convex,
+    model_path,
+    with_tuned_strength,
+)
 from tardiff.training.checkpoint import DiffusionModel
 
-AUTO, TUNED = "auto", "tuned"
+AUTO = "auto"
 
 log = logging.getLogger(__name__)
 
@@ -99,55 +102,6 @@ def wanted_strengths(
     return [float(w)] * classes, known
 
 
-def is_convex(config: ExperimentConfig) -> bool:
-    """Whether the convex guide decides what guidance prefers."""
-    convex = config.guidance.kind == "influence" and config.influence.estimator == "convex"
-    return convex and config.compat == "none"
-
-
-def retraining_path(config: ExperimentConfig) -> Path:
-    """Where the record of the retraining test of an experiment is kept."""
-    return run_dir(config) / "influence" / "retraining.json"
-
-
-def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> RetrainingScore | None:
-    """What the retraining test of this experiment found; None where it was not made."""
-    path, estimator = retraining_path(config), config.influence.estimator
-    if not path.is_file():
-        return None
-    return read_score(path, estimator, data_fingerprint, estimated_with(config, estimator))
-
-
-def estimated_with(config: ExperimentConfig, estimator: str) -> dict[str, Any]:
-    """What, beside the data, decides the influence of unguided series: the generator, the settings
-    of the estimator and the classifier where it takes part. JSON-able."""
-    settings = to_plain(config)["influence"]
-    made: dict[str, Any] = {"diffusion": model_digest(config)}
-    if estimator == "classifier":
-        path = checkpoint_path(config)
-        made["classifier"] = sha256_file(path) if path.is_file() else None
-        own = ("preconditioner", "damping", "cg_iterations")
-    else:
-        settings["inputs"] = list(config.classifier.inputs)
-        own = ("penalty", "kernels", "inputs")
-    return made | {key: settings[key] for key in ("guidance_loss", "classes", *own)}
-
-
-def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
-    """Why nothing should be guided: a tilted set does not help the downstream model. None: it does,
-    there is no retraining test, or guidance.force."""
-    if config.guidance.kind != "influence" or config.guidance.force:
-        return None
-    found = retraining_score(config, data_fingerprint)
-    if found is None or found.predicts:
-        return None
-    return (
-        f"influence ({config.influence.estimator}) does not lower the loss of a retrained "
-        f"{found.model} here: {found} ({retraining_path(config)}). "
-        "Nothing is guided; guidance.force=true guides nevertheless"
-    )
-
-
 def load(config: ExperimentConfig) -> Loaded:
     """Reads splits and diffusion model; refuses a model of other data, channels or normaliser.
 
@@ -158,38 +112,13 @@ def load(config: ExperimentConfig) -> Loaded:
     splits = load_splits(config.data)
     config = with_tuned_strength(config, splits.fingerprint)
     command = f"bash train.sh <config of {config.experiment}>"
-    model = load_trained(run_dir(config) / "diffusion" / "model.pt", splits, command)
+    model = load_trained(model_path(config), splits, command)
     device = pick_device(config.accelerator)
     model.network.to(device)
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size
     rows = sampling_rows(model.network, channels, model.length, asked=asked)
     sampler = dataclasses.replace(config.sampler, batch_size=rows)
     return Loaded(dataclasses.replace(config, sampler=sampler), splits, model, device)
-
-
-def model_digest(config: ExperimentConfig) -> str | None:
-    """SHA-256 of the diffusion model; None where it was not trained."""
-    path = run_dir(config) / "diffusion" / "model.pt"
-    return sha256_file(path) if path.is_file() else None
-
-
-def tuning_path(config: ExperimentConfig) -> Path:
-    """Where the tuning of an experiment keeps its curve and its choice."""
-    return run_dir(config) / "tuning" / "scale.json"
-
-
-def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> ExperimentConfig:
-    """`config` with every "tuned" replaced by the choice of the tuning of its experiment; errors as
-    in `tuned_choice`."""
-    guidance, sampler = config.guidance, config.sampler
-    if TUNED not in (guidance.w, sampler.cfg_scale):
-        return config
-    chosen = tuned_choice(tuning_path(config), data_fingerprint, model_digest(config))
-    if guidance.w == TUNED:
-        guidance = dataclasses.replace(guidance, w=chosen["w"])
-    if sampler.cfg_scale == TUNED:
-        sampler = dataclasses.replace(sampler, cfg_scale=chosen["cfg_scale"])
-    return dataclasses.replace(config, guidance=guidance, sampler=sampler)
 
 
 def session_of(loaded: Loaded) -> GenerationSession:
@@ -357,12 +286,3 @@ def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
     """The settings of the influence section."""
     names = [field.name for field in dataclasses.fields(InfluenceSettings)]
     return InfluenceSettings(**{name: getattr(config.influence, name) for name in names})
-
-
-def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance raises: the classifier, or with the convex
-    guide an imported G; and the retraining test that may hold it back."""
-    vector = config.influence.vector
-    source = checkpoint_path(config) if not is_convex(config) else vector and Path(vector)
-    paths = [*([source] if source else []), retraining_path(config)]
-    return [sha256_file(path) for path in paths if path.is_file()]

@@ -15,19 +15,13 @@ from configs.run_record import record_stage, run_dir
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from tardiff.from_config import (
-    Loaded,
-    guidance_files,
-    load,
-    model_digest,
-    session_of,
-    wanted_strengths,
-)
+from tardiff.from_config import Loaded, load, session_of, wanted_strengths
 from tardiff.generation.counterpart import differences, made_with
 from tardiff.generation.data_card import SyntheticSet, write_set
 from tardiff.generation.pool import Sampled
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import GuidanceOutcome
+from tardiff.records_from_config import guidance_files, model_digest
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
 SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")  # that decide a set

@@ -57,9 +57,7 @@ from tardiff.from_config import (
     configured_settings,
     convex_guide,
     direction_loader,
-    estimated_with,
     load,
-    retraining_path,
     session_of,
 )
 from tardiff.generation.pool import as_released
@@ -70,6 +68,7 @@ from tardiff.guidance.directions import Direction
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
+from tardiff.records_from_config import estimated_with, model_path, retraining_path
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
@@ -228,7 +227,7 @@ def _overhead(
     config: ExperimentConfig, inputs: DirectionLoader, direction: Direction, ranked: RankedSet
 ) -> Row | str:
     """The costs, or why sampling could not be timed."""
-    model = run_dir(config) / "diffusion" / "model.pt"
+    model = model_path(config)
     if not model.is_file():
         return f"Not measured: no diffusion model at {model} (bash train.sh makes it)."
     vector = vector_seconds(inputs, configured_settings(config))

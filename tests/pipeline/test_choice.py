@@ -11,9 +11,10 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts.influence_report.__main__ import main as influence_report
-from tardiff.from_config import resamples, retraining_score
+from tardiff.from_config import resamples
 from tardiff.generate import main as generate
 from tardiff.generation import density_ratio
+from tardiff.records_from_config import retraining_score
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 

@@ -15,10 +15,10 @@ from data_preprocess.storage.dataset_files import load_dataset, load_extra, save
 from scripts.from_config import influence_weights
 from tardiff.export_guidance import main as export
 from tardiff.fit_guide import main as fit_guide
-from tardiff.from_config import guidance_files
 from tardiff.generate import main as generate
 from tardiff.guidance.guide_file import imported_estimate, load_guide, save_guide
 from tardiff.privacy.noise import noise_multiplier
+from tardiff.records_from_config import guidance_files
 from tardiff.train import main as train_diffusion
 from tardiff.training.checkpoint import load_model, save_model
 from tests.support.tiny_runs import tiny_arguments

@@ -16,9 +16,10 @@ from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts import matrix, tune
 from scripts.utility.protocols import EvaluationData
-from tardiff.from_config import load, retraining_path, tuning_path, with_tuned_strength
+from tardiff.from_config import load
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
+from tardiff.records_from_config import retraining_path, tuning_path, with_tuned_strength
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
 from tardiff.training.checkpoint import load_model

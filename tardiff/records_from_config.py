@@ -1,0 +1,104 @@
+"""What other commands left beside an experiment, as far as it decides what stage 3 makes: the model
+and guidance files by digest, the retraining test that may hold guidance back, the tuned strength.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from classifier.train import checkpoint_path
+from configs import to_plain
+from configs.run_record import run_dir, sha256_file
+from configs.schema.experiment import ExperimentConfig
+from tardiff.generation.artefacts import tuned_choice
+from tardiff.influence.retraining_score import RetrainingScore, read_score
+
+TUNED = "tuned"
+
+
+def model_path(config: ExperimentConfig) -> Path:
+    """Where stage 1 writes the diffusion model."""
+    return run_dir(config) / "diffusion" / "model.pt"
+
+
+def model_digest(config: ExperimentConfig) -> str | None:
+    """SHA-256 of the diffusion model; None where it was not trained."""
+    path = model_path(config)
+    return sha256_file(path) if path.is_file() else None
+
+
+def is_convex(config: ExperimentConfig) -> bool:
+    """Whether the convex guide decides what guidance prefers."""
+    convex = config.guidance.kind == "influence" and config.influence.estimator == "convex"
+    return convex and config.compat == "none"
+
+
+def guidance_files(config: ExperimentConfig) -> list[str]:
+    """SHA-256 of every file that decides what guidance raises: the classifier, or with the convex
+    guide an imported G; and the retraining test that may hold it back."""
+    vector = config.influence.vector
+    source = checkpoint_path(config) if not is_convex(config) else vector and Path(vector)
+    paths = [*([source] if source else []), retraining_path(config)]
+    return [sha256_file(path) for path in paths if path.is_file()]
+
+
+def retraining_path(config: ExperimentConfig) -> Path:
+    """Where the record of the retraining test of an experiment is kept."""
+    return run_dir(config) / "influence" / "retraining.json"
+
+
+def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> RetrainingScore | None:
+    """What the retraining test of this experiment found; None where it was not made."""
+    path, estimator = retraining_path(config), config.influence.estimator
+    if not path.is_file():
+        return None
+    return read_score(path, estimator, data_fingerprint, estimated_with(config, estimator))
+
+
+def estimated_with(config: ExperimentConfig, estimator: str) -> dict[str, Any]:
+    """What, beside the data, decides the influence of unguided series: the generator, the settings
+    of the estimator and the classifier where it takes part. JSON-able."""
+    settings = to_plain(config)["influence"]
+    made: dict[str, Any] = {"diffusion": model_digest(config)}
+    if estimator == "classifier":
+        path = checkpoint_path(config)
+        made["classifier"] = sha256_file(path) if path.is_file() else None
+        own = ("preconditioner", "damping", "cg_iterations")
+    else:
+        settings["inputs"] = list(config.classifier.inputs)
+        own = ("penalty", "kernels", "inputs")
+    return made | {key: settings[key] for key in ("guidance_loss", "classes", *own)}
+
+
+def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
+    """Why nothing should be guided: a tilted set does not help the downstream model. None: it does,
+    there is no retraining test, or guidance.force."""
+    if config.guidance.kind != "influence" or config.guidance.force:
+        return None
+    found = retraining_score(config, data_fingerprint)
+    if found is None or found.predicts:
+        return None
+    return (
+        f"influence ({config.influence.estimator}) does not lower the loss of a retrained "
+        f"{found.model} here: {found} ({retraining_path(config)}). "
+        "Nothing is guided; guidance.force=true guides nevertheless"
+    )
+
+
+def tuning_path(config: ExperimentConfig) -> Path:
+    """Where the tuning of an experiment keeps its curve and its choice."""
+    return run_dir(config) / "tuning" / "scale.json"
+
+
+def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> ExperimentConfig:
+    """`config` with every "tuned" replaced by the choice of the tuning of its experiment; errors as
+    in `tuned_choice`."""
+    guidance, sampler = config.guidance, config.sampler
+    if TUNED not in (guidance.w, sampler.cfg_scale):
+        return config
+    chosen = tuned_choice(tuning_path(config), data_fingerprint, model_digest(config))
+    if guidance.w == TUNED:
+        guidance = dataclasses.replace(guidance, w=chosen["w"])
+    if sampler.cfg_scale == TUNED:
+        sampler = dataclasses.replace(sampler, cfg_scale=chosen["cfg_scale"])
+    return dataclasses.replace(config, guidance=guidance, sampler=sampler)
