@@ -3,10 +3,5 @@
 # usage: bash classifier/train.sh [config.yaml] [key=value ...]     from the repository root, or
 #        bash train.sh [config.yaml] [key=value ...]                from inside classifier/
 # The config is looked for where you are, then in the repository root.
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/../scripts/help.sh"
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source scripts/env.sh
-resolve_config "$caller" "$@"
-exec "$PYTHON" -m configs classifier.train ${ARGS[@]+"${ARGS[@]}"}
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/start.sh"
+run_entry classifier.train "$@"

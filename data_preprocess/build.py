@@ -26,7 +26,7 @@ from data_preprocess.dataset import EHRDataset, Series
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.sources.registry import Settings, SourceData, read_source
+from data_preprocess.sources.registry import Settings, read_source
 from data_preprocess.split_assignment import assign
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
@@ -128,23 +128,23 @@ def settings_of(data: DataConfig) -> dict[str, Any]:
     return flat
 
 
-def make_splits(source: SourceData, data: DataConfig) -> tuple[Splits, dict[str, Cohort]]:
-    """What a reader returned -> imputed splits with their normaliser, and their cohorts.
+def make_splits(cohorts: Mapping[str, Cohort], data: DataConfig) -> Splits:
+    """Cohorts by the name of their split -> imputed splits with their normaliser.
 
     Raises:
-        DataError: too few grid points, or a split or class would be empty.
+        DataError: too few grid points, or a channel that no training stay has.
     """
-    if source.pool.values.shape[2] < MIN_STEPS:
+    steps = cohorts["train"].values.shape[2]
+    if steps < MIN_STEPS:
         raise DataError(
-            f"the series have {source.pool.values.shape[2]} grid point; at least {MIN_STEPS} are "
-            "needed - widen data.window_hours or lower data.step_minutes"
+            f"the series have {steps} grid point; at least {MIN_STEPS} are needed - widen "
+            "data.window_hours or lower data.step_minutes"
         )
-    cohorts = assign(source, data)
     fill = train_medians(cohorts["train"].values, cohorts["train"].feature_names)
     datasets = {name: _impute(cohort, fill) for name, cohort in cohorts.items()}
     normaliser = fit_space(datasets["train"], fill, data)
     fingerprint = _fingerprint(datasets, normaliser)
-    return Splits(**datasets, normaliser=normaliser, fingerprint=fingerprint), cohorts
+    return Splits(**datasets, normaliser=normaliser, fingerprint=fingerprint)
 
 
 def _build(data: DataConfig, folder: Path) -> None:
@@ -159,7 +159,8 @@ def _build(data: DataConfig, folder: Path) -> None:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
-    splits, cohorts = make_splits(source, data)
+    cohorts = assign(source, data)
+    splits = make_splits(cohorts, data)
     settings = settings_of(data)
     known = card.summary(splits, source)
     files = describe_files(source.files)

@@ -4,10 +4,7 @@
 # usage: bash scripts/new_experiment.sh TABLE [LABELS] [out=my.yaml] [key=value ...]
 #   data.table.id=  time=  label=  subject=   columns, where their names do not tell
 #   data.window_hours=  data.step_minutes=    the grid, where the proposed one does not suit
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/env.sh
 resolve_config "$caller" "out=$caller" "$@"
 for k in "${!ARGS[@]}"; do  # the YAML is written where the user stands

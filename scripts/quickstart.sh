@@ -2,10 +2,7 @@
 # From a fresh clone to a result table: makes the environment if none is active, then runs all four
 # stages on the embedded simulated cohort. Run it again to go on after an interruption.
 # usage: bash scripts/quickstart.sh [config.yaml] [key=value ...]
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/make_env.sh ""   # an argument, or it would take those of this script
 
 source scripts/env.sh

@@ -3,10 +3,7 @@
 # Finished training and fits are kept. Results: runs/<experiment>/<item>, or where the tool says.
 # usage: bash scripts/reproduce.sh ITEM [config.yaml] [key=value ...]
 #   table1 table2 table3 table4 table5 table8 table9 table10 table11 table12 figure2 figure3 figure4
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/env.sh
 
 items="table1 table2 table3 table4 table5 table8 table9 table10 table11 table12 figure2 figure3 figure4"

@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # The tests, on as many cores as there are, at most four. Makes the environment if none is active.
 # usage: bash scripts/test.sh [--slow] [pytest arguments]; with -s, which shows prints, on one core
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/make_env.sh "[test]"
 
 marks=(-m "not slow")

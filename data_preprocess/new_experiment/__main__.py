@@ -137,7 +137,7 @@ def _read(
     loaded = _loaded(config).data
     cohorts = assign(source, loaded)
     require_enough(cohorts, source.pool.label_names)
-    make_splits(source, loaded)  # what stage 1 would refuse is refused here
+    make_splits(cohorts, loaded)  # what stage 1 would refuse is refused here
     proposal.understood["splits"] = "; ".join(
         f"{split} {len(cohort):,} ({counted(cohort, source.pool.label_names)})"
         for split, cohort in cohorts.items()

@@ -19,7 +19,7 @@ def test_the_environment_is_made_whatever_the_arguments(tmp_path, arguments):
     home, bin_ = tmp_path / "home", tmp_path / "bin"
     for folder in (home / "scripts", bin_):
         folder.mkdir(parents=True)
-    for name in ("quickstart.sh", "make_env.sh", "env.sh", "help.sh"):
+    for name in ("quickstart.sh", "make_env.sh", "env.sh", "start.sh"):
         shutil.copy(ROOT / "scripts" / name, home / "scripts")
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, home)

@@ -13,7 +13,7 @@ ALL = sorted(
     for place in (".", "scripts", "classifier", "data_preprocess")
     for p in (ROOT / place).glob("*.sh")
 )
-SOURCED = ("env.sh", "help.sh", "make_env.sh", "raw_release.sh")
+SOURCED = ("env.sh", "start.sh", "make_env.sh", "raw_release.sh")
 CALLED = [path for path in ALL if path.name not in SOURCED]
 
 

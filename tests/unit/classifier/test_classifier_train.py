@@ -184,7 +184,7 @@ def test_script_without_an_environment_says_how_to_make_one(tmp_path):
     (tmp_path / "scripts").mkdir()
     (tmp_path / "classifier").mkdir()
     (tmp_path / "bin").mkdir()
-    for name in ("scripts/env.sh", "scripts/help.sh", "classifier/train.sh"):
+    for name in ("scripts/env.sh", "scripts/start.sh", "classifier/train.sh"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     (tmp_path / "bin" / "dirname").symlink_to("/usr/bin/dirname")
     done = subprocess.run(

@@ -11,7 +11,7 @@ from configs.schema.experiment import DataConfig
 from data_preprocess.build import make_splits, settings_of
 from data_preprocess.cohort import Cohort
 from data_preprocess.sources.registry import SourceData
-from data_preprocess.split_assignment import allowed, only_allowed
+from data_preprocess.split_assignment import allowed, assign, only_allowed
 
 
 def cohort(n=400, seed=0, first=0):
@@ -35,6 +35,10 @@ RULES = {
 }
 
 
+def made(source, data):
+    return make_splits(assign(source, data), data)
+
+
 def types(split):
     return set(split.static[:, 1].tolist())
 
@@ -44,7 +48,7 @@ def test_every_split_holds_its_own_population(own_test):
     pool = cohort()
     test = cohort(seed=1, first=1000) if own_test else None
     data = replace(DataConfig(), val_guide=0.4, val_select=0.3, test=0.2, **RULES)
-    splits, _ = make_splits(SourceData(pool, test), data)
+    splits = made(SourceData(pool, test), data)
     assert types(splits.train) == {1, 2}
     for held_out in (splits.val_guide, splits.val_select, splits.test):
         assert types(held_out) == {3}
@@ -57,9 +61,9 @@ def test_every_split_holds_its_own_population(own_test):
 
 def test_without_rules_the_splits_are_what_they_were():
     source = SourceData(cohort())
-    plain, _ = make_splits(source, DataConfig())
+    plain = made(source, DataConfig())
     every = {name: {"icu_type": [1.0, 2.0, 3.0, 4.0]} for name in RULES}
-    assert make_splits(source, replace(DataConfig(), **every))[0].fingerprint == plain.fingerprint
+    assert made(source, replace(DataConfig(), **every)).fingerprint == plain.fingerprint
     assert not any(name.endswith("_where") for name in settings_of(DataConfig()))
     assert settings_of(replace(DataConfig(), **RULES))["guide_where"] == {"icu_type": [3.0]}
 
@@ -69,7 +73,7 @@ def test_a_patient_enters_with_all_stays_or_not_at_all():
     pool.static[0::2, 1], pool.static[1::2, 1] = 3, 3
     pool.static[:100:2, 1] = 1  # these 50 patients were in both units
     data = replace(DataConfig(), test=0.2, train_where={"icu_type": [3.0]})
-    splits, _ = make_splits(SourceData(pool), data)
+    splits = made(SourceData(pool), data)
     assert types(splits.train) == {3}
     assert splits.train.subject_ids.min() >= 50
 

@@ -1,0 +1,26 @@
+# Sourced first by every shell script of the project, with its arguments: prints the head of the script
+# and ends if one asks for help; else notes where the user stands and goes to the repository root.
+set -euo pipefail
+for argument in "$@"; do
+    case $argument in
+        -h | --help)
+            sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[1]}"
+            echo
+            echo "A config names what differs from the defaults; configs/base/ has examples, README.md the"
+            echo "stages, docs/data.md the data sources, configs/schema/ every key with its bounds."
+            echo "On the command line key=value wins, e.g. diffusion.max_steps=5000 evaluation.seeds=[0,1]"
+            exit 0
+            ;;
+    esac
+done
+caller=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# run_entry MODULE ARG...: runs an entry with the user's arguments, in the environment that there is.
+run_entry() {
+    local module=$1
+    shift
+    source scripts/env.sh
+    resolve_config "$caller" "$@"
+    exec "$PYTHON" -m configs "$module" ${ARGS[@]+"${ARGS[@]}"}
+}
