@@ -14,7 +14,7 @@ from configs import to_plain, to_yaml
 from configs.cli import run_stage
 from configs.run_record import provenance, read_mapping, record_stage, run_dir
 from configs.schema.evaluation import EvaluationConfig
-from configs.schema.experiment import ExperimentConfig
+from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
@@ -27,11 +27,11 @@ from scripts.from_config import (
     influence_weights,
 )
 from scripts.pictures.guidance_change import guidance_change
-from scripts.quality.common.registry import KINDS, PRIVACY, PUBLISHED
+from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
 from scripts.quality.suite import fingerprint, require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
-from scripts.results.answers import ENOUGH_SEEDS
+from scripts.results.answers import ENOUGH_SEEDS, not_attacked
 from scripts.results.files import (
     LEGEND,
     heading,
@@ -70,8 +70,8 @@ SIMULATED = (
 )
 
 OTHER_POPULATION = (
-    "Privacy is not measured: the test stays are of another population than the training stays "
-    "(data.test_where), so what is nearer to the training stays need not give them away."
+    "What the sets give away about {} is not measured: the test stays are of another population "
+    "(data.test_where), so what is nearer to these than to test stays need not give them away."
 )
 
 logger = logging.getLogger(__name__)
@@ -108,15 +108,17 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     chosen, folder = config.evaluation, run_dir(config)
     seed, step = chosen.seeds[0], config.data.step_minutes
     sets = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
-    attacked = chosen.privacy and config.data.train_where == config.data.test_where
-    wanted = {kind: getattr(chosen, kind) for kind in (*KINDS, PUBLISHED)} | {PRIVACY: attacked}
+    members = _members(config.data) if chosen.privacy else []
+    wanted = {kind: getattr(chosen, kind) for kind in (*KINDS, PUBLISHED)}
+    wanted |= {PRIVACY: bool(members)}
     kinds = [kind for kind in wanted if wanted[kind]]
-    require_scorable(splits, sets, kinds)
+    require_scorable(splits, sets, kinds, members)
     made = {name: made_with(path) for name, path in files.items()}
     apart = without_counterpart(made)
     notes = [*_notes(config, sets), *_origin_notes(config, made, apart)]
-    notes += [OTHER_POPULATION] if chosen.privacy and not attacked else []
-    facts = _provenance(config, splits, sets) | {"notes": notes}
+    if chosen.privacy and (unknown := not_attacked(members)):
+        notes.append(OTHER_POPULATION.format(unknown))
+    facts = _provenance(config, splits, sets) | {"notes": notes, "members": members}
     data = evaluation_data(splits, sets)
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
@@ -152,9 +154,11 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         logger.info("\n%s", loss_change.as_text(changes))
     cache = folder / "evaluation" / "sets"
     processes = evaluation_processes(config)
-    quality = score_sets(splits, sets, kinds, seed=seed, cache=cache, processes=processes)
+    quality = score_sets(
+        splits, sets, kinds, seed=seed, cache=cache, members=members, processes=processes
+    )
     _print(quality_tables(quality))
-    generator = generator_report(config, splits) if attacked else None
+    generator = generator_report(config, splits) if "train" in members else None
     _print([] if generator is None else [generator_table(generator)])
     hours = config.data.step_minutes / 60
     scored = influence(config, splits, data.synthetic) if sets else "there is no set"
@@ -185,6 +189,13 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         data=data,
         hours_per_step=hours,
     )
+
+
+def _members(data: DataConfig) -> list[str]:
+    """The splits whose series a generator sees and that are of the population of the test stays:
+    an attack tells members from others of their population."""
+    rules = {"train": data.train_where, "val_guide": data.guide_where}
+    return [split for split in MEMBERS if rules[split] == data.test_where]
 
 
 def _tuning(path: Path, data_fingerprint: str, model: str | None) -> Mapping[str, Any] | None:

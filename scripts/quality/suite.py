@@ -1,7 +1,7 @@
 """score_sets: fidelity and privacy of every synthetic set, each computed once and kept on disk."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from scripts.quality.common.comparison import make_comparison, require_comparable
 from scripts.quality.common.metric_report import MetricReport, merge
-from scripts.quality.common.registry import PRIVACY, metrics
+from scripts.quality.common.registry import MEMBERS, PRIVACY, metrics
 
 # Whose source decides a report.
 CODE = (
@@ -62,20 +62,22 @@ def score_sets(
     *,
     seed: int,
     cache: Path,
+    members: Sequence[str] = tuple(MEMBERS),
     processes: Processes | None = None,
 ) -> SetScores:
     """The report of every set for every kind of `kinds`, computed now or read from `cache`.
 
-    Fidelity compares with train and test. For privacy, all series that the generator could learn
-    from (train, and val_guide, which guides) stand against those of test.
+    Fidelity compares with train and test. For privacy, the series of `members` stand against those
+    of test.
 
     Args:
+        members: splits that the sets may give away, of the population of test.
         processes: in which the reports are made; None: this one.
 
     Raises:
         DataError: a set cannot be compared; the message names it.
     """
-    report = partial(_report, ContentCache(cache, CODE), splits, sets, seed)
+    report = partial(_report, ContentCache(cache, CODE), splits, sets, seed, list(members))
     # A set of the same series as another, as at strength 0, is not scored again.
     first: dict[str, str] = {}
     scored_as = {name: first.setdefault(fingerprint(sets[name]), name) for name in sets}
@@ -88,14 +90,27 @@ def score_sets(
     return {kind: {name: found[kind, scored_as[name]] for name in sets} for kind in kinds}
 
 
-def require_scorable(splits: Splits, sets: Mapping[str, EHRDataset], kinds: Sequence[str]) -> None:
+def require_scorable(
+    splits: Splits, sets: Mapping[str, EHRDataset], kinds: Sequence[str], members: Sequence[str]
+) -> None:
     """Raises DataError, before any model is fitted, if a set cannot be compared."""
-    for name, dataset in sets.items() if kinds else ():
-        try:
-            require_comparable(splits.train, splits.test, dataset)
-        except DataError as error:
-            remedy = " ".join(f"evaluation.{kind}=false" for kind in kinds)
-            raise DataError(f"set {name!r}: {error}; to leave the metrics out: {remedy}") from error
+    for kind in kinds:
+        train = _train(kind, splits, members)
+        for name, dataset in sets.items():
+            try:
+                require_comparable(train, splits.test, dataset)
+            except DataError as error:
+                remedy = " ".join(f"evaluation.{kind}=false" for kind in kinds)
+                raise DataError(
+                    f"set {name!r}, {kind}: {error}; to leave the metrics out: {remedy}"
+                ) from error
+
+
+def _train(kind: str, splits: Splits, members: Sequence[str]) -> EHRDataset:
+    """The real series that a set is compared with, beside those of test."""
+    if kind != PRIVACY:
+        return splits.train
+    return reduce(concatenate, [getattr(splits, split) for split in members])
 
 
 def fingerprint(dataset: EHRDataset) -> str:
@@ -110,6 +125,7 @@ def _report(
     splits: Splits,
     sets: Mapping[str, EHRDataset],
     seed: int,
+    members: Sequence[str],
     pair: tuple[str, str],
 ) -> MetricReport:
     kind, name = pair
@@ -119,14 +135,16 @@ def _report(
         "set": fingerprint(sets[name]),
         "seed": seed,
     }
-    entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed))
+    if kind == PRIVACY:
+        key["members"] = members
+    train = _train(kind, splits, members)
+    entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed, train))
     return MetricReport(arrays=dict(entry.arrays), **entry.facts)
 
 
-def _score(kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int) -> Entry:
-    train = splits.train
-    if kind == PRIVACY:
-        train = concatenate(train, splits.val_guide)
+def _score(
+    kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int, train: EHRDataset
+) -> Entry:
     try:
         report = quality_report(
             kind, train, splits.test, dataset, normaliser=splits.normaliser, seed=seed

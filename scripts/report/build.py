@@ -15,7 +15,7 @@ from scripts.pictures.styles import Picture, Styles
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.page import Page, Section
-from scripts.results.answers import CANNOT_TELL, NO
+from scripts.results.answers import CANNOT_TELL, NO, not_attacked
 from scripts.results.files import LEGEND, heading
 from scripts.results.results import SETTINGS, Results
 from scripts.results.tables import (
@@ -205,7 +205,10 @@ def _quality_section(title: str, kind: str, results: Results, pictures: list[Pic
             remarks.setdefault(remark, []).append(name)
     texts = [f"{', '.join(names)}: {remark}." for remark, names in remarks.items()]
     tables: list[Table] = [*quality_tables({kind: reports}), flag_table(kind, reports)]
-    return Section(title, [MEASURED_AGAINST[kind], *texts], pictures, tables)
+    how = [MEASURED_AGAINST[kind]]
+    if kind == PRIVACY and (unknown := not_attacked(results.provenance["members"])):
+        how.append(f"Of {unknown} nothing is known: here, training series are the others alone.")
+    return Section(title, [*how, *texts], pictures, tables)
 
 
 def _influence(results: Results, styles: Styles) -> Section:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from scripts.quality.common.metric_report import MetricReport, number
-from scripts.quality.common.registry import QualityFlag, raised_flags
+from scripts.quality.common.registry import MEMBERS, QualityFlag, raised_flags
 from scripts.quality.fidelity.discriminative import (
     CONTROL_AUC,
     DISCRIMINATIVE_MARGIN,
@@ -177,15 +177,25 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
     return Answer(YES, "None of the defects looked for was found.")
 
 
-def answer_privacy(report: MetricReport, held_out: int) -> Answer:
+def not_attacked(members: Sequence[str]) -> str:
+    """The series that a generator sees and no attack was made on; "" where there are none."""
+    return " and ".join(MEMBERS[split] for split in MEMBERS if split not in members)
+
+
+def answer_privacy(
+    report: MetricReport, held_out: int, members: Sequence[str] = tuple(MEMBERS)
+) -> Answer:
     """Answer about leaks.
 
     Args:
         held_out: real series that the generator never saw.
+        members: splits that were attacked; no others can be cleared.
     """
     values, flags = report.values, raised_flags(report.values)
+    unknown = not_attacked(members)
     if flags:
-        return Answer(NO, f"It leaks: {_named(flags)}.", _clear(flags, values))
+        whose = f" {MEMBERS[members[0]]}" if unknown else ""
+        return Answer(NO, f"It leaks{whose}: {_named(flags)}.", _clear(flags, values))
     if report.remarks:
         reason = "The comparison itself is in doubt (see the remarks below)."
         return Answer(CANNOT_TELL, reason, f"remarks to resolve: {len(report.remarks)}")
@@ -209,6 +219,10 @@ def answer_privacy(report: MetricReport, held_out: int) -> Answer:
             return Answer(CANNOT_TELL, reason, change)
         if high >= limit:
             return Answer(CANNOT_TELL, reason, f"{metric} {value:.3f} must fall below {limit:g}")
+    if unknown:
+        known = MEMBERS[members[0]]
+        reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."
+        return Answer(CANNOT_TELL, reason, f"only test stays like the {unknown} tell of them")
     return Answer(NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee.")
 
 

@@ -112,8 +112,37 @@ def test_privacy_is_not_measured_against_another_population(tmp_path, monkeypatc
     out = tmp_path / "runs/tiny/evaluation"
     summary = json.loads((out / "summary.json").read_text())
     assert "privacy" not in summary
-    assert any(note.startswith("Privacy is not measured") for note in summary["notes"])
+    note = "What the sets give away about training stays and guidance stays is not measured"
+    assert any(found.startswith(note) for found in summary["notes"])
     assert "Not measured: the notes at the top say why." in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_guidance_stays_are_attacked_where_only_they_are_like_the_test_stays(
+    tmp_path, monkeypatch, leaks
+):
+    """The set holds training stays, which nobody can attack here, or guidance stays, as a copy."""
+    units = {"train": "[1,2]", "guide": "[3,4]", "select": "[3,4]", "test": "[3,4]"}
+    more = [f"data.{split}_where.unit_type={those}" for split, those in units.items()]
+    more += ["data.simulated.num_subjects=400"]
+    config = load_config(
+        arguments(tmp_path, *more, "evaluation.fidelity=false", "evaluation.protocols=[TSTR]")
+    )
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    leaked = splits.val_guide if leaks else splits.train
+    save_dataset(tmp_path / "runs/tiny/synthetic/unguided.npz", as_synthetic(leaked))
+    monkeypatch.setattr(evaluate, "generator_report", lambda *_: pytest.fail("attacked"))
+    evaluate.main(config)
+    out = tmp_path / "runs/tiny/evaluation"
+    summary = json.loads((out / "summary.json").read_text())
+    (answer,) = [one for one in summary["verdicts"] if one["question"] == "private"]
+    if leaks:
+        assert answer["outcome"] == "no" and "It leaks guidance stays" in answer["reason"]
+    else:
+        assert answer["outcome"] == "cannot tell"
+    assert (summary["privacy"]["unguided"]["values"]["near_copy_share"] > 0.5) == leaks
+    assert "Of training stays nothing is known" in (out / "report.md").read_text()
 
 
 def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):

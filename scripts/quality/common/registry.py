@@ -13,6 +13,8 @@ from importlib import import_module
 
 from scripts.quality.common.metric_report import MetricReport
 
+# The splits whose series reach a generator, which learns from them or is guided by them.
+MEMBERS = {"train": "training stays", "val_guide": "guidance stays"}
 FIDELITY, PRIVACY = KINDS = ("fidelity", "privacy")  # what flags and answers are made of
 PUBLISHED = "published"  # as other papers print them: no flag, no answer
 

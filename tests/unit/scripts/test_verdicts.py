@@ -144,6 +144,14 @@ def test_private_needs_an_attack_that_surely_fails(report, outcome):
     assert answer_privacy(report, NUM_TEST).outcome == outcome
 
 
+def test_what_was_not_attacked_is_not_cleared():
+    found = answer_privacy(privacy(), NUM_TEST, ["val_guide"])
+    assert found.outcome == CANNOT_TELL
+    assert "leak of the guidance stays; the training stays were not attacked" in found.reason
+    leaks = answer_privacy(privacy(exact_copy_share=0.001), NUM_TEST, ["val_guide"])
+    assert leaks.outcome == NO and leaks.reason.startswith("It leaks guidance stays: ")
+
+
 def test_the_flag_is_named_with_its_value_and_threshold():
     found = answer_privacy(privacy(exact_copy_share=0.001), NUM_TEST)
     assert "it holds training series" in found.reason
@@ -187,6 +195,7 @@ def generated(name, alone, spread, **more):
         provenance={
             "synthetic_series_per_class": {name: [900, 100]},
             "real_series_per_class": {"train": [900, 100], "test": [360, 40]},
+            "members": ["train", "val_guide"],
         },
         predictions={},
         summaries=[addition, substitute],
@@ -289,6 +298,7 @@ def test_the_terminal_shows_one_line_a_verdict():
         provenance={
             "synthetic_series_per_class": {name: [900, 100]},
             "real_series_per_class": counts,
+            "members": ["train", "val_guide"],
         },
         predictions={},
         summaries=[dataclasses.replace(row(difference(-0.015, 0.025)), generator=name)],
