@@ -54,7 +54,6 @@ from scripts.results.tables import (
 from scripts.synthetic_sets import find_sets, load_set, without_counterpart
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
-from scripts.utility.feature_models import FITS
 from scripts.utility.fits import upper_bound
 from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
@@ -129,7 +128,6 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         ratios=chosen.ratios,
         models=chosen.models,
         seeds=chosen.seeds,
-        without_steps=FITS,
         baselines=chosen.baselines,
     )
     predictions = run(fits, data)

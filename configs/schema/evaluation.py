@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from configs.schema.fields import choice, many, number
 
-PROTOCOLS = ("TRTR", "TRTR-steps", "TSTR", "TRTS", "TSRTR")
+PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
 BASELINES = (
     "guide_rows",
     "guide_only",

@@ -16,7 +16,7 @@ from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
 from scripts.quality.common.metric_report import interval_text
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING, Predictions
-from scripts.utility.protocols import BASELINE, REAL, STEPS, UPPER, Fit
+from scripts.utility.protocols import BASELINE, REAL, UPPER, Fit
 from scripts.utility.summary import UNGUIDED, Summary, select
 
 LEAST_RANGE = 0.005  # of a difference's axis to either side; equal sets would have none
@@ -71,9 +71,6 @@ def tsrtr_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
         of_metric = select(rows, metric=metric)
         (real,) = select(of_metric, protocol="TRTR")
         axes.axhline(real.mean, color="black", linestyle=(0, (1, 1.5)), label="real only")
-        if control := select(of_metric, protocol=STEPS):
-            ratios, means = [row.ratio or 0.0 for row in control], [row.mean for row in control]
-            axes.plot(ratios, means, color="0.45", marker="x", label="real only, same steps")
         mixed = select(of_metric, protocol="TSRTR")
         for generator in dict.fromkeys(row.generator for row in mixed):
             line = [real, *select(mixed, generator=generator)]

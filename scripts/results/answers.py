@@ -62,13 +62,6 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
         reason = f"Adding it to the real data gains less than {SMALLEST_GAIN:g} of AUROC."
         return Answer(NO, reason, missing)
     if gain.low > 0 and gain.survives_correction:
-        steps = row.vs_steps
-        if steps is not None and steps.low <= 0:
-            reason = "The gain over real data may be owed to the longer training alone."
-            needed = _needed(num_test, _half(steps, row.num_seeds), abs(steps.mean))
-            return Answer(
-                CANNOT_TELL, reason, f"about {needed:,} test series would tell it from equal steps"
-            )
         return Answer(YES, "Adding it to the real data makes models better.")
     if gain.low > 0:
         reason = "The gain does not survive the correction for the number of sets."

@@ -18,7 +18,7 @@ from scripts.quality.common.registry import (
 from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
-from scripts.utility.protocols import BASELINE, STEPS, UNPAIRED, UPPER
+from scripts.utility.protocols import BASELINE, UNPAIRED, UPPER
 from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary, select
 from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
@@ -26,12 +26,10 @@ from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
 REFERENCE_TITLES = {
     "vs_unguided": f"minus {UNGUIDED}",
     "vs_real": "minus real only",
-    "vs_steps": "minus real, same steps",
 }
 TEXT_WIDTH = 100  # of what is printed
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
-    STEPS: "real, steps of +{ratio:g} (TRTR-steps)",
     "TSTR": "synthetic (TSTR)",
     "TRTS": "tested on set (TRTS)",
     "TSRTR": "real + {ratio:g} synth. (TSRTR)",

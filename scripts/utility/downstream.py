@@ -11,7 +11,6 @@ A name in `evaluation.models` is
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,18 +106,16 @@ class Downstream:
         select: LabelledArrays,
         *,
         seed: int,
-        epoch_multiplier: float = 1.0,
         class_weight: str | None = None,
     ) -> Predictor:
         """A model fitted on `train`, selected on `select`, as series -> class probabilities.
 
         Args:
             seed: of the fit.
-            epoch_multiplier: factor of the largest number of epochs and of the patience, rounded
-                up; for models that are trained by steps.
             class_weight: in place of the recipe's, if given.
         """
-        recipe = self._recipe(epoch_multiplier, class_weight)
+        class_weight = class_weight or self.recipe.class_weight
+        recipe = dataclasses.replace(self.recipe, class_weight=class_weight)
         if _bare(name) in FITS:
 
             def seen(x: np.ndarray) -> np.ndarray:
@@ -145,14 +142,6 @@ class Downstream:
             return class_probabilities(logits.double()).numpy()
 
         return predict
-
-    def _recipe(self, epoch_multiplier: float, class_weight: str | None) -> FitRecipe:
-        return dataclasses.replace(
-            self.recipe,
-            max_epochs=math.ceil(self.recipe.max_epochs * epoch_multiplier),
-            patience=math.ceil(self.recipe.patience * epoch_multiplier),
-            class_weight=class_weight or self.recipe.class_weight,
-        )
 
     def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
         bare = _bare(name)

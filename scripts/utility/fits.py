@@ -121,7 +121,6 @@ def _keys(
             "minority": data.minority,
             "model": models[fit.model],
             "seed": fit.seed,
-            "epoch_multiplier": fit.epoch_multiplier,
             "class_weight": fit.class_weight,
         }
     return keys
@@ -151,7 +150,6 @@ class _Work:
                 training_rows(first, data),
                 (data.select.x, data.select.y),
                 seed=first.seed,
-                epoch_multiplier=first.epoch_multiplier,
                 class_weight=first.class_weight,
             )
             select = predict(data.select.x)

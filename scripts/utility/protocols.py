@@ -3,22 +3,18 @@
 | protocol | trained on                              | scored on |
 |----------|-----------------------------------------|-----------|
 | TRTR     | real train (the real-only baseline)     | real test |
-| TRTR-steps | real train, for as many optimiser steps as TSRTR of that ratio | real test |
 | TSTR     | the whole synthetic set                 | real test |
 | TRTS     | real train                              | the whole synthetic set |
 | TSRTR    | real train + ratio * len(train) synthetic rows | real test |
 | TRTR+    | real train, made better without a generator (utility/baselines.py) | real test |
 | UPPER    | nothing: the risk that a simulator drew the outcome from (fits.py) | test |
 
-TRTR-steps is the control for TSRTR: more rows also mean more steps per epoch, and a gain that it
-shows too is not owed to the synthetic rows.
-
 Whatever it is trained on, every model stops early and chooses its F1 threshold on val_select,
 which is real and took no part in guidance; the test labels are read when probabilities are
 scored and never before. Nothing here knows which generator made a set.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,11 +27,10 @@ from data_preprocess.storage.content_cache import array_fingerprint
 from scripts.utility.baselines import CLASS_WEIGHTS, baseline_rows
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
-STEPS = "TRTR-steps"
 BASELINE = "TRTR+"
 UPPER = "UPPER"
 UNPAIRED = ("TRTS", UPPER)  # scored on other rows, or no model at all: no paired differences
-PROTOCOLS = ("TRTR", STEPS, "TSTR", "TRTS", "TSRTR")
+PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +89,9 @@ class Fit:
 
     Attributes:
         protocol: one of PROTOCOLS, or BASELINE.
-        generator: name of the synthetic set, or of the baseline; REAL for TRTR and TRTR-steps.
-        ratio: synthetic : real rows of the training set (of the TSRTR that TRTR-steps controls
-            for); 0 for TRTR, None where the training set is not a mixture (TSTR, TRTS).
+        generator: name of the synthetic set, or of the baseline; REAL for TRTR.
+        ratio: synthetic : real rows of the training set; 0 for TRTR, None where the training set
+            is not a mixture (TSTR, TRTS).
         model: name of the downstream model.
         seed: of the fit and of the draw of synthetic rows.
     """
@@ -106,11 +101,6 @@ class Fit:
     ratio: float | None
     model: str
     seed: int
-
-    @property
-    def epoch_multiplier(self) -> float:
-        """Factor of the number of epochs, with which TRTR-steps makes up for its fewer rows."""
-        return 1.0 + (self.ratio or 0.0) if self.protocol == STEPS else 1.0
 
     @property
     def class_weight(self) -> str | None:
@@ -129,28 +119,18 @@ def plan_fits(
     ratios: Sequence[float],
     models: Sequence[str],
     seeds: Sequence[int],
-    without_steps: Collection[str] = (),
     baselines: Sequence[str] = (),
 ) -> list[Fit]:
     """Every fit, real-only first; the real-only baseline is in it whatever was asked for.
 
-    The baseline is TSRTR at ratio 0: the same rows through the same code path. Models in
-    `without_steps` are not trained by steps and get no TRTR-steps.
+    The baseline is TSRTR at ratio 0: the same rows through the same code path.
     """
     rows: list[tuple[str, str, float | None]] = [("TRTR", REAL, 0.0)]
     rows += [(BASELINE, name, None) for name in baselines]
     for protocol in [name for name in PROTOCOLS if name in protocols and name != "TRTR"]:
-        mixed = protocol in ("TSRTR", STEPS)
-        steps: Sequence[float | None] = sorted(set(ratios)) if mixed else [None]
-        names = [REAL] if protocol == STEPS else generators
-        rows += [(protocol, name, ratio) for ratio in steps for name in names]
-    return [
-        Fit(*row, model, seed)
-        for model in models
-        for row in rows
-        if not (row[0] == STEPS and model in without_steps)
-        for seed in seeds
-    ]
+        amounts: Sequence[float | None] = sorted(set(ratios)) if protocol == "TSRTR" else [None]
+        rows += [(protocol, name, amount) for amount in amounts for name in generators]
+    return [Fit(*row, model, seed) for model in models for row in rows for seed in seeds]
 
 
 def training_rows(

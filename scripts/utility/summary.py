@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from scripts.utility.bootstrap import Difference, compare, holm, interval, resample_counts
 from scripts.utility.metrics import METRICS, RAISED_BY_RESAMPLING, Predictions, point_scores, score
-from scripts.utility.protocols import REAL, STEPS, UNPAIRED, Fit
+from scripts.utility.protocols import REAL, UNPAIRED, Fit
 
 UNGUIDED = "unguided"  # name of the set that differences are paired with
 SEED = 0  # of the resampling
-REFERENCES = ("vs_unguided", "vs_real", "vs_steps")
+REFERENCES = ("vs_unguided", "vs_real")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,8 @@ class Summary:
         mean, sd: over seeds; sd is None for a single seed.
         low, high: bootstrap percentile interval of the mean over test series; of ECE, which
             resampling raises, with the draws moved to have the mean as theirs.
-        vs_unguided, vs_real, vs_steps: paired differences to the unguided set, to real-only
-            training, and to real-only training for as many steps; None for the reference itself,
-            where it was not evaluated, and for UNPAIRED protocols.
+        vs_unguided, vs_real: paired differences to the unguided set and to real-only training;
+            None for the reference itself, where it was not evaluated, and for UNPAIRED protocols.
         vs_testing: of TRTS, the score on the synthetic set minus that of the same models on the
             real test series; no pairs, as the rows differ, and in no family of Holm's correction.
     """
@@ -48,7 +47,6 @@ class Summary:
     high: float
     vs_unguided: Difference | None
     vs_real: Difference | None
-    vs_steps: Difference | None
     vs_testing: Difference | None = None
 
 
@@ -167,6 +165,5 @@ def _summary(
         high=high,
         vs_unguided=against((protocol, UNGUIDED, ratio, model)),
         vs_real=against(("TRTR", REAL, 0.0, model)),
-        vs_steps=against((STEPS, REAL, ratio, model)),
         vs_testing=against(("TRTR", REAL, 0.0, model), wanted=protocol == "TRTS"),
     )

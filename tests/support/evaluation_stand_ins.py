@@ -49,7 +49,7 @@ class MeanFitter(Downstream):
     def describe(self, name: str) -> dict[str, Any]:
         return {"name": name, "version": self.version}
 
-    def fit(self, name, train, select, *, seed, epoch_multiplier=1.0, class_weight=None):
+    def fit(self, name, train, select, *, seed, class_weight=None):
         if self.fail_after is not None and len(self.calls) >= self.fail_after:
             raise self.error
         self.calls.append(
@@ -58,7 +58,6 @@ class MeanFitter(Downstream):
                 "train": train,
                 "select": select,
                 "seed": seed,
-                "epoch_multiplier": epoch_multiplier,
                 "class_weight": class_weight,
             }
         )

@@ -143,16 +143,6 @@ def test_reliability_of_honest_probabilities_is_the_diagonal():
     assert legend_of(figure) == ["real only", "perfectly calibrated"]
 
 
-def test_same_steps_control_is_drawn_where_it_was_run(results):
-    control = {
-        Fit("TRTR-steps", "real", 0.5, "rnn", c.seed): p
-        for c, p in results.items()
-        if c.protocol == "TRTR"
-    }
-    rows = summarise(results | control, np.arange(200), resamples=100, confidence=0.95)
-    assert "real only, same steps" in legend_of(tsrtr_figure(rows, STYLES))
-
-
 def test_times_are_hours_or_for_short_series_seconds():
     times, unit = time_axis(24, 0.5)
     assert unit == "hours" and times[[0, -1]].tolist() == [0.0, 11.5]

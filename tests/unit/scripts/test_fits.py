@@ -90,14 +90,6 @@ def test_ratio_zero_gives_the_predictions_of_the_baseline_bitwise(tmp_path):
     assert left.probabilities.tobytes() == right.probabilities.tobytes()
 
 
-def test_same_steps_control_is_fitted_on_its_own_with_more_effort(tmp_path):
-    fitter = MeanFitter()
-    fits = plan(protocols=["TRTR", "TRTR-steps"], seeds=[0])
-    results = run(tmp_path, fitter, fits=fits)
-    assert [call["epoch_multiplier"] for call in fitter.calls] == [1.0, 1.5, 2.0]
-    assert len(results) == 3
-
-
 def test_second_run_fits_nothing_and_gives_the_same(tmp_path):
     first = run(tmp_path, MeanFitter())
     again = MeanFitter()

@@ -6,7 +6,6 @@ import inspect
 import numpy as np
 import pytest
 
-from classifier.fit import FitRecipe
 from configs.runtime.errors import DataError
 from scripts.utility.downstream import Downstream
 from scripts.utility.fits import run_fits
@@ -116,31 +115,6 @@ def test_plan_holds_the_baseline_and_every_combination_once():
     assert {c.generator for c in fits if c.protocol == "TRTR"} == {REAL}
 
 
-def test_same_steps_control_is_real_rows_with_more_epochs():
-    data = make_data()
-    fits = plan_fits(
-        protocols=["TRTR-steps", "TSRTR"],
-        generators=["unguided"],
-        ratios=[0.5],
-        models=["rnn", "gbdt"],
-        seeds=[0],
-        without_steps={"gbdt"},
-    )
-    (control,) = [c for c in fits if c.protocol == "TRTR-steps"]
-    assert (control.generator, control.ratio, control.model) == (REAL, 0.5, "rnn")
-    x, y = training_rows(control, data)
-    assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
-    assert control.epoch_multiplier == 1.5
-    assert {c.epoch_multiplier for c in fits if c is not control} == {1.0}
-    # Steps: epochs x batches of the augmented run, up to rounding to whole epochs.
-    recipe = FitRecipe(batch_size=10, max_epochs=8, patience=3)
-    longer = Downstream(model="conv", recipe=recipe, num_classes=2)._recipe(
-        control.epoch_multiplier, control.class_weight
-    )
-    assert longer.max_epochs * NUM_TRAIN == recipe.max_epochs * NUM_TRAIN * 1.5
-    assert longer.patience == 5
-
-
 def test_minority_is_the_rarer_training_class():
     data = make_data()
     assert data.minority == 1
@@ -150,4 +124,4 @@ def test_minority_is_the_rarer_training_class():
 
 def test_a_fit_has_no_parameter_that_could_carry_test_rows():
     names = set(inspect.signature(Downstream.fit).parameters)
-    assert names == {"self", "name", "train", "select", "seed", "epoch_multiplier", "class_weight"}
+    assert names == {"self", "name", "train", "select", "seed", "class_weight"}

@@ -200,20 +200,6 @@ def test_a_family_is_one_question_about_all_sets():
         assert [d.p_holm for d in differences] == holm([d.p for d in differences])
 
 
-def test_gain_over_the_same_steps_control_is_paired_by_ratio():
-    results = make_results()
-    control = {
-        Fit("TRTR-steps", REAL, 0.5, "rnn", c.seed): p
-        for c, p in results.items()
-        if c.protocol == "TRTR"
-    }
-    summaries = summarise(results | control, np.arange(200), resamples=150, confidence=0.95)
-    for s in summaries:
-        assert (s.vs_steps is not None) == (s.protocol == "TSRTR")
-        if s.vs_steps is not None and s.vs_real is not None:
-            assert s.vs_steps.mean == s.vs_real.mean
-
-
 def test_without_an_unguided_set_there_is_no_such_difference():
     results = make_results(generators=("influence",))
     summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)

@@ -23,7 +23,6 @@ def summary(generator, mean, difference=None, *, metric="auroc", protocol="TSTR"
         high=mean + 0.02,
         vs_unguided=difference,
         vs_real=difference,
-        vs_steps=None,
     )
 
 
