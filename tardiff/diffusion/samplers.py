@@ -54,7 +54,8 @@ def sample_ddim(
     eta: float = 0.0,
     noise: NoiseSource | None = None,
 ) -> Series:
-    """DDIM, Song et al. 2021 eqs. 12 and 16; `eta` > 0 needs `noise`."""
+    """DDIM, Song et al. 2021 eqs. 12 and 16; `eta` > 0 needs `noise`. With eta = 1 it is DDPM's
+    ancestral sampling (eqs. 6-7 there)."""
     for step in range(len(levels) - 1):
         x0_hat = _denoise(denoiser, x, y, levels, step)
         alpha, sigma = alpha_sigma(levels[step])
@@ -67,35 +68,11 @@ def sample_ddim(
     return _denoise(denoiser, x, y, levels, len(levels) - 1)
 
 
-def sample_ddpm(
-    denoiser: Denoiser,
-    x: Series,
-    y: Labels,
-    levels: Steps,
-    *,
-    noise: NoiseSource,
-) -> Series:
-    """Ancestral sampling, DDPM eqs. 6-7; the last step has no variance."""
-    for step in range(len(levels)):
-        x0_hat = _denoise(denoiser, x, y, levels, step)
-        following = levels[step + 1] if step + 1 < len(levels) else levels.new_tensor(torch.inf)
-        mean, variance = posterior(x0_hat, x, levels[step], following)
-        x = mean if step + 1 == len(levels) else mean + variance.sqrt() * noise()
-    return _require_finite(x, len(levels))
-
-
-def posterior(
-    x_0: Series, x_t: Series, level: Float[Tensor, ""], following: Float[Tensor, ""]
-) -> tuple[Series, Float[Tensor, ""]]:
-    """Mean and variance of q(x_{t-1} | x_t, x_0), DDPM eqs. 6-7, for any two levels."""
-    weight_x0, weight_xt, variance = posterior_weights(level, following)
-    return weight_x0 * x_0 + weight_xt * x_t, variance
-
-
 def posterior_weights(
     level: Float[Tensor, "..."], following: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """(w0, wt, variance) of q(x_{t-1} | x_t, x_0) = N(w0 x_0 + wt x_t, variance).
+    """(w0, wt, variance) of q(x_{t-1} | x_t, x_0) = N(w0 x_0 + wt x_t, variance), any two levels
+    (DDPM eqs. 6-7).
 
     A `following` level of infinity is the clean end: w0 = 1, wt = 0, no variance.
     """

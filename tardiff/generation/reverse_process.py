@@ -12,7 +12,7 @@ from torch import Tensor
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.diffusion.quantile_mapping import MarginalMap
-from tardiff.diffusion.samplers import sample_ddim, sample_ddpm, sample_dpmpp_2m
+from tardiff.diffusion.samplers import sample_ddim, sample_dpmpp_2m
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, GuidedDenoiser
 
 
@@ -112,8 +112,7 @@ class ReverseProcess:
     def _batch(self, denoiser: Denoiser, y: Tensor, numbers: list[int]) -> Series:
         noise = SeriesNoise(self.seed, numbers, self.shape, self.device)
         x = noise()
-        if self.sampler == "ddpm":
-            return sample_ddpm(denoiser, x, y, self.levels, noise=noise)
-        if self.sampler == "ddim":
-            return sample_ddim(denoiser, x, y, self.levels, eta=self.eta, noise=noise)
+        if self.sampler != "dpmpp_2m":
+            eta = 1.0 if self.sampler == "ddpm" else self.eta
+            return sample_ddim(denoiser, x, y, self.levels, eta=eta, noise=noise)
         return sample_dpmpp_2m(denoiser, x, y, self.levels)

@@ -26,7 +26,7 @@ class Algorithm1:
 
     Args:
         w: the paper's multiplier of J.
-        levels: log-SNR of the steps of `sample_ddpm`, noisy to clean.
+        levels: log-SNR of the steps of DDPM, noisy to clean.
     """
 
     def __init__(self, w: float, levels: Float[Tensor, " step"]) -> None:

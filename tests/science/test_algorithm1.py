@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tardiff.diffusion.noise_schedule import linear_log_snr, log_snr_grid
-from tardiff.diffusion.samplers import posterior, sample_ddpm
+from tardiff.diffusion.samplers import posterior_weights, sample_ddim
 from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
 from tardiff.guidance.algorithm1 import algorithm1, paper_levels
 from tardiff.guidance.guided_denoiser import GuidedDenoiser
@@ -72,12 +72,12 @@ def test_a_constant_shift_moves_the_result_by_its_propagated_steps():
     for guidance in (None, algorithm1(Constant(), shift, levels)):
         noise = SeriesNoise(0, range(rows), (1, 1), CPU)
         guided = GuidedDenoiser(denoise, guidance)
-        ends.append(sample_ddpm(guided, noise().double(), y, levels, noise=noise))
+        ends.append(sample_ddim(guided, noise().double(), y, levels, eta=1.0, noise=noise))
     expected = 0.0
     one = torch.ones(1, 1, 1, dtype=torch.float64)
     for step in range(len(levels)):
         following = levels[step + 1] if step + 1 < len(levels) else torch.tensor(torch.inf).double()
         gain = denoise(one, levels[step].expand(1), y[:1])
-        mean, _ = posterior(gain, one, levels[step], following)
-        expected = expected * float(mean) + shift
+        weight_x0, weight_xt, _ = posterior_weights(levels[step], following)
+        expected = expected * float(weight_x0 * gain + weight_xt) + shift
     assert torch.allclose(ends[1] - ends[0], torch.tensor(expected).double(), rtol=1e-6)
