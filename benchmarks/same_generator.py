@@ -48,7 +48,7 @@ def told_apart(repeat: int, *, set_rows: int, fit_noise: float, seeds: int, same
         scores = [test_x @ fit(rng, *rows, fit_noise) for _ in range(seeds)]
         tables.append(np.stack([ranking_scores(s, test_y == 1, counts)[0] for s in scores]))
         points.append(np.array([ranking_scores(s, test_y == 1, ones)[0][0] for s in scores]))
-    return compare(*tables, *points, confidence=0.95, seed=repeat).excludes_zero
+    return compare(*tables, *points, seed=repeat).excludes_zero
 
 
 def false_positive_rate(

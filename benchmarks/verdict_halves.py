@@ -63,7 +63,7 @@ def gains(
 ) -> list[Summary]:
     """The AUROC rows that are compared with real-only training, on some of the series."""
     within = {fit: only(found, rows) for fit, found in predictions.items()}
-    summaries = summarise(within, subjects[rows], resamples=1000, confidence=0.95)
+    summaries = summarise(within, subjects[rows], resamples=1000)
     return [s for s in select(summaries, metric="auroc") if s.vs_real is not None]
 
 

@@ -54,6 +54,7 @@ from scripts.results.tables import (
 from scripts.synthetic_sets import find_sets, load_set, without_counterpart
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
+from scripts.utility.bootstrap import enough_resamples, fewest_patients
 from scripts.utility.fits import upper_bound
 from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
@@ -90,13 +91,15 @@ def main(config: ExperimentConfig) -> None:
     out = folder / chosen.dir
     if (out / "report.html").is_file():
         logger.info("\nreplacing the report in %s; evaluation.dir=NAME would keep it", out)
+    for derived in ("guidance_change.csv", "report.html", "report.md"):  # of the results before
+        (out / derived).unlink(missing_ok=True)
     write_results(out / "results.csv", results)
     write_summary(out / "summary.json", results)
     if results.guidance_change is not None:
         write_guidance_change(out / "guidance_change.csv", results.guidance_change)
     logger.info("\n%s\n\n%s", wrapped([*LEGEND, *results.notes]), verdict_lines(results))
     logger.info("\nnumbers  %s, %s", out / "results.csv", out / "summary.json")
-    figures = write_page(out, build_page(results), confidence=chosen.confidence)
+    figures = write_page(out, build_page(results))
     logger.info("report   %s (the same as report.md)", out / "report.html")
     logger.info("figures  %d PNG files in %s", len(figures), out)
     record_stage(config, chosen.dir, dict(results.provenance))
@@ -137,8 +140,8 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     logger.info("%s", beside_linear.as_text(beside))
     notes += beside_linear.warnings(beside)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
-    bootstrap: dict[str, Any] = {"resamples": chosen.bootstrap, "confidence": chosen.confidence}
-    summaries = summarise(predictions, splits.test.subject_ids, **bootstrap)
+    resamples = enough_resamples(chosen.bootstrap, len(sets))
+    summaries = summarise(predictions, splits.test.subject_ids, resamples=resamples)
     logger.info("\n%s", wrapped([heading(facts)]))
     testing = auroc_errors(predictions, splits.test, sets, seed=seed)
     tables = score_tables(summaries) + difference_tables(summaries)
@@ -164,7 +167,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         provenance=facts,
         predictions=predictions,
         summaries=summaries,
-        subgroups=subgroup_scores(predictions, splits.test, **bootstrap),
+        subgroups=subgroup_scores(predictions, splits.test, resamples=resamples),
         testing=testing,
         quality=quality,
         generator=generator,
@@ -222,6 +225,7 @@ def _provenance(
         "data_fingerprint": splits.fingerprint,
         "label_names": list(splits.train.label_names),
         "real_series_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
+        "fewest_test_patients": fewest_patients(splits.test.subject_ids, splits.test.labels),
         "synthetic_series_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
         "settings": to_plain(config)["evaluation"],
     }

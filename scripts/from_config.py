@@ -87,8 +87,8 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     if config.influence.vector is not None:
         raise ConfigError(
             "evaluation.baselines with reweighted needs the guidance rows, and "
-            "influence.vector stands for rows that are elsewhere; leave it out, for example with "
-            "evaluation.baselines=[]"
+            "influence.vector stands for rows that are elsewhere; leave it out of "
+            "evaluation.baselines"
         )
     config = with_tuned_strength(config, splits.fingerprint)
     device = pick_device(config.accelerator)

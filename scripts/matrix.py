@@ -25,6 +25,7 @@ from scripts.evaluate import main as evaluate
 from scripts.from_config import changed
 from scripts.tune import main as tune
 from scripts.tune import sets_folder
+from scripts.utility.baselines import REWEIGHTED
 from tardiff.from_config import load
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
@@ -51,7 +52,9 @@ def main(config: ExperimentConfig) -> None:
     tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
     sets = [sets_folder(config) / f"{point['set']}.npz" for point in tuned["points"]]
     sets += [_generated(configuration) for configuration in others]
-    baselines = config.evaluation.baselines or list(BASELINES)
+    # Real series by influence need guidance rows, which an imported G stands for.
+    here = [name for name in BASELINES if name != REWEIGHTED or config.influence.vector is None]
+    baselines = config.evaluation.baselines or here
     paths = [str(path) for path in sets]
     asked = {"dir": "matrix", "synthetic": paths, "baselines": baselines}
     evaluate(changed(config, evaluation=asked))

@@ -47,10 +47,10 @@ class EvaluationConfig:
     protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR", among=PROTOCOLS)
     # TSRTR, synthetic : real; the real-only baseline (ratio 0) is always included.
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)
-    models: list[str] = many("rnn")
+    models: list[str] = many("rnn", filled=True, distinct=True)
     # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py).
     baselines: list[str] = many(among=BASELINES)
-    seeds: list[int] = many(0, 1, 2, 3, 4, filled=True)
+    seeds: list[int] = many(0, 1, 2, 3, 4, filled=True, distinct=True)
     fidelity: bool = True  # measure how close each set is to real series that no model saw
     privacy: bool = True  # measure what each set gives away about the training series
     # TimeGAN's discriminative and predictive score too, to stand beside other papers' tables
@@ -61,7 +61,6 @@ class EvaluationConfig:
         False  # draw single real series, which are patient records, as examples
     )
     bootstrap: int = number(1000, low=100)  # resamples of the test series
-    confidence: float = number(0.95, low=0.5, high=0.999)
     workers: int = number(0, low=0)  # processes of this machine; 0: one per core
 
 
@@ -76,7 +75,7 @@ class TuningConfig:
     protocols: list[str] = many("TSTR", "TSRTR", among=("TSTR", "TSRTR"), filled=True)
     metric: str = choice("auroc", "auprc")
     model: str = "rnn"
-    seeds: list[int] = many(0, 1, 2, filled=True)
+    seeds: list[int] = many(0, 1, 2, filled=True, distinct=True)
 
 
 @dataclass(frozen=True)

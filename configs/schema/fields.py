@@ -33,15 +33,19 @@ def number(
 
 
 def many(
-    *default: Any, among: tuple[str, ...] = (), positive: bool = False, filled: bool = False
+    *default: Any,
+    among: tuple[str, ...] = (),
+    positive: bool = False,
+    filled: bool = False,
+    distinct: bool = False,
 ) -> Any:
     """A list with the given default items.
 
     Args:
         among: what an item may be; empty: anything of its type.
-        positive: items are above 0; filled: there is at least one.
+        positive: items are above 0; filled: there is at least one; distinct: none is there twice.
     """
-    bounds = {"among": among, "positive": positive, "filled": filled}
+    bounds = {"among": among, "positive": positive, "filled": filled, "distinct": distinct}
     return field(default_factory=lambda: list(default), metadata=bounds)
 
 
@@ -92,6 +96,8 @@ def _check_items(key: str, value: Any, spec: Any) -> None:
     among, positive, filled = (spec.metadata[n] for n in ("among", "positive", "filled"))
     if filled and not value:
         raise ConfigError(f"{key}=[]: at least one {spec.name.removesuffix('s')} is needed")
+    if spec.metadata["distinct"] and len(set(value)) < len(value):
+        raise ConfigError(f"{key}={value}: an item is there twice")
     if among and (unknown := [item for item in value if item not in among]):
         names = f"{', '.join(among[:-1])} and {among[-1]}"
         raise ConfigError(f"{key}: unknown {unknown}; expected some of {names}")

@@ -13,7 +13,7 @@ from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
-from scripts.quality.common.comparison import make_comparison, require_comparable
+from scripts.quality.common.comparison import independent, make_comparison, require_comparable
 from scripts.quality.common.metric_report import MetricReport, merge
 from scripts.quality.common.registry import MEMBERS, PRIVACY, metrics
 
@@ -51,8 +51,9 @@ def quality_report(
         DataError: the sets differ in channels, classes or length, or one is too small.
         MismatchError: the normaliser was fitted on other channels.
     """
-    comparison = make_comparison(train, holdout, synthetic, normaliser)
-    return merge([compute(comparison, seed=seed) for compute in metrics(kind)])
+    comparison, few = independent(make_comparison(train, holdout, synthetic, normaliser), seed)
+    reports = [compute(comparison, seed=seed) for compute in metrics(kind)]
+    return merge([MetricReport(values=few), *reports])
 
 
 def score_sets(

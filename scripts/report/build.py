@@ -41,7 +41,8 @@ MEASURED_AGAINST = {
 }
 ABOUT_GENERATOR = (
     "The white-box attack reads the diffusion model, not a set: it says what publishing the model "
-    "would give away. A set made with the model gives away at most that."
+    "would give away to this attack; others may find more. Resampling reads the training stays "
+    "once more, and guidance reads the guidance stays, which this attack does not look at."
 )
 ABOUT_PUBLISHED = (
     "The scores of TimeGAN stand here for comparison with other papers. The discriminator AUC and "

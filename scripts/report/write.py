@@ -13,11 +13,10 @@ from scripts.results.verdicts import QUESTIONS, Verdict
 WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking beyond reading
 
 
-def write_page(folder: Path, page: Page, *, confidence: float) -> list[Path]:
+def write_page(folder: Path, page: Page) -> list[Path]:
     """Writes report.html, report.md and one PNG per picture to `folder`; the paths of the PNGs.
 
     Args:
-        confidence: of the utility intervals, e.g. 0.95.
     """
     paths = []
     for section in page.sections:
@@ -25,12 +24,12 @@ def write_page(folder: Path, page: Page, *, confidence: float) -> list[Path]:
             path = folder / f"{picture.name}.png"
             save(picture.figure, path)
             paths.append(path)
-    write_text(folder / "report.html", as_html(page, folder, confidence=confidence) + "\n")
+    write_text(folder / "report.html", as_html(page, folder) + "\n")
     write_text(folder / "report.md", as_markdown(page))
     return paths
 
 
-def as_html(page: Page, folder: Path, *, confidence: float) -> str:
+def as_html(page: Page, folder: Path) -> str:
     """The page as HTML; the PNGs of `folder` are inlined."""
     environment = Environment(
         loader=PackageLoader("scripts.report", "."),
@@ -48,7 +47,7 @@ def as_html(page: Page, folder: Path, *, confidence: float) -> str:
 
     template = environment.get_template("page.html.jinja")
     helpers = {"encoded": encoded, "pixels": pixels, "wide": WIDE * DPI, "questions": QUESTIONS}
-    return template.render(page=page, confidence=f"{100 * confidence:g}", **helpers)
+    return template.render(page=page, **helpers)
 
 
 def as_markdown(page: Page) -> str:

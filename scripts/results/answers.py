@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from scripts.quality.common.comparison import FEW_PATIENTS, MIN_SERIES
 from scripts.quality.common.metric_report import MetricReport, number
 from scripts.quality.common.registry import MEMBERS, QualityFlag, raised_flags
 from scripts.quality.fidelity.discriminative import (
@@ -26,6 +27,7 @@ NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not
 SMALLEST_GAIN = 0.01  # of AUROC: an addition whose gain is surely smaller is not useful
 LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no more
 ENOUGH_SEEDS = 5
+FEWEST_PATIENTS = 10  # of each class: from 8 in all, 13 % of level models differ "significantly"
 COLLAPSED = 0.25  # spread of the worst channel : the real one, below which a set is of no use
 FEWEST_SERIES = 200  # in each set, for the absence of fidelity flags to mean something
 MEMBERSHIP_LIMIT = 0.6  # AUC of an attack that the interval must exclude
@@ -104,7 +106,11 @@ def surely_lost(row: Summary) -> bool:
 
 
 def answer_useful(
-    addition: Summary | None, alone: Summary | None, spread: float | None, num_test: int
+    addition: Summary | None,
+    alone: Summary | None,
+    spread: float | None,
+    num_test: int,
+    few: int,
 ) -> Answer:
     """Answer from the addition where there is one, else from the substitute.
 
@@ -112,10 +118,14 @@ def answer_useful(
     a good addition.
 
     Args:
-        spread: standard deviation of the worst channel : the real one; None: not measured.
+        spread: smallest standard deviation of a channel : the real one; None: not measured.
+        few: test patients in the class that has fewest.
     """
     row = addition or alone
     assert row is not None
+    if few < FEWEST_PATIENTS:
+        reason = f"The test series of a class are of {few} patients, too few to speak for others."
+        return Answer(CANNOT_TELL, reason, f"{FEWEST_PATIENTS} of each class are needed")
     answer = (answer_substitute if addition is None else answer_addition)(row, num_test)
     if answer.outcome == YES:
         return answer
@@ -144,6 +154,8 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
         series: in the smallest of the sets compared.
     """
     values, flags = report.values, raised_flags(report.values)
+    if FEW_PATIENTS in values:
+        return _few_patients(values)
     limit = values.get(f"{DISCRIMINATE}_reference", 0.5) + DISCRIMINATIVE_MARGIN
     unsure = values.get(f"{DISCRIMINATE}_low", 0.0) <= limit
     if any(flag.metric != DISCRIMINATE or not unsure for flag in flags):
@@ -186,6 +198,8 @@ def answer_privacy(
     """
     values, flags = report.values, raised_flags(report.values)
     unknown = not_attacked(members)
+    if FEW_PATIENTS in values and not values["exact_copies"]:
+        return _few_patients(values)
     if flags:
         whose = f" {MEMBERS[members[0]]}" if unknown else ""
         return Answer(NO, f"It leaks{whose}: {_named(flags)}.", _clear(flags, values))
@@ -217,6 +231,14 @@ def answer_privacy(
         reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."
         return Answer(CANNOT_TELL, reason, f"only test stays like the {unknown} tell of them")
     return Answer(NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee.")
+
+
+def _few_patients(values: dict[str, float]) -> Answer:
+    reason = "Series of one patient are alike, and there are few patients to compare with."
+    change = (
+        f"{MIN_SERIES} patients in train and in test are needed (now {values[FEW_PATIENTS]:.0f})"
+    )
+    return Answer(CANNOT_TELL, reason, change)
 
 
 def _one_seed() -> Answer:

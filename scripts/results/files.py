@@ -18,6 +18,7 @@ from scripts.quality.common.registry import raised_flags
 from scripts.results.results import Results
 from scripts.results.tables import TEXT_WIDTH
 from scripts.results.verdicts import verdicts
+from scripts.utility.bootstrap import CONFIDENCE
 from scripts.utility.metrics import point_scores
 
 LEGEND = (
@@ -141,7 +142,7 @@ def heading(provenance: Mapping[str, Any]) -> str:
         f"{sum(real['train']):,} real training series, {sum(test):,} test series ({shares}); "
         f"synthetic sets: {sets}; seeds {', '.join(map(str, settings['seeds']))}; "
         f"{settings['bootstrap']:,} bootstrap resamples, "
-        f"{100 * settings['confidence']:g} % intervals"
+        f"{100 * CONFIDENCE:g} % intervals"
     )
 
 

@@ -92,21 +92,25 @@ def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
     tables = []
     for model, metric in itertools.product(_models(summaries), RANKING):
         of_model = select(summaries, model=model)
-        references = [name for name in REFERENCES if any(getattr(s, name) for s in of_model)]
+        references = [
+            name
+            for name in REFERENCES
+            if any(getattr(s, name) or (name == "vs_real" and s.vs_testing) for s in of_model)
+        ]
         rows = select(of_model, metric=metric)
         cells = {
             _key(s): [_difference_text(getattr(s, name)) for name in references]
             for s in rows
             if s.protocol not in ("TRTR", *UNPAIRED)
         }
-        if not cells:
-            continue
         # The same models on other rows: nothing is paired, so there is no p.
         cells |= {
             _key(s): [str(s.vs_testing) if name == "vs_real" else "-" for name in references]
             for s in rows
             if s.vs_testing is not None
         }
+        if not cells:
+            continue
         columns = ["trained on", "set", *(REFERENCE_TITLES[name] for name in references)]
         title = f"Paired differences in {METRICS[metric]}, downstream model {model}"
         # Without the protocol in brackets the table fits a terminal.

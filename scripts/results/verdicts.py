@@ -73,9 +73,11 @@ def _useful(results: Results, name: str) -> Verdict | None:
     if addition is None and alone is None:
         return None
     report = results.quality.get(FIDELITY, {}).get(name)
-    spread = None if report is None else report.values.get("marginal_sd_ratio_worst")
+    values = {} if report is None else report.values
+    spreads = [value for key, value in values.items() if key.startswith(_SD_RATIO)]
     num_test = sum(results.provenance["real_series_per_class"]["test"])
-    answer = answer_useful(addition, alone, spread, num_test)
+    few = results.provenance["fewest_test_patients"]
+    answer = answer_useful(addition, alone, min(spreads, default=None), num_test, few)
     rule = (
         "yes: the gain's interval excludes 0, also after Holm's correction for the number of sets, "
         "over several seeds; "

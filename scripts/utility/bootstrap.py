@@ -19,6 +19,7 @@ What no interval here covers is that another run of the same generator gives ano
 statement is about these sets.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ from scipy import stats
 from configs.runtime.errors import DataError
 from scripts.quality.common.metric_report import interval_text
 
-MAX_REDRAWS = 1000
+MAX_REDRAWS = 100  # a resample
+CONFIDENCE = 0.95  # of every interval; the verdicts are rules on these
 CORRECTED_LEVEL = 0.05  # of a p-value after Holm's correction
 
 
@@ -93,12 +95,17 @@ def resample_counts(
             if len(np.unique(labels[resample > 0])) == len(present):
                 break
             redraws += 1
-            if redraws > MAX_REDRAWS + resamples:
+            if redraws > MAX_REDRAWS * resamples:
                 raise DataError(
                     f"bootstrap: resamples of the test split keep missing a class (series per "
                     f"class: {np.bincount(labels).tolist()}); use a larger test split"
                 )
     return np.asfortranarray(counts)  # by row of the test set, as metrics read it
+
+
+def fewest_patients(subjects: Int[np.ndarray, " n"], labels: Int[np.ndarray, " n"]) -> int:
+    """Patients in the class that has fewest."""
+    return min(len(np.unique(subjects[labels == label])) for label in np.unique(labels))
 
 
 def compare(
@@ -107,7 +114,6 @@ def compare(
     points: Float[np.ndarray, " seeds"],
     reference_points: Float[np.ndarray, " seeds"],
     *,
-    confidence: float,
     seed: int = 0,
 ) -> Difference:
     """The paired difference of two seed-by-resample tables of one metric.
@@ -121,8 +127,8 @@ def compare(
     difference = scores - reference
     over_test = difference.mean(axis=0)
     both = _shared_by_seeds(difference) + _seed_errors(per_seed, len(over_test), seed)
-    low, high = interval(both, confidence)
-    test_low, test_high = interval(over_test, confidence)
+    low, high = interval(both)
+    test_low, test_high = interval(over_test)
     return Difference(
         mean=float(per_seed.mean()),
         low=low,
@@ -133,9 +139,15 @@ def compare(
     )
 
 
-def interval(draws: Float[np.ndarray, " resamples"], confidence: float) -> tuple[float, float]:
+def enough_resamples(asked: int, sets: int) -> int:
+    """`asked`, or as many as let the smallest p-value, 2 / (resamples + 1), survive Holm's
+    correction for `sets`."""
+    return max(asked, math.ceil(2 * sets / CORRECTED_LEVEL))
+
+
+def interval(draws: Float[np.ndarray, " resamples"]) -> tuple[float, float]:
     """The central percentile interval of bootstrap draws."""
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)
 

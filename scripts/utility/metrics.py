@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_array
+from scipy.stats import rankdata
 from torch import Tensor
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "brier": "Brier", "ece": "ECE"}
@@ -162,8 +163,9 @@ def confidence_and_truth(
 
 def calibration_bins(confidence: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """Bin per row: CALIBRATION_BINS bins of equally many rows. Equal widths would put nearly all
-    rows of a rare outcome into the first bin."""
-    ranks = np.argsort(np.argsort(confidence, kind="stable"), kind="stable")
+    rows of a rare outcome into the first bin. Equal confidences share one, whatever
+    their order."""
+    ranks = rankdata(confidence, method="min").astype(np.int64) - 1
     return ranks * CALIBRATION_BINS // max(len(ranks), 1)
 
 

@@ -17,10 +17,10 @@ from scripts.utility.protocols import Fit
 from scripts.utility.summary import Summary, summarise
 
 AGES = {  # in years, from the first up to the second
-    "age below 50": (-np.inf, 50),
-    "age 50-64": (50, 65),
-    "age 65-79": (65, 80),
-    "age 80 and older": (80, np.inf),
+    "below 50": (-np.inf, 50),
+    "50-64": (50, 65),
+    "65-79": (65, 80),
+    "80 and older": (80, np.inf),
 }
 MIN_PER_CLASS = 10  # test series of every class that a group needs
 
@@ -37,8 +37,9 @@ class SubgroupScore:
 def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     """Name, e.g. "age 65-79" or "sex male" -> its series, of every group that is large enough.
 
-    Groups are those of every static covariate that is an age or a code; a code says so in its
-    unit: "sex[1=male]", "unit_type[code]". Series whose covariate is unknown are in no group of it.
+    Groups are those of every static covariate that is an age in years or a code; a code says so in
+    its unit: "sex[1=male]", "unit_type[code]". Series whose covariate is unknown are in no group
+    of it.
     """
     groups: dict[str, np.ndarray] = {}
     for title, values in zip(test.static_names, test.static.T, strict=True):
@@ -46,9 +47,9 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
         if codes or title.endswith("[code]"):
             for value in np.unique(values[np.isfinite(values)]).tolist():
                 groups[f"{base} {_code(value, codes)}"] = values == value
-        elif base.split("_")[0] == "age":
+        elif base.split("_")[0] == "age" and title in (base, f"{base}[years]"):
             for band, (low, high) in AGES.items():
-                groups[band] = (values >= low) & (values < high)
+                groups[f"{base} {band}"] = (values >= low) & (values < high)
     sizes = {k: np.bincount(test.labels[v], minlength=test.num_classes) for k, v in groups.items()}
     return {k: rows for k, rows in groups.items() if sizes[k].min() >= MIN_PER_CLASS}
 
@@ -58,7 +59,6 @@ def subgroup_scores(
     test: EHRDataset,
     *,
     resamples: int,
-    confidence: float,
 ) -> list[SubgroupScore]:
     """AUROC per group of real-only and synthetic-only training and the largest TSRTR ratio."""
     largest = max((c.ratio or 0.0 for c in results if c.protocol == "TSRTR"), default=None)
@@ -71,7 +71,7 @@ def subgroup_scores(
     for name, rows in find_subgroups(test).items():
         within = {fit: only(results[fit], rows) for fit in chosen}
         subjects = test.subject_ids[rows]
-        summaries = summarise(within, subjects, resamples=resamples, confidence=confidence)
+        summaries = summarise(within, subjects, resamples=resamples)
         size = int(rows.sum())
         scores += [SubgroupScore(name, size, s) for s in summaries if s.metric == "auroc"]
     return scores

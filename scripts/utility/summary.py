@@ -60,7 +60,6 @@ def summarise(
     test_subjects: Int[np.ndarray, " n"],
     *,
     resamples: int,
-    confidence: float,
 ) -> list[Summary]:
     """One `Summary` per row and metric, in the order of `results`.
 
@@ -70,12 +69,9 @@ def summarise(
     Args:
         test_subjects: patient of each real test series.
         resamples: bootstrap resamples.
-        confidence: of the intervals, e.g. 0.95.
     """
     scored = _score_rows(results, test_subjects, resamples=resamples)
-    summaries = [
-        _summary(row, metric, scored, confidence=confidence) for row in scored for metric in METRICS
-    ]
+    summaries = [_summary(row, metric, scored) for row in scored for metric in METRICS]
     for reference in REFERENCES:
         summaries = _correct(summaries, reference)
     return summaries
@@ -139,8 +135,6 @@ def _summary(
     row: Row,
     metric: str,
     scored: Mapping[Row, Mapping[str, Scores]],
-    *,
-    confidence: float,
 ) -> Summary:
     protocol, generator, ratio, model = row
     points, draws = scored[row][metric]
@@ -149,9 +143,9 @@ def _summary(
         if not wanted or reference == row or reference not in scored:
             return None
         points_there, there = scored[reference][metric]
-        return compare(draws, there, points, points_there, confidence=confidence)
+        return compare(draws, there, points, points_there)
 
-    low, high = interval(draws.mean(axis=0), confidence)
+    low, high = interval(draws.mean(axis=0))
     return Summary(
         protocol=protocol,
         generator=generator,

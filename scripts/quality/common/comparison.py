@@ -14,9 +14,15 @@ from torch import Tensor
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.model_space.normaliser import Normaliser
+from tardiff.privacy.nearest_neighbours import nearest
 
 MIN_SERIES = 20  # fewer leave nearest neighbours, covariances and folds without meaning
 MIN_LENGTH = 4  # next-step and lag metrics need a few grid points
+# Share of series, above chance, whose nearest other one is the same patient's; from there on series
+# of a patient count as alike. The hospitals that are the "patients" of the eICU demo have 0.04.
+ALIKE = 0.1
+MAX_ALIKE_ROWS = 4000
+FEW_PATIENTS = "few_patients"  # patients in the smaller real set, where they are too few
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,7 @@ class Comparison:
         synthetic: the set that is compared.
         x_train, x_holdout, x_synthetic: their values in model space.
         normaliser: of the training data; made the values in model space.
+        x_train_all: `x_train`, also where that is cut to one series per patient.
     """
 
     train: EHRDataset
@@ -38,6 +45,7 @@ class Comparison:
     x_holdout: Float[Tensor, "n2 channel time"]
     x_synthetic: Float[Tensor, "n3 channel time"]
     normaliser: Normaliser
+    x_train_all: Float[Tensor, "n4 channel time"]
 
     @property
     def matched_size(self) -> int:
@@ -93,7 +101,48 @@ def make_comparison(
         x_holdout=normaliser.to_model(holdout.values),
         x_synthetic=normaliser.to_model(synthetic.values),
         normaliser=normaliser,
+        x_train_all=normaliser.to_model(train.values),
     )
+
+
+def series_are_alike(dataset: EHRDataset, x: Float[Tensor, "n channel time"]) -> bool:
+    """Whether series of one patient are nearer to each other than to those of others (ALIKE)."""
+    rows = draw(len(dataset), MAX_ALIKE_ROWS, seed=0)
+    subjects, flat = dataset.subject_ids[rows], x[rows].flatten(1)
+    counts = np.unique(subjects, return_counts=True)[1]
+    if counts.max() == 1:
+        return False
+    other = nearest(flat, flat, exclude_self=True)[1][:, 0].numpy()
+    chance = (counts * (counts - 1)).sum() / (len(rows) * (len(rows) - 1))
+    return bool((subjects[other] == subjects).mean() > chance + ALIKE)
+
+
+def independent_rows(
+    dataset: EHRDataset, x: Float[Tensor, "n channel time"], seed: int
+) -> Int[np.ndarray, " m"]:
+    """All rows, ascending; where series of a patient are alike, one random one of every patient."""
+    if not series_are_alike(dataset, x):
+        return np.arange(len(dataset))
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    return np.sort(order[np.unique(dataset.subject_ids[order], return_index=True)[1]])
+
+
+def independent(comparison: Comparison, seed: int) -> tuple[Comparison, dict[str, float]]:
+    """The comparison with real series that are independent of each other.
+
+    Where series of a patient are alike, an attacker or a discriminator that knows one of them knows
+    the others; whatever the synthetic set holds, that looks like a leak or a difference. So every
+    patient is left with one series. Where fewer than MIN_SERIES patients are left in a set, it is
+    as it was, and their number is given under FEW_PATIENTS.
+    """
+    kept: dict[str, Any] = {}
+    for name in ("train", "holdout"):
+        dataset, x = getattr(comparison, name), getattr(comparison, f"x_{name}")
+        rows = independent_rows(dataset, x, seed)
+        if len(rows) < MIN_SERIES:
+            return comparison, {FEW_PATIENTS: float(len(rows))}
+        kept |= {name: dataset.take(rows), f"x_{name}": x[rows]}
+    return replace(comparison, **kept), {}
 
 
 def draw(total: int, size: int, seed: int) -> Int[np.ndarray, " m"]:

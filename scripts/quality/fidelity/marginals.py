@@ -48,18 +48,32 @@ def charted_variation(first: np.ndarray, second: np.ndarray, step: float) -> flo
     return float(np.abs(shares).sum()) / 2
 
 
-def channel_marginals(real: np.ndarray, other: np.ndarray, sd: float) -> dict[str, float]:
+def spread_ratio(other: np.ndarray, reals: Sequence[np.ndarray], floor: float) -> float:
+    """Standard deviation of `other` : that of the real sample that it is nearest to; 1 between two.
+
+    In a channel that is rarely other than 0, or has a few outliers, two samples of the same
+    patients differ severalfold.
+    """
+    ratios = [float(other.std() / max(real.std(), floor)) for real in reals]
+    if min(ratios) <= 1 <= max(ratios):
+        return 1.0
+    return min(ratios, key=lambda ratio: abs(np.log(max(ratio, ZERO))))
+
+
+def channel_marginals(
+    real: np.ndarray, other: np.ndarray, sd: float, more_real: Sequence[np.ndarray] = ()
+) -> dict[str, float]:
     """Distances of two samples of one channel.
 
     `ks`: largest gap of the two distribution functions. `wasserstein`: mean shift needed to turn
-    one into the other, in `sd`. `sd_ratio`: other / real. `zero_share`: share of zeros, other
-    minus real (anuria, for example).
+    one into the other, in `sd`. `sd_ratio`: other / real (or the nearest of `more_real`).
+    `zero_share`: share of zeros, other minus real (anuria, for example).
     """
     real, other = real.astype(np.float64), other.astype(np.float64)
     return {
         "ks": kolmogorov_smirnov(real, other),
         "wasserstein": float(wasserstein_distance(real, other)) / sd,
-        "sd_ratio": float(other.std() / max(real.std(), ZERO * sd)),
+        "sd_ratio": spread_ratio(other, [real, *more_real], ZERO * sd),
         "zero_share": float((np.abs(other) < ZERO * sd).mean() - (np.abs(real) < ZERO * sd).mean()),
     }
 
@@ -101,11 +115,12 @@ def marginals_report(comparison: Comparison, *, seed: int) -> MetricReport:
     steps = charted_steps(comparison.train)
     for channel, sd in enumerate(train_spread(comparison.train)):
         real = holdout[:, channel].ravel()
-        found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd))
-        reference = channel_marginals(real, train[:, channel].ravel(), float(sd))
+        learned = train[:, channel].ravel()
+        found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd), [learned])
+        reference = channel_marginals(real, learned, float(sd))
         if step := steps[channel]:
             found["variation"] = charted_variation(real, synthetic[:, channel].ravel(), step)
-            reference["variation"] = charted_variation(real, train[:, channel].ravel(), step)
+            reference["variation"] = charted_variation(real, learned, step)
         for measure, value in found.items():
             name = f"marginal_{measure}"
             values[f"{name}/{comparison.train.feature_names[channel]}"] = value

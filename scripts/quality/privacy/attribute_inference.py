@@ -87,11 +87,13 @@ def attribute_report(comparison: Comparison, *, seed: int) -> MetricReport:
     for channel, name in enumerate(names if len(names) > 1 else ()):
         errors = [channel_errors(x, source[0], channel) for x, _ in (members, others)]
         values[f"attribute_advantage/{name}"] = advantage(*errors)[0]
-        scale = max(float(errors[1].mean()), NO_ERROR)
+        scale = float(errors[1].mean())
+        if scale < NO_ERROR:  # public knowledge, as in `advantage`
+            continue
         for side, error in zip(relative, errors, strict=True):
             side.append(error / scale)
     summary = {"attribute_advantage_reference": 0.0}
-    if values:
+    if relative[0]:
         found, low, high = advantage(*(np.mean(side, axis=0) for side in relative))
         summary |= bounded("attribute_advantage", found, (low, high), 0.0)
     return MetricReport(values=summary | values | _whole_series_attributes(members, others, source))

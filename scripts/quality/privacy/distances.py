@@ -99,8 +99,8 @@ def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     The references are the same shares among held-out series.
     """
     del seed  # all pairs are compared
-    found = closeness(comparison.x_synthetic, comparison.x_train)
-    fresh = closeness(comparison.x_holdout, comparison.x_train)
+    found = closeness(comparison.x_synthetic, comparison.x_train_all)
+    fresh = closeness(comparison.x_holdout, comparison.x_train_all)
     near = float(found.near.mean())
     reference = float(fresh.near.mean())
     exact = int(found.exact.sum())

@@ -17,7 +17,7 @@ from torch import Tensor
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
-from scripts.quality.common.comparison import draw
+from scripts.quality.common.comparison import draw, independent_rows
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.privacy.membership import chance_of_rate, rate_at_false_positives
 from tardiff.diffusion.denoiser import Denoiser
@@ -90,16 +90,20 @@ def attack_generator(
 
     Half of the test series calibrate it, the other half are its non-members.
     """
-    order = np.random.default_rng(seed).permutation(len(splits.test))
-    size = min(MAX_ROWS, len(order) // 2, len(splits.train))
+    train, test = (
+        part.take(independent_rows(part, splits.normaliser.to_model(part.values), seed))
+        for part in (splits.train, splits.test)
+    )
+    order = np.random.default_rng(seed).permutation(len(test))
+    size = min(MAX_ROWS, len(order) // 2, len(train))
 
     def ask(part: EHRDataset) -> Suspects:
         x, y = encode(splits.normaliser, part), torch.from_numpy(part.labels)
         losses = denoising_losses(denoiser, x, y, device=device, seed=seed)
         return Suspects(x=x, y=part.labels, losses=losses.numpy())
 
-    members = ask(splits.train.take(draw(len(splits.train), size, seed)))
-    others, known = (ask(splits.test.take(rows)) for rows in (order[:size], order[-size:]))
+    members = ask(train.take(draw(len(train), size, seed)))
+    others, known = (ask(test.take(rows)) for rows in (order[:size], order[-size:]))
     return white_box_report(members, others, known, splits.train.num_classes)
 
 

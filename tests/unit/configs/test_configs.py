@@ -77,6 +77,8 @@ def test_round_trip_through_yaml(tmp_path):
         ("experiment=../up", "it names folders"),
         ("evaluation.protocols=[TSTS]", "unknown"),
         ("evaluation.seeds=[]", "at least one seed"),
+        ("evaluation.seeds=[0,0]", "an item is there twice"),
+        ("evaluation.models=[]", "at least one model"),
         ("evaluation.ratios=[0]", "positive ratios"),
         ("sampler.log_snr_min=12", "must be below"),
         ("novalue", "key=value"),

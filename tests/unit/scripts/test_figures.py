@@ -39,7 +39,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def summaries(results):
-    return summarise(results, np.arange(200), resamples=100, confidence=0.95)
+    return summarise(results, np.arange(200), resamples=100)
 
 
 def legend_of(figure):
@@ -76,7 +76,7 @@ def test_headline_shows_each_source_with_its_interval(summaries):
 def test_the_true_risk_is_a_line_where_it_is_known(results):
     bound = results[Fit("TRTR", "real", 0.0, "rnn", 0)]
     known = results | {Fit("UPPER", "simulator", None, "rnn", 0): bound}
-    summaries = summarise(known, np.arange(200), resamples=100, confidence=0.95)
+    summaries = summarise(known, np.arange(200), resamples=100)
     figure = headline_figure(summaries, STYLES)
     assert "true risk" in legend_of(figure)[0]
     last = figure.axes[0].lines[-1].get_xdata()

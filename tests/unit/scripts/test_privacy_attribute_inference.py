@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.quality.common.registry import raised_flags
 from scripts.quality.privacy.attribute_inference import (
     advantage,
     attribute_report,
@@ -69,3 +70,21 @@ def test_a_single_channel_leaves_only_whole_series_secrets():
     sets = [gaussian(60, seed, (1, 8)) for seed in range(3)]
     found = attribute_report(comparison(*sets), seed=0).values
     assert set(found) == {"attribute_advantage_reference", "attribute_advantage/label"}
+
+
+def test_a_channel_that_held_out_series_do_not_have_hides_no_leak():
+    """A drug rate, other than 0 in three training series and in no held-out one."""
+    rng = np.random.default_rng(0)
+    train, holdout = (rng.normal(size=(400, 3, 8)) + rng.normal(size=(400, 3, 1)) for _ in "ab")
+    copied = train + 0.02 * rng.normal(size=train.shape)
+
+    def with_rate(values, count):
+        rate = np.zeros((len(values), 1, 8))
+        rate[:count] = 1.0
+        return dataset(np.concatenate([values, rate], 1))
+
+    found = attribute_report(
+        comparison(with_rate(train, 3), with_rate(holdout, 0), with_rate(copied, 0)), seed=0
+    ).values
+    assert 0.9 < found["attribute_advantage"] <= 1
+    assert "attribute_advantage" in [flag.metric for flag in raised_flags(found)]

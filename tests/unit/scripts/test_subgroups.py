@@ -10,6 +10,7 @@ from scripts.results.tables import subgroup_table
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.subgroups import find_subgroups, subgroup_scores
+from tests.support.metric_sets import dataset
 
 NAMES = ("age[years]", "sex[1=male]", "height[cm]", "icu_type[1=coronary,2=surgical]", "ward[code]")
 
@@ -84,7 +85,7 @@ def test_scores_are_those_of_the_group(test_split):
         ]
         for seed in (0, 1)
     }
-    scores = subgroup_scores(results, test_split, resamples=100, confidence=0.95)
+    scores = subgroup_scores(results, test_split, resamples=100)
     assert len(scores) == 11 * 4  # TRTS and the smaller ratio are left out
     male = test_split.static[:, 1] == 1
     (row,) = [
@@ -97,3 +98,16 @@ def test_scores_are_those_of_the_group(test_split):
     assert row.vs_unguided is not None
     text = subgroup_table(scores).as_markdown()
     assert f"sex male ({int(male.sum())})" in text and "synthetic (TSTR)" in text
+
+
+def test_ages_in_other_units_make_no_bands_of_years():
+    rng = np.random.default_rng(0)
+    static = np.stack([rng.uniform(20, 90, 400), rng.uniform(0, 400, 400)], 1).astype(np.float32)
+    names = ("age[years]", "age_days[days]")
+    found = find_subgroups(dataset(rng.normal(size=(400, 1, 4)), static=static, static_names=names))
+    assert sum(rows.sum() for rows in found.values()) == 400
+    assert {name.split()[0] for name in found} == {"age"}
+    months = dataset(
+        rng.normal(size=(400, 1, 4)), static=static[:, 1:] / 12, static_names=("age[months]",)
+    )
+    assert find_subgroups(months) == {}

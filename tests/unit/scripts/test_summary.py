@@ -7,7 +7,15 @@ import pytest
 from scipy import stats
 
 from configs.runtime.errors import DataError
-from scripts.utility.bootstrap import compare, holm, interval, resample_counts, two_sided_p
+from scripts.utility.bootstrap import (
+    compare,
+    enough_resamples,
+    fewest_patients,
+    holm,
+    interval,
+    resample_counts,
+    two_sided_p,
+)
 from scripts.utility.metrics import Predictions, ranking_scores
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.summary import select, summarise
@@ -32,7 +40,7 @@ def test_interval_covers_the_true_auroc_of_a_fixed_scorer():
     for repeat in range(repeats):
         y, scores = draw_series(np.random.default_rng(repeat))
         counts = resample_counts(np.arange(len(y)), y.astype(int), resamples=300, seed=repeat)
-        low, high = interval(auroc_draws(y, scores, counts), 0.95)
+        low, high = interval(auroc_draws(y, scores, counts))
         hits += low <= truth <= high
     # 0.95 +- 3 binomial standard deviations, and a little for the percentile bootstrap itself.
     assert 0.91 <= hits / repeats <= 0.985
@@ -58,7 +66,7 @@ def test_two_sets_of_one_generator_are_rarely_told_apart(seeds, row_noise, fit_n
             ]
             tables.append(np.stack([auroc_draws(y, fit, counts) for fit in fits]))
             points.append(np.array([point(y, fit) for fit in fits]))
-        found += compare(*tables, *points, confidence=0.95).excludes_zero
+        found += compare(*tables, *points).excludes_zero
     # Nominal 5 %; 0.095 is 2.9 binomial standard deviations above it. Ignoring seeds gives
     # 30-80 % where fits differ; counting them twice gives 0-1 % where they agree.
     assert 0.01 <= found / repeats <= 0.095
@@ -72,7 +80,7 @@ def test_a_real_difference_is_found():
     poor = [signal + 1.5 * rng.normal(size=len(y)) for _ in range(3)]
     tables = [np.stack([auroc_draws(y, s, counts) for s in fits]) for fits in (good, poor)]
     points = [np.array([point(y, s) for s in fits]) for fits in (good, poor)]
-    difference = compare(*tables, *points, confidence=0.95)
+    difference = compare(*tables, *points)
     assert difference.low > 0 and difference.p < 0.05
     assert difference.mean == pytest.approx(points[0].mean() - points[1].mean())
 
@@ -80,14 +88,14 @@ def test_a_real_difference_is_found():
 def test_identical_predictions_differ_by_exactly_nothing():
     rng = np.random.default_rng(0)
     table, points = rng.random((3, 100)), rng.random(3)
-    difference = compare(table, table, points, points, confidence=0.95)
+    difference = compare(table, table, points, points)
     assert (difference.mean, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
 
 
 def test_without_test_variation_the_interval_is_that_of_the_t_test():
     points = np.array([0.03, 0.01, 0.05, 0.02])
     table = np.repeat(points[:, None], 2000, axis=1)
-    difference = compare(table, 0 * table, points, 0 * points, confidence=0.95)
+    difference = compare(table, 0 * table, points, 0 * points)
     expected = stats.t.interval(0.95, 3, loc=points.mean(), scale=stats.sem(points))
     assert (difference.low, difference.high) == pytest.approx(expected, abs=2e-4)
     assert difference.p == pytest.approx(stats.ttest_1samp(points, 0).pvalue, rel=0.05)
@@ -96,7 +104,7 @@ def test_without_test_variation_the_interval_is_that_of_the_t_test():
 def test_one_seed_leaves_the_interval_over_series():
     rng = np.random.default_rng(0)
     table = rng.normal(0.02, 0.01, size=(1, 500))
-    difference = compare(table, 0 * table, np.array([0.02]), np.array([0.0]), confidence=0.9)
+    difference = compare(table, 0 * table, np.array([0.02]), np.array([0.0]))
     assert (difference.low, difference.high) == (difference.test_low, difference.test_high)
 
 
@@ -151,7 +159,7 @@ def make_results(generators=("unguided", "influence")):
 
 def test_summary_averages_seeds_and_pairs_with_the_right_reference():
     results = make_results()
-    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    summaries = summarise(results, np.arange(200), resamples=150)
     by_key = {(s.protocol, s.generator, s.metric): s for s in summaries}
     assert len(by_key) == len(summaries) == 7 * 5
 
@@ -176,7 +184,7 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
 
 def test_the_gap_of_testing_on_synthetic_series_is_that_of_the_same_models():
     results = make_results()
-    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    summaries = summarise(results, np.arange(200), resamples=150)
     for s in summaries:
         assert (s.vs_testing is not None) == (s.protocol == "TRTS")
     real = next(s for s in summaries if (s.protocol, s.metric) == ("TRTR", "auroc"))
@@ -192,7 +200,7 @@ def test_a_family_is_one_question_about_all_sets():
     results = make_results()
     results |= {replace(fit, model="conv"): p for fit, p in results.items()}
     results |= {replace(fit, ratio=1.0): p for fit, p in results.items() if fit.protocol == "TSRTR"}
-    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    summaries = summarise(results, np.arange(200), resamples=150)
     for protocol, ratio in (("TSTR", None), ("TSRTR", 0.5), ("TSRTR", 1.0)):
         rows = select(summaries, model="rnn", metric="auprc", protocol=protocol, ratio=ratio)
         differences = [s.vs_real for s in rows if s.vs_real is not None]
@@ -202,7 +210,7 @@ def test_a_family_is_one_question_about_all_sets():
 
 def test_without_an_unguided_set_there_is_no_such_difference():
     results = make_results(generators=("influence",))
-    summaries = summarise(results, np.arange(200), resamples=150, confidence=0.95)
+    summaries = summarise(results, np.arange(200), resamples=150)
     assert all(s.vs_unguided is None for s in summaries)
     assert any(s.vs_real is not None for s in summaries)
 
@@ -217,9 +225,25 @@ def test_calibration_errors_lie_inside_their_intervals():
         probabilities=np.stack([1 - p**0.3, p**0.3], 1), labels=y, minority=1, threshold=0.5
     )
     results = {Fit("TRTR", REAL, 0.0, "rnn", 0): calm, Fit("TSTR", "own", None, "rnn", 0): bold}
-    summaries = summarise(results, np.arange(600), resamples=400, confidence=0.95)
+    summaries = summarise(results, np.arange(600), resamples=400)
     rows = {s.protocol: s for s in summaries if s.metric == "ece"}
     assert rows["TSTR"].vs_real is not None
     for found in (rows["TRTR"], rows["TSTR"].vs_real):
         middle = (found.low + found.high) / 2
         assert abs(middle - found.mean) < 0.15 * (found.high - found.low)
+
+
+def test_enough_resamples_for_the_correction():
+    """The smallest p must survive Holm's correction, or no gain ever could."""
+    for sets in (1, 3, 26):
+        resamples = enough_resamples(100, sets)
+        assert holm([2 / (resamples + 1)] * sets)[0] < 0.05
+    assert enough_resamples(1000, 3) == 1000
+
+
+def test_three_patients_of_three_classes_are_resampled():
+    labels = np.array([0, 1, 2] * 4)
+    counts = resample_counts(np.arange(12) % 3, labels, resamples=300, seed=0)
+    assert (counts == 1).all()  # a resample of patients with every class is the set itself
+    assert fewest_patients(np.arange(12) % 3, labels) == 1
+    assert fewest_patients(np.array([1, 1, 2, 3]), np.array([0, 0, 0, 1])) == 1

@@ -92,7 +92,7 @@ def test_the_row_stands_in_the_table_and_in_no_comparison():
     }
     found = upper_bound(risk, data, ["rnn"])
     assert list(found) == [Fit(UPPER, "simulator", None, "rnn", 0)]
-    arguments = {"resamples": 100, "confidence": 0.95}
+    arguments = {"resamples": 100}
     without = summarise(results, np.arange(len(labels)), **arguments)
     summaries = summarise(results | found, np.arange(len(labels)), **arguments)
     assert summaries[: len(without)] == without  # Holm's families are as before

@@ -179,9 +179,26 @@ LOST = difference(-0.16, -0.10, p_holm=0.01)  # noise as training data
 )
 def test_a_surely_bad_set_is_not_left_open(addition, alone, spread, outcome):
     rows = [None if found is None else row(found) for found in (addition, alone)]
-    answer = answer_useful(*rows, spread, NUM_TEST)
+    answer = answer_useful(*rows, spread, NUM_TEST, 40)
     assert answer.outcome == outcome
     assert bool(answer.change) == (outcome != YES)
+
+
+def test_few_test_patients_decide_nothing():
+    gain = row(difference(0.02, 0.03))
+    assert answer_useful(gain, None, 1.0, NUM_TEST, 10).outcome == YES
+    few = answer_useful(gain, None, 1.0, NUM_TEST, 9)
+    assert few.outcome == CANNOT_TELL and "of 9 patients" in few.reason
+
+
+def test_series_of_a_patient_that_are_alike_ask_for_patients():
+    alike = privacy(membership_auc=0.7, membership_auc_low=0.66, few_patients=5.0)
+    assert answer_privacy(alike, NUM_TEST).outcome == CANNOT_TELL
+    assert (
+        answer_privacy(privacy(few_patients=5.0, exact_copies=3.0, exact_copy_share=0.01), 400)[0]
+        == NO
+    )
+    assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400).outcome == CANNOT_TELL
 
 
 def generated(name, alone, spread, **more):
@@ -193,10 +210,19 @@ def generated(name, alone, spread, **more):
             "synthetic_series_per_class": {name: [900, 100]},
             "real_series_per_class": {"train": [900, 100], "test": [360, 40]},
             "members": ["train", "val_guide"],
+            "fewest_test_patients": 40,
         },
         predictions={},
         summaries=[addition, substitute],
-        quality={"fidelity": {name: fidelity(auc=0.99, marginal_sd_ratio_worst=spread)}},
+        quality={
+            "fidelity": {
+                name: fidelity(
+                    auc=0.99,
+                    marginal_sd_ratio_worst=6.0,
+                    **{"marginal_sd_ratio/narrow": spread, "marginal_sd_ratio/wide": 6.0},
+                )
+            }
+        },
         **more,
     )
 
@@ -295,6 +321,7 @@ def test_the_terminal_shows_one_line_a_verdict():
             "synthetic_series_per_class": {name: [900, 100]},
             "real_series_per_class": counts,
             "members": ["train", "val_guide"],
+            "fewest_test_patients": 40,
         },
         predictions={},
         summaries=[dataclasses.replace(row(difference(-0.015, 0.025)), generator=name)],

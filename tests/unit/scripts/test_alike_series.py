@@ -1,0 +1,103 @@
+"""Patients with several series that are alike: no leak and no difference may be made of that."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.splits import Splits
+from scripts.quality.common.comparison import FEW_PATIENTS, independent, make_comparison
+from scripts.quality.common.registry import KINDS, PRIVACY, raised_flags
+from scripts.quality.fidelity.discriminative import discriminative_report
+from scripts.quality.privacy import white_box
+from scripts.quality.privacy.membership import membership_report
+from scripts.quality.suite import quality_report
+from tests.support.metric_sets import dataset
+from tests.support.oracles import gaussian_denoiser
+
+
+def patients(seed, count, each, first=0):
+    """Series of `count` patients; each has a level of its own."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(rng.normal(size=(count, 3, 1)), each, 0)
+    values = level + 0.5 * rng.normal(size=(count * each, 3, 8))
+    return dataset(values, subject_ids=np.repeat(np.arange(count), each) + first)
+
+
+def compared(count, each, seed=0):
+    """An honest set: fresh patients of the population."""
+    train, holdout = patients(seed, count, each), patients(seed + 1, count, each, first=10_000)
+    return make_comparison(train, holdout, patients(seed + 2, 400, 1), Normaliser.fit(train))
+
+
+def test_every_patient_is_left_with_one_series_where_these_are_alike():
+    before = compared(60, 5)
+    after, few = independent(before, seed=0)
+    assert few == {}
+    for name in ("train", "holdout"):
+        kept = getattr(after, name)
+        assert len(kept) == len(np.unique(kept.subject_ids)) == 60
+        assert len(getattr(after, f"x_{name}")) == 60
+    assert len(after.x_train_all) == 300  # a copy of any series is looked for
+    again, _ = independent(before, seed=1)
+    assert not np.array_equal(again.train.values, after.train.values)
+
+
+def test_series_that_are_not_alike_are_kept():
+    before = compared(60, 1)
+    mixed = dataclasses.replace(before.train, subject_ids=np.arange(60) // 3)  # of any patient
+    before = dataclasses.replace(before, train=mixed)
+    after, few = independent(before, seed=0)
+    assert few == {} and len(after.train) == 60
+
+
+def test_an_honest_set_leaks_nothing_of_patients_with_many_series():
+    """Without one series per patient both flags are raised here."""
+    before = compared(40, 10)
+    after, _ = independent(before, seed=0)
+    for comparison, flagged in ((before, True), (after, False)):
+        found = membership_report(comparison, seed=0).values
+        names = [flag.metric for flag in raised_flags(found)]
+        assert ("membership_auc" in names) == flagged
+    reference = "discriminative_auc_reference"
+    told = [discriminative_report(c, seed=0).values[reference] for c in (before, after)]
+    assert told[0] > 0.7 and told[1] < told[0] - 0.1  # 40 against 40 series are noisy
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_too_few_patients_are_said(kind):
+    c = compared(10, 30)
+    found = quality_report(
+        kind, c.train, c.holdout, c.synthetic, normaliser=c.normaliser, seed=0
+    ).values
+    assert found[FEW_PATIENTS] == 10
+    if kind == PRIVACY:
+        leaked = quality_report(
+            kind, c.train, c.holdout, c.train, normaliser=c.normaliser, seed=0
+        ).values
+        assert leaked["exact_copies"] == 300
+
+
+def test_the_white_box_attack_sees_one_series_of_a_patient(monkeypatch):
+    c = compared(60, 5)
+    splits = Splits(
+        train=c.train,
+        val_guide=patients(5, 60, 5, first=20_000),
+        val_select=patients(6, 60, 5, first=30_000),
+        test=c.holdout,
+        normaliser=c.normaliser,
+        fingerprint="f" * 64,
+    )
+    asked = []
+
+    def losses(denoiser, x, y, *, device, seed):
+        asked.append(len(x))
+        return x.square().mean((1, 2))[:, None].repeat(1, 2)
+
+    monkeypatch.setattr(white_box, "denoising_losses", losses)
+    white_box.attack_generator(
+        gaussian_denoiser(0.0, 1.0), splits, seed=0, device=torch.device("cpu")
+    )
+    assert asked == [30, 30, 30]
