@@ -94,6 +94,14 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
     labels = labels_path(path)
     if path.suffix == ".parquet":
         labels = path.with_name(f"{path.stem}_labels.parquet")
+    form_of_sets = (
+        "a set as a table has columns id, time, variable, value, times in minutes, decimal "
+        f"points, the variables {', '.join(train.feature_names)}, and {labels.name} beside it "
+        "with id, label. Simpler: numpy.savez(FILE, x=..., y=...), x (series, channel, time), y "
+        "0..K-1"
+    )
+    if not labels.is_file():
+        raise MissingInputError(f"{path}: {labels} does not exist; {form_of_sets}")
     settings = Settings(
         window_hours=train.length * step_minutes / 60,
         step_minutes=step_minutes,
@@ -104,10 +112,7 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
     try:
         cohort = read_table(form, settings).pool
     except UserError as error:
-        raise type(error)(
-            f"{error}\nA set is read in one form, whatever data.table says: columns id, time, "
-            f"variable, value, times in minutes, decimal points, and {labels.name} with id, label"
-        ) from error
+        raise type(error)(f"{error}\nWhatever data.table says, {form_of_sets}") from error
     dropped = [step for step in cohort.flow if step.removed]
     for step in dropped:
         logger.warning("%s: %s: %d series left out", path, step.rule, step.removed)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 import configs
 from classifier.train import main as train_classifier
 from configs.run_record import run_dir
-from configs.runtime.errors import MismatchError
+from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.array_files import Arrays, checked
@@ -95,7 +95,14 @@ class Synthesiser:
             name: of the set on disk, where it has a card. `guidance.w` among the settings says how
                 strongly they are guided, `guidance.kind=none` that they are not.
             seed: another one draws other series.
+
+        Raises:
+            UserError: nothing was fitted yet, or `counts` do not fit the classes.
         """
+        if not self._is_built():
+            raise MissingInputError(f"{self._folder} holds no fit yet; call fit(x, y) first")
+        if isinstance(counts, int):
+            raise ConfigError(f"sample({counts}): expected one number per class, such as [100, 20]")
         config = self.config(
             f"generation.name={name}",
             f"generation.counts=[{','.join(map(str, counts))}]",

@@ -38,6 +38,7 @@ from data_preprocess.storage.table_file import SUFFIXES
 
 ARRAYS = (".npz", ".npy", ".pkl", ".pickle")
 DRAFT = "draft"
+ROLES = ("id", "time", "label", "subject", "variable", "value")
 
 log = logging.getLogger("tardiff.data")
 
@@ -85,6 +86,9 @@ def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
     if out.exists():
         raise ConfigError(f"{out.absolute()} is there already; remove it, or give out=OTHER.yaml")
     overrides = [f"{key}={value}" for key, value in pairs if key != "out"]
+    for key, value in pairs:
+        if key in ROLES:
+            raise ConfigError(f"{key}={value}: write the key in full, data.table.{key}={value}")
     return files, out, overrides
 
 
@@ -107,6 +111,11 @@ def _propose_arrays(files: Sequence[Path]) -> Proposal:
         proposal.decide.append(
             "what are the channels called, in order? "
             "data.files.channels='[\"heart_rate[bpm]\",...]'"
+        )
+    if channels > length:
+        proposal.decide.append(
+            f"{channels} channels x {length} points: the axes are read as (series, channel, time); "
+            "if yours are (series, time, channel), write x.transpose(0, 2, 1) into the file"
         )
     if found.subject_ids is None:
         proposal.decide.append(
@@ -135,6 +144,10 @@ def _read(
     tell_ranges(proposal, source.pool)
     config = _merged(whole_config(name, proposal, source.pool), overrides)
     loaded = _loaded(config).data
+    asked = {key: proposal.data.get(key) for key in ("window_hours", "step_minutes")}
+    if asked != {key: getattr(loaded, key) for key in asked}:
+        window = f"{loaded.window_hours:g} h in steps of {loaded.step_minutes:g} min, as asked for"
+        proposal.understood["window"] = window
     cohorts = assign(source, loaded)
     require_enough(cohorts, source.pool.label_names)
     make_splits(cohorts, loaded)  # what stage 1 would refuse is refused here

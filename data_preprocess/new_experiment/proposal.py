@@ -109,16 +109,26 @@ def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
         spans.append(f"{name} {values.min():g} to {values.max():g}")
         for end in (values.min(), values.max()):
             others = values[values != end]
-            # Repeated, and farther from all others than these from each other.
-            if len(others) > 1 and len(values) > len(others) + 1:
-                low, high = others.min(), others.max()
-                if max(low - end, end - high) > high - low:
-                    proposal.decide.append(
-                        f"{len(values) - len(others):,} values of `{name}` are {end:g}, the others "
-                        f"{low:g} to {high:g}: a code for missing? Empty these cells, or of "
-                        f"a table say what is plausible: data.table.ranges={{{name}: [LOW, HIGH]}}"
-                    )
+            if len(others) > 1 and len(values) > len(others) + 1 and _is_far(float(end), others):
+                low, high = np.quantile(others, [0.05, 0.95])
+                proposal.decide.append(
+                    f"{len(values) - len(others):,} values of `{name}` are {end:g}, most others "
+                    f"{low:g} to {high:g}: a code for missing? Empty these cells, or of "
+                    f"a table say what is plausible: data.table.ranges={{{name}: [LOW, HIGH]}}"
+                )
     proposal.understood["ranges"] = few(spans)
+
+
+def _is_far(end: float, others: np.ndarray) -> bool:
+    """Whether a repeated value is farther from all others than these from each other, or ten times
+    as far as most of them: a code that was averaged with measurements leaves values in between."""
+    for low, high, factor in (
+        (others.min(), others.max(), 1),
+        (*np.quantile(others, [0.05, 0.95]), 10),
+    ):
+        if max(low - end, end - high) > factor * max(high - low, 1e-12):
+            return True
+    return False
 
 
 def counted(cohort: Cohort, names: Sequence[str]) -> str:

@@ -45,7 +45,8 @@ VARIABLE += ("channel", "signal", "measurement", "feature", "vital", "test", "na
 VALUE = ("value", "valuenum", "numericvalue", "result", "reading", "val")
 LABEL = ("label", "outcome", "died", "death", "dead", "mortality", "inhospitaldeath")
 LABEL += ("hospitalexpireflag", "expired", "survived", "target", "y", "class", "event", "sepsis")
-LABEL += ("readmitted", "readmission", "status", "diagnosis")
+LABEL += ("readmitted", "readmission", "status", "diagnosis", "diedinhospital", "hospitaldeath")
+LABEL += ("inhospitalmortality", "hospitalmortality", "icumortality", "icudeath")
 GOOD = ("survived", "survival", "alive", "recovered")  # labels whose 1 is seldom what is predicted
 STATIC = ("age", "sex", "gender", "height", "weight", "bmi", "ethnicity", "race", "icutype")
 MOST_CLASSES = 10
@@ -101,6 +102,7 @@ class _Search:
     def proposed(self) -> Proposal:
         """The section and what is told about it."""
         series, labels, given = self.series, self.labels, self.given
+        self._require_given()
         roles = self._roles()
         own = [name for name in labels.columns if name not in roles.values()]
         constant = constant_within(self.engine, labels.table, roles["id"], own)
@@ -125,16 +127,38 @@ class _Search:
             time=roles["time"],
             decimal=given.get("decimal") or section.get("decimal", "."),
         )
-        unit = find_timing(self.engine, series.table, form, given.get("time_unit"), proposal)
+        unit = find_timing(
+            self.engine,
+            series.table,
+            form,
+            given.get("time_unit"),
+            proposal,
+            variable=section.get("variable"),
+        )
         section |= {"time_unit": unit} if unit else {}
         proposal.data |= shares(sum(counts.values())) | {"table": section}
         return proposal
+
+    def _require_given(self) -> None:
+        """Raises DataError if a column that the user named is not there."""
+        files = {seen.table.path.name: seen.columns for seen in (self.series, self.labels)}
+        for role in ("id", "time", "label", "subject", "variable", "value"):
+            name = self.given.get(role)
+            if name is not None and not any(name in columns for columns in files.values()):
+                there = "; ".join(f"{file} has {few(columns)}" for file, columns in files.items())
+                raise DataError(f"data.table.{role}={name}: there is no such column; {there}")
 
     def _roles(self) -> dict[str, str]:
         """id, time and, of a long table, variable and value; the patient if named apart."""
         series, labels, given = self.series, self.labels, self.given
         both = [c for c in series.columns if c in labels.columns]
         key = given.get("id") or self._key(both)
+        if not both:
+            raise DataError(
+                f"{series.table.path.name} ({few(series.columns)}) and {labels.table.path.name} "
+                f"({few(labels.columns)}) have no column in common; the id of a series must have "
+                "the same name in both"
+            )
         if key is None:
             where = "both files" if labels is not series else str(series.table.path)
             raise DataError(

@@ -15,7 +15,8 @@ STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240,
 MOST_POINTS = 288  # of the proposed grid
 _FAR = 10  # lengths of a series after time zero from which on it is not the time zero of series
 _EPOCH = 1e8  # seconds
-_ENDS = 0.75  # share of series that end within the proposed window
+_ENDS = 0.75  # share of series that end within the proposed window, where they are equally long
+_VARY = 0.8  # share of the length of long series from which on short ones count as equally long
 # Whole words of a column's name: "time_administered" holds no minutes, "time_of_day" no days.
 _NAMED = {
     "hours": r"h|hrs?|.*hours?",
@@ -26,13 +27,19 @@ _NAMED = {
 
 
 def find_timing(
-    engine: Engine, table: TableFile, form: TableForm, unit: str | None, proposal: Proposal
+    engine: Engine,
+    table: TableFile,
+    form: TableForm,
+    unit: str | None,
+    proposal: Proposal,
+    variable: str | None = None,
 ) -> str | None:
     """Proposes the grid for the series of `table`, and returns the unit of its times.
 
     Args:
         form: id and time are set; numbers count as minutes.
         unit: of the times, where the user named it; None is returned where they bring their own.
+        variable: column of the variables of a long table, each of which has a rhythm of its own.
 
     Raises:
         DataError: the column of times holds none.
@@ -54,9 +61,14 @@ def find_timing(
         unit, doubt = named_unit(form.time, float(last or 0.0))
         proposal.decide += [doubt] if doubt else []
     scale = MINUTES[unit] if unit else 1.0
-    gap, begin, end = _rhythm(engine, table, found.sql, form, from_first=found.kind == STAMPS)
+    gap, begin, early, end = _rhythm(
+        engine, table, found.sql, form, variable, from_first=found.kind == STAMPS
+    )
     _check_origin(table, form, gap, begin, end, proposal)
-    gap, end = gap * scale, end * scale
+    gap, early, end = gap * scale, early * scale, end * scale
+    late = end
+    if vary := early < _VARY * end:
+        end = early
     step = min(STEPS, key=lambda s: abs(s - gap)) if gap > 0 else 60.0
     step = gap if gap >= 1 and STEPS[-1] % gap == 0 else step  # it divides the day
     while (end + gap) / step > MOST_POINTS and step < STEPS[-1]:
@@ -73,8 +85,18 @@ def find_timing(
     proposal.understood |= {
         "times": f"{unit or 'stamps or durations'} in `{form.time}`",
         "window": f"{hours:g} h in steps of {step:g} min: a value every {gap:.3g} min (median), "
-        f"{100 * _ENDS:.0f} % of the series end by {end / 60:.3g} h",
+        + (
+            f"{100 * _ENDS:.0f} % of the series go on that long"
+            if vary
+            else f"{100 * _ENDS:.0f} % of the series end by {end / 60:.3g} h"
+        ),
     }
+    if vary:
+        proposal.decide.append(
+            f"half of the series are {early / 60:.3g} to {late / 60:.3g} h long; the first "
+            f"{hours:g} h were taken, since empty steps at the end would tell how long a series "
+            "is. From which hours is the label to be predicted (data.window_hours)?"
+        )
     return unit
 
 
@@ -116,20 +138,29 @@ def _check_origin(
 
 
 def _rhythm(
-    engine: Engine, table: TableFile, minutes: str, form: TableForm, *, from_first: bool
-) -> tuple[float, float, float]:
-    """Median gap between the moments of a series, when the median series begins, and when most
-    series end."""
+    engine: Engine,
+    table: TableFile,
+    minutes: str,
+    form: TableForm,
+    variable: str | None,
+    *,
+    from_first: bool,
+) -> tuple[float, float, float, float]:
+    """Median gap between the moments of a series (of one variable of it), when the median series
+    begins, and when few and when most series have ended."""
     start = "min(moment)" if from_first else "0"
+    kind = "''" if variable is None else text_sql(identifier(variable))
     row = engine.rows(
-        f"""WITH apart AS (SELECT DISTINCT {text_sql(identifier(form.id))} AS id,
+        f"""WITH apart AS (SELECT DISTINCT {text_sql(identifier(form.id))} AS id, {kind} AS kind,
                            {minutes} AS moment FROM {table.scan}),
-        gaps AS (SELECT id, moment, moment - lag(moment) OVER (PARTITION BY id ORDER BY moment)
-                 AS gap FROM apart WHERE moment IS NOT NULL),
+        gaps AS (SELECT id, moment, moment - lag(moment) OVER
+                 (PARTITION BY id, kind ORDER BY moment) AS gap FROM apart
+                 WHERE moment IS NOT NULL),
         ends AS (SELECT min(moment) - {start} AS begin, max(moment) - {start} AS last
                  FROM gaps GROUP BY id)
         SELECT (SELECT median(gap) FROM gaps), (SELECT median(begin) FROM ends),
+               (SELECT quantile_cont(last, {1 - _ENDS}) FROM ends),
                (SELECT quantile_cont(last, {_ENDS}) FROM ends)"""
     )[0]
-    gap, begin, end = (float(value or 0.0) for value in row)
-    return gap, begin, max(end, 0.0)
+    gap, begin, early, end = (float(value or 0.0) for value in row)
+    return gap, begin, max(early, 0.0), max(end, 0.0)

@@ -4,9 +4,9 @@ The (preconditioned) guidance gradient is computed once and kept on disk under a
 the classifier's weights, the data, the influence settings and the code.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from classifier.checkpoint_validation import require_weights
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.model_space.normaliser import Normaliser
@@ -22,11 +23,13 @@ from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
-from tardiff.influence.parameter_space import ParamGrads, norm, weights_sha256
+from tardiff.influence.parameter_space import ParamGrads, norm, trainable, weights_sha256
 from tardiff.influence.preconditioner import precondition
 
 PRECONDITIONER_ROWS = 4096  # training series that the curvature is taken on, at most
 CODE = ("tardiff.influence", "classifier")  # what its result depends on
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +71,27 @@ def guide_vector(
     Args:
         train: rows of the classifier's training loss; they define the Gauss-Newton matrix.
         cache: folder of cached vectors; None computes anew.
+
+    Raises:
+        DataError: the cached vector does not fit the classifier.
     """
-    compute = partial(_compute, model, guide, train, settings, num_classes, seed)
     if cache is None:
-        entry = compute()
-    else:
-        key = {
-            "classifier": weights_sha256(model),
-            "rows": array_fingerprint(*(a.numpy() for s in (guide, train) for a in (s.x, s.y))),
-            "settings": asdict(settings),
-            "seed": seed,
-        }
-        entry = ContentCache(cache, CODE).fetch(key, compute)
-    vector = {name: torch.from_numpy(part) for name, part in entry.arrays.items()}
-    return vector, dict(entry.facts)
+        return _compute(model, guide, train, settings, num_classes, seed)
+    kept = ContentCache(cache, CODE)
+    key = {
+        "classifier": weights_sha256(model),
+        "rows": array_fingerprint(*(a.numpy() for s in (guide, train) for a in (s.x, s.y))),
+        "settings": asdict(settings),
+        "seed": seed,
+    }
+    if entry := kept.read(key):
+        log.info("guidance gradient: cached in %s", kept.path(key))
+        vector = {name: torch.from_numpy(part) for name, part in entry.arrays.items()}
+        require_weights(kept.path(key), vector, trainable(model))
+        return vector, dict(entry.facts)
+    vector, facts = _compute(model, guide, train, settings, num_classes, seed)
+    kept.write(key, Entry({name: part.numpy() for name, part in vector.items()}, facts))
+    return vector, facts
 
 
 def _compute(
@@ -91,7 +101,7 @@ def _compute(
     settings: InfluenceSettings,
     num_classes: int,
     seed: int,
-) -> Entry:
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
     vector = guidance_gradient(model, guide.x, guide.y, loss)
     _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
@@ -101,7 +111,8 @@ def _compute(
         "gradient_norm": norm(vector),
     }
     vector, solved = _preconditioned(model, vector, train, settings, seed)
-    return Entry({name: part.cpu().numpy() for name, part in vector.items()}, facts | solved)
+    facts |= solved
+    return vector, facts
 
 
 def _preconditioned(
@@ -114,8 +125,7 @@ def _preconditioned(
     """`vector` as `settings.preconditioner` makes it, and the facts of the solution."""
     if settings.preconditioner == "none":
         return dict(vector), {}
-    order = np.random.default_rng(seed).permutation(len(train.y))
-    rows = torch.from_numpy(np.sort(order[:PRECONDITIONER_ROWS]))
+    rows = _subset(len(train.y), PRECONDITIONER_ROWS, seed)
     solved, facts = precondition(
         model,
         vector,
@@ -143,3 +153,8 @@ def build_influence(
     """The influence direction of `model` on `device`."""
     moved = {name: part.to(device) for name, part in vector.items()}
     return InfluenceDirection(model.to(device), loss, moved)
+
+
+def _subset(available: int, wanted: int, seed: int) -> Tensor:
+    order = np.random.default_rng(seed).permutation(available)
+    return torch.from_numpy(np.sort(order[:wanted]))

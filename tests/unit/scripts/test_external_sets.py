@@ -177,7 +177,7 @@ def test_tables_on_another_clock_or_with_other_names_are_refused(
     write_long_csv(path, synthetic, step_minutes=1.0)
     with pytest.raises(DataError, match="3 of 4 steps are empty.*taken as minutes") as error:
         read_set(path, train, step_minutes=60.0)
-    assert "A set is read in one form, whatever data.table says" in str(error.value)
+    assert "Whatever data.table says, a set as a table has columns id" in str(error.value)
     write_long_csv(path, synthetic, step_minutes=60.0)
     text = path.read_text()
     name = train.feature_names[1]

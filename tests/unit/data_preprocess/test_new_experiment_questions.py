@@ -1,0 +1,91 @@
+"""What new_experiment asks or refuses where a table can be read in more than one way."""
+
+import logging
+import re
+
+import numpy as np
+import pytest
+
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.new_experiment.__main__ import main
+from tardiff.synthesiser import Synthesiser
+from tests.unit.data_preprocess.test_new_experiment import N, propose, wide, write
+
+rng = np.random.default_rng(1)
+
+
+def long_rows(hours):
+    """Three variables an hour, each at a minute of its own; the stay ends after its hours."""
+    for i in range(N):
+        for t in range(hours(i)):
+            for k, name in enumerate(("hr", "spo2", "resp")):
+                minute = 60 * t + 20 * k + float(rng.integers(0, 9))
+                yield [i, minute, name, round(80 + 5 * rng.normal(), 2), i % 4 == 0]
+
+
+def told(tmp_path, caplog, rows, *more):
+    path = write(tmp_path / "x.csv", ["stay", "minute", "variable", "value", "died"], rows)
+    with caplog.at_level(logging.INFO):
+        return propose(tmp_path, path, *more)
+
+
+def test_every_variable_of_a_long_table_has_its_own_rhythm(tmp_path, caplog):
+    config = told(tmp_path, caplog, long_rows(lambda i: 12))
+    assert config.data.step_minutes == 60
+
+
+def test_stays_of_different_lengths_are_not_told_apart_by_their_end(tmp_path, caplog):
+    config = told(tmp_path, caplog, long_rows(lambda i: 10 + 10 * (i % 4)))
+    assert config.data.window_hours == 18  # three of four stays go on that long
+    told_lengths = r"half of the series are 1[78]\S* to 3[23]\S* h long; the first 18 h were taken"
+    assert re.search(told_lengths, caplog.text)
+    assert "From which hours is the label to be predicted (data.window_hours)?" in caplog.text
+
+
+def test_the_window_in_force_is_told(tmp_path, caplog):
+    told(tmp_path, caplog, long_rows(lambda i: 12), "data.step_minutes=120", "data.window_hours=8")
+    assert "8 h in steps of 120 min, as asked for" in caplog.text
+
+
+def test_a_code_that_was_averaged_with_measurements_is_asked_about(tmp_path, caplog):
+    """Two measurements in every other hour: the mean of a code and a number is neither."""
+    rows = [
+        [i, 60 * t + m, "hr", 9999 if rng.random() < 0.03 else 60 + rng.integers(60), i % 4 == 0]
+        for i in range(N)
+        for t in range(12)
+        for m in ((0, 30) if t % 2 else (0,))
+    ]
+    told(tmp_path, caplog, rows, "data.step_minutes=60")
+    assert "values of `hr` are 9999, most others" in caplog.text
+
+
+@pytest.mark.parametrize("role", ["id", "time", "label", "subject"])
+def test_a_named_column_that_is_absent(tmp_path, role):
+    path = write(tmp_path / "x.csv", *wide())
+    with pytest.raises(DataError, match=rf"data.table.{role}=nope: there is no such column; x.csv"):
+        propose(tmp_path, path, f"data.table.{role}=nope")
+    with pytest.raises(ConfigError, match=rf"{role}=nope: write the key in full, data.table"):
+        propose(tmp_path, path, f"{role}=nope")
+
+
+def test_two_files_without_a_common_name(tmp_path):
+    header, rows = wide()
+    series = write(tmp_path / "x.csv", header[:-1], [row[:-1] for row in rows])
+    labels = write(tmp_path / "y.csv", ["icu_stay", "died"], [[i, i % 2] for i in range(N)])
+    with pytest.raises(DataError, match=r"x.csv \(stay_id.*y.csv \(icu_stay, died\) have no colum"):
+        propose(tmp_path, series, labels)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_more_channels_than_points_may_be_swapped_axes(tmp_path, caplog, swapped):
+    x = rng.normal(size=(N, 12, 3) if swapped else (N, 3, 12))
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(N) % 2)
+    with caplog.at_level(logging.INFO):
+        main([str(tmp_path / "x.npz"), f"out={tmp_path / 'mine.yaml'}"])
+    assert ("if yours are (series, time, channel)" in caplog.text) == swapped
+
+
+def test_a_synthesiser_is_fitted_first(tmp_path):
+    model = Synthesiser(tmp_path, config="tiny")
+    with pytest.raises(MissingInputError, match=r"holds no fit yet; call fit\(x, y\) first"):
+        model.sample([10, 10])
