@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import to_plain, to_yaml
-from configs.runtime.atomic_files import write_text
+from configs.runtime.atomic_files import alone_in, write_text
 from configs.runtime.errors import DataError, MismatchError
 from configs.schema.experiment import ExperimentConfig
 
@@ -40,9 +40,10 @@ def record_stage(config: ExperimentConfig, stage: str, facts: dict[str, Any]) ->
     folder = run_dir(config)
     write_text(folder / "config.yaml", to_yaml(config))
     path = folder / "record.json"
-    record = read_mapping(path) if path.is_file() else {}
-    record[stage] = {**provenance(), "config": to_plain(config), **facts}
-    write_text(path, json.dumps(record, indent=1))
+    entry = {**provenance(), "config": to_plain(config), **facts}
+    with alone_in(folder):  # else one of two stages that end together loses its entry
+        record = read_mapping(path) if path.is_file() else {}
+        write_text(path, json.dumps(record | {stage: entry}, indent=1))
 
 
 def provenance() -> dict[str, Any]:

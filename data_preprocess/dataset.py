@@ -108,6 +108,11 @@ class EHRDataset(Series):
         return len(self.label_names)
 
     @property
+    def is_synthetic(self) -> bool:
+        """Whether no series is a patient's."""
+        return bool((self.subject_ids < 0).all())
+
+    @property
     def class_counts(self) -> Int[np.ndarray, " k"]:
         """Stays per class, absent classes included as 0."""
         return np.bincount(self.labels, minlength=self.num_classes)

@@ -189,7 +189,8 @@ def allowed(cohort: Cohort, rule: Rule, split: str) -> Bool[np.ndarray, " n"]:
     where = f"the rule of the {split} split"
     columns = {n: cohort.static[:, index_of(n, cohort.static_names, where)] for n in rule}
     for name, values in rule.items():
-        keep &= np.isin(columns[name], list(values))
+        column = columns[name]  # single precision, as is what it is compared with
+        keep &= np.isin(column, np.array(list(values), column.dtype))
     if not keep.any():
         found = {name: sorted(set(column.tolist()))[:10] for name, column in columns.items()}
         raise DataError(

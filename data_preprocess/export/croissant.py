@@ -83,7 +83,11 @@ def write_croissant(
         "citeAs": CITE_AS,
         "version": "1.0.0",
         "datePublished": datetime.date.today().isoformat(),
-        "keywords": ["synthetic data", "electronic health records", "time series"],
+        "keywords": [
+            *(["synthetic data"] if dataset.is_synthetic else []),
+            "electronic health records",
+            "time series",
+        ],
         "variableMeasured": [
             {"@type": "sc:PropertyValue", "name": bare_name(name), "unitText": unit_of(name)}
             for name in (*dataset.feature_names, *dataset.static_names)
@@ -112,7 +116,7 @@ def hub_head(dataset: EHRDataset, *, name: str) -> str:
 def _description(dataset: EHRDataset) -> str:
     counts = zip(dataset.label_names, dataset.class_counts.tolist(), strict=True)
     per_class = ", ".join(f"{label} {count}" for label, count in counts)
-    kind = SUMMARY if (dataset.subject_ids < 0).all() else "Time series of patients."
+    kind = SUMMARY if dataset.is_synthetic else "Time series of patients."
     return (
         f"{kind} {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, "
         f"in clinical units; per class: {per_class}."

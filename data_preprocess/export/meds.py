@@ -9,7 +9,7 @@ The inverse of data_preprocess/sources/meds/reader.py.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def write_meds(
     write_parquet(
         folder / "data" / "0.parquet", _EVENTS, _events(dataset, features, static, step_minutes)
     )
-    _write_metadata(folder / "metadata", features | static)
+    _write_metadata(folder / "metadata", dataset, features | static)
     write_parquet(
         folder / "metadata" / "subject_splits.parquet",
         {"subject_id": "BIGINT", "split": "VARCHAR"},
@@ -69,11 +69,24 @@ def write_meds(
         [pd.DataFrame({"subject_id": subjects, "prediction_time": end, value: dataset.labels})],
     )
     mapping = {
-        "channels": {bare_name(n): {"unit": unit_of(n), "codes": [features[n]]} for n in features},
-        "static": {bare_name(n): {"unit": unit_of(n), "code": static[n]} for n in static},
+        "channels": {
+            key: {"unit": unit, "codes": [features[name]]}
+            for name, key, unit in _keys(list(features))
+        },
+        "static": {
+            key: {"unit": unit, "code": static[name]} for name, key, unit in _keys(list(static))
+        },
     }
     text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True)
     (folder / MAPPING).write_text(text, encoding="utf-8")
+
+
+def _keys(names: Sequence[str]) -> Iterator[tuple[str, str, str | None]]:
+    """(name, key, unit) of every column; the key is the bare name, or the whole where two share
+    it."""
+    bare = [bare_name(name) for name in names]
+    for name, short in zip(names, bare, strict=True):
+        yield (name, short, unit_of(name)) if bare.count(short) == 1 else (name, name, None)
 
 
 def code_of(name: str) -> str:
@@ -106,7 +119,7 @@ def _events(
         yield frame.sort_values("subject_id", kind="stable")
 
 
-def _write_metadata(folder: Path, codes: dict[str, str]) -> None:
+def _write_metadata(folder: Path, dataset: EHRDataset, codes: dict[str, str]) -> None:
     rows = pd.DataFrame({"code": list(codes.values()), "description": list(codes)})
     write_parquet(
         folder / "codes.parquet",
@@ -114,7 +127,7 @@ def _write_metadata(folder: Path, codes: dict[str, str]) -> None:
         [rows.assign(parent_codes=None)],
     )
     facts = {
-        "dataset_name": "synthetic series",
+        "dataset_name": "synthetic series" if dataset.is_synthetic else "series of patients",
         "etl_name": "tardiff",
         "meds_version": MEDS_VERSION,
         "created_at": datetime.now(timezone.utc).isoformat(),

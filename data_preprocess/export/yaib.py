@@ -4,6 +4,7 @@
 data_preprocess/sources/yaib/reader.py.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from data_preprocess.dataset import EHRDataset, bare_name
 from data_preprocess.export.parquet_tables import series_chunks, write_parquet
 
 # YAIB's name: our name, unit. A variable that is not listed keeps its own name.
+log = logging.getLogger("tardiff.data")
+
 VARIABLES = {
     "alb": ("albumin", "g/dL"),
     "alp": ("alkaline_phosphatase", "IU/L"),
@@ -93,6 +96,13 @@ def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> Non
         step_minutes: minutes between grid points; `time` is hours since the window's start.
     """
     names = [_COLUMNS.get(name, name) for name in dataset.feature_names]
+    for name in names:
+        if name in VARIABLES and name in dataset.feature_names:
+            log.warning(
+                "channel %s has no unit, and YAIB takes a column of this name as %s in %s",
+                name,
+                *VARIABLES[name],
+            )
     write_parquet(
         folder / "dyn.parquet",
         {"stay_id": "BIGINT", "time": "DOUBLE"} | dict.fromkeys(names, "DOUBLE"),

@@ -65,9 +65,11 @@ def charted_step(measured: Float[np.ndarray, " m"]) -> float:
 
     Most, not all: a grid point that holds two measurements has their mean.
     """
+    measured = measured[measured != 0]  # a multiple of every step
     for step in STEPS:
         parts = measured / step
-        if np.mean(np.abs(parts - np.round(parts)) < 1e-3) >= MOST:
+        whole = np.round(parts)
+        if np.mean((np.abs(parts - whole) < 1e-3) & (whole != 0)) >= MOST:
             return step
     return 0.0
 

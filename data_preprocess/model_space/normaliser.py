@@ -168,10 +168,10 @@ class Normaliser:
         model = x.detach().cpu().double()
         values = self.inverse_map(model)
         if clamp:
-            values = values.clamp(_column(self.low, values), _column(self.high, values))
             for index, step in enumerate(self.steps):
                 if step:
                     values[:, index] = torch.round(values[:, index] / step) * step
+            values = values.clamp(_column(self.low, values), _column(self.high, values))
             for index, point_masses in enumerate(self.point_masses):
                 snapped = snap(values[:, index].numpy(), model[:, index].numpy(), point_masses)
                 values[:, index] = torch.from_numpy(snapped)

@@ -14,6 +14,7 @@ from configs.runtime.errors import DataError
 from data_preprocess.model_space.channel_transforms import Knots, interpolate, quantile_knots
 
 MAX_LEVELS = 16
+FEW_CODES = 5  # whole numbers up to so many are codes: nobody is of sex 0.88
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class StaticCode:
                 "least 2 are needed; remove it from data.space.static"
             )
         unknown = bool(np.isnan(covariate).any())
-        if "=" in name:
+        if "=" in name or (len(levels) <= FEW_CODES and (levels == np.round(levels)).all()):
             if len(levels) > MAX_LEVELS:
                 raise DataError(
                     f"static covariate {name}: {len(levels)} levels, at most {MAX_LEVELS}"

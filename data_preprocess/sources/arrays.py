@@ -88,18 +88,25 @@ def _label_names(arrays: dict[str, Arrays]) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(num_classes))
 
 
+def _numbered(ids: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """The place of every id among `names`; -1, which is unknown, stays."""
+    places = np.searchsorted(names, ids)
+    return places if ids.dtype.kind in "US" else np.where(ids == -1, -1, places)
+
+
 def _subjects(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
     """Patient ids per file; series without one get fresh ids that collide with none."""
     known = [found.subject_ids for found in arrays.values() if found.subject_ids is not None]
-    if texts := [ids for ids in known if ids.dtype.kind in "US"]:
-        if len(texts) < len(known):
-            raise DataError(f"{SUBJECTS} are texts in one file and numbers in another")
+    texts = [ids for ids in known if ids.dtype.kind in "US"]
+    if 0 < len(texts) < len(known):
+        raise DataError(f"{SUBJECTS} are texts in one file and numbers in another")
+    if texts or any((ids < -1).any() for ids in known):  # hashes are below zero; -1 is unknown
         # Numbered over all files, so that one patient has one number.
-        names = np.unique(np.concatenate(texts))
+        names = np.unique(np.concatenate(known))
         arrays = {
-            name: found._replace(subject_ids=np.searchsorted(names, found.subject_ids))
-            if found.subject_ids is not None
-            else found
+            name: found
+            if found.subject_ids is None
+            else found._replace(subject_ids=_numbered(found.subject_ids, names))
             for name, found in arrays.items()
         }
         known = [np.arange(len(names))]

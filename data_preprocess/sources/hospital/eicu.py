@@ -18,7 +18,7 @@ from data_preprocess.sources.hospital.tables import (
     require_readable,
     require_unique,
 )
-from data_preprocess.sources.hospital.variables import Variable, choose_variables
+from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.storage.cell_text import (
     code_sql,
@@ -96,7 +96,9 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
         for name, table in charts.items():
             _unpivot(engine, name, table, variables)
         cohort = stays.cohort_of(engine, variables, settings, flow, notes, nearest=is_paper)
-    return SourceData(cohort, files=(patient.path, *(table.path for table in charts.values())))
+    return SourceData(
+        cohort, files=(DICTIONARY, patient.path, *(table.path for table in charts.values()))
+    )
 
 
 def _columns(table: str, variables: Sequence[Variable]) -> list[str]:

@@ -19,7 +19,7 @@ from data_preprocess.sources.hospital.tables import (
     require_readable,
     require_unique,
 )
-from data_preprocess.sources.hospital.variables import Variable, choose_variables
+from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
 from data_preprocess.sources.registry import Settings, SourceData, require_folder
 from data_preprocess.storage.cell_text import (
     NO,
@@ -101,7 +101,9 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
         cohort = stays.cohort_of(
             engine, variables, settings, flow, notes, nearest=is_paper, charted=charted
         )
-    return SourceData(cohort, files=tuple(table.path for table in (*small, *charts.values())))
+    return SourceData(
+        cohort, files=(DICTIONARY, *(table.path for table in (*small, *charts.values())))
+    )
 
 
 def _chart_columns(release: Release, table: str) -> list[str]:

@@ -67,11 +67,14 @@ def read_outcomes(
     )
     if elsewhere:
         _take_patients(engine, series, form)
-    if form.labels is None:
-        # One table: a label that stands on some rows of a series is that of the whole series.
+    if table is series:
+        # One table: what stands on some rows of a series holds for the whole series.
+        columns = ["label", "subject", "first", "last"]
+        columns += [f"static_{k}" for k in range(len(form.static))]
+        filled = (f"coalesce({c}, min({c}) OVER (PARTITION BY id)) AS {c}" for c in columns)
         engine.run(
-            "DELETE FROM outcomes WHERE label IS NULL AND id IN "
-            "(SELECT id FROM outcomes WHERE label IS NOT NULL)"
+            "CREATE OR REPLACE TABLE outcomes AS SELECT DISTINCT raw, id, "
+            f"{', '.join(filled)} FROM outcomes"
         )
     removed = _remove_unclear(engine, table, form)
     _require_one_row_each(engine, table.path)

@@ -14,6 +14,7 @@ from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql, truth_
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, quoted, require_columns
 
+ROUNDING = 5e-8  # minutes; stamps are minutes since 1970 as doubles, which are 1.5e-8 apart
 _MOST_OUTSIDE = 0.5
 # An early part of a series is a slip if the gap after it is this many times what follows.
 _SLIP_GAP = 10
@@ -209,10 +210,10 @@ def on_grid(
     values = np.full((*shape, settings.num_steps), np.nan)
     notes = _place_in_time(engine, form, times, settings)
     width = settings.step_minutes
+    step = f"floor((minute + {ROUNDING}) / {width} + 1e-9)"
     # A window that ends at a moment holds the values of that moment.
-    step = f"floor(minute / {width} + 1e-9)"
     if form.end is not None and form.start is None:
-        step = f"ceil(minute / {width} - 1e-9) - 1"
+        step = f"ceil((minute - {ROUNDING}) / {width} - 1e-9) - 1"
     inside = f"{step} >= 0 AND {step} < {settings.num_steps} AND NOT late"
     engine.run(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v

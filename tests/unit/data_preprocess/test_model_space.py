@@ -108,6 +108,18 @@ def test_a_group_that_is_not_measured_together_is_refused(stays):
         fitted(stays, together=[["diastolic", "systolic"]], masks=False)
 
 
+def test_rounding_does_not_leave_the_measured_range(stays):
+    """The lowest value of all is no multiple of the step in which most are charted."""
+    values, observed = np.round(stays.values), stays.observed.copy()
+    values[0, 0, 0] = low = values[:, 0].min() - 0.4
+    observed[0, 0, 0] = True
+    odd = dataclasses.replace(stays, values=values, observed=observed)
+    normaliser = fitted(odd, rounded=True)
+    x = torch.full((1, normaliser.num_model_channels, values.shape[2]), -9.0)
+    assert normaliser.steps[0] == 1
+    assert decode(normaliser, x)[0][0, 0, 0] == pytest.approx(low)
+
+
 def test_drawn_values_are_rounded_as_the_channel_is_charted(stays):
     whole = dataclasses.replace(stays, values=np.round(stays.values))
     x = torch.randn(50, 11, 8, generator=torch.Generator().manual_seed(0))
