@@ -116,6 +116,7 @@ def test_rounding_does_not_leave_the_measured_range(stays):
     odd = dataclasses.replace(stays, values=values, observed=observed)
     normaliser = fitted(odd, rounded=True)
     x = torch.full((1, normaliser.num_model_channels, values.shape[2]), -9.0)
+    x[:, 3:6] = 1.0  # measured
     assert normaliser.steps[0] == 1
     assert decode(normaliser, x)[0][0, 0, 0] == pytest.approx(low)
 
