@@ -62,7 +62,10 @@ def load_marked(path: Path, what: str, *, kind: str, version: int) -> dict[str, 
     if not isinstance(content, dict) or content.get("kind") != kind:
         raise DataError(f"{path}: not a {what} of this project")
     if content.get("format") != version:
-        raise DataError(f"{path}: format {content.get('format')}, this version reads {version}")
+        raise DataError(
+            f"{path}: format {content.get('format')}, this version reads {version}; remove it and "
+            "run the stage that makes it again"
+        )
     return content
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, bare_name
 from data_preprocess.export.parquet_tables import series_chunks, write_parquet
 
@@ -94,8 +95,13 @@ def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> Non
         dataset: in clinical units; what is not observed is NULL. `stay_id` is the row number,
             `label` the class number.
         step_minutes: minutes between grid points; `time` is hours since the window's start.
+
+    Raises:
+        DataError: a channel has the name of one of YAIB's own columns.
     """
     names = [_COLUMNS.get(name, name) for name in dataset.feature_names]
+    if taken := sorted({"stay_id", "time"}.intersection(names)):
+        raise DataError(f"YAIB's own columns are called {', '.join(taken)}; rename the channel")
     for name in names:
         if name in VARIABLES and name in dataset.feature_names:
             log.warning(

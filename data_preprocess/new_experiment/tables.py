@@ -353,7 +353,7 @@ class _Search:
     ) -> None:
         shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
         text = f"`{section['label']}`: {shown}"
-        numbers = all(name.lstrip("-").isdigit() for name in counts)
+        numbers = all(name.lstrip("-").isdecimal() for name in counts)
         two = len(counts) == 2 and not self.given.get("classes")
         if two and numbers:
             low, high = sorted(counts, key=int)

@@ -21,7 +21,7 @@ MIN_LENGTH = 4  # next-step and lag metrics need a few grid points
 # Share of series, above chance, whose nearest other one is the same patient's; from there on series
 # of a patient count as alike. The hospitals that are the "patients" of the eICU demo have 0.04.
 ALIKE = 0.1
-MAX_ALIKE_ROWS = 4000
+MAX_ALIKE_ROWS = 1000
 FEW_PATIENTS = "few_patients"  # patients in the smaller real set, where they are too few
 
 
@@ -107,7 +107,7 @@ def make_comparison(
 
 def series_are_alike(dataset: EHRDataset, x: Float[Tensor, "n channel time"]) -> bool:
     """Whether series of one patient are nearer to each other than to those of others (ALIKE)."""
-    rows = draw(len(dataset), MAX_ALIKE_ROWS, seed=0)
+    rows = _whole_patients(dataset.subject_ids, MAX_ALIKE_ROWS)
     subjects, flat = dataset.subject_ids[rows], x[rows].flatten(1)
     counts = np.unique(subjects, return_counts=True)[1]
     if counts.max() == 1:
@@ -115,6 +115,15 @@ def series_are_alike(dataset: EHRDataset, x: Float[Tensor, "n channel time"]) ->
     other = nearest(flat, flat, exclude_self=True)[1][:, 0].numpy()
     chance = (counts * (counts - 1)).sum() / (len(rows) * (len(rows) - 1))
     return bool((subjects[other] == subjects).mean() > chance + ALIKE)
+
+
+def _whole_patients(subjects: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
+    """Rows of random patients, all of each, until there are about `most`; of MIN_SERIES patients
+    with more than that, some."""
+    patients, owner = np.unique(subjects, return_inverse=True)
+    place = np.random.default_rng(0).permutation(len(patients))[owner]
+    rows = np.flatnonzero(place <= max(np.sort(place)[:most][-1], MIN_SERIES - 1))
+    return rows if len(rows) <= 2 * most else rows[draw(len(rows), most, seed=0)]
 
 
 def independent_rows(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from configs import load_config
-from configs.runtime.errors import MismatchError
+from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.writers import export
@@ -161,6 +161,9 @@ def test_yaib_units_that_the_set_does_not_name_are_warned_of(tmp_path, caplog):
     export(tmp_path / "set.npz", "yaib", tmp_path / "out", step_minutes=60.0)
     assert "channel temp has no unit, and YAIB takes a column of this name as" in caplog.text
     assert "channel hr" not in caplog.text
+    save_dataset(tmp_path / "time.npz", dataset(("hr[bpm]", "time"), np.full(40, -1)))
+    with pytest.raises(DataError, match="YAIB's own columns are called time; rename the channel"):
+        export(tmp_path / "time.npz", "yaib", tmp_path / "other", step_minutes=60.0)
 
 
 def test_stages_that_end_together_keep_their_entries(tmp_path):

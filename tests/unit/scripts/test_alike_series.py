@@ -8,7 +8,12 @@ import torch
 
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from scripts.quality.common.comparison import FEW_PATIENTS, independent, make_comparison
+from scripts.quality.common.comparison import (
+    FEW_PATIENTS,
+    independent,
+    make_comparison,
+    series_are_alike,
+)
 from scripts.quality.common.registry import KINDS, PRIVACY, raised_flags
 from scripts.quality.fidelity.discriminative import discriminative_report
 from scripts.quality.privacy import white_box
@@ -51,6 +56,17 @@ def test_series_that_are_not_alike_are_kept():
     before = dataclasses.replace(before, train=mixed)
     after, few = independent(before, seed=0)
     assert few == {} and len(after.train) == 60
+
+
+def test_many_patients_with_few_series_each_are_seen():
+    """Of random series hardly two would be one patient's."""
+    many = patients(0, 20_000, 3)
+    assert series_are_alike(many, Normaliser.fit(many).to_model(many.values))
+
+
+def test_few_patients_with_very_many_series_each_are_seen():
+    few = patients(0, 4, 5000)
+    assert series_are_alike(few, Normaliser.fit(few).to_model(few.values))
 
 
 def test_an_honest_set_leaks_nothing_of_patients_with_many_series():
