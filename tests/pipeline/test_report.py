@@ -158,11 +158,11 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
 
 
 def test_results_are_written_before_the_first_figure(folder, monkeypatch):
-    """A page that cannot be drawn loses no number."""
-    home = folder.parents[2]
-    before = (folder / "results.csv").read_text()
-    for name in ("results.csv", "summary.json"):
-        (folder / name).unlink()
+    """A page that cannot be drawn loses no number, and no page of other numbers stands beside."""
+    home, again = folder.parents[2], folder.parent / "again"
+    again.mkdir()
+    for name in ("report.html", "report.md", "guidance_change.csv"):
+        (again / name).write_text("of the results before")
 
     def fails(results):
         raise KeyboardInterrupt
@@ -170,9 +170,10 @@ def test_results_are_written_before_the_first_figure(folder, monkeypatch):
     monkeypatch.setattr(evaluate, "build_page", fails)
     monkeypatch.setattr(Downstream, "fit", lambda *_, **__: pytest.fail("fitted again"))
     with pytest.raises(KeyboardInterrupt):
-        evaluate.main(load_config(report_arguments(home)))
-    assert (folder / "results.csv").read_text() == before
-    assert "verdicts" in json.loads((folder / "summary.json").read_text())
+        evaluate.main(load_config([*report_arguments(home), "evaluation.dir=again"]))
+    assert (again / "results.csv").read_text() == (folder / "results.csv").read_text()
+    assert "verdicts" in json.loads((again / "summary.json").read_text())
+    assert {path.name for path in again.iterdir()} == {"results.csv", "summary.json"}
 
 
 def test_the_report_only_renders():
