@@ -170,7 +170,10 @@ def _loaded(config: dict[str, Any]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "proposed.yaml"
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
-        return load_config([str(path)])
+        try:
+            return load_config([str(path)])
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(f"{path}: ", "")) from error
 
 
 def _tell(proposal: Proposal, source: SourceData) -> None:

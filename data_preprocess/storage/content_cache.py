@@ -2,8 +2,9 @@
 
 The one cache of the project: batches of a synthetic set, guidance gradients, calibrations, fits of
 downstream models, reports of fidelity and privacy. The key holds every deciding setting and the
-fingerprints of the arrays; the source of the code that computes the result is hashed with it, so a
-changed setting, array or program computes anew and nobody has to raise a version number.
+fingerprints of the arrays; the source of the code that computes the result and the versions of the
+libraries that it calls are hashed with it, so a changed setting, array, program or library computes
+anew and nobody has to raise a version number.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from data_preprocess.storage.safe_npy import read_npz
 
 log = logging.getLogger(__name__)
 
+LIBRARIES = ("numpy", "scikit-learn", "scipy", "torch")
 _CONTENT = "content.json"  # the entry of an archive that holds the key and the facts
 
 
@@ -86,8 +89,15 @@ class ContentCache:
         return entry
 
     def _digest(self, key: Mapping[str, Any]) -> str:
-        text = json.dumps([key, source_version(tuple(self.code))], sort_keys=True)
+        code = source_version(tuple(self.code))
+        text = json.dumps([key, code, library_versions()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def library_versions() -> list[str]:
+    """Of the libraries that compute."""
+    return [version(name) for name in LIBRARIES]
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 
+from data_preprocess.storage import content_cache
 from data_preprocess.storage.content_cache import (
     ContentCache,
     Entry,
@@ -86,6 +87,12 @@ def test_other_code_computes_again(cache, package):
     assert cache.read(KEY) is not None
     package[1].rename(package[1].with_name("other.py"))
     source_version.cache_clear()
+    assert cache.read(KEY) is None
+
+
+def test_other_libraries_compute_again(cache, monkeypatch):
+    assert cache.read(KEY) is not None
+    monkeypatch.setattr(content_cache, "library_versions", lambda: ["1.0"])
     assert cache.read(KEY) is None
 
 

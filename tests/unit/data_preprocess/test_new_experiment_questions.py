@@ -68,6 +68,11 @@ def test_a_named_column_that_is_absent(tmp_path, role):
         propose(tmp_path, path, f"{role}=nope")
 
 
+def test_an_unknown_key_is_answered_without_the_name_of_a_draft(tmp_path):
+    with pytest.raises(ConfigError, match=r"^unknown key 'data.window'; did you mean 'data.window"):
+        propose(tmp_path, write(tmp_path / "x.csv", *wide()), "data.window=6")
+
+
 def test_two_files_without_a_common_name(tmp_path):
     header, rows = wide()
     series = write(tmp_path / "x.csv", header[:-1], [row[:-1] for row in rows])
