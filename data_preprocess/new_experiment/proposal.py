@@ -126,7 +126,8 @@ def _is_far(end: float, others: np.ndarray) -> bool:
         (others.min(), others.max(), 1),
         (*np.quantile(others, [0.05, 0.95]), 10),
     ):
-        if max(low - end, end - high) > factor * max(high - low, 1e-12):
+        # Where most others are equal, as in a flag or a rare dose, there is no such distance.
+        if high > low and max(low - end, end - high) > factor * (high - low):
             return True
     return False
 

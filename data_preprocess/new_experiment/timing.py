@@ -17,6 +17,7 @@ _FAR = 10  # lengths of a series after time zero from which on it is not the tim
 _EPOCH = 1e8  # seconds
 _ENDS = 0.75  # share of series that end within the proposed window, where they are equally long
 _VARY = 0.8  # share of the length of long series from which on short ones count as equally long
+_SHORT = 0.25  # the same, below which short ones are too short to choose the window
 # Whole words of a column's name: "time_administered" holds no minutes, "time_of_day" no days.
 _NAMED = {
     "hours": r"h|hrs?|.*hours?",
@@ -66,8 +67,8 @@ def find_timing(
     )
     _check_origin(table, form, gap, begin, end, proposal)
     gap, early, end = gap * scale, early * scale, end * scale
-    late = end
-    if vary := early < _VARY * end:
+    late, vary = end, early < _VARY * end
+    if cut := vary and early >= _SHORT * end:
         end = early
     step = min(STEPS, key=lambda s: abs(s - gap)) if gap > 0 else 60.0
     step = gap if gap >= 1 and STEPS[-1] % gap == 0 else step  # it divides the day
@@ -87,15 +88,15 @@ def find_timing(
         "window": f"{hours:g} h in steps of {step:g} min: a value every {gap:.3g} min (median), "
         + (
             f"{100 * _ENDS:.0f} % of the series go on that long"
-            if vary
+            if cut
             else f"{100 * _ENDS:.0f} % of the series end by {end / 60:.3g} h"
         ),
     }
     if vary:
         proposal.decide.append(
             f"half of the series are {early / 60:.3g} to {late / 60:.3g} h long; the first "
-            f"{hours:g} h were taken, since empty steps at the end would tell how long a series "
-            "is. From which hours is the label to be predicted (data.window_hours)?"
+            f"{hours:g} h were taken. Empty steps at the end tell how long a series is: from which "
+            "hours is the label to be predicted (data.window_hours)?"
         )
     return unit
 

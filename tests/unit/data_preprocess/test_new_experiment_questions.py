@@ -39,7 +39,29 @@ def test_stays_of_different_lengths_are_not_told_apart_by_their_end(tmp_path, ca
     assert config.data.window_hours == 18  # three of four stays go on that long
     told_lengths = r"half of the series are 1[78]\S* to 3[23]\S* h long; the first 18 h were taken"
     assert re.search(told_lengths, caplog.text)
-    assert "From which hours is the label to be predicted (data.window_hours)?" in caplog.text
+    assert "from which hours is the label to be predicted (data.window_hours)?" in caplog.text
+
+
+def test_series_of_one_measurement_choose_no_window(tmp_path, caplog):
+    config = told(tmp_path, caplog, long_rows(lambda i: 12 if i % 3 else 1))
+    assert config.data.window_hours == 12
+    assert "from which hours is the label to be predicted" in caplog.text
+
+
+def test_a_flag_has_no_code_for_missing(tmp_path, caplog):
+    """Nor has a dose that is mostly 0."""
+    rows = [
+        [i, 60 * t, name, value, i % 4 == 0]
+        for i in range(N)
+        for t in range(12)
+        for name, value in (
+            ("flag", int(rng.random() < 0.3)),
+            ("dose", 0.2 * int(rng.random() < 0.03)),
+            ("hr", round(80 + 5 * rng.normal(), 2)),
+        )
+    ]
+    told(tmp_path, caplog, rows)
+    assert "a code for missing" not in caplog.text
 
 
 def test_the_window_in_force_is_told(tmp_path, caplog):
