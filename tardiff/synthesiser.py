@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 import configs
 from classifier.train import main as train_classifier
 from configs.run_record import run_dir
-from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
+from configs.runtime.errors import MismatchError, MissingInputError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.array_files import Arrays, checked
@@ -101,8 +101,6 @@ class Synthesiser:
         """
         if not self._is_built():
             raise MissingInputError(f"{self._folder} holds no fit yet; call fit(x, y) first")
-        if isinstance(counts, int):
-            raise ConfigError(f"sample({counts}): expected one number per class, such as [100, 20]")
         config = self.config(
             f"generation.name={name}",
             f"generation.counts=[{','.join(map(str, counts))}]",

@@ -15,9 +15,9 @@ from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, bare_name
 from data_preprocess.export.parquet_tables import series_chunks, write_parquet
 
-# YAIB's name: our name, unit. A variable that is not listed keeps its own name.
 log = logging.getLogger("tardiff.data")
 
+# YAIB's name: our name, unit. A variable that is not listed keeps its own name.
 VARIABLES = {
     "alb": ("albumin", "g/dL"),
     "alp": ("alkaline_phosphatase", "IU/L"),

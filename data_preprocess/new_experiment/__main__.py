@@ -30,7 +30,7 @@ from data_preprocess.new_experiment.proposal import (
     tell_ranges,
     whole_config,
 )
-from data_preprocess.new_experiment.tables import propose_table
+from data_preprocess.new_experiment.tables import ROLES, propose_table
 from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import assign
 from data_preprocess.storage.array_files import read_arrays
@@ -38,7 +38,6 @@ from data_preprocess.storage.table_file import SUFFIXES
 
 ARRAYS = (".npz", ".npy", ".pkl", ".pickle")
 DRAFT = "draft"
-ROLES = ("id", "time", "label", "subject", "variable", "value")
 
 log = logging.getLogger("tardiff.data")
 

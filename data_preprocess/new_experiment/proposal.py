@@ -16,8 +16,6 @@ FEWEST_TRAINED = 20  # series in train and in test: metrics need as many
 FEWEST_PER_CLASS = 2  # series of a class in each split
 SHORT = 64  # grid points up to which every point is a token
 GAPS = 0.05  # share of missing grid points from which on masks are generated
-_POSITIVE = ("died", "dead", "death", "deceased", "expired", "yes", "true", "positive", "case")
-_POSITIVE += ("event", "sepsis", "sick", "ill", "nonsurvivor", "readmitted", "abnormal")
 
 
 @dataclass
@@ -33,19 +31,6 @@ class Proposal:
     data: dict[str, Any]
     understood: dict[str, str] = field(default_factory=dict)
     decide: list[str] = field(default_factory=list)
-
-
-def class_order(counts: Mapping[str, int]) -> tuple[list[str], str]:
-    """The two classes with the positive one last, and why it is that one.
-
-    Args:
-        counts: word labels -> series.
-    """
-    rarer = min(counts, key=lambda name: (counts[name], name))
-    known = [name for name in counts if name.lower().replace("-", "") in _POSITIVE]
-    positive = known[0] if len(known) == 1 else rarer
-    why = "by its name" if len(known) == 1 else "the rarer one"
-    return [name for name in counts if name != positive] + [positive], why
 
 
 def shares(num_series: int) -> dict[str, float]:

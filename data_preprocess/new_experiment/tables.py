@@ -20,11 +20,12 @@ from data_preprocess.new_experiment.columns import (
     plain,
     unit_of,
 )
-from data_preprocess.new_experiment.proposal import Proposal, class_order, shares
+from data_preprocess.new_experiment.labels import find_label, tell_classes
+from data_preprocess.new_experiment.proposal import Proposal, shares
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
-from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql
+from data_preprocess.storage.cell_text import name_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
@@ -43,13 +44,8 @@ TIME += ("seconds", "second", "offset", "observationoffset", "days", "day", "dat
 VARIABLE = ("variable", "variablename", "parameter", "param", "item", "itemid", "itemname", "code")
 VARIABLE += ("channel", "signal", "measurement", "feature", "vital", "test", "name")
 VALUE = ("value", "valuenum", "numericvalue", "result", "reading", "val")
-LABEL = ("label", "outcome", "died", "death", "dead", "mortality", "inhospitaldeath")
-LABEL += ("hospitalexpireflag", "expired", "survived", "target", "y", "class", "event", "sepsis")
-LABEL += ("readmitted", "readmission", "status", "diagnosis", "diedinhospital", "hospitaldeath")
-LABEL += ("inhospitalmortality", "hospitalmortality", "icumortality", "icudeath")
-GOOD = ("survived", "survival", "alive", "recovered")  # labels whose 1 is seldom what is predicted
 STATIC = ("age", "sex", "gender", "height", "weight", "bmi", "ethnicity", "race", "icutype")
-MOST_CLASSES = 10
+ROLES = ("id", "time", "label", "subject", "variable", "value")  # of columns
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,9 @@ class _Search:
         roles = self._roles()
         own = [name for name in labels.columns if name not in roles.values()]
         constant = constant_within(self.engine, labels.table, roles["id"], own)
-        label, counts = self._label(roles["id"], constant)
+        label, counts = find_label(
+            self.engine, labels.table, given.get("label"), key=roles["id"], constant=constant
+        )
         section: dict[str, Any] = {"series": str(series.table.path.absolute())}
         if labels is not series:
             section["labels"] = str(labels.table.path.absolute())
@@ -117,7 +115,8 @@ class _Search:
         section |= {"static": list(static)} if static else {}
         self._tell_columns(proposal, section)
         section["channels"] = self._channels(proposal, section)
-        self._tell_classes(proposal, section, counts)
+        if classes := tell_classes(proposal, label, counts, given.get("classes")):
+            section["classes"] = classes
         if not given.get("decimal") and self._has_decimal_commas():
             section["decimal"] = ","
             proposal.understood["decimal sign"] = "comma"
@@ -142,7 +141,7 @@ class _Search:
     def _require_given(self) -> None:
         """Raises DataError if a column that the user named is not there."""
         files = {seen.table.path.name: seen.columns for seen in (self.series, self.labels)}
-        for role in ("id", "time", "label", "subject", "variable", "value"):
+        for role in ROLES:
             name = self.given.get(role)
             if name is not None and not any(name in columns for columns in files.values()):
                 there = "; ".join(f"{file} has {few(columns)}" for file, columns in files.items())
@@ -191,43 +190,6 @@ class _Search:
             if rows[0][0]:
                 return name
         return next(iter(names), None)
-
-    def _label(self, key: str, constant: Mapping[str, bool]) -> tuple[str, dict[str, int]]:
-        """The column of labels, and how many series have each."""
-        where = self.labels.table.path
-        label = self.given.get("label") or named(list(constant), LABEL)
-        if label is None or label not in self.labels.columns:
-            raise DataError(
-                f"{where}: no column looks like a label ({few(constant)}); name it with "
-                "data.table.label=COLUMN, or give the file with the labels as well"
-            )
-        if not constant.get(label, True):
-            raise DataError(
-                f"{where}: `{label}` changes within a series; a label is one value per series - "
-                "name another column with data.table.label=COLUMN"
-            )
-        # Named in a query of their own: an alias loses against a column of the same name.
-        rows = self.engine.rows(
-            f"SELECT name, count(DISTINCT series) FROM (SELECT {id_sql(identifier(label))} AS name,"
-            f" {text_sql(identifier(key))} AS series FROM {self.labels.table.scan}) "
-            "WHERE name IS NOT NULL GROUP BY name ORDER BY name"
-        )
-        spellings: dict[str, dict[str, int]] = {}
-        for name, count in rows:
-            spellings.setdefault(str(name).casefold(), {})[str(name)] = int(count)
-        counts = {max(s, key=lambda one: s[one]): sum(s.values()) for s in spellings.values()}
-        if len(counts) < 2:
-            raise DataError(
-                f"{where}: `{label}` has one class ({few(counts) or 'nothing'}); two or more are "
-                "needed - is it the right column (data.table.label=COLUMN)?"
-            )
-        if len(counts) > MOST_CLASSES:
-            raise DataError(
-                f"{where}: `{label}` has {len(counts):,} different values in "
-                f"{sum(counts.values()):,} series, so it looks like ids or measurements and no "
-                "class; name another column with data.table.label=COLUMN"
-            )
-        return label, counts
 
     def _is_static(self, name: str, proposal: Proposal) -> bool:
         """Whether the reader takes a column as a static covariate; else it is told."""
@@ -347,27 +309,3 @@ class _Search:
             tell["values"] = f"`{section['value']}` of `{section['variable']}`"
         if "static" in section:
             tell["static covariates"] = few(section["static"])
-
-    def _tell_classes(
-        self, proposal: Proposal, section: dict[str, Any], counts: Mapping[str, int]
-    ) -> None:
-        shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
-        text = f"`{section['label']}`: {shown}"
-        numbers = all(name.lstrip("-").isdecimal() for name in counts)
-        two = len(counts) == 2 and not self.given.get("classes")
-        if two and numbers:
-            low, high = sorted(counts, key=int)
-            text += f"; positive is {high}"
-            if plain(section["label"]) in GOOD:
-                proposal.decide.append(
-                    f"`{section['label']}` {high} is the class to be predicted; if it should be "
-                    f"the other one, data.table.classes=[{high},{low}]"
-                )
-        elif two:
-            section["classes"], why = class_order(counts)
-            text += f"; positive is {section['classes'][-1]}, {why}"
-            proposal.decide.append(
-                f"is {section['classes'][-1]!r} the class to be predicted? Else swap "
-                "data.table.classes"
-            )
-        proposal.understood["label"] = text

@@ -54,8 +54,8 @@ def sample_ddim(
     eta: float = 0.0,
     noise: NoiseSource | None = None,
 ) -> Series:
-    """DDIM, Song et al. 2021 eqs. 12 and 16; `eta` > 0 needs `noise`. With eta = 1 it is DDPM's
-    ancestral sampling (eqs. 6-7 there)."""
+    """DDIM, Song et al. 2021 eqs. 12 and 16; `eta` > 0 needs `noise`. With eta = 1 it is the
+    ancestral sampling of DDPM, Ho et al. 2020 eqs. 6-7."""
     for step in range(len(levels) - 1):
         x0_hat = _denoise(denoiser, x, y, levels, step)
         alpha, sigma = alpha_sigma(levels[step])
@@ -66,23 +66,6 @@ def sample_ddim(
         if eta > 0 and noise is not None:
             x = x + spread * noise()
     return _denoise(denoiser, x, y, levels, len(levels) - 1)
-
-
-def posterior_weights(
-    level: Float[Tensor, "..."], following: Float[Tensor, "..."]
-) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """(w0, wt, variance) of q(x_{t-1} | x_t, x_0) = N(w0 x_0 + wt x_t, variance), any two levels
-    (DDPM eqs. 6-7).
-
-    A `following` level of infinity is the clean end: w0 = 1, wt = 0, no variance.
-    """
-    alpha, sigma = alpha_sigma(level)
-    alpha_next, sigma_next = alpha_sigma(following)
-    step_alpha = alpha / alpha_next  # sqrt(alpha_t) of DDPM
-    step_variance = 1 - step_alpha**2  # beta_t of DDPM
-    weight_x0 = alpha_next * step_variance / sigma**2
-    weight_xt = step_alpha * sigma_next**2 / sigma**2
-    return weight_x0, weight_xt, step_variance * sigma_next**2 / sigma**2
 
 
 def _denoise(denoiser: Denoiser, x: Tensor, y: Tensor, levels: Tensor, step: int) -> Tensor:

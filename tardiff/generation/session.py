@@ -215,7 +215,7 @@ class GenerationSession:
             "noise": [process.seed, list(process.shape)],
             "batch_size": process.batch_size,
             "marginals": None if finish is None else weights_sha256(finish),
-            "machine": [process.device.type, torch.__version__, np.__version__],
+            "device": process.device.type,
         }
 
     def _calibrations(self, wanted: Sequence[float]) -> list[Calibration]:

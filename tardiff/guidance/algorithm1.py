@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from tardiff.diffusion.noise_schedule import Labels, Levels
-from tardiff.diffusion.samplers import posterior_weights
+from tardiff.diffusion.noise_schedule import Labels, Levels, alpha_sigma
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance
 
@@ -58,3 +57,20 @@ def paper_levels(
     """
     table = configured if trained is None else torch.tensor(trained, dtype=torch.float64)
     return table.flip(0)
+
+
+def posterior_weights(
+    level: Float[Tensor, "..."], following: Float[Tensor, "..."]
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """(w0, wt, variance) of q(x_{t-1} | x_t, x_0) = N(w0 x_0 + wt x_t, variance), any two levels
+    (DDPM eqs. 6-7).
+
+    A `following` level of infinity is the clean end: w0 = 1, wt = 0, no variance.
+    """
+    alpha, sigma = alpha_sigma(level)
+    alpha_next, sigma_next = alpha_sigma(following)
+    step_alpha = alpha / alpha_next  # sqrt(alpha_t) of DDPM
+    step_variance = 1 - step_alpha**2  # beta_t of DDPM
+    weight_x0 = alpha_next * step_variance / sigma**2
+    weight_xt = step_alpha * sigma_next**2 / sigma**2
+    return weight_x0, weight_xt, step_variance * sigma_next**2 / sigma**2

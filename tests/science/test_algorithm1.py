@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tardiff.diffusion.noise_schedule import linear_log_snr, log_snr_grid
-from tardiff.diffusion.samplers import posterior_weights, sample_ddim
+from tardiff.diffusion.samplers import sample_ddim
 from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
-from tardiff.guidance.algorithm1 import algorithm1, paper_levels
+from tardiff.guidance.algorithm1 import algorithm1, paper_levels, posterior_weights
 from tardiff.guidance.guided_denoiser import GuidedDenoiser
 from tests.support.oracles import gaussian_denoiser
 

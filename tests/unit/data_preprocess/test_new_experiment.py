@@ -1,8 +1,6 @@
 """A config for a user's data: tables of several shapes become the arrays they hold; what cannot be
 read is refused in a sentence that says which key or column."""
 
-import csv
-import gzip
 import logging
 
 import duckdb
@@ -14,67 +12,23 @@ from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.new_experiment.__main__ import main
 from data_preprocess.new_experiment.columns import named, plain, unit_of
-from data_preprocess.new_experiment.proposal import class_order
+from data_preprocess.new_experiment.labels import class_order
 from data_preprocess.new_experiment.timing import named_unit
-
-N, HOURS = 80, 6
-CHANNELS = ("heart_rate[bpm]", "lactate")
-rng = np.random.default_rng(0)
-VALUES = np.round(rng.normal(size=(N, 2, HOURS)) * [[10], [1]] + [[80], [2]], 2)
-VALUES[:, 0, 0] = 60 + np.arange(N) / 2  # by which a series is found again
-VALUES[:, 1, 1::2] = np.nan  # lactate every other hour
-DIED = np.arange(N) % 4 == 0
-STAYS = 5000 + np.arange(N)
-
-
-def wide(label="outcome", words=("survived", "died"), time="hour"):
-    """Header and rows of a wide table with label, age and patient inside."""
-    header = ["stay_id", "patient_id", time, *CHANNELS, "age", "sex", "ward", label]
-    rows = [
-        [STAYS[i], f"P{i // 2}", t, *_texts(VALUES[i, :, t]), 40 + i % 30, "MF"[i % 2], "A"]
-        + [words[int(DIED[i])]]
-        for i in range(N)
-        for t in range(HOURS)
-    ]
-    return header, rows
-
-
-def _texts(values):
-    return ["" if np.isnan(v) else str(v) for v in values]
-
-
-def write(path, header, rows, delimiter=",", decimal="."):
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "wt", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, delimiter=delimiter)
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow([str(c).replace(".", decimal) if decimal != "." else c for c in row])
-    return path
-
-
-def propose(folder, *arguments):
-    main([*map(str, arguments), f"out={folder / 'mine.yaml'}", f"data.dir={folder / 'data'}"])
-    return load_config([str(folder / "mine.yaml")])
-
-
-def built(config):
-    """Values with NaN where nothing was measured, labels; in the order of STAYS."""
-    ensure_built(config.data)
-    splits = [split for _, split in load_splits(config.data).items()]
-    values = np.concatenate([np.where(s.observed, s.values, np.nan) for s in splits])
-    labels = np.concatenate([s.labels for s in splits])
-    first = np.concatenate([s.values[:, 0, 0] for s in splits])
-    rows = np.argsort(first)
-    return values[rows], labels[rows], splits
-
-
-def require_true(config, steps=HOURS):
-    values, labels, splits = built(config)
-    assert values.shape == (N, 2, steps)
-    assert np.allclose(values[:, :, :HOURS], VALUES, atol=1e-4, equal_nan=True)
-    assert np.array_equal(labels, DIED)
-    return splits
+from tests.support.user_tables import (
+    CHANNELS,
+    DIED,
+    HOURS,
+    STAYS,
+    VALUES,
+    N,
+    built,
+    changed,
+    propose,
+    require_true,
+    texts,
+    wide,
+    write,
+)
 
 
 def test_a_wide_table_with_everything_inside(tmp_path, caplog):
@@ -159,16 +113,6 @@ def test_ids_of_patients_in_arrays_keep_them_in_one_split(tmp_path):
     assert sum(len(set(s.subject_ids.tolist())) for s in splits) == N // 2
 
 
-def changed(**columns):
-    """The wide table with columns computed from a row as a dict; None removes a column."""
-    header, rows = wide()
-    out = [name for name in header if columns.get(name, "") is not None]
-    found = [dict(zip(header, row, strict=True)) for row in rows]
-    for row in found:
-        row |= {name: rule(row) for name, rule in columns.items() if rule}
-    return out, [[row[name] for name in out] for row in found]
-
-
 @pytest.mark.parametrize(
     ("time", "unit"),
     [
@@ -232,7 +176,7 @@ def test_a_variable_without_a_value_is_no_channel(tmp_path):
         [STAYS[i], t, name, text, ("survived", "died")[int(DIED[i])]]
         for i in range(N)
         for t in range(HOURS)
-        for name, text in (*zip(CHANNELS, _texts(VALUES[i, :, t]), strict=True), ("etco2", ""))
+        for name, text in (*zip(CHANNELS, texts(VALUES[i, :, t]), strict=True), ("etco2", ""))
     ]
     config = propose(tmp_path, write(tmp_path / "x.csv", header, rows))
     assert config.data.table.channels == list(CHANNELS)
@@ -252,47 +196,6 @@ def test_a_file_of_any_name_is_an_experiment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main([str(path)])
     assert load_config([str(tmp_path / "vitals_1.yaml")]).experiment == "vitals_1"
-
-
-HOSTILE = {
-    "no_numbers": (dict.fromkeys(CHANNELS), "no column of numbers that change within a series"),
-    "one_class": ({"outcome": lambda r: "died"}, r"one class \(died\); two or more are needed"),
-    "ids_as_labels": ({"outcome": lambda r: r["stay_id"]}, "looks like ids or measurements"),
-    "label_changes": (
-        {"outcome": lambda r: "died" if r["hour"] > 3 else "survived"},
-        "changes within a series",
-    ),
-    "no_label": ({"outcome": None}, "no column looks like a label.*data.table.label=COLUMN"),
-    "no_time": ({"hour": None}, "no column looks like a time.*data.table.time=COLUMN"),
-    "times_of_another_form": (
-        {"hour": lambda r: f"31/01/2020 {r['hour']:02d}:00"},
-        r"the times in `hour` cannot be read \(such as '31/01/2020 ..:00'\); expected numbers",
-    ),
-    "no_id": (
-        {"stay_id": None, "patient_id": None},
-        "no column of .* looks like the id of a series.*data.table.id=COLUMN",
-    ),
-    "one_empty_label": (
-        {"outcome": lambda r: "" if r["stay_id"] == 5007 else r["outcome"]},
-        "1 rows have an empty or unreadable cell in stay_id, outcome: id 5007",
-    ),
-    "thousands_beside_points": (
-        {"age": lambda r: "1,040" if r["stay_id"] == 5007 else r["age"]},
-        r"`age` has numbers with a comma \(first '1,040'\), `heart_rate\[bpm\]` with a point",
-    ),
-    "thousands_alone": (
-        {"lactate": lambda r: "1,360"} | {CHANNELS[0]: lambda r: 60 + r["hour"]},
-        r"every comma of `lactate` stands before three digits.*data.table.decimal",
-    ),
-    "seconds_since_1970": (
-        {"hour": lambda r: 1_711_800_000 + 3600 * r["hour"]},
-        "begin at 1711800000 .median. and are counted from 0; seconds since 1970",
-    ),
-    "hours_from_1000": (
-        {"hour": lambda r: 1000 + r["hour"]},
-        "begin at 1000 .median. .*data.table.start=COLUMN",
-    ),
-}
 
 
 def test_times_that_begin_late_are_told(tmp_path, caplog):
@@ -377,26 +280,6 @@ def test_a_code_for_missing_is_asked_about(tmp_path, caplog):
     assert "values of `lactate` are -999, most others" in caplog.text
     assert "values of `heart_rate" not in caplog.text
     assert "lactate -999 to" in caplog.text  # the ranges
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_tables_are_refused_in_one_sentence(tmp_path, case):
-    columns, message = HOSTILE[case]
-    path = write(tmp_path / "x.csv", *changed(**columns))
-    with pytest.raises(DataError, match=message) as error:
-        propose(tmp_path, path)
-    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
-    assert not (tmp_path / "mine.yaml").exists()
-
-
-def test_repeated_headers_and_too_few_series(tmp_path):
-    header, rows = wide()
-    twice = [*header[:4], header[3], *header[5:]]
-    with pytest.raises(DataError, match=r"'heart_rate\[bpm\]' stands twice"):
-        propose(tmp_path, write(tmp_path / "x.csv", twice, rows))
-    few = [row for row in rows if row[0] < 5020]
-    with pytest.raises(DataError, match="too few series for four splits: 20 in all, train would"):
-        propose(tmp_path, write(tmp_path / "y.csv", header, few))
 
 
 def test_unreadable_cells_are_for_the_user_to_decide(tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""What new_experiment asks or refuses where a table can be read in more than one way."""
+"""What new_experiment asks, and what it refuses in one sentence that names the key or column."""
 
 import logging
 import re
@@ -9,7 +9,7 @@ import pytest
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.new_experiment.__main__ import main
 from tardiff.synthesiser import Synthesiser
-from tests.unit.data_preprocess.test_new_experiment import N, propose, wide, write
+from tests.support.user_tables import CHANNELS, N, changed, propose, wide, write
 
 rng = np.random.default_rng(1)
 
@@ -116,3 +116,64 @@ def test_a_synthesiser_is_fitted_first(tmp_path):
     model = Synthesiser(tmp_path, config="tiny")
     with pytest.raises(MissingInputError, match=r"holds no fit yet; call fit\(x, y\) first"):
         model.sample([10, 10])
+
+
+HOSTILE = {
+    "no_numbers": (dict.fromkeys(CHANNELS), "no column of numbers that change within a series"),
+    "one_class": ({"outcome": lambda r: "died"}, r"one class \(died\); two or more are needed"),
+    "ids_as_labels": ({"outcome": lambda r: r["stay_id"]}, "looks like ids or measurements"),
+    "label_changes": (
+        {"outcome": lambda r: "died" if r["hour"] > 3 else "survived"},
+        "changes within a series",
+    ),
+    "no_label": ({"outcome": None}, "no column looks like a label.*data.table.label=COLUMN"),
+    "no_time": ({"hour": None}, "no column looks like a time.*data.table.time=COLUMN"),
+    "times_of_another_form": (
+        {"hour": lambda r: f"31/01/2020 {r['hour']:02d}:00"},
+        r"the times in `hour` cannot be read \(such as '31/01/2020 ..:00'\); expected numbers",
+    ),
+    "no_id": (
+        {"stay_id": None, "patient_id": None},
+        "no column of .* looks like the id of a series.*data.table.id=COLUMN",
+    ),
+    "one_empty_label": (
+        {"outcome": lambda r: "" if r["stay_id"] == 5007 else r["outcome"]},
+        "1 rows have an empty or unreadable cell in stay_id, outcome: id 5007",
+    ),
+    "thousands_beside_points": (
+        {"age": lambda r: "1,040" if r["stay_id"] == 5007 else r["age"]},
+        r"`age` has numbers with a comma \(first '1,040'\), `heart_rate\[bpm\]` with a point",
+    ),
+    "thousands_alone": (
+        {"lactate": lambda r: "1,360"} | {CHANNELS[0]: lambda r: 60 + r["hour"]},
+        r"every comma of `lactate` stands before three digits.*data.table.decimal",
+    ),
+    "seconds_since_1970": (
+        {"hour": lambda r: 1_711_800_000 + 3600 * r["hour"]},
+        "begin at 1711800000 .median. and are counted from 0; seconds since 1970",
+    ),
+    "hours_from_1000": (
+        {"hour": lambda r: 1000 + r["hour"]},
+        "begin at 1000 .median. .*data.table.start=COLUMN",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_tables_are_refused_in_one_sentence(tmp_path, case):
+    columns, message = HOSTILE[case]
+    path = write(tmp_path / "x.csv", *changed(**columns))
+    with pytest.raises(DataError, match=message) as error:
+        propose(tmp_path, path)
+    assert len(str(error.value)) < 300 and "\n" not in str(error.value)
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_repeated_headers_and_too_few_series(tmp_path):
+    header, rows = wide()
+    twice = [*header[:4], header[3], *header[5:]]
+    with pytest.raises(DataError, match=r"'heart_rate\[bpm\]' stands twice"):
+        propose(tmp_path, write(tmp_path / "x.csv", twice, rows))
+    few = [row for row in rows if row[0] < 5020]
+    with pytest.raises(DataError, match="too few series for four splits: 20 in all, train would"):
+        propose(tmp_path, write(tmp_path / "y.csv", header, few))

@@ -6,9 +6,10 @@ import torch
 from configs.runtime.errors import ConfigError
 from configs.schema.experiment import SamplerConfig
 from tardiff.diffusion.noise_schedule import alpha_sigma, linear_log_snr, log_snr_grid
-from tardiff.diffusion.samplers import posterior_weights, sample_ddim, sample_dpmpp_2m
+from tardiff.diffusion.samplers import sample_ddim, sample_dpmpp_2m
 from tardiff.generation.artefacts import sampler_levels
 from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
+from tardiff.guidance.algorithm1 import posterior_weights
 from tests.support.oracles import gaussian_denoiser
 
 CPU = torch.device("cpu")
