@@ -5,6 +5,7 @@ A cohort is three tables: `dyn` (stay_id, time, one column per variable), `sta` 
 wide table; what is made here are the labels.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,10 @@ from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import FlowStep
 from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
-from data_preprocess.sources.user_table.form import MINUTES, TableForm
+from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
 from data_preprocess.sources.user_table.reader import read_series
+from data_preprocess.sources.user_table.times import STAMPS, moments
 from data_preprocess.storage.cell_text import id_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
@@ -26,6 +29,8 @@ from data_preprocess.storage.table_file import (
     require_all_rows,
     require_columns,
 )
+
+log = logging.getLogger("tardiff.data")
 
 TABLES = ("dyn", "sta", "outc")
 ID, TIME, LABEL = "stay_id", "time", "label"
@@ -65,7 +70,7 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
         columns = _columns(engine, tables["dyn"], section.channels)
         names = label_names(section.rule, settings) if TIME in tables["outc"].columns else None
         flow = _make_labels(engine, tables["outc"], section.rule, settings)
-        static = {name: static_name(name) for name in tables["sta"].columns if name != ID}
+        static = {name: static_name(name) for name in _covariates(engine, tables["sta"])}
         labels = _label_view(engine, tables, static, section)
         form = TableForm(
             series=str(files["dyn"]),
@@ -116,6 +121,28 @@ def _columns(engine: Engine, table: TableFile, channels: list[str] | None) -> li
     return [ours.get(name, name) for name in channels]
 
 
+def _covariates(engine: Engine, table: TableFile) -> list[str]:
+    """The columns of static covariates: all but the stay and free text, of which it warns."""
+    there = [name for name in table.columns if name != ID]
+    texts = {name: text_sql(identifier(name)) for name in there}
+    counts = (
+        f"count(DISTINCT {text}) FILTER (NOT regexp_full_match({text}, {quoted(OPEN_END)}) AND "
+        f"isnan({truth_or_number_sql(identifier(name))}))"
+        for name, text in texts.items()
+    )
+    found = engine.rows(f"SELECT {', '.join(counts)} FROM {table.scan}")[0] if there else ()
+    free = {n: count for n, count in zip(there, found, strict=True) if count > MAX_LEVELS}
+    for name, count in free.items():
+        log.warning(
+            "%s: %s has %d different texts and is no static covariate (at most %d categories)",
+            table.path,
+            name,
+            count,
+            MAX_LEVELS,
+        )
+    return [name for name in there if name not in free]
+
+
 def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings) -> list[FlowStep]:
     """Makes the table `stay_labels` (id, label): one label per stay; returns who was removed."""
     stay = id_sql(identifier(ID))
@@ -126,10 +153,12 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
             source=table.path,
         )
         return _remove(engine, table, {UNLABELLED: "label IS NULL"})
-    minute = f"{identifier(TIME)}::DOUBLE * {table.durations.get(TIME, MINUTES['hours'])!r}"
+    times = moments(engine, table, TIME, TableForm(series=None, time_unit="hours"))
+    if times.kind == STAMPS:
+        raise DataError(f"{table.path}: {TIME} holds {STAMPS}, expected hours since admission")
     window = settings.window_hours * 60
     engine.run(
-        f"""CREATE TABLE hours AS SELECT {stay} AS id, {minute} AS minute,
+        f"""CREATE TABLE hours AS SELECT {stay} AS id, {times.sql} AS minute,
             {truth_or_number_sql(identifier(LABEL))} AS label, {text_sql(identifier(LABEL))} AS text
             FROM {table.scan}""",
         source=table.path,

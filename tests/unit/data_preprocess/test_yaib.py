@@ -174,6 +174,38 @@ def test_ids_as_text_absent_stays_and_repeated_hours(tmp_path):
     assert any("without a label, not read: 1" in note for note in cohort.notes)
 
 
+def test_free_text_is_no_covariate_and_ages_and_few_words_are(tmp_path, caplog):
+    stays = range(60)
+    sta = pd.DataFrame({"stay_id": stays, "unit": [f"unit {i % 3}" for i in stays]})
+    sta["age"] = [str(30 + i) if i < 59 else "> 89" for i in stays]
+    sta["reason"] = [f"fell, floor {i}" for i in stays]
+    hours = pd.DataFrame({"stay_id": np.repeat(stays, 3), "time": [0, 1, 2] * 60})
+    hours["hr"] = 80.0 + np.arange(180)
+    outc = pd.DataFrame({"stay_id": stays, "label": [i % 2 for i in stays]})
+    cohort = read(stored(tmp_path, dyn=hours, sta=sta, outc=outc), hours=3.0)
+    assert [name.partition("[")[0] for name in cohort.static_names] == ["unit", "age"]
+    assert "sta.parquet: reason has 60 different texts" in caplog.text
+
+
+def test_hours_of_labels_may_be_lengths_of_time_and_no_dates(tmp_path):
+    folder = stored(tmp_path, dyn=DYN, sta=STA, outc=LABELS.assign(label=1.0))
+    hours = "stay_id, (stay_id = 1 AND time > 3)::INTEGER AS label"
+    for time, fits in (
+        ("to_hours(time)", True),
+        ("TIMESTAMP '2020-01-01' + to_hours(time)", False),
+    ):
+        with duckdb.connect() as connection:
+            connection.execute(
+                f"COPY (SELECT {hours}, {time} AS time FROM '{folder}/dyn.parquet') "
+                f"TO '{folder}/outc.parquet' (FORMAT parquet)"
+            )
+        if fits:
+            assert read(folder, hours=5.0, rule="last").labels.tolist() == [1, 0, 0]
+        else:
+            with pytest.raises(DataError, match="time holds time stamps, expected hours"):
+                read(folder, hours=5.0, rule="last")
+
+
 def two_labels(folder):
     stored(folder, outc=pd.DataFrame({"stay_id": [1, 1, 2, 3], "label": [0, 1, 0, 1]}))
     return DataError, "the id 1 has 2 different rows"
