@@ -78,7 +78,7 @@ def set_name(path: Path) -> str:
 
 
 def _from_arrays(path: Path, train: EHRDataset) -> EHRDataset:
-    arrays = read_arrays(path, key="synthetic")
+    arrays = read_arrays(path, key="synthetic", classes=train.label_names)
     if arrays.values.shape[1:] != train.values.shape[1:]:
         swapped = arrays.values.shape[:0:-1] == train.values.shape[1:]
         hint = "; the last two axes look swapped" if swapped else ""

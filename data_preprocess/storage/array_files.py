@@ -7,7 +7,7 @@ published TarDiff code have it; and `x.npy` beside `x_labels.npy`.
 
 import logging
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,11 +42,12 @@ class Arrays(NamedTuple):
     static_names: tuple[str, ...] = ()
 
 
-def read_arrays(path: Path, *, key: str) -> Arrays:
+def read_arrays(path: Path, *, key: str, classes: Sequence[str] = ()) -> Arrays:
     """The checked content of one file: float values (N, C, T), whole labels (N,).
 
     Args:
         key: the configuration key that named the file, for messages.
+        classes: names in label order, which labels may be given by.
     """
     readers: dict[str, Callable[[Path], Arrays]] = {
         ".npz": _read_npz,
@@ -58,20 +59,21 @@ def read_arrays(path: Path, *, key: str) -> Arrays:
         raise DataError(f"{path} ({key}): unknown kind of file; {ARRAY_FORMS}")
     if not path.is_file():
         raise MissingInputError(f"{path.absolute()} does not exist ({key} names it)")
-    return checked(readers[path.suffix](path), str(path))
+    return checked(readers[path.suffix](path), str(path), classes)
 
 
-def checked(found: Arrays, where: str) -> Arrays:
+def checked(found: Arrays, where: str, classes: Sequence[str] = ()) -> Arrays:
     """Float values, whole labels, and patients as whole numbers or texts.
 
     Args:
         where: what the arrays are called in messages.
+        classes: as of `read_arrays`.
 
     Raises:
         DataError: an array has another shape or kind.
     """
     values = _checked_values(found.values, where)
-    labels = _checked_labels(found.labels, len(values), where)
+    labels = _checked_labels(_coded(found.labels, classes), len(values), where, classes)
     subjects = _checked_subjects(found.subject_ids, len(values), where)
     return found._replace(values=values, labels=labels, subject_ids=subjects)
 
@@ -187,15 +189,24 @@ def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndar
     return subjects.astype(np.int64)
 
 
-def _checked_labels(labels: np.ndarray, n: int, path: str) -> np.ndarray:
+def _coded(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Labels that are names of `classes` as their places; others as they are."""
+    names = labels.astype(str) if labels.dtype.kind in "US" else np.array([""])
+    if not np.isin(names, classes).all():
+        return labels
+    order = np.argsort(classes)
+    return order[np.searchsorted(np.array(classes)[order], names)]
+
+
+def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str]) -> np.ndarray:
     flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.shape != (n,):
         raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
     whole = flat.dtype.kind in "fiub" and np.isfinite(flat.astype(np.float64)).all()
     if not whole or (flat != np.floor(flat.astype(np.float64))).any() or flat.min() < 0:
         raise DataError(
-            f"{path}: label must hold whole numbers 0..K-1, found {_describe(flat)} with values "
-            f"{np.unique(flat.astype(str))[:6].tolist()}"
+            f"{path}: label must hold whole numbers 0..K-1{_or_names(classes)}, found "
+            f"{_describe(flat)} with values {np.unique(flat.astype(str))[:6].tolist()}"
         )
     if flat.max() >= MAX_CLASSES:
         raise DataError(
@@ -203,6 +214,10 @@ def _checked_labels(labels: np.ndarray, n: int, path: str) -> np.ndarray:
             f"{MAX_CLASSES:,}"
         )
     return flat.astype(np.int64)
+
+
+def _or_names(classes: Sequence[str]) -> str:
+    return f" or names of classes ({', '.join(classes)})" if classes else ""
 
 
 def _describe(thing: Any) -> str:

@@ -74,6 +74,17 @@ def test_table_labels_may_be_numbers(tmp_path, train, synthetic):
         read_set(path, train, step_minutes=60.0)
 
 
+def test_labels_of_arrays_may_be_the_names_of_classes(tmp_path, train, synthetic):
+    path = tmp_path / "gan.npz"
+    names = np.array(train.label_names)
+    for words in (names[synthetic.labels], names[synthetic.labels].astype(bytes)):
+        np.savez(path, x=synthetic.values, y=words)
+        assert read_set(path, train, step_minutes=30.0).labels.tolist() == synthetic.labels.tolist()
+    np.savez(path, x=synthetic.values, y=np.where(synthetic.labels == 1, "dead", names[0]))
+    with pytest.raises(DataError, match=r"0..K-1 or names of classes \(.*\), found .*'dead'"):
+        read_set(path, train, step_minutes=30.0)
+
+
 def test_gaps_are_filled_and_remembered(tmp_path, train, synthetic):
     values = synthetic.values.astype(np.float64)
     values[0, 0, 1:3] = np.nan
