@@ -31,10 +31,7 @@ from data_preprocess.splits import Splits
 log = logging.getLogger("tardiff.classifier")
 
 UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
-REMEDY = (
-    "classifier.model=conv classifier.model_args={}, or larger classifier.max_epochs and "
-    "classifier.patience"
-)
+REMEDY = "classifier.model=conv, or larger classifier.max_epochs and classifier.patience"
 
 
 def main(config: ExperimentConfig) -> None:

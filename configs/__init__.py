@@ -60,8 +60,11 @@ def load_config(argv: Sequence[str]) -> ExperimentConfig:
     schema = OmegaConf.structured(ExperimentConfig)
     given = _read_yaml(path)
     merged = _merge(schema, given, str(path))
-    for override in overrides:
-        given = parse_override(override)
+    parsed = [(override, parse_override(override)) for override in overrides]
+    named = [OmegaConf.select(given, "classifier.model") for _, given in parsed]
+    if any(name not in (None, merged.classifier.model) for name in named):
+        merged = _without(merged, ["classifier.model_args"])  # those of the YAML's own model
+    for override, given in parsed:
         merged = _merge(_emptied(merged, given, override), given, f"argument {override!r}")
     if OmegaConf.is_missing(merged, "experiment"):
         raise ConfigError(f"{path}: missing value for experiment, the name of the run's folders")
@@ -80,10 +83,16 @@ def split_arguments(argv: Sequence[str]) -> tuple[Path, list[str]]:
         raise ConfigError(f"more than one config given: {', '.join(paths)}; expected one")
     overrides = [argument for argument in argv if not _is_path(argument)]
     for override in overrides:
+        key, _, value = override.partition("=")
+        if value.startswith("[") and not value.endswith("]"):
+            raise ConfigError(
+                f"argument {override!r}: the list does not end in ]; one with spaces needs quotes, "
+                f"for example '{key}=[a, b]'"
+            )
         if "=" not in override:
             raise ConfigError(
                 f"argument {override!r}: expected a path ending in .yaml or key=value, "
-                "for example diffusion.max_steps=500"
+                f"for example diffusion.max_steps=500{_nearest_config(override)}"
             )
     return Path(paths[0]) if paths else DEFAULT_CONFIG, overrides
 
@@ -100,6 +109,13 @@ def to_yaml(config: ExperimentConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
 
 
+def _nearest_config(name: str) -> str:
+    """The config that a misspelt name may have meant, as the end of a message."""
+    known = {path.stem: path for path in DEFAULT_CONFIG.parent.glob("*.yaml")}
+    near = difflib.get_close_matches(Path(name).stem, known, n=1)
+    return f"; did you mean {known[near[0]]}?" if near else ""
+
+
 def _is_path(argument: str) -> bool:
     return argument.endswith((".yaml", ".yml")) and "=" not in argument
 
@@ -108,7 +124,8 @@ def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         known = sorted(str(p) for p in DEFAULT_CONFIG.parent.glob("*.yaml"))
         raise ConfigError(
-            f"config {path} does not exist; known configs: {', '.join(known) or 'none'}"
+            f"config {path} does not exist{_nearest_config(str(path))}; known configs: "
+            f"{', '.join(known) or 'none'}"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -165,14 +182,18 @@ def parse_override(override: str) -> DictConfig:
 
 def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
     """`base` without the user's own mappings that an override gives as a whole."""
+    whole = (key for key in FREE if isinstance(OmegaConf.select(given, key), DictConfig))
+    return _without(base, [key for key in whole if not override.startswith(f"{key}.")])
+
+
+def _without(base: DictConfig, mappings: Sequence[str]) -> DictConfig:
+    """`base` with these mappings empty."""
     emptied = base.copy()
-    for key in FREE:
-        whole = isinstance(OmegaConf.select(given, key), DictConfig)
-        if whole and not override.startswith(f"{key}."):
-            section, _, name = key.rpartition(".")
-            node = OmegaConf.select(emptied, section)
-            with read_write(node):
-                node[name] = {}
+    for key in mappings:
+        section, _, name = key.rpartition(".")
+        node = OmegaConf.select(emptied, section)
+        with read_write(node):
+            node[name] = {}
     return emptied
 
 

@@ -60,7 +60,7 @@ def _guarded(main: Callable[[ExperimentConfig], None], arguments: list[str]) -> 
 
 def _hint(arguments: list[str]) -> str:
     """What to add to an error where no config was named: the default one needs MIMIC-III."""
-    if any(argument.endswith((".yaml", ".yml")) for argument in arguments):
+    if any("=" not in argument for argument in arguments):  # a config, or what was meant as one
         return ""
     return (
         f"\nNo config was named, so {DEFAULT_CONFIG} was taken, which needs MIMIC-III."

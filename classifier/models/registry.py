@@ -78,6 +78,5 @@ def require_arguments(
     except TypeError as error:
         raise ConfigError(
             f"classifier.model={path!r}, classifier.model_args={model_args}: {error}; besides "
-            f"{', '.join(shape)} the class accepts {', '.join(accepted) or 'nothing'} - arguments "
-            "that the config gives for another class go with classifier.model_args={}"
+            f"{', '.join(shape)} the class accepts {', '.join(accepted) or 'nothing'}"
         ) from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import types
@@ -15,6 +16,7 @@ from classifier.losses import num_outputs
 from classifier.models.registry import build_model
 from configs import __main__ as entry
 from configs import load_config, split_arguments, to_plain, to_yaml
+from configs.cli import run_stage
 from configs.runtime.errors import ConfigError
 from tardiff.networks.registry import build_network, network_arguments
 
@@ -179,6 +181,36 @@ def test_a_whole_mapping_on_the_command_line_replaces(tmp_path_factory, written,
     assert load_config([str(path), nested]).classifier.model_args == wanted
     one = load_config([str(path), "classifier.model_args.a=5"])
     assert one.classifier.model_args == written | {"a": 5}
+
+
+def test_another_model_does_not_get_the_arguments_of_the_configs_own(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("experiment: x\nclassifier: {model: rnn, model_args: {hidden: 8}}\n")
+
+    def arguments_of(*given):
+        return load_config([str(path), *given]).classifier.model_args
+
+    assert arguments_of() == arguments_of("classifier.model=rnn") == {"hidden": 8}
+    assert arguments_of("classifier.model=conv") == {}
+    for order in (1, -1):  # whichever comes first
+        given = ["classifier.model=conv", "classifier.model_args.width=16"][::order]
+        assert arguments_of(*given) == {"width": 16}
+
+
+@pytest.mark.parametrize(
+    "argument,message",
+    [
+        ("demo", "did you mean configs/base/demo.yaml?"),
+        ("configs/base/dmeo.yaml", "did you mean configs/base/demo.yaml?; known configs"),
+        ("synthetic=[guided,", "one with spaces needs quotes, for example 'synthetic=[a, b]'"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_answered_with_what_was_meant(argument, message, capsys):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_config([argument])
+    with pytest.raises(SystemExit):
+        run_stage(lambda config: None, [argument])
+    assert ("No config was named" in capsys.readouterr().out) == ("=" in argument)
 
 
 def test_remarks_of_libraries_are_not_shown_and_warnings_are():
