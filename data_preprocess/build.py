@@ -159,6 +159,10 @@ def _build(data: DataConfig, folder: Path) -> None:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
+    if len(names := source.pool.label_names) == 2:
+        ordered = hasattr(getattr(data, data.source), "classes")
+        how = f" (data.{data.source}.classes sets the order)" if ordered else ""
+        log.info("  positive class: %s, negative: %s%s", names[1], names[0], how)
     cohorts = assign(source, data)
     splits = make_splits(cohorts, data)
     settings = settings_of(data)
@@ -166,7 +170,9 @@ def _build(data: DataConfig, folder: Path) -> None:
     files = describe_files(source.files)
     for name, split in splits.items():
         save_dataset(folder / f"{name}.npz", split)
-        log.info("  %s: %d stays, per class %s", name, len(split), split.class_counts.tolist())
+        counts = zip(split.class_counts, split.label_names, strict=True)
+        per_class = ", ".join(f"{count:,} {label}" for count, label in counts)
+        log.info("  %s: %s stays (%s)", name, f"{len(split):,}", per_class)
     splits.normaliser.save(folder / "normaliser.json")
     write_text(folder / "card.md", card.markdown(known, settings, splits, files))
     names = [*_FILES, *_save_true_risk(folder / TRUE_RISK, cohorts)]

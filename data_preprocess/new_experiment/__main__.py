@@ -61,8 +61,12 @@ def main(arguments: Sequence[str]) -> None:
     )
     text = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
     write_text(out, head + text)
-    log.info("\nwritten  %s\nnext     bash train.sh %s", out, out)
-    log.info("         then classifier/train.sh, generation.sh and evaluate.sh with the same file")
+    log.info("\nwritten  %s", out)
+    log.info(
+        "next     bash scripts/quickstart.sh %s, which runs the four stages, or one by one:", out
+    )
+    for script in ("train.sh", "classifier/train.sh", "generation.sh", "evaluate.sh"):
+        log.info("         bash %s %s", script, out)
 
 
 def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:

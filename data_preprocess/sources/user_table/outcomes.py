@@ -1,6 +1,5 @@
 """read_outcomes: labels, patients, static covariates and anchors in time, one row per series."""
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,8 +20,6 @@ COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label=
 MAX_LEVELS = 20
 OPEN_END = r"(?:[<>]=? ?)?([0-9]+(?:[.][0-9]+)?)[+]?"  # "> 89", "90+"
 _SEX = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
-
-log = logging.getLogger("tardiff.data")
 
 
 @dataclass(frozen=True)
@@ -208,11 +205,6 @@ def _classes(
         if len(found) > 1
     ]
     label_names = tuple(names[key] for key in order)
-    if len(label_names) == 2 and form.classes is None and not numbers:
-        log.info(
-            "classes %s: the second is the positive one (`classes` of the source sets the order)",
-            ", ".join(label_names),
-        )
     codes = np.array([order.index(label.casefold()) for label in labels], np.int64)
     return label_names, codes, notes
 
@@ -242,7 +234,7 @@ def _static(
             raise DataError(
                 f"{table.path}: the static covariate {name} has {len(levels)} different texts "
                 f"({few(levels)}); expected numbers, or at most {MAX_LEVELS} categories: group "
-                "them, or leave the column out of data.table.static"
+                "them, or leave the column out of the static covariates"
             )
         is_sex = set(levels) <= set(_SEX)
         codes = _SEX if is_sex else {level: float(code) for code, level in enumerate(levels)}
