@@ -25,6 +25,7 @@ from scripts.from_config import (
     generator_report,
     influence,
     influence_weights,
+    other_classifier,
 )
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
@@ -117,7 +118,11 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     require_scorable(splits, sets, kinds, members)
     made = {name: made_with(path) for name, path in files.items()}
     apart = without_counterpart(made)
-    notes = [*_notes(config, sets), *_origin_notes(config, made, apart)]
+    same = _copies_of_unguided(sets)
+    notes = [*_notes(config, sets, same), *_origin_notes(config, made, apart)]
+    if other := other_classifier(config):
+        logger.warning("%s", other)
+        notes.append(other)
     if chosen.privacy and (unknown := not_attacked(members)):
         notes.append(OTHER_POPULATION.format(unknown))
     facts = _provenance(config, splits, sets) | {"notes": notes, "members": members}
@@ -177,7 +182,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         guidance_change=guidance_change(
             splits.train,
             sets.get(UNGUIDED),
-            {name: sets[name] for name in coupled},
+            {name: sets[name] for name in coupled if name not in same},
             scored,
             realised={name: record["realised"] for name, record in coupled.items()},
             hours_per_step=hours,
@@ -231,15 +236,17 @@ def _provenance(
     }
 
 
-def _notes(config: ExperimentConfig, sets: Mapping[str, EHRDataset]) -> list[str]:
-    """Sentences a reader must not miss."""
+def _notes(
+    config: ExperimentConfig, sets: Mapping[str, EHRDataset], same: Sequence[str]
+) -> list[str]:
+    """Sentences a reader must not miss; `same`: sets that hold the series of the unguided one."""
     notes = [SIMULATED] if config.data.source == "simulated" else []
     if sets and UNGUIDED not in sets:
         notes.append(
             f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
             "Make one with `bash generation.sh <config.yaml> guidance=none`."
         )
-    if same := _copies_of_unguided(sets):
+    if same:
         notes.append(
             f"{', '.join(same)}: the same series as {UNGUIDED}, as where the strength of guidance "
             "is 0, so all differences between them are 0."

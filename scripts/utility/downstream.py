@@ -33,6 +33,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import source_version
 from scripts.utility.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
 
+TASK_CLASSIFIER = "rnn"
 MASK_AWARE = "+mask"
 WITH_MASK = ("values", "mask", "time")
 RECURRENT: dict[str, dict[str, Any]] = {
@@ -66,10 +67,10 @@ class Downstream:
     def describe(self, name: str) -> dict[str, Any]:
         """All that decides how `name` is fitted, as JSON-able types; part of a fit's cache key."""
         seen = {"parts": list(self._parts(name))} if self._parts(name) != VALUES_ONLY else {}
-        if _bare(name) in FITS:
+        if bare_name(name) in FITS:
             return seen | {
-                "model": _bare(name),
-                "settings": SETTINGS[_bare(name)],
+                "model": bare_name(name),
+                "settings": SETTINGS[bare_name(name)],
                 "select_by": self.recipe.select_by,
                 "class_weight": self.recipe.class_weight,
             }
@@ -86,8 +87,8 @@ class Downstream:
     def check(self, names: Iterable[str], *, in_channels: int, length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
         for name in names:
-            known = ("rnn", *RECURRENT, *FITS, *SHORT_NAMES)
-            if _bare(name) not in known and ":" not in name:
+            known = (TASK_CLASSIFIER, *RECURRENT, *FITS, *SHORT_NAMES)
+            if bare_name(name) not in known and ":" not in name:
                 raise ConfigError(
                     f"evaluation.models: unknown {name!r}; expected {', '.join(known)}, one of "
                     f"these with {MASK_AWARE}, or package.module:Class"
@@ -96,7 +97,7 @@ class Downstream:
                 require_parts(self.normaliser, self._parts(name), f"evaluation.models {name!r}")
             elif self._parts(name) != VALUES_ONLY:
                 raise ConfigError(f"evaluation.models {name!r}: these series have no masks")
-            if _bare(name) not in FITS:
+            if bare_name(name) not in FITS:
                 self._build(name, in_channels, length)
 
     def fit(
@@ -116,7 +117,7 @@ class Downstream:
         """
         class_weight = class_weight or self.recipe.class_weight
         recipe = dataclasses.replace(self.recipe, class_weight=class_weight)
-        if _bare(name) in FITS:
+        if bare_name(name) in FITS:
 
             def seen(x: np.ndarray) -> np.ndarray:
                 if self.normaliser is None:
@@ -125,7 +126,7 @@ class Downstream:
 
             choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
             rows = [(seen(x), y) for x, y in (train, select)]
-            predict_seen = FITS[_bare(name)](*rows, seed=seed, **choices)
+            predict_seen = FITS[bare_name(name)](*rows, seed=seed, **choices)
             return lambda x: predict_seen(seen(x))
         _, in_channels, length = train[0].shape
         fitted = fit_classifier(
@@ -144,18 +145,18 @@ class Downstream:
         return predict
 
     def _architecture(self, name: str) -> tuple[str, dict[str, Any]]:
-        bare = _bare(name)
+        bare = bare_name(name)
         if bare in RECURRENT:
             return "rnn", RECURRENT[bare]
-        return (self.model, self.model_args) if bare == "rnn" else (bare, {})
+        return (self.model, self.model_args) if bare == TASK_CLASSIFIER else (bare, {})
 
     def _parts(self, name: str) -> tuple[str, ...]:
         if name.endswith(MASK_AWARE):
             return WITH_MASK
-        return self.inputs if name == "rnn" else VALUES_ONLY
+        return self.inputs if name == TASK_CLASSIFIER else VALUES_ONLY
 
     def _is_clinical(self, name: str) -> bool:
-        return self.clinical and _bare(name) == "rnn"
+        return self.clinical and bare_name(name) == TASK_CLASSIFIER
 
     def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
         path, model_args = self._architecture(name)
@@ -172,7 +173,8 @@ class Downstream:
         )
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """A name of `evaluation.models` without "+mask"."""
     return name.removesuffix(MASK_AWARE)
 
 

@@ -6,11 +6,14 @@ import json
 import numpy as np
 import pytest
 
+from classifier import train
+from classifier.checkpoint import save_classifier
 from configs import load_config
 from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
+from scripts.from_config import other_classifier
 from scripts.synthetic_sets import find_sets, load_set
 from scripts.utility.downstream import Downstream
 from tests.support.evaluated import arguments, as_synthetic
@@ -92,17 +95,19 @@ def test_sets_of_other_noise_are_not_compared_as_guidance(experiment):
     for name, facts in {
         "unguided": made(guided=False),
         "influence": made(),
+        "copy": made(),
         "other_seed": made(seed=1),
     }.items():
         facts |= {"data_fingerprint": splits.fingerprint}
-        save_dataset(own / f"{name}.npz", as_synthetic(splits.train, 3), facts)
+        seed = 4 if name == "influence" else 3  # a set equal to the unguided one is not drawn
+        save_dataset(own / f"{name}.npz", as_synthetic(splits.train, seed), facts)
     evaluate.main(load_config(arguments(folder, "evaluation.protocols=[TSTR]")))
     out = folder / "runs/tiny/evaluation"
     notes = json.loads((out / "summary.json").read_text())["notes"]
     (told,) = [note for note in notes if "differ in more than guidance" in note]
     assert told.startswith("other_seed and unguided") and "(generation.seed)" in told
     compared = (out / "guidance_change.csv").read_text()
-    assert "influence" in compared and "other_seed" not in compared
+    assert "influence" in compared and "other_seed" not in compared and "copy" not in compared
 
 
 def test_sets_of_an_earlier_model_are_told(experiment):
@@ -152,6 +157,27 @@ def test_a_guided_set_that_is_the_unguided_one_is_told(experiment):
     one, other = as_synthetic(splits.train, 0), as_synthetic(splits.train, 1)
     sets = {"unguided": one, "guided": dataclasses.replace(one), "stronger": other}
     config = load_config(arguments(experiment[0]))
-    (told,) = [note for note in evaluate._notes(config, sets) if "the same series" in note]
+    same = evaluate._copies_of_unguided(sets)
+    assert same == ["guided"] and evaluate._copies_of_unguided({"a": one}) == []
+    (told,) = [note for note in evaluate._notes(config, sets, same) if "the same series" in note]
     assert told.startswith("guided: the same series as unguided")
-    assert not any("the same series" in note for note in evaluate._notes(config, {"a": one}))
+    assert not any("the same series" in note for note in evaluate._notes(config, sets, []))
+
+
+def test_another_classifier_than_that_of_stage_2_is_told(experiment):
+    folder, splits = experiment
+
+    def load(*more):
+        return load_config(arguments(folder, f"classifier.checkpoint_dir={folder}/c", *more))
+
+    config = load()
+    assert other_classifier(config) is None  # nothing trained
+    facts = train._facts(config, splits)
+    save_classifier(train.checkpoint_path(config), facts.build(), facts)
+    assert other_classifier(config) is None  # the same
+    for given in ("classifier.model=conv", "classifier.model_args={hidden: 5}"):
+        told = other_classifier(load(given))
+        assert told is not None and "stage 2 trained classifier.models.networks:RNN" in told
+    assert other_classifier(load("evaluation.models=[gbdt]")) is None
+    train.checkpoint_path(config).write_bytes(b"torn")
+    assert "best.ckpt" in str(other_classifier(config))
