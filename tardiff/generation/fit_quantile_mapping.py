@@ -12,6 +12,7 @@ from data_preprocess.splits import Splits
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.diffusion.quantile_mapping import MarginalMap
+from tardiff.diffusion.samplers import Steps
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.training.checkpoint import DiffusionModel
 
@@ -24,7 +25,14 @@ SAMPLER, GRID = "dpmpp_2m", (15, -10.0, 9.0)
 
 
 def fit_marginals(
-    splits: Splits, model: DiffusionModel, device: torch.device, *, rows: int, seed: int
+    splits: Splits,
+    model: DiffusionModel,
+    device: torch.device,
+    *,
+    rows: int,
+    seed: int,
+    sampler: str = SAMPLER,
+    levels: Steps | None = None,
 ) -> MarginalMap:
     """The map from what `model` draws to the marginal distributions of the training split.
 
@@ -34,10 +42,11 @@ def fit_marginals(
     Args:
         rows: series to draw.
         seed: of their noise.
+        sampler, levels: of a model that has its own; None: the default grid.
     """
     process = ReverseProcess(
-        sampler=SAMPLER,
-        levels=log_snr_grid(*GRID),
+        sampler=sampler,
+        levels=log_snr_grid(*GRID) if levels is None else levels,
         shape=(splits.normaliser.num_model_channels, model.length),
         seed=seed,
         batch_size=BATCH_SIZE,
