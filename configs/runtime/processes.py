@@ -1,10 +1,11 @@
 """Processes: independent pieces of work on one machine (loky) or on several (dask.distributed)."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -63,9 +64,24 @@ class Processes:
                 joblib.delayed(_call)(function, number, item, home)
                 for number, item in enumerate(items)
             )
-            results: Any = pool(calls)
+            with _ctrl_c_ignored():
+                results: Any = pool(calls)  # starts the workers
             for number, result in results:
                 yield items[number], result
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    """Processes started meanwhile inherit it: a terminal sends Ctrl-C to them too, and this one,
+    which ends them, is to answer alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _call(

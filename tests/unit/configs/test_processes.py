@@ -87,24 +87,32 @@ def _lives(process: int) -> bool:
         return False
 
 
-def started(folder: Path) -> subprocess.Popen[bytes]:
-    """A process with two workers, once both work."""
+def with_workers(folder: Path, before: str = "") -> subprocess.Popen[bytes]:
+    """A process that does `before` and starts two workers; its messages go to `folder`/told."""
     script = (
+        "import os, signal, threading\n"
         "from functools import partial\n"
         "from pathlib import Path\n"
         "from configs.runtime.processes import Processes\n"
         "from tests.unit.configs.test_processes import _slow\n"
         f"work = partial(_slow, Path({str(folder)!r}))\n"
+        f"{before}\n"
         "list(Processes(2).run(work, [str(n) for n in range(4000)]))\n"
     )
-    home = subprocess.Popen(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        # Tests run in the background would hand an ignored SIGINT down to their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    with (folder / "told").open("wb") as told:
+        return subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            stderr=told,
+            start_new_session=True,
+            # Tests run in the background would hand an ignored SIGINT down to their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+
+def started(folder: Path) -> subprocess.Popen[bytes]:
+    """A process with two workers, once both work."""
+    home = with_workers(folder)
     until = time.monotonic() + 120
     while len(list(folder.glob("*.pid"))) < 2:
         assert time.monotonic() < until, "the workers did not start"
@@ -135,6 +143,14 @@ def test_ctrl_c_ends_in_seconds(tmp_path):
     os.killpg(home.pid, signal.SIGINT)  # a terminal sends it to all processes in front
     home.wait(20)
     wait_for_end(tmp_path, 20)
+
+
+def test_ctrl_c_while_workers_start_is_answered_by_one_process(tmp_path):
+    soon = "threading.Timer(0.5, lambda: os.killpg(0, signal.SIGINT)).start()"  # they import then
+    home = with_workers(tmp_path, soon)
+    home.wait(60)
+    told = (tmp_path / "told").read_text()
+    assert "KeyboardInterrupt" in told and told.count("Traceback") == 1, told
 
 
 def test_dask_needs_a_scheduler_that_answers(monkeypatch):
