@@ -110,15 +110,16 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     """Everything that is computed; prints the tables as they come."""
     chosen, folder = config.evaluation, run_dir(config)
     seed, step = chosen.seeds[0], config.data.step_minutes
-    sets = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
+    found = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
+    same = _copies_of_unguided(found)
+    sets = {name: dataset for name, dataset in found.items() if name not in same}
     members = _members(config.data) if chosen.privacy else []
     wanted = {kind: getattr(chosen, kind) for kind in (*KINDS, PUBLISHED)}
     wanted |= {PRIVACY: bool(members)}
     kinds = [kind for kind in wanted if wanted[kind]]
     require_scorable(splits, sets, kinds, members)
-    made = {name: made_with(path) for name, path in files.items()}
+    made = {name: made_with(files[name]) for name in sets}
     apart = without_counterpart(made)
-    same = _copies_of_unguided(sets)
     notes = [*_notes(config, sets, same), *_origin_notes(config, made, apart)]
     if other := other_classifier(config):
         logger.warning("%s", other)
@@ -126,6 +127,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     if chosen.privacy and (unknown := not_attacked(members)):
         notes.append(OTHER_POPULATION.format(unknown))
     facts = _provenance(config, splits, sets) | {"notes": notes, "members": members}
+    facts["same_as_unguided"] = same
     data = evaluation_data(splits, sets)
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
@@ -182,7 +184,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         guidance_change=guidance_change(
             splits.train,
             sets.get(UNGUIDED),
-            {name: sets[name] for name in coupled if name not in same},
+            {name: sets[name] for name in coupled},
             scored,
             realised={name: record["realised"] for name, record in coupled.items()},
             hours_per_step=hours,
@@ -239,7 +241,7 @@ def _provenance(
 def _notes(
     config: ExperimentConfig, sets: Mapping[str, EHRDataset], same: Sequence[str]
 ) -> list[str]:
-    """Sentences a reader must not miss; `same`: sets that hold the series of the unguided one."""
+    """Sentences a reader must not miss; `same`: sets that are left out as equal to the unguided."""
     notes = [SIMULATED] if config.data.source == "simulated" else []
     if sets and UNGUIDED not in sets:
         notes.append(
@@ -249,7 +251,7 @@ def _notes(
     if same:
         notes.append(
             f"{', '.join(same)}: the same series as {UNGUIDED}, as where the strength of guidance "
-            "is 0, so all differences between them are 0."
+            f"is 0. What is said of {UNGUIDED} holds for it."
         )
     seeds = len(config.evaluation.seeds)
     if seeds == 1:

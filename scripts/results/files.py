@@ -20,6 +20,7 @@ from scripts.results.tables import TEXT_WIDTH
 from scripts.results.verdicts import verdicts
 from scripts.utility.bootstrap import CONFIDENCE
 from scripts.utility.metrics import point_scores
+from scripts.utility.summary import UNGUIDED
 
 LEGEND = (
     "[low, high]: bootstrap interval; of a score over test series, of a difference over test "
@@ -33,7 +34,8 @@ COLUMNS = ("protocol", "generator", "ratio", "model", "seed", "metric", "value")
 
 
 def write_results(path: Path, results: Results) -> None:
-    """One row per fit and metric, then one per set and fidelity or privacy metric.
+    """One row per fit and metric, then one per set and fidelity or privacy metric; a set that is
+    the unguided one has its rows.
 
     `ratio` is empty where the training set is not a mixture; `ratio` and `model` are empty where
     no downstream model is involved.
@@ -54,7 +56,10 @@ def write_results(path: Path, results: Results) -> None:
     for kind, name, report in scored:
         key = (kind, name, "", "", seed)
         rows += [(*key, metric, f"{value:.6g}") for metric, value in report.values.items()]
-    write_text(path, pd.DataFrame(rows, columns=pd.Index(COLUMNS)).to_csv(index=False))
+    table = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
+    unguided = table[table["generator"] == UNGUIDED]
+    same = [unguided.assign(generator=name) for name in results.same_as_unguided]
+    write_text(path, pd.concat([table, *same]).to_csv(index=False))
 
 
 def write_summary(path: Path, results: Results) -> None:
@@ -124,6 +129,7 @@ def verdict_lines(results: Results) -> str:
             f"; {v.change}" if v.change else ""
         )
         lines.append(textwrap.shorten(line, TEXT_WIDTH, placeholder=" ..."))
+    lines += [f"{name}: the same series as {UNGUIDED}" for name in results.same_as_unguided]
     return "\n".join(lines)
 
 

@@ -76,6 +76,11 @@ class Results:
         return list(self.provenance["notes"])
 
     @property
+    def same_as_unguided(self) -> list[str]:
+        """The sets that are left out since they hold the series of the unguided one."""
+        return list(self.provenance["same_as_unguided"])
+
+    @property
     def models(self) -> list[str]:
         """The downstream models, in the order of evaluation.models."""
         return list(dict.fromkeys(summary.model for summary in self.summaries))

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from classifier import train
@@ -92,22 +94,39 @@ def made(seed=0, model="m", guided=True):
 def test_sets_of_other_noise_are_not_compared_as_guidance(experiment):
     folder, splits = experiment
     own = folder / "runs/tiny/synthetic"
-    for name, facts in {
-        "unguided": made(guided=False),
-        "influence": made(),
-        "copy": made(),
-        "other_seed": made(seed=1),
-    }.items():
+    for noise, (name, facts) in enumerate(
+        {"unguided": made(guided=False), "influence": made(), "other_seed": made(seed=1)}.items()
+    ):
         facts |= {"data_fingerprint": splits.fingerprint}
-        seed = 4 if name == "influence" else 3  # a set equal to the unguided one is not drawn
-        save_dataset(own / f"{name}.npz", as_synthetic(splits.train, seed), facts)
+        save_dataset(own / f"{name}.npz", as_synthetic(splits.train, noise), facts)
     evaluate.main(load_config(arguments(folder, "evaluation.protocols=[TSTR]")))
     out = folder / "runs/tiny/evaluation"
     notes = json.loads((out / "summary.json").read_text())["notes"]
     (told,) = [note for note in notes if "differ in more than guidance" in note]
     assert told.startswith("other_seed and unguided") and "(generation.seed)" in told
     compared = (out / "guidance_change.csv").read_text()
-    assert "influence" in compared and "other_seed" not in compared and "copy" not in compared
+    assert "influence" in compared and "other_seed" not in compared
+
+
+def test_a_set_of_the_unguided_series_is_told_and_not_compared(experiment, caplog):
+    """Its rows are in results.csv, where several splits are pooled from."""
+    folder, splits = experiment
+    own = folder / "runs/tiny/synthetic"
+    for name, facts in {"unguided": made(guided=False), "influence": made()}.items():
+        facts |= {"data_fingerprint": splits.fingerprint}
+        save_dataset(own / f"{name}.npz", as_synthetic(splits.train, 3), facts)
+    with caplog.at_level(logging.INFO):
+        evaluate.main(load_config(arguments(folder, "evaluation.protocols=[TSTR]")))
+    out = folder / "runs/tiny/evaluation"
+    rows = pd.read_csv(out / "results.csv").set_index("generator")
+    unguided, copy = (rows.loc[name].reset_index(drop=True) for name in ("unguided", "influence"))
+    pd.testing.assert_frame_equal(unguided, copy)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["same_as_unguided"] == ["influence"]
+    assert {row["generator"] for row in summary["rows"]} == {"unguided", "real", "simulator"}
+    assert {verdict["name"] for verdict in summary["verdicts"]} == {"unguided"}
+    assert not (out / "guidance_change.csv").exists()
+    assert "influence: the same series as unguided, as where" in caplog.text
 
 
 def test_sets_of_an_earlier_model_are_told(experiment):
@@ -150,18 +169,6 @@ def test_sets_that_no_metric_takes_are_refused_before_any_fit(experiment, monkey
     remedy = "leave the metrics out: evaluation.fidelity=false evaluation.privacy=false"
     with pytest.raises(DataError, match=remedy):
         evaluate.main(load_config(arguments(folder)))
-
-
-def test_a_guided_set_that_is_the_unguided_one_is_told(experiment):
-    _, splits = experiment
-    one, other = as_synthetic(splits.train, 0), as_synthetic(splits.train, 1)
-    sets = {"unguided": one, "guided": dataclasses.replace(one), "stronger": other}
-    config = load_config(arguments(experiment[0]))
-    same = evaluate._copies_of_unguided(sets)
-    assert same == ["guided"] and evaluate._copies_of_unguided({"a": one}) == []
-    (told,) = [note for note in evaluate._notes(config, sets, same) if "the same series" in note]
-    assert told.startswith("guided: the same series as unguided")
-    assert not any("the same series" in note for note in evaluate._notes(config, sets, []))
 
 
 def test_another_classifier_than_that_of_stage_2_is_told(experiment):

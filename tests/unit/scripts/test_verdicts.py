@@ -322,12 +322,14 @@ def test_the_terminal_shows_one_line_a_verdict():
             "real_series_per_class": counts,
             "members": ["train", "val_guide"],
             "fewest_test_patients": 40,
+            "same_as_unguided": ["guided"],
         },
         predictions={},
         summaries=[dataclasses.replace(row(difference(-0.015, 0.025)), generator=name)],
         quality=quality,
     )
-    lines = verdict_lines(results).splitlines()
+    *lines, last = verdict_lines(results).splitlines()
+    assert last == "guided: the same series as unguided"
     assert [line.split("? ")[1].split(";")[0] for line in lines] == [
         "CANNOT TELL",
         "NO",
