@@ -14,59 +14,27 @@ import pandas as pd
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, bare_name
 from data_preprocess.export.parquet_tables import series_chunks, write_parquet
+from data_preprocess.sources.vocabulary import QUANTITIES
 
 log = logging.getLogger("tardiff.data")
 
-# YAIB's name: our name, unit. A variable that is not listed keeps its own name.
-VARIABLES = {
-    "alb": ("albumin", "g/dL"),
-    "alp": ("alkaline_phosphatase", "IU/L"),
-    "alt": ("alt", "IU/L"),
-    "ast": ("ast", "IU/L"),
-    "be": ("base_excess", "mmol/L"),
-    "bicar": ("bicarbonate", "mmol/L"),
-    "bili": ("bilirubin", "mg/dL"),
-    "bili_dir": ("bilirubin_direct", "mg/dL"),
+# YAIB's name: our name, unit. A variable that is not listed keeps its own name. Those written here
+# are YAIB's alone, or have another unit there.
+VARIABLES = {q.in_yaib: (q.name, q.unit) for q in QUANTITIES if q.in_yaib} | {
     "bnd": ("band_neutrophils", "%"),
-    "bun": ("bun", "mg/dL"),
-    "ca": ("calcium", "mg/dL"),
     "cai": ("calcium_ionised", "mmol/L"),
     "ck": ("creatine_kinase", "IU/L"),
     "ckmb": ("creatine_kinase_mb", "ng/mL"),
-    "cl": ("chloride", "mmol/L"),
-    "crea": ("creatinine", "mg/dL"),
     "crp": ("crp", "mg/L"),
-    "dbp": ("diastolic_pressure", "mmHg"),
-    "fgn": ("fibrinogen", "mg/dL"),
     "fio2": ("fio2", "%"),
-    "glu": ("glucose", "mg/dL"),
-    "hgb": ("haemoglobin", "g/dL"),
-    "hr": ("heart_rate", "bpm"),
     "inr_pt": ("inr", "-"),
-    "k": ("potassium", "mmol/L"),
-    "lact": ("lactate", "mmol/L"),
     "lymph": ("lymphocytes", "%"),
-    "map": ("mean_pressure", "mmHg"),
     "mch": ("mch", "pg"),
     "mchc": ("mchc", "%"),
     "mcv": ("mcv", "fL"),
     "methb": ("methaemoglobin", "%"),
-    "mg": ("magnesium", "mg/dL"),
-    "na": ("sodium", "mmol/L"),
     "neut": ("neutrophils", "%"),
-    "o2sat": ("spo2", "%"),
-    "pco2": ("paco2", "mmHg"),
-    "ph": ("ph", "-"),
-    "phos": ("phosphate", "mg/dL"),
-    "plt": ("platelets", "10^9/L"),
-    "po2": ("pao2", "mmHg"),
-    "ptt": ("ptt", "s"),
-    "resp": ("respiratory_rate", "1/min"),
-    "sbp": ("systolic_pressure", "mmHg"),
-    "temp": ("temperature", "C"),
     "tnt": ("troponin_t", "ng/mL"),
-    "urine": ("urine", "mL"),
-    "wbc": ("white_cells", "10^9/L"),
 }
 STATIC = {"age": "years", "height": "cm", "weight": "kg"}  # sex is text there
 SEX = "sex[1=male]"

@@ -25,7 +25,7 @@ from data_preprocess.sources.physionet.records import (
 from data_preprocess.sources.physionet.variables import (
     CHANNELS_2012,
     DESCRIPTORS,
-    PARAMETERS,
+    PARAMETERS_2012,
     SUMMED,
     Channel,
     channels_named,
@@ -117,7 +117,9 @@ def _read_set(
     records = outcomes.index.to_numpy()
     values, notes = _grid_values(events, records, channels, settings)
     labels, label_names = _labels(outcomes, settings.task, settings.los_days)
-    unknown = sorted(set(events["parameter"].cat.categories) - set(PARAMETERS) - set(DESCRIPTORS))
+    unknown = sorted(
+        set(events["parameter"].cat.categories) - set(PARAMETERS_2012) - set(DESCRIPTORS)
+    )
     if unknown:
         dropped.append(f"rows of unknown parameters ignored: {', '.join(unknown)}")
     cohort = Cohort(
@@ -248,7 +250,7 @@ def _grid_values(
         for parameter in channel.parameters:
             if parameter in by_parameter:
                 value, found = _repaired(by_parameter[parameter]["value"].to_numpy(), parameter)
-                plausible, refusals = is_plausible(value, parameter, PARAMETERS[parameter])
+                plausible, refusals = is_plausible(value, parameter, PARAMETERS_2012[parameter])
                 notes += found + refusals
                 where = by_parameter[parameter]["cell"].to_numpy()[plausible]
                 fresh = _aggregate(where, value[plausible], column.size, parameter in SUMMED)
