@@ -4,8 +4,6 @@ Blood pressure is simulated as pulse pressure and mean pressure and turned into 
 diastolic and mean at the end, so the three always agree as they do in an artery.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 # Columns: name[unit], baseline, spread between patients, change per decade of age and per sd of
@@ -34,63 +32,48 @@ glucose[mg/dL]             135    25   2.0     6     6    16    22    15     5  
 """  # noqa: E501 - a table reads better than it wraps
 _PULSE, _DIASTOLIC, _MEAN, _NUM_VITALS = 1, 2, 3, 7
 _FIRST_WAVE_GROUP = 8
+_COLUMNS = np.dtype(
+    [
+        ("name", "U40"),
+        *((c, float) for c in "baseline spread per_decade per_frailty circadian noise".split()),
+        *((c, float, 4) for c in ("linear", "quadratic")),
+        ("charting", float),
+        ("group", int),
+        *((c, float) for c in ("artefact", "low", "high")),
+        ("decimals", int),
+        # Of an oscillation; its period is in hours.
+        *((c, float) for c in ("amplitude", "period")),
+    ]
+)
 
 
-@dataclass(frozen=True)
-class ChannelTable:
-    """One row per channel; `linear` and `quadratic` have one column per phenotype."""
+def channel_table(num_channels: int) -> np.recarray:
+    """The vital signs (always all seven), then laboratory values, then waves, as many as asked.
 
-    names: tuple[str, ...]
-    baseline: np.ndarray
-    spread: np.ndarray
-    per_decade: np.ndarray
-    per_frailty: np.ndarray
-    circadian: np.ndarray
-    noise: np.ndarray
-    linear: np.ndarray
-    quadratic: np.ndarray
-    charting: np.ndarray
-    group: np.ndarray
-    artefact: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    decimals: np.ndarray
-    amplitude: np.ndarray
-    period: np.ndarray
-
-    def finish(self, values: np.ndarray) -> np.ndarray:
-        """Pulse and mean pressure turned into the three pressures, all to charted precision."""
-        finished = values.copy()
-        mean = values[:, _MEAN]
-        pulse = np.minimum(values[:, _PULSE], 1.5 * mean)  # keeps the diastolic above zero
-        finished[:, _PULSE] = mean + 2 * pulse / 3
-        finished[:, _DIASTOLIC] = mean - pulse / 3
-        for index, decimals in enumerate(self.decimals):
-            finished[:, index] = np.round(finished[:, index], int(decimals))
-        return finished
-
-
-def channel_table(num_channels: int) -> ChannelTable:
-    """The vital signs (always all seven), then laboratory values, then waves, as many as asked."""
-    lines = [line.split() for line in _TABLE.strip().splitlines()]
-    listed = lines[: max(num_channels, _NUM_VITALS)]
+    A row per channel, with the columns of `_TABLE` and an oscillation, which only waves have.
+    """
+    lines = _TABLE.strip().splitlines()
+    listed = [f"{line} 0 1" for line in lines[: max(num_channels, _NUM_VITALS)]]
     waves = [_wave(index) for index in range(num_channels - len(lines))]
-    rows = np.array([[*map(float, line[1:]), 0.0, 1.0] for line in listed] + [w[1] for w in waves])
-    names = tuple(line[0] for line in listed) + tuple(wave[0] for wave in waves)
-    gains = rows[:, 6:14].reshape(len(rows), 2, 4)
-    gains = np.concatenate([np.zeros((len(rows), 2, 1)), gains], axis=2)  # stable: no response
-    columns = [*rows[:, :6].T, gains[:, 0], gains[:, 1], *rows[:, 14:].T]
-    columns[9] = columns[9].astype(int)
-    return ChannelTable(names, *columns)
+    return np.loadtxt([*listed, *waves], dtype=_COLUMNS).view(np.recarray)
 
 
-def _wave(index: int) -> tuple[str, list[float]]:
+def _wave(index: int) -> str:
     """A derived wave: an oscillation whose size and offset follow one phenotype each."""
-    gains = np.zeros(8)
-    gains[index % 4] = 0.8 if index % 2 else -0.8
-    period = 2.0 + 1.5 * (index % 7)  # hours
-    charting, group, artefact = 2.5, float(_FIRST_WAVE_GROUP + index), 0.0
-    low, high, decimals = -50.0, 50.0, 3.0
-    head = [0.0, 0.5, 0.0, 0.0, 0.0, 0.4]
-    tail = [charting, group, artefact, low, high, decimals, 0.6, period]
-    return f"wave_{index + 1}[a.u.]", [*head, *gains.tolist(), *tail]
+    gains = ["0"] * 8
+    gains[index % 4] = "0.8" if index % 2 else "-0.8"
+    period = 2.0 + 1.5 * (index % 7)
+    responses, group = " ".join(gains), _FIRST_WAVE_GROUP + index
+    return f"wave_{index + 1}[a.u.] 0 0.5 0 0 0 0.4 {responses} 2.5 {group} 0 -50 50 3 0.6 {period}"
+
+
+def finish(table: np.recarray, values: np.ndarray) -> np.ndarray:
+    """Pulse and mean pressure turned into the three pressures, all to charted precision."""
+    finished = values.copy()
+    mean = values[:, _MEAN]
+    pulse = np.minimum(values[:, _PULSE], 1.5 * mean)  # keeps the diastolic above zero
+    finished[:, _PULSE] = mean + 2 * pulse / 3
+    finished[:, _DIASTOLIC] = mean - pulse / 3
+    for index, decimals in enumerate(table.decimals):
+        finished[:, index] = np.round(finished[:, index], decimals)
+    return finished

@@ -20,7 +20,7 @@ from scipy.special import expit
 from configs.runtime.errors import ConfigError
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.registry import Settings, SourceData, reader
-from data_preprocess.sources.simulated.channels import ChannelTable, channel_table
+from data_preprocess.sources.simulated.channels import channel_table, finish
 from data_preprocess.sources.simulated.mortality import (
     PHENOTYPES,
     Stays,
@@ -103,7 +103,7 @@ def simulate(
         values=values[:, :num_channels].astype(np.float32),
         labels=labels,
         subject_ids=stays.subject,
-        feature_names=table.names[:num_channels],
+        feature_names=tuple(table.name[:num_channels].tolist()),
         label_names=("survived", *(grades if num_classes > 2 else ["died"])),
         static=_static(stays, unit),
         static_names=_STATIC_NAMES,
@@ -140,13 +140,15 @@ def _course(rng: np.random.Generator, n: int, hours: np.ndarray) -> np.ndarray:
 
 
 def _signals(
-    rng: np.random.Generator, stays: Stays, table: ChannelTable, hours: np.ndarray
+    rng: np.random.Generator, stays: Stays, table: np.recarray, hours: np.ndarray
 ) -> np.ndarray:
     """Complete, noisy channel values, (n, channel, time), in clinical units."""
-    n, num_channels, num_steps = len(stays.subject), len(table.names), len(hours)
+    n, num_channels, num_steps = len(stays.subject), len(table), len(hours)
     level = stays.activation[:, None]
-    linear = table.linear[:, stays.phenotype].T[..., None]
-    quadratic = table.quadratic[:, stays.phenotype].T[..., None]
+    linear, quadratic = (
+        np.insert(gains, 0, 0, axis=1)[:, stays.phenotype].T[..., None]  # stable: no response
+        for gains in (table.linear, table.quadratic)
+    )
     person = _personal(rng, stays, table)
     phase = rng.uniform(0, 24, (n, 1, 1))  # hour of admission
     circadian = table.circadian[:, None] * np.cos(2 * np.pi * (hours + phase - 16) / 24)
@@ -158,13 +160,13 @@ def _signals(
     # Short plausible-looking errors: a probe that slipped, a line that was flushed.
     slipped = rng.random(values.shape) < 0.004
     values = np.where(slipped, values + table.artefact[:, None], values)
-    return table.finish(np.clip(values, table.low[:, None], table.high[:, None]))
+    return finish(table, np.clip(values, table.low[:, None], table.high[:, None]))
 
 
-def _personal(rng: np.random.Generator, stays: Stays, table: ChannelTable) -> np.ndarray:
+def _personal(rng: np.random.Generator, stays: Stays, table: np.recarray) -> np.ndarray:
     """Offset of a patient's own baseline, which age and frailty shift."""
     patients = stays.subject[-1] + 1
-    offset = table.spread * rng.normal(size=(patients, len(table.names)))
+    offset = table.spread * rng.normal(size=(patients, len(table)))
     ageing = table.per_decade * ((stays.age - 63) / 10)[:, None]
     frailty = table.per_frailty * stays.frailty[:, None]
     return (offset[stays.subject] + ageing + frailty)[..., None]
@@ -182,7 +184,7 @@ def _autoregressive(
 
 
 def _measured(
-    rng: np.random.Generator, stays: Stays, table: ChannelTable, shape: tuple[int, ...]
+    rng: np.random.Generator, stays: Stays, table: np.recarray, shape: tuple[int, ...]
 ) -> np.ndarray:
     """True where a value was charted: in rounds, and more often the sicker the patient."""
     n, num_channels, num_steps = shape
