@@ -101,53 +101,43 @@ def train(
     steps = math.ceil(size / recipe.batch_size)
     patience = max(recipe.patience, math.ceil(recipe.patience_steps / steps))
     running = torch.arange(models, device=x.device)
-    optimiser = _AdamW(weights, recipe)
+    optimiser = torch.optim.AdamW(
+        [value.requires_grad_() for value in weights.values()],
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+    )
     for epoch in range(recipe.max_epochs):
         order = torch.rand(len(running), size, device=x.device, generator=generator).argsort(1)
         for batch in torch.gather(rows[running], 1, order).split(recipe.batch_size, 1):
-            optimiser.step(x[batch], y[batch].float())
-        now = auroc(predict(optimiser.weights, select[0]), select[1])
+            _step(optimiser, weights, x[batch], y[batch].float())
+        now = auroc(predict(weights, select[0]), select[1])
         better = now > score[running]
         for name, value in best.items():
-            _put(name, value, running[better], _of(name, optimiser.weights[name], better))
+            _put(name, value, running[better], _of(name, weights[name], better))
         score[running[better]], epoch_of[running[better]] = now[better], float(epoch)
         going = epoch - epoch_of[running] < patience
         if not going.any():
             break
         if going.sum() < 0.75 * len(running):  # the others are trained on: their best is kept
             running = running[going]
-            optimiser.keep(going)
+            _keep(optimiser, weights, going)
     return best
 
 
-class _AdamW:
-    """torch.optim.AdamW of every model apart, which can let models go."""
+def _step(optimiser: torch.optim.Optimizer, weights: Weights, x: Tensor, y: Tensor) -> None:
+    losses = functional.binary_cross_entropy_with_logits(logits(weights, x), y, reduction="none")
+    optimiser.zero_grad()
+    losses.mean(1).sum().backward()  # each model's mean loss has a gradient in its own weights only
+    optimiser.step()
 
-    def __init__(self, weights: Weights, recipe: FitRecipe) -> None:
-        self.weights, self.recipe, self.steps = weights, recipe, 0
-        self.means = {name: torch.zeros_like(value) for name, value in weights.items()}
-        self.squares = {name: torch.zeros_like(value) for name, value in weights.items()}
 
-    def step(self, x: Tensor, y: Tensor) -> None:
-        leaves = {name: value.requires_grad_() for name, value in self.weights.items()}
-        losses = functional.binary_cross_entropy_with_logits(logits(leaves, x), y, reduction="none")
-        # Each model's mean loss has a gradient in its own weights only.
-        gradients = torch.autograd.grad(losses.mean(1).sum(), list(leaves.values()))
-        self.steps += 1
-        rate, decay = self.recipe.learning_rate, self.recipe.weight_decay
-        with torch.no_grad():
-            for (name, value), gradient in zip(leaves.items(), gradients, strict=True):
-                mean = self.means[name].lerp_(gradient, 0.1)
-                square = self.squares[name].lerp_(gradient.square(), 0.001)
-                size = (square / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
-                value.mul_(1 - rate * decay)
-                value.addcdiv_(mean, size, value=-rate / (1 - 0.9**self.steps))
-                self.weights[name] = value.detach()
-
-    def keep(self, models: Tensor) -> None:
-        for kept in (self.weights, self.means, self.squares):
-            for name, value in kept.items():
-                kept[name] = _of(name, value, models).clone()
+def _keep(optimiser: torch.optim.Optimizer, weights: Weights, models: Tensor) -> None:
+    """Lets the other models go."""
+    for name, value in weights.items():
+        moments = optimiser.state[value]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            moments[moment] = _of(name, moments[moment], models).clone()
+        value.grad, value.data = None, _of(name, value, models).clone()
 
 
 def _of(name: str, value: Tensor, models: Tensor) -> Tensor:
