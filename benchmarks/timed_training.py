@@ -6,7 +6,6 @@ backward, optimiser), of one thread.
 
 import copy
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -23,7 +22,7 @@ from scripts.quality.common.comparison import draw
 from tardiff.diffusion.denoiser import training_target
 from tardiff.diffusion.noise_schedule import add_noise, draw_levels
 from tardiff.train import build_module, level_table
-from tardiff.training.callbacks import IRRELEVANT_WARNINGS
+from tardiff.training.callbacks import quiet
 from tardiff.training.module import DiffusionModule, SeriesBatch
 
 TIMED_STEPS = 10  # per turn
@@ -167,8 +166,6 @@ def _fit(config: ExperimentConfig, splits: Splits, steps: int, watch: _Watch) ->
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    with warnings.catch_warnings():
-        for message in IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+    with quiet():
         trainer.fit(module, DataLoader(range(steps), batch_size=None), DataLoader([0]))  # type: ignore[arg-type]
     return module

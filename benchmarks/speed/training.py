@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import Setting
-from tardiff.training.callbacks import IRRELEVANT_WARNINGS
+from tardiff.training.callbacks import quiet
 
 WARM_UP = 2  # steps that do not count
 
@@ -29,9 +29,8 @@ def step_seconds(setting: Setting, batch: int, steps: int) -> float:
     """Median seconds of a step on `batch` series, forward to averaging, of `steps` steps."""
     clock = _Steps(setting)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        for message in (*IRRELEVANT_WARNINGS, ".*no `val_dataloader`.*"):
-            warnings.filterwarnings("ignore", message=message)
+    with quiet():
+        warnings.filterwarnings("ignore", message=".*no `val_dataloader`.*")
         trainer = pl.Trainer(
             accelerator=setting.device.type,
             devices=1,
