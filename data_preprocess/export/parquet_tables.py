@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.storage.table_file import identifier, quoted
 
 SERIES_PER_CHUNK = 4096
 
@@ -20,8 +21,8 @@ def write_parquet(path: Path, columns: Mapping[str, str], chunks: Iterable[pd.Da
         columns: name -> SQL type, in order; every chunk has these columns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    names = {name: '"' + name.replace('"', '""') + '"' for name in columns}
-    declared = ", ".join(f"{names[name]} {kind}" for name, kind in columns.items())
+    names = ", ".join(map(identifier, columns))
+    declared = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns.items())
     with (
         tempfile.TemporaryDirectory(prefix="tardiff-export-") as scratch,
         duckdb.connect(str(Path(scratch) / "rows.duckdb")) as connection,
@@ -29,10 +30,9 @@ def write_parquet(path: Path, columns: Mapping[str, str], chunks: Iterable[pd.Da
         connection.execute(f"CREATE TABLE rows ({declared})")
         for chunk in chunks:
             connection.register("chunk", chunk)
-            connection.execute(f"INSERT INTO rows SELECT {', '.join(names.values())} FROM chunk")
+            connection.execute(f"INSERT INTO rows SELECT {names} FROM chunk")
             connection.unregister("chunk")
-        target = str(path).replace("'", "''")
-        connection.execute(f"COPY rows TO '{target}' (FORMAT parquet)")
+        connection.execute(f"COPY rows TO {quoted(str(path))} (FORMAT parquet)")
 
 
 def series_chunks(dataset: EHRDataset) -> Iterator[tuple[np.ndarray, EHRDataset]]:

@@ -26,8 +26,8 @@ class Engine:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def run(self, sql: str, *, source: Path | None = None) -> None:
-        """Runs one statement.
+    def run(self, sql: str, *, source: Path | None = None) -> duckdb.DuckDBPyConnection:
+        """Runs one statement; what it yields can be fetched from what is returned.
 
         Args:
             source: the file that the statement reads; errors name it.
@@ -37,15 +37,20 @@ class Engine:
             UserError: memory or scratch space is exhausted.
             KeyboardInterrupt: the query was stopped by Ctrl-C.
         """
-        self._execute(sql, source)
+        try:
+            return self._connection.execute(sql)
+        except duckdb.Error as error:
+            raise _explained(error, source) from error
+        except RuntimeError as error:  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt if "interrupted" in str(error) else error from error
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """All rows of a small query."""
-        return self._execute(sql).fetchall()
+    def rows(self, sql: str, *, source: Path | None = None) -> list[tuple[Any, ...]]:
+        """All rows of a small query; `source` as in `run`."""
+        return self.run(sql, source=source).fetchall()
 
-    def number(self, sql: str) -> int:
-        """The one integer that `sql` yields; NULL counts as 0."""
-        return int(self.rows(sql)[0][0] or 0)
+    def number(self, sql: str, *, source: Path | None = None) -> int:
+        """The one integer that `sql` yields; NULL counts as 0; `source` as in `run`."""
+        return int(self.rows(sql, source=source)[0][0] or 0)
 
     def counted(self, queries: Mapping[str, str]) -> list[str]:
         """Notes for the card: "what: count" of every query that counts something."""
@@ -54,12 +59,12 @@ class Engine:
 
     def columns(self, sql: str) -> dict[str, np.ndarray]:
         """The columns of a query of moderate size, as plain arrays."""
-        found = self._execute(sql).fetchnumpy()
+        found = self.run(sql).fetchnumpy()
         return {name: np.asarray(column) for name, column in found.items()}
 
     def chunks(self, sql: str) -> Iterator[dict[str, np.ndarray]]:
         """The columns of a large query, chunk by chunk, in bounded memory."""
-        result = self._execute(sql)
+        result = self.run(sql)
         while len(frame := result.fetch_df_chunk(_VECTORS_PER_CHUNK)):
             yield {str(name): frame[name].to_numpy() for name in frame.columns}
 
@@ -69,14 +74,6 @@ class Engine:
         marks = ", ".join("?" for _ in columns.split(","))
         if rows:
             self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-
-    def _execute(self, sql: str, source: Path | None = None) -> duckdb.DuckDBPyConnection:
-        try:
-            return self._connection.execute(sql)
-        except duckdb.Error as error:
-            raise _explained(error, source) from error
-        except RuntimeError as error:  # what DuckDB makes of Ctrl-C
-            raise KeyboardInterrupt if "interrupted" in str(error) else error from error
 
 
 @contextmanager

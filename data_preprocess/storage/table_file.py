@@ -103,11 +103,7 @@ def require_all_rows(engine: Engine, table: TableFile) -> None:
             there = sum(1 for row in csv.reader(lines, delimiter=table.delimiter) if row) - 1
         except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
             raise _damaged(table.path, error) from error
-    engine.run(
-        f"CREATE OR REPLACE TEMP TABLE row_count AS SELECT count(*) AS n FROM {table.scan}",
-        source=table.path,
-    )
-    read = engine.number("SELECT n FROM row_count")
+    read = engine.number(f"SELECT count(*) FROM {table.scan}", source=table.path)
     if read != there:
         raise DataError(
             f"{table.path}: {there:,} rows are in the file but {read:,} were read; write it anew "
