@@ -80,11 +80,11 @@ def zscore_knots(measured: Float[np.ndarray, " m"]) -> Knots:
     return (mean - sd, mean + sd), (-1.0, 1.0)
 
 
-def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0, high: float = 1.0) -> Knots:
+def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0) -> Knots:
     """Quantiles to standard normal quantiles.
 
     Args:
-        low, high: the probabilities that these values span of the whole channel.
+        low: the probability, in the whole channel, of a value below all of these.
     """
     # Mid-rank probabilities: the ends get the expected position of the smallest and largest value.
     tail = 0.5 / max(len(measured), 2)
@@ -96,7 +96,7 @@ def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0, high: fl
         return zscore_knots(measured)
     # A run of equal quantiles stands at the normal quantile of its middle probability.
     members = [groups == group for group in range(groups[-1] + 1)]
-    whole = low + (high - low) * probabilities
+    whole = low + (1 - low) * probabilities
     merged_clinical = tuple(float(clinical[run].mean()) for run in members)
     merged_model = tuple(float(norm.ppf(whole[run].mean())) for run in members)
     return merged_clinical, merged_model

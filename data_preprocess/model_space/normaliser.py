@@ -156,25 +156,23 @@ class Normaliser:
         return model
 
     def to_clinical(
-        self, x: Float[Tensor, "n channel time"], *, clamp: bool = True
+        self, x: Float[Tensor, "n channel time"]
     ) -> Float[np.ndarray, "n channel time"]:
-        """Model-space series in clinical units, float32.
+        """Model-space series in clinical units, float32, with legal values only.
 
-        Args:
-            clamp: only legal values: within the measured range of the train split, so that a
-                sample cannot hold, say, negative urine, and a point mass's value in its
-                stretch.
+        They lie within the measured range of the train split, so that a sample cannot hold, say,
+        negative urine, and have a point mass's value in its stretch.
         """
         model = x.detach().cpu().double()
         values = self.inverse_map(model)
-        if clamp:
-            for index, step in enumerate(self.steps):
-                if step:
-                    values[:, index] = torch.round(values[:, index] / step) * step
-            values = values.clamp(_column(self.low, values), _column(self.high, values))
-            for index, point_masses in enumerate(self.point_masses):
-                snapped = snap(values[:, index].numpy(), model[:, index].numpy(), point_masses)
-                values[:, index] = torch.from_numpy(snapped)
+        for index, step in enumerate(self.steps):
+            if step:
+                values[:, index] = torch.round(values[:, index] / step) * step
+        low, high = (values.new_tensor(bound)[:, None] for bound in (self.low, self.high))
+        values = values.clamp(low, high)
+        for index, point_masses in enumerate(self.point_masses):
+            snapped = snap(values[:, index].numpy(), model[:, index].numpy(), point_masses)
+            values[:, index] = torch.from_numpy(snapped)
         return values.float().numpy()
 
     def forward_map(
@@ -243,10 +241,6 @@ class Normaliser:
             return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise DataError(f"{path}: not a normaliser file ({error})") from error
-
-
-def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return like.new_tensor(values)[:, None]
 
 
 def _tuples(value: Any) -> Any:
