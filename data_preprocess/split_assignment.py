@@ -112,9 +112,7 @@ def _whole(
     may: Bool[np.ndarray, " n"], member: Int[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " patient"]:
     """Patients all of whose stays may enter."""
-    whole = np.ones(int(member.max()) + 1, bool)
-    np.logical_and.at(whole, member, may)
-    return whole
+    return np.bincount(member, weights=~may) == 0
 
 
 def _draw(
