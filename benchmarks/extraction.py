@@ -2,7 +2,7 @@
 
     python -m tests.support.simulated_release --format mimic3 --out /tmp/raw30 \
         --stays 60000 --rows 30000000
-    python benchmarks/extraction.py /tmp/raw30 [more folders]
+    python -m benchmarks.extraction /tmp/raw30 [more folders]
 
 For every folder, in turn and `--repeats` times: `zcat | wc -l` of the chart table, then the whole
 build command. Wall and CPU seconds and the peak resident memory of each child are measured by the

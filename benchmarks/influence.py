@@ -1,9 +1,9 @@
 """What influence costs: J against double backward, guided against unguided sampling, and G.
 
-    python benchmarks/influence.py gradient --length 24 --channels 7
-    python benchmarks/influence.py gradient --length 288 --channels 3 --chunk 32
-    python benchmarks/influence.py sampling
-    python benchmarks/influence.py vector
+    python -m benchmarks.influence gradient --length 24 --channels 7
+    python -m benchmarks.influence gradient --length 288 --channels 3 --chunk 32
+    python -m benchmarks.influence sampling
+    python -m benchmarks.influence vector
 
 One thread, CPU seconds; the two sides of every ratio take turns within one run, and the ratio is
 that of the fastest rounds. Weights are untrained, which does not change the time. Prints Markdown

@@ -1,6 +1,6 @@
 """Time and memory of the fidelity and privacy suites.
 
-`python benchmarks/metrics.py [SERIES] [CHANNELS] [STEPS]`, default 20000 x 7 x 24 in each of the
+`python -m benchmarks.metrics [SERIES] [CHANNELS] [STEPS]`, default 20000 x 7 x 24 in each of the
 three sets. The target on two cores: under three minutes and 4 GB together. Processor seconds are
 shown beside the elapsed ones, since other work on the machine stretches the latter.
 """
