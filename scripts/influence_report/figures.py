@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from scripts.influence_report.measures import STEP_NORM
 from scripts.influence_report.named_sets import RankedSet
-from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy, time_axis
+from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, new_panels, shared_legend, time_axis
 from tardiff.influence.one_step_check import StepTest
 
 TAIL = 0.01  # share of each end that the histogram gathers in its outermost bins
@@ -17,12 +17,11 @@ MOST_CHANNELS = 12
 
 def distribution_figure(sets: Sequence[RankedSet]) -> Figure:
     """Influence per class, one panel per set on a common axis."""
-    figure = Figure(figsize=(8, 0.9 + 2.3 * len(sets)), layout="constrained")
-    panels = figure.subplots(len(sets), 1, sharex=True, squeeze=False)[:, 0]
+    figure, panels = new_panels(8.0, 0.9 + 2.3 * len(sets), rows=len(sets), sharex=True)
     pooled = np.concatenate([ranked.influence for ranked in sets])
     low, high = np.quantile(pooled, [TAIL, 1 - TAIL])
     edges = np.linspace(low, high, 1 + min(40, max(8, len(pooled) // 16)))
-    for axes, ranked in zip(panels, sets, strict=True):
+    for axes, ranked in zip(panels[:, 0], sets, strict=True):
         for label, name in enumerate(ranked.data.label_names):
             values = np.clip(ranked.influence[ranked.data.labels == label], low, high)
             if len(values):
@@ -39,19 +38,18 @@ def distribution_figure(sets: Sequence[RankedSet]) -> Figure:
         axes.axvline(0, color="0.4", linewidth=0.8)
         axes.set_ylabel("share of the class")
         axes.set_title(f"{ranked.name}, {len(ranked.influence):,} series", fontsize=10)
-        tidy(axes)
-    panels[-1].set_xlabel(
+    panels[-1, 0].set_xlabel(
         "influence: right of 0, training on the series lowers the guidance loss\n"
         "(outermost bins hold all that lies beyond)"
     )
-    shared_legend(figure, panels[0])
+    shared_legend(figure, panels[0, 0])
     return figure
 
 
 def step_figure(test: StepTest) -> Figure:
     """Predicted against measured fall of the guidance loss."""
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
+    figure, panels = new_panels(5.0, 5.0)
+    axes = panels[0, 0]
     predicted, measured = test.predicted.numpy(), test.measured.numpy()
     both = np.concatenate([predicted, measured])
     ends = [both.min(), both.max()]
@@ -66,14 +64,13 @@ def step_figure(test: StepTest) -> Figure:
         fontsize=9,
     )
     axes.legend(fontsize=8)
-    tidy(axes)
     return figure
 
 
 def curve_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     """How soon a small guidance set gives the G and the ranking of the whole one."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, panels = new_panels(6.0, 4.0)
+    axes = panels[0, 0]
     sizes = [row["guidance_rows"] for row in rows]
     for place, (key, label) in enumerate(
         (("cosine", "cosine of G to the full G"), ("spearman", "rank correlation of influences"))
@@ -94,7 +91,6 @@ def curve_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.set_xlabel("guidance rows")
     axes.set_ylabel(f"mean and s.d. over {rows[0]['repeats']} random subsets")
     axes.legend()
-    tidy(axes)
     return figure
 
 
@@ -103,11 +99,10 @@ def ends_figure(ranked: RankedSet, hours_per_step: float) -> Figure:
     channels = min(ranked.data.num_channels, MOST_CHANNELS)
     columns = min(channels, 4)
     lines = -(-channels // columns)
-    figure = Figure(figsize=(3 * columns, 0.8 + 2.1 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, sharex=True, squeeze=False).ravel()
+    figure, panels = new_panels(3.0 * columns, 0.8 + 2.1 * lines, lines, columns, sharex=True)
     best, worst = ranked.ends()
     times, unit = time_axis(ranked.data.length, hours_per_step)
-    for channel, axes in enumerate(panels[:channels]):
+    for channel, axes in enumerate(panels.flat[:channels]):
         values = ranked.data.values[:, channel]
         for rows, end, colour, dash in ((best, "highest", 1, "-"), (worst, "lowest", 5, "--")):
             look: dict[str, Any] = {"color": OKABE_ITO[colour], "linestyle": dash, "alpha": 0.8}
@@ -115,9 +110,8 @@ def ends_figure(ranked: RankedSet, hours_per_step: float) -> Figure:
             drawn[0].set_label(f"{len(rows)} {end} influence")
         axes.set_title(ranked.data.feature_names[channel], fontsize=9)
         axes.set_xlabel(unit if channel >= channels - columns else "", fontsize=9)
-        tidy(axes)
-    for axes in panels[channels:]:
+    for axes in panels.flat[channels:]:
         axes.set_visible(False)
     figure.suptitle(f"{ranked.name}: which series help and which harm", fontsize=11)
-    shared_legend(figure, panels[0])
+    shared_legend(figure, panels[0, 0])
     return figure

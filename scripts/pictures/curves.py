@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from scripts.pictures.styles import Styles, shared_legend, tidy
+from scripts.pictures.styles import Styles, new_panels, shared_legend
 from scripts.utility.metrics import Predictions, calibration_bins, confidence_and_truth
 from scripts.utility.protocols import REAL, Fit
 
@@ -64,8 +64,8 @@ def curve_figure(
     sources: Mapping[str, Sequence[Predictions]], model: str, styles: Styles
 ) -> Figure:
     """ROC and precision-recall curves on the real test series: real-only and synthetic-only."""
-    figure = Figure(figsize=(10, 5.2), layout="constrained")
-    roc, pr = figure.subplots(1, 2)
+    figure, panels = new_panels(10.0, 5.2, columns=2)
+    roc, pr = panels[0]
     for generator, per_seed in sources.items():
         style = styles.dashed(generator) | {"label": _source_name(generator)}
         true_rate, precision = average_curves(per_seed)
@@ -81,7 +81,6 @@ def curve_figure(
         (pr, "recall", "precision"),
     ):
         axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
-        tidy(axes)
     title = f"ROC and precision-recall on real test series, downstream model {model}"
     figure.suptitle(title, fontsize=12, fontweight="bold")
     shared_legend(figure, roc)
@@ -95,8 +94,8 @@ def reliability_figure(
 
     More than two classes: share of right answers against the probability of the answer.
     """
-    figure = Figure(figsize=(6, 5.6), layout="constrained")
-    axes = figure.subplots()
+    figure, panels = new_panels(6.0, 5.6)
+    axes = panels[0, 0]
     top = 0.0
     for generator, per_seed in sources.items():
         curve = reliability(per_seed)
@@ -107,7 +106,6 @@ def reliability_figure(
     axes.plot(limits, limits, color="0.6", linewidth=0.8, label="perfectly calibrated")
     axes.set(xlim=limits, ylim=limits, xlabel="mean predicted probability", ylabel="observed share")
     axes.set_aspect("equal")
-    tidy(axes)
     title = f"Calibration on real test series,\ndownstream model {model}"
     figure.suptitle(title, fontweight="bold")
     shared_legend(figure, axes, columns=2)

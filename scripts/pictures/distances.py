@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from scripts.pictures.styles import Picture, Styles, tidy
+from scripts.pictures.styles import Picture, Styles, new_panels
 from scripts.quality.common.metric_report import MetricReport, with_interval
 
 BINS = 40
@@ -14,21 +13,19 @@ TOP = 0.995  # quantile of all distances at which the axis ends
 
 def distance_picture(reports: Mapping[str, MetricReport], styles: Styles) -> Picture:
     """One panel per set: distance to the closest training and to the closest held-out series."""
-    figure = Figure(figsize=(7.2, 0.7 + 2.2 * len(reports)), layout="constrained")
-    panels = list(figure.subplots(len(reports), 1, squeeze=False).ravel())
+    figure, panels = new_panels(7.2, 0.7 + 2.2 * len(reports), rows=len(reports))
     pooled = np.concatenate(
         [r.arrays[f"dcr_{side}"] for r in reports.values() for side in ("train", "holdout")]
     )
     edges = np.linspace(0, max(float(np.quantile(pooled, TOP)), 1e-6), BINS + 1)
-    for panel, (name, report) in zip(panels, reports.items(), strict=True):
+    for panel, (name, report) in zip(panels[:, 0], reports.items(), strict=True):
         panel.hist(report.arrays["dcr_holdout"], edges, color="0.8", label="to held-out series")
         counts, _ = np.histogram(report.arrays["dcr_train"], edges)
         label = f"{name} to training series"
         panel.stairs(counts, edges, color=styles.colour(name), linewidth=1.8, label=label)
         panel.set_ylabel("series")
-        tidy(panel)
         panel.legend(fontsize=8)
-    panels[-1].set_xlabel("distance to the closest series (root mean square, training s.d.)")
+    panels[-1, 0].set_xlabel("distance to the closest series (root mean square, training s.d.)")
     return Picture(
         "privacy",
         figure,

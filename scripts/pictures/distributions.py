@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset
-from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
+from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
 from scripts.quality.fidelity.marginals import kolmogorov_smirnov
 
@@ -36,9 +35,8 @@ def distribution_picture(
     if len(shown) > MAX_CHANNELS:
         shown = np.argsort(-gaps.max(axis=1), kind="stable")[:MAX_CHANNELS]
     lines = (len(shown) + 1) // 2
-    figure = Figure(figsize=(7.2, 0.9 + 1.7 * lines), layout="constrained")
-    panels = list(figure.subplots(lines, 2, squeeze=False).ravel())
-    for axes, channel in zip(panels, shown, strict=False):
+    figure, panels = new_panels(7.2, 0.9 + 1.7 * lines, rows=lines, columns=2)
+    for axes, channel in zip(panels.flat, shown, strict=False):
         edges = bin_edges(held_out[:, channel])
         real, *others = (
             np.histogram(values[:, channel].ravel(), edges, density=True)[0]
@@ -49,10 +47,9 @@ def distribution_picture(
             axes.stairs(density, edges, label=name, linewidth=1.5, **styles.dashed(name))
         axes.set_yticks([])
         axes.set_title(test.feature_names[channel], fontsize=9, loc="left")
-        tidy(axes)
-    for axes in panels[len(shown) :]:
+    for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
-    shared_legend(figure, panels[0])
+    shared_legend(figure, panels[0, 0])
     caption = " ".join(
         f"{name}: farthest off in {test.feature_names[own.argmax()]} ({own.max():.3f}), "
         f"{own.mean():.3f} on average over {len(own)} channels."

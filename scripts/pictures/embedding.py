@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from scripts.pictures.styles import Picture, Styles, tidy
+from scripts.pictures.styles import Picture, Styles, new_panels
 from scripts.quality.common.comparison import draw
 from scripts.utility.protocols import REAL, Series
 
@@ -30,8 +29,8 @@ def embedding_picture(
     pca = PCA(2, random_state=seed).fit(rows[REAL])
     components = {name: pca.transform(x) for name, x in rows.items()}
     maps = {"principal components": components, "t-SNE": _tsne(rows, seed)}
-    figure = Figure(figsize=(1.0 + 3.1 * max(len(sets), 2), 6.2), layout="constrained")
-    panels = figure.subplots(len(maps), len(sets), squeeze=False)
+    width = 1.0 + 3.1 * max(len(sets), 2)
+    figure, panels = new_panels(width, 6.2, rows=len(maps), columns=len(sets))
     for row, (title, points) in enumerate(maps.items()):
         for axes, name in zip(panels[row], sets, strict=True):
             axes.scatter(*points[REAL].T, s=7, color="0.6", label="held-out real")
@@ -39,7 +38,6 @@ def embedding_picture(
             axes.scatter(*points[name].T, s=7, label=name, **style)
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"{name}: {title}", fontsize=9)
-            tidy(axes)
     # Each set has its own column: the entry of the real series is that of the first.
     entries = [panel.get_legend_handles_labels() for panel in panels[0]]
     handles = [entries[0][0][0], *(found[0][1] for found in entries)]

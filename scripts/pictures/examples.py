@@ -8,10 +8,9 @@ is a mean with quantile bands of many series. Individual real series are taken o
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset
-from scripts.pictures.styles import Picture, Styles, tidy, time_axis
+from scripts.pictures.styles import Picture, Styles, new_panels, time_axis
 from scripts.utility.protocols import REAL
 
 LINES = ("-", "--", ":")  # one example each
@@ -40,10 +39,10 @@ def example_picture(
         band = np.stack([low, real.mean(axis=0), high])
     if show_real_series:
         sources = {REAL: real} | sources
-    figure = Figure(
-        figsize=(1.0 + 3.1 * len(sources), 0.8 + 1.35 * len(channels)), layout="constrained"
+    rows, columns = len(channels), len(sources)
+    figure, panels = new_panels(
+        1.0 + 3.1 * columns, 0.8 + 1.35 * rows, rows, columns, sharex=True, sharey="row"
     )
-    panels = figure.subplots(len(channels), len(sources), squeeze=False, sharex=True, sharey="row")
     times, unit = time_axis(train.length, hours_per_step)
     for column, (name, values) in enumerate(sources.items()):
         drawn = values[np.random.default_rng(seed).permutation(len(values))[: len(LINES)]]
@@ -55,7 +54,6 @@ def example_picture(
                 style = {"color": styles.colour(name), "linestyle": dash, "linewidth": 1.1}
                 axes.plot(times, series, **style)
             axes.tick_params(labelsize=7)
-            tidy(axes)
         title = "real series" if name == REAL else name
         panels[0, column].set_title(title, fontsize=10, fontweight="bold")
         panels[-1, column].set_xlabel(unit)

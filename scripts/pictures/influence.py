@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from matplotlib.figure import Figure
 
-from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
+from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
 from scripts.quality.common.metric_report import Z95
 from scripts.utility.protocols import Series
@@ -95,9 +94,8 @@ def _shift(values: np.ndarray, base: np.ndarray, weights: np.ndarray) -> tuple[f
 
 def influence_picture(found: Influence, styles: Styles) -> Picture:
     """One panel per class."""
-    figure = Figure(figsize=(7.2, 0.9 + 2.0 * len(found.values)), layout="constrained")
-    panels = list(figure.subplots(len(found.values), 1, squeeze=False).ravel())
-    for panel, (class_name, scaled) in zip(panels, found.values.items(), strict=True):
+    figure, panels = new_panels(7.2, 0.9 + 2.0 * len(found.values), rows=len(found.values))
+    for panel, (class_name, scaled) in zip(panels[:, 0], found.values.items(), strict=True):
         low, high = np.quantile(np.concatenate(list(scaled.values())), [TAIL, 1 - TAIL])
         bins = min(MOST_BINS, 2 + int(np.sqrt(min(map(len, scaled.values())))))
         edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
@@ -107,9 +105,8 @@ def influence_picture(found: Influence, styles: Styles) -> Picture:
             panel.axvline(values.mean(), linewidth=1.2, **styles.dashed(name))
         panel.set_title(f"class {class_name}", fontsize=9, loc="left")
         panel.set_yticks([])
-        tidy(panel)
-    panels[-1].set_xlabel(f"influence, s.d. of {found.base} above its mean")
-    shared_legend(figure, panels[0])
+    panels[-1, 0].set_xlabel(f"influence, s.d. of {found.base} above its mean")
+    shared_legend(figure, panels[0, 0])
     shifts = " ".join(
         f"{name}, {class_name}: {_reading(*shift)}."
         for class_name, by_set in found.shifts.items()

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.pictures.curves import curve_figure, reliability_figure, training_sources
-from scripts.pictures.styles import Picture, Styles, shared_legend, tidy
+from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.metric_report import interval_text
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING, Predictions
@@ -93,8 +93,8 @@ def headline_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
     """AUROC with its interval: real, synthetic, and real + the most synthetic; the true risk as a
     line where it is known."""
     shown = headline_rows(rows)
-    figure = Figure(figsize=(6.0, 1.5 + 0.36 * len(shown)), layout="constrained")
-    axes = figure.subplots()
+    figure, panels = new_panels(6.0, 1.5 + 0.36 * len(shown))
+    axes = panels[0, 0]
     for place, row in enumerate(shown):
         known = row.protocol in ("TSTR", "TSRTR")
         colour = styles.colour(row.generator) if known else "black"
@@ -117,7 +117,6 @@ def headline_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(len(shown) - 0.5, -0.7)
     axes.set_xlabel("AUROC on test series (0.5 is guessing)")
-    tidy(axes)
     title = f"What models learn from each source ({rows[0].model})"
     figure.suptitle(title, fontweight="bold")
     return figure
@@ -177,14 +176,12 @@ def _panels(
     title: str, note: str, draw: Callable[[Axes, str], None], *, height: float = 4.2
 ) -> Figure:
     """One panel per metric of RANKING under a title and a note, and one shared legend."""
-    figure = Figure(figsize=(10, height), layout="constrained")
-    axes = figure.subplots(1, len(RANKING))
-    for panel, metric in zip(axes, RANKING, strict=True):
+    figure, panels = new_panels(10.0, height, columns=len(RANKING))
+    for panel, metric in zip(panels[0], RANKING, strict=True):
         draw(panel, metric)
-        tidy(panel)
     figure.suptitle(f"{title}\n", fontsize=12, fontweight="bold")
     figure.text(0.5, 0.99 - 0.3 / height, note, ha="center", va="top", fontsize=9, color="0.3")
-    shared_legend(figure, axes[0])
+    shared_legend(figure, panels[0, 0])
     return figure
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from configs.runtime.errors import DataError
-from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, shared_legend, tidy
+from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, new_panels, shared_legend
 from scripts.utility.metrics import METRICS, RANKING
 
 CHOSEN = {"marker": "*", "color": "black", "markersize": 15, "linestyle": "none", "zorder": 5}
@@ -58,8 +58,8 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
         DataError: the content is not as described there.
     """
     points, chosen = scale_points(content), content.get("chosen")
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    axes = list(figure.subplots(1, 1 + len(RANKING)))
+    figure, panels = new_panels(10.0, 4.2, columns=1 + len(RANKING))
+    axes = panels[0]
     for index, (scale, line) in enumerate(points.groupby("cfg_scale")):
         style: dict[str, Any] = {
             "color": OKABE_ITO[(index + 1) % len(OKABE_ITO)],
@@ -80,7 +80,6 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
         panel.set_ylabel(f"{METRICS[metric]} on {where}")
     for panel, column in zip(axes, ("realised", *RANKING), strict=True):
         panel.set_xlabel("requested strength w")
-        tidy(panel)
         if chosen is not None:
             same = (points["w"] == chosen["w"]) & (points["cfg_scale"] == chosen["cfg_scale"])
             panel.plot(points["w"][same], points[column][same], label="chosen", **CHOSEN)

@@ -71,6 +71,24 @@ class Styles:
         return options[self.sets.index(generator) % len(options)]
 
 
+def new_panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, **shared: Any
+) -> tuple[Figure, np.ndarray]:
+    """An empty figure and its panels, (row, column), each with a light grid and no box.
+
+    Args:
+        width, height: of the figure, inches.
+        shared: `sharex` and `sharey` as `Figure.subplots` takes them.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, **shared)
+    for axes in panels.flat:
+        axes.grid(True, color="0.9", linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as PNG, whole or not at all."""
     with atomic_path(path) as temporary:
@@ -87,11 +105,3 @@ def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:
     """Times of the grid points in a readable unit, and its name."""
     unit, per_hour = ("hours", 1.0) if length * hours_per_step >= 1 else ("seconds", 3600.0)
     return np.arange(length) * hours_per_step * per_hour, unit
-
-
-def tidy(axes: Axes) -> None:
-    """A light grid and no box."""
-    axes.grid(True, color="0.9", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
