@@ -25,7 +25,6 @@ from scripts.synthetic_sets import find_sets, load_set
 from scripts.utility.bootstrap import holm
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit, plan_fits
-from scripts.utility.subgroups import only
 from scripts.utility.summary import Summary, select, summarise
 
 FAMILIES = ("none", "sets in one protocol and ratio", "all rows of the table")
@@ -62,7 +61,7 @@ def gains(
     predictions: Mapping[Fit, Predictions], subjects: np.ndarray, rows: Bool[np.ndarray, " n"]
 ) -> list[Summary]:
     """The AUROC rows that are compared with real-only training, on some of the series."""
-    within = {fit: only(found, rows) for fit, found in predictions.items()}
+    within = {fit: found.take(rows) for fit, found in predictions.items()}
     summaries = summarise(within, subjects[rows], resamples=1000)
     return [s for s in select(summaries, metric="auroc") if s.vs_real is not None]
 

@@ -83,15 +83,10 @@ def retraining_scores(
     sets = {"half": halves, **tilts}
     trained = _retrained(pool, sets, data, model=model, seeds=seeds, run=run)
     for rows, predictions in trained.items():
-        losses = {
-            name: np.array([[loss_of(one, loss) for one in same] for same in found_])
-            for name, found_ in predictions.items()
-        }
-        outcome = -losses["half"]
+        outcome = -_losses(predictions["half"], loss)
         found["repeats"][rows] = repeatability(outcome)
         for name, values in influence.items():
-            sums = np.array([values[half].sum() for half in halves])
-            found["estimators"][name][rows] = scored(sums, outcome.mean(1))
+            found["estimators"][name][rows] = scored(values[halves].sum(1), outcome.mean(1))
             if name in tilts:
                 found["estimators"][name]["tilt"][rows] = loss_change(
                     predictions["half"][:tilted], predictions[name], loss
@@ -170,12 +165,7 @@ def loss_change(
     everyone = np.arange(len(labels))
 
     def per_pair(rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " pair"]:
-        def losses(found: Sequence[Sequence[Predictions]]) -> Outcomes:
-            return np.array(
-                [[loss_of(_of_rows(one, rows), loss) for one in same] for same in found]
-            )
-
-        return (losses(after) - losses(before)).mean(1)
+        return (_losses(after, loss, rows) - _losses(before, loss, rows)).mean(1)
 
     drawn = []
     for number in range(LOSS_RESAMPLES):
@@ -186,8 +176,13 @@ def loss_change(
     return {"change": float(change), "error": float(np.std(drawn, ddof=1))}
 
 
-def _of_rows(found: Predictions, rows: Int[np.ndarray, " n"]) -> Predictions:
-    return replace(found, probabilities=found.probabilities[rows], labels=found.labels[rows])
+def _losses(
+    found: Sequence[Sequence[Predictions]],
+    loss: GuidanceLoss,
+    rows: Int[np.ndarray, " n"] | slice = slice(None),
+) -> Outcomes:
+    """Of every half and seed, over these rows."""
+    return np.array([[loss_of(one.take(rows), loss) for one in same] for same in found])
 
 
 def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subset"]) -> Any:

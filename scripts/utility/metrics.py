@@ -8,11 +8,11 @@ Definitions are those of scikit-learn (ties count one half in AUROC; AUPRC is th
 a step function).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 from torch import Tensor
@@ -50,6 +50,10 @@ class Predictions:
     def is_binary(self) -> bool:
         """Whether the task has two classes."""
         return self.probabilities.shape[1] == 2
+
+    def take(self, rows: Shaped[np.ndarray, " m"] | slice) -> "Predictions":
+        """The predictions for these rows, given by number, by mask or as a slice."""
+        return replace(self, probabilities=self.probabilities[rows], labels=self.labels[rows])
 
 
 def score(

@@ -6,7 +6,7 @@ given. A gain overall that is a loss in one group is what this table is for.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
@@ -69,7 +69,7 @@ def subgroup_scores(
     ]
     scores = []
     for name, rows in find_subgroups(test).items():
-        within = {fit: only(results[fit], rows) for fit in chosen}
+        within = {fit: results[fit].take(rows) for fit in chosen}
         subjects = test.subject_ids[rows]
         summaries = summarise(within, subjects, resamples=resamples)
         size = int(rows.sum())
@@ -89,9 +89,3 @@ def _code(value: float, codes: Mapping[float, str]) -> str:
         return codes[value]
     # "sex[1=male]" names one of two values.
     return f"not {next(iter(codes.values()))}" if len(codes) == 1 else f"{value:g}"
-
-
-def only(predictions: Predictions, rows: Bool[np.ndarray, " n"]) -> Predictions:
-    """The predictions for the given rows."""
-    p, y = predictions.probabilities[rows], predictions.labels[rows]
-    return replace(predictions, probabilities=p, labels=y)

@@ -13,8 +13,8 @@ from jaxtyping import Bool
 
 from data_preprocess.dataset import EHRDataset
 from scripts.utility.metrics import Predictions, point_scores, score
-from scripts.utility.protocols import Fit
-from scripts.utility.subgroups import find_subgroups, only
+from scripts.utility.protocols import REAL, Fit
+from scripts.utility.subgroups import find_subgroups
 
 SMALL = (100, 200)  # real test series of the alternative
 DRAWS = 200
@@ -58,24 +58,22 @@ def auroc_errors(
     Args:
         seed: of the small test sets.
     """
-    real: dict[tuple[str, int], Predictions] = {}
-    tested: dict[tuple[str, str], dict[int, Predictions]] = {}
-    for fit, predictions in results.items():
-        if fit.protocol == "TRTR":
-            real[fit.model, fit.seed] = predictions
-        elif fit.protocol == "TRTS":
-            tested.setdefault((fit.generator, fit.model), {})[fit.seed] = predictions
+    tested: dict[tuple[str, str], list[Fit]] = {}
+    for fit in results:
+        if fit.protocol == "TRTS":
+            tested.setdefault((fit.generator, fit.model), []).append(fit)
     groups_of = {name: _groups(dataset) for name, dataset in sets.items()}
     found = []
     for group, rows in _groups(test).items():
         small: dict[str, dict[int, float]] = {}
-        for (generator, model), of_seeds in tested.items():
+        for (generator, model), fits in tested.items():
             there = groups_of[generator].get(group)
             if there is None:
                 continue
-            within = [only(real[model, number], rows) for number in of_seeds]
+            real = [results[Fit("TRTR", REAL, 0.0, model, fit.seed)] for fit in fits]
+            within = [predictions.take(rows) for predictions in real]
             truths = np.array([_auroc(predictions) for predictions in within])
-            on_set = np.array([_auroc(only(each, there)) for each in of_seeds.values()])
+            on_set = np.array([_auroc(results[fit].take(there)) for fit in fits])
             if model not in small:
                 small[model] = _small_sets(within, truths, seed)
             found.append(
