@@ -15,7 +15,6 @@ MAX_ROWS = 4000
 NUM_KERNELS = 128
 NUM_AXES = 32
 NEIGHBOURS = 5
-CHUNK = 1024
 
 
 def support_scores(
@@ -31,21 +30,13 @@ def support_scores(
     """
     real_radius = nearest(real, real, k=neighbours, exclude_self=True)[0][:, -1]
     other_radius = nearest(other, other, k=neighbours, exclude_self=True)[0][:, -1]
-    inside_real = torch.zeros(len(other))
-    inside_other = torch.zeros(len(real), dtype=torch.bool)
-    covered = torch.zeros(len(real), dtype=torch.bool)
-    for start in range(0, len(other), CHUNK):
-        stop = start + CHUNK
-        distance = torch.cdist(real, other[start:stop])
-        hit = distance < real_radius[:, None]
-        inside_real[start:stop] = hit.sum(0).float()
-        covered |= hit.any(1)
-        inside_other |= (distance < other_radius[start:stop]).any(1)
+    distance = torch.cdist(real, other)
+    hit = distance < real_radius[:, None]
     return {
-        "precision": float((inside_real > 0).float().mean()),
-        "recall": float(inside_other.float().mean()),
-        "density": float(inside_real.mean()) / neighbours,
-        "coverage": float(covered.float().mean()),
+        "precision": float(hit.any(0).float().mean()),
+        "recall": float((distance < other_radius).any(1).float().mean()),
+        "density": float(hit.sum(0).float().mean()) / neighbours,
+        "coverage": float(hit.any(1).float().mean()),
     }
 
 
