@@ -91,8 +91,7 @@ def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentCo
 
 
 def _as_sampled(config: ExperimentConfig) -> ExperimentConfig:
-    generation = dataclasses.replace(config.generation, resample="never")
-    return dataclasses.replace(config, generation=generation)
+    return changed(config, generation={"resample": "never"})
 
 
 def _generated(config: ExperimentConfig) -> Path:

@@ -5,7 +5,6 @@ figures and one ranking per set to runs/<experiment>/influence_report/. It needs
 stage 2; the cost of guided sampling is measured where a diffusion model is there too.
 """
 
-import dataclasses
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
-from scripts.from_config import evaluation_data, fitting
+from scripts.from_config import changed, evaluation_data, fitting
 from scripts.influence_report.figures import (
     curve_figure,
     distribution_figure,
@@ -125,12 +124,8 @@ def retraining_test(config: ExperimentConfig) -> None:
             f"influence_report.lds_estimators={given.lds_estimators}: expected some of "
             f"{', '.join(ESTIMATORS)}"
         )
-    unguided = dataclasses.replace(
-        config,
-        guidance=dataclasses.replace(config.guidance, kind="none"),
-        generation=dataclasses.replace(config.generation, ratio=POOL_RATIO, counts=None),
-    )
-    loaded = load(unguided)
+    pool_of = {"ratio": POOL_RATIO, "counts": None}
+    loaded = load(changed(config, guidance={"kind": "none"}, generation=pool_of))
     session = session_of(loaded)
     pool = as_released(session.unguided, loaded.splits)
     data = evaluation_data(loaded.splits, {})
