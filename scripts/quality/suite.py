@@ -138,20 +138,16 @@ def _report(
     }
     if kind == PRIVACY:
         key["members"] = members
-    train = _train(kind, splits, members)
-    entry = store.fetch(key, partial(_score, kind, name, splits, sets[name], seed, train))
+
+    def compute() -> Entry:
+        sides = _train(kind, splits, members), splits.test, sets[name]
+        try:
+            report = quality_report(kind, *sides, normaliser=splits.normaliser, seed=seed)
+        except DataError as error:
+            raise DataError(
+                f"{kind} of set {name!r}: {error}; evaluation.{kind}=false leaves it out"
+            ) from error
+        return Entry(report.arrays, {"values": report.values, "remarks": report.remarks})
+
+    entry = store.fetch(key, compute)
     return MetricReport(arrays=dict(entry.arrays), **entry.facts)
-
-
-def _score(
-    kind: str, name: str, splits: Splits, dataset: EHRDataset, seed: int, train: EHRDataset
-) -> Entry:
-    try:
-        report = quality_report(
-            kind, train, splits.test, dataset, normaliser=splits.normaliser, seed=seed
-        )
-    except DataError as error:
-        raise DataError(
-            f"{kind} of set {name!r}: {error}; evaluation.{kind}=false leaves it out"
-        ) from error
-    return Entry(report.arrays, {"values": report.values, "remarks": report.remarks})

@@ -66,8 +66,11 @@ def frechet_report(comparison: Comparison, *, seed: int) -> MetricReport:
     size = min(MAX_ROWS, comparison.matched_size)
     standardise = Standardiser(features["train"])
     chosen = {name: standardise(f[draw(len(f), size, seed)]) for name, f in features.items()}
-    overall = _against_holdout(chosen)
-    values = {"frechet": overall[0], "frechet_reference": overall[1]}
+    scale = chosen["train"].var(0).sum()
+    values = {
+        name: float(frechet_distance(chosen["holdout"], chosen[other]) / scale)
+        for name, other in (("frechet", "synthetic"), ("frechet_reference", "train"))
+    }
     axes = PrincipalAxes(features["train"], CLASS_AXES)
     projected = {name: axes(f) for name, f in features.items()}
     within = within_class(projected, labels, comparison.train.label_names, seed=seed)
@@ -113,9 +116,3 @@ def within_class(
         at_least = int((np.array(chance) >= found).sum())
         values["frechet_within_class_p"] = (1 + at_least) / (1 + REPEATS)
     return MetricReport(values=values, remarks=remarks)
-
-
-def _against_holdout(features: dict[str, np.ndarray]) -> tuple[float, float]:
-    holdout, scale = features["holdout"], features["train"].var(0).sum()
-    found = frechet_distance(holdout, features["synthetic"]) / scale
-    return float(found), float(frechet_distance(holdout, features["train"]) / scale)
