@@ -31,7 +31,7 @@ from classifier.models.registry import SHORT_NAMES, build_model, resolve
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import source_version
-from scripts.utility.feature_models import FITS, SETTINGS, LabelledArrays, Predictor
+from scripts.utility.feature_models import FITS, LabelledArrays, Predictor
 
 TASK_CLASSIFIER = "rnn"
 MASK_AWARE = "+mask"
@@ -65,12 +65,12 @@ class Downstream:
     clinical: bool = False
 
     def describe(self, name: str) -> dict[str, Any]:
-        """All that decides how `name` is fitted, as JSON-able types; part of a fit's cache key."""
+        """All that decides how `name` is fitted beside the source of this package, as JSON-able
+        types; part of a fit's cache key."""
         seen = {"parts": list(self._parts(name))} if self._parts(name) != VALUES_ONLY else {}
         if bare_name(name) in FITS:
             return seen | {
                 "model": bare_name(name),
-                "settings": SETTINGS[bare_name(name)],
                 "select_by": self.recipe.select_by,
                 "class_weight": self.recipe.class_weight,
             }

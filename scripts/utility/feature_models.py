@@ -35,11 +35,6 @@ BOOSTING = {
 KERNELS = 500
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression, per standardised feature
 
-SETTINGS = {
-    "gbdt": {**BOOSTING, "trees_per_choice": TREES_PER_CHOICE},
-    "rocket": {"kernels": KERNELS, "penalties": PENALTIES},
-}
-
 
 def fit_gbdt(
     train: LabelledArrays, select: LabelledArrays, *, select_by: str, class_weight: str, seed: int
