@@ -36,6 +36,7 @@ from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import AUTO, configured_settings, convex_guide, direction_loader
 from tardiff.generation.session import MOST_GUIDE_ROWS
+from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.pool_selection import tilted_weights
@@ -95,13 +96,18 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     device = pick_device(config.accelerator)
     train = LabelledSeries.of(splits.train, splits.normaliser)
     estimate = convex_guide(config, splits, device, lambda: train)
-    w, guide = config.guidance.w, estimate.fitted.guide
-    if w == AUTO:
-        found = estimate.strength()
-        assert found is not None  # there are guidance rows
-        w = found.w
+    w, guide = asked_strength(config, lambda: estimate), estimate.fitted.guide
     logger.info("reweighted: w = %g on the real training series", w)
-    return tilted_weights(guide.influence(estimate.heads[1]), guide.y, float(w)).numpy()
+    return tilted_weights(guide.influence(estimate.heads[1]), guide.y, w).numpy()
+
+
+def asked_strength(config: ExperimentConfig, convex: Callable[[], ConvexEstimate]) -> float:
+    """`guidance.w` as a number: for "auto" what the convex guide supports; 0 where nobody may know
+    it."""
+    if config.guidance.w != AUTO:
+        return float(config.guidance.w)
+    strength = convex().strength()
+    return 0.0 if strength is None else strength.w
 
 
 def fitting(

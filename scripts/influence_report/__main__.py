@@ -7,7 +7,7 @@ stage 2; the cost of guided sampling is measured where a diffusion model is ther
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
-from scripts.from_config import changed, evaluation_data, fitting
+from scripts.from_config import asked_strength, changed, evaluation_data, fitting
 from scripts.influence_report.figures import (
     curve_figure,
     distribution_figure,
@@ -52,7 +52,6 @@ from scripts.influence_report.summary import markdown
 from scripts.pictures.styles import save
 from scripts.utility.protocols import Series
 from tardiff.from_config import (
-    AUTO,
     configured_settings,
     convex_guide,
     direction_loader,
@@ -60,7 +59,6 @@ from tardiff.from_config import (
     session_of,
 )
 from tardiff.generation.pool import as_released
-from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
@@ -145,7 +143,7 @@ def retraining_test(config: ExperimentConfig) -> None:
         data,
         model=given.lds_model,
         subsets=given.lds_subsets,
-        w=_strength(loaded.config.guidance.w, convex),
+        w=asked_strength(loaded.config, convex),
         seeds=given.lds_seeds,
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
         run=fitting(config, data.num_classes, loaded.splits.normaliser),
@@ -159,14 +157,6 @@ def retraining_test(config: ExperimentConfig) -> None:
     record_stage(config, "influence/retraining", found)
     session.forget()
     log.info("%s\nwritten to %s", as_text(found), path)
-
-
-def _strength(asked: float | str, convex: Callable[[], ConvexEstimate]) -> float:
-    """The strength of the tilted halves: that of stage 3; 0 where nobody may know it."""
-    if asked != AUTO:
-        return float(asked)
-    strength = convex().strength()
-    return 0.0 if strength is None else strength.w
 
 
 def _classifier_direction(
