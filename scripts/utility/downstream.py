@@ -27,7 +27,7 @@ from classifier.input_adapter import (
     require_parts,
 )
 from classifier.losses import class_probabilities, num_outputs
-from classifier.models.registry import SHORT_NAMES, build_model, resolve
+from classifier.models.registry import SHORT_NAMES, resolve
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import source_version
@@ -50,8 +50,7 @@ class Downstream:
         model, model_args: the task classifier, which the name "rnn" stands for.
         recipe: how every neural model is trained.
         num_classes: classes of the task.
-        normaliser: the map of the series; None: all channels are values, and no model takes
-            clinical units.
+        normaliser: the map of the series, which knows their channels.
         inputs: what of a series the task classifier sees.
         clinical: the task classifier takes clinical units; all others take model space.
     """
@@ -59,8 +58,8 @@ class Downstream:
     model: str
     recipe: FitRecipe
     num_classes: int
+    normaliser: Normaliser
     model_args: dict[str, Any] = field(default_factory=dict)
-    normaliser: Normaliser | None = None
     inputs: tuple[str, ...] = VALUES_ONLY
     clinical: bool = False
 
@@ -75,16 +74,16 @@ class Downstream:
                 "class_weight": self.recipe.class_weight,
             }
         path, model_args = self._architecture(name)
-        clinical = self.normaliser is not None and self._is_clinical(name)
+        clinical = self._is_clinical(name)
         return seen | {
             "model": path,
             "source": _own_source(path),
             "args": model_args,
             "recipe": dataclasses.asdict(self.recipe),
-            "clinical_input": self.normaliser.fingerprint() if clinical else None,  # type: ignore[union-attr]
+            "clinical_input": self.normaliser.fingerprint() if clinical else None,
         }
 
-    def check(self, names: Iterable[str], *, in_channels: int, length: int) -> None:
+    def check(self, names: Iterable[str], length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
         for name in names:
             known = (TASK_CLASSIFIER, *RECURRENT, *FITS, *SHORT_NAMES)
@@ -93,12 +92,9 @@ class Downstream:
                     f"evaluation.models: unknown {name!r}; expected {', '.join(known)}, one of "
                     f"these with {MASK_AWARE}, or package.module:Class"
                 )
-            if self.normaliser is not None:
-                require_parts(self.normaliser, self._parts(name), f"evaluation.models {name!r}")
-            elif self._parts(name) != VALUES_ONLY:
-                raise ConfigError(f"evaluation.models {name!r}: these series have no masks")
+            require_parts(self.normaliser, self._parts(name), f"evaluation.models {name!r}")
             if bare_name(name) not in FITS:
-                self._build(name, in_channels, length)
+                self._build(name, length)
 
     def fit(
         self,
@@ -120,19 +116,17 @@ class Downstream:
         if bare_name(name) in FITS:
 
             def seen(x: np.ndarray) -> np.ndarray:
-                if self.normaliser is None:
-                    return x
                 return input_parts(torch.tensor(x), self.normaliser, self._parts(name)).numpy()
 
             choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
             rows = [(seen(x), y) for x, y in (train, select)]
             predict_seen = FITS[bare_name(name)](*rows, seed=seed, **choices)
             return lambda x: predict_seen(seen(x))
-        _, in_channels, length = train[0].shape
+        length = train[0].shape[2]
         fitted = fit_classifier(
             _tensors(train),
             _tensors(select),
-            build=lambda: self._build(name, in_channels, length),
+            build=lambda: self._build(name, length),
             recipe=recipe,
             seed=seed,
         )
@@ -158,18 +152,14 @@ class Downstream:
     def _is_clinical(self, name: str) -> bool:
         return self.clinical and bare_name(name) == TASK_CLASSIFIER
 
-    def _build(self, name: str, in_channels: int, length: int) -> torch.nn.Module:
-        path, model_args = self._architecture(name)
-        shape = {"length": length, "num_outputs": num_outputs(self.num_classes)}
-        if self.normaliser is None:
-            return build_model(path, model_args, in_channels=in_channels, **shape)
+    def _build(self, name: str, length: int) -> torch.nn.Module:
         return build_classifier(
-            path,
-            model_args,
+            *self._architecture(name),
             input_space="clinical" if self._is_clinical(name) else "model",
             normaliser=self.normaliser,
             inputs=self._parts(name),
-            **shape,
+            length=length,
+            num_outputs=num_outputs(self.num_classes),
         )
 
 

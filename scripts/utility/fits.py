@@ -65,8 +65,7 @@ def run_fits(
         UserError: a fit fails because of its input; the message names the fit.
         RuntimeError: a fit failed for another reason; the message names the fit.
     """
-    _, in_channels, length = data.train.x.shape
-    fitter.check({fit.model for fit in fits}, in_channels=in_channels, length=length)
+    fitter.check({fit.model for fit in fits}, data.train.x.shape[2])
     store = ContentCache(cache, CODE)
     keys = _keys(fits, data, fitter)
     shared: dict[str, list[Fit]] = {}  # fits without a result, by the training that they share

@@ -6,10 +6,20 @@ from typing import Any
 import numpy as np
 
 from classifier.training import FitRecipe
+from data_preprocess.model_space.normaliser import Normaliser
 from scripts.utility.downstream import Downstream
 from scripts.utility.protocols import EvaluationData, Series
 
 NUM_TRAIN = 60
+# Of the two channels of `make_series`.
+NORMALISER = Normaliser(
+    kind="zscore",
+    feature_names=("heart_rate[bpm]", "resp_rate[/min]"),
+    knots=(((60.0, 100.0), (-1.0, 1.0)), ((12.0, 20.0), (-1.0, 1.0))),
+    low=(30.0, 5.0),
+    high=(200.0, 40.0),
+    clip=6.0,
+)
 
 
 def make_series(seed: int, rows: int, shift: float = 1.0) -> Series:
@@ -41,6 +51,7 @@ class MeanFitter(Downstream):
     model: str = "rnn"
     recipe: FitRecipe = field(default_factory=FitRecipe)
     num_classes: int = 2
+    normaliser: Normaliser = NORMALISER
     calls: list[dict[str, Any]] = field(default_factory=list)
     version: int = 0
     fail_after: int | None = None

@@ -10,13 +10,15 @@ from sklearn.metrics import roc_auc_score
 from classifier.fit import FitRecipe
 from data_preprocess.model_space.normaliser import Normaliser
 from scripts.utility.downstream import Downstream
-from tests.support.evaluation_stand_ins import make_series
+from tests.support.evaluation_stand_ins import NORMALISER, make_series
 
 MODELS = ("gbdt", "rocket")
 
 
 def downstream(**recipe):
-    return Downstream(model="conv", recipe=FitRecipe(**recipe), num_classes=2)
+    return Downstream(
+        model="conv", recipe=FitRecipe(**recipe), num_classes=2, normaliser=NORMALISER
+    )
 
 
 def split(seed=0, rows=240, shift=0.7):
@@ -74,7 +76,7 @@ def test_more_classes(name):
     train, select, test = (make_series(seed, 120) for seed in range(3))
     y = np.arange(120) % 3
     parts = [(part.x + y[:, None, None].astype(np.float32), y) for part in (train, select, test)]
-    model = Downstream(model="conv", recipe=FitRecipe(), num_classes=3)
+    model = dataclasses.replace(downstream(), num_classes=3)
     p = model.fit(name, parts[0], parts[1], seed=0)(parts[2][0])
     assert p.shape == (120, 3)
     assert (p.argmax(1) == y).mean() > 0.6
@@ -96,14 +98,14 @@ def test_a_task_classifier_in_clinical_units_is_judged_in_them():
         high=(200.0,),
         clip=6.0,
     )
-    plain = Downstream(model="conv", recipe=FitRecipe(), num_classes=2)
-    clinical = dataclasses.replace(plain, normaliser=normaliser, clinical=True)
+    plain = dataclasses.replace(downstream(), normaliser=normaliser)
+    clinical = dataclasses.replace(plain, clinical=True)
     assert clinical.describe("rnn") != plain.describe("rnn")
     assert clinical.describe("conv") == plain.describe("conv")
     torch.manual_seed(0)
-    wrapped = clinical._build("rnn", 1, 8).eval()
+    wrapped = clinical._build("rnn", 8).eval()
     torch.manual_seed(0)
-    bare = plain._build("rnn", 1, 8).eval()
+    bare = plain._build("rnn", 8).eval()
     x = torch.randn(2, 1, 8)
     torch.testing.assert_close(wrapped(x), bare(80 + 20 * x))
 
@@ -112,4 +114,4 @@ def test_a_task_classifier_in_clinical_units_is_judged_in_them():
 def test_recurrent_judges_do_not_depend_on_the_task_classifier(name):
     own = dataclasses.replace(downstream(), model="conv", model_args={})
     assert own.describe(name) == downstream().describe(name) != downstream().describe("rnn")
-    own.check([name], in_channels=2, length=12)
+    own.check([name], length=12)

@@ -15,7 +15,7 @@ from data_preprocess.storage.content_cache import source_version
 from scripts.utility.downstream import Downstream
 from scripts.utility.fits import CODE, run_fits
 from scripts.utility.protocols import REAL, Fit, plan_fits
-from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_series
+from tests.support.evaluation_stand_ins import NORMALISER, MeanFitter, make_data, make_series
 
 
 def plan(**changes):
@@ -142,7 +142,9 @@ class Net(torch.nn.Module):
 
 def test_a_users_own_class_is_known_by_its_source(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    own = Downstream(model="conv", recipe=FitRecipe(max_epochs=1), num_classes=2)
+    own = Downstream(
+        model="conv", recipe=FitRecipe(max_epochs=1), num_classes=2, normaliser=NORMALISER
+    )
     described = []
     for factor in ("", "2 * "):
         (tmp_path / "own_net_of_stage4.py").write_text(OWN_MODEL.format(factor))
@@ -190,7 +192,9 @@ def test_a_failed_fit_is_named(tmp_path, error, raised):
 
 
 def test_processes_of_one_machine_and_of_a_cluster_give_what_one_gives(tmp_path):
-    downstream = Downstream(model="conv", recipe=FitRecipe(max_epochs=2), num_classes=2)
+    downstream = Downstream(
+        model="conv", recipe=FitRecipe(max_epochs=2), num_classes=2, normaliser=NORMALISER
+    )
     fits = plan(protocols=["TSTR"], seeds=[0])
     alone = run(tmp_path / "one", downstream, fits=fits)
     two = run(tmp_path / "two", downstream, fits=fits, processes=Processes(2))
