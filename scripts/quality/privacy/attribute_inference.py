@@ -11,6 +11,7 @@ knowledge of one record.
 
 import numpy as np
 from jaxtyping import Float, Int
+from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
 
 from data_preprocess.dataset import EHRDataset
@@ -46,9 +47,7 @@ def label_errors(
     guess: Int[np.ndarray, " n"], truth: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"]:
     """1 for a wrong guess, weighted so that each class present counts equally and all mean 1."""
-    classes, place, counts = np.unique(truth, return_inverse=True, return_counts=True)
-    weight = len(truth) / (len(classes) * counts)
-    return (guess != truth) * weight[place]
+    return (guess != truth) * compute_sample_weight("balanced", truth)
 
 
 def advantage(
