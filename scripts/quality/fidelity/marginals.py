@@ -17,12 +17,7 @@ ZERO = 1e-6  # train standard deviations from zero that count as zero
 
 def train_spread(train: EHRDataset) -> np.ndarray:
     """Standard deviation of the measured train values per channel, clinical units."""
-    return np.array(
-        [
-            train.values[:, channel][train.observed[:, channel]].std(dtype=np.float64)
-            for channel in range(train.num_channels)
-        ]
-    )
+    return np.array([values.std(dtype=np.float64) for values in _measured(train)])
 
 
 def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
@@ -32,10 +27,12 @@ def kolmogorov_smirnov(first: np.ndarray, second: np.ndarray) -> float:
 
 def charted_steps(train: EHRDataset) -> list[float]:
     """Step in which the measured train values of each channel are charted; 0: in none."""
-    return [
-        charted_step(train.values[:, channel][train.observed[:, channel]].astype(np.float64))
-        for channel in range(train.num_channels)
-    ]
+    return [charted_step(values.astype(np.float64)) for values in _measured(train)]
+
+
+def _measured(dataset: EHRDataset) -> list[np.ndarray]:
+    """The measured values of every channel."""
+    return [dataset.values[:, c][dataset.observed[:, c]] for c in range(dataset.num_channels)]
 
 
 def charted_variation(first: np.ndarray, second: np.ndarray, step: float) -> float:
