@@ -14,10 +14,7 @@ WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking bey
 
 
 def write_page(folder: Path, page: Page) -> list[Path]:
-    """Writes report.html, report.md and one PNG per picture to `folder`; the paths of the PNGs.
-
-    Args:
-    """
+    """Writes report.html, report.md and one PNG per picture to `folder`; the paths of the PNGs."""
     paths = []
     for section in page.sections:
         for picture in section.pictures:
