@@ -141,16 +141,17 @@ def independent(comparison: Comparison, seed: int) -> tuple[Comparison, dict[str
 
     Where series of a patient are alike, an attacker or a discriminator that knows one of them knows
     the others; whatever the synthetic set holds, that looks like a leak or a difference. So every
-    patient is left with one series. Where fewer than MIN_SERIES patients are left in a set, it is
-    as it was, and their number is given under FEW_PATIENTS.
+    patient is left with one series. Where fewer than MIN_SERIES patients are left in a set, both
+    are as they were, and the smaller number is given under FEW_PATIENTS.
     """
-    kept: dict[str, Any] = {}
-    for name in ("train", "holdout"):
-        dataset, x = getattr(comparison, name), getattr(comparison, f"x_{name}")
-        rows = independent_rows(dataset, x, seed)
-        if len(rows) < MIN_SERIES:
-            return comparison, {FEW_PATIENTS: float(len(rows))}
-        kept |= {name: dataset.take(rows), f"x_{name}": x[rows]}
+    real = {"train": comparison.train, "holdout": comparison.holdout}
+    x = {"train": comparison.x_train, "holdout": comparison.x_holdout}
+    rows = {name: independent_rows(dataset, x[name], seed) for name, dataset in real.items()}
+    fewest = min(map(len, rows.values()))
+    if fewest < MIN_SERIES:
+        return comparison, {FEW_PATIENTS: float(fewest)}
+    kept: dict[str, Any] = {name: dataset.take(rows[name]) for name, dataset in real.items()}
+    kept |= {f"x_{name}": series[rows[name]] for name, series in x.items()}
     return replace(comparison, **kept), {}
 
 

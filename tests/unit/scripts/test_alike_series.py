@@ -96,6 +96,12 @@ def test_too_few_patients_are_said(kind):
         assert leaked["exact_copies"] == 300
 
 
+def test_the_smaller_number_of_patients_is_said():
+    train, holdout = patients(0, 15, 20), patients(1, 5, 60, first=10_000)
+    before = make_comparison(train, holdout, patients(2, 400, 1), Normaliser.fit(train))
+    assert independent(before, seed=0) == (before, {FEW_PATIENTS: 5.0})
+
+
 def test_the_white_box_attack_sees_one_series_of_a_patient(monkeypatch):
     c = compared(60, 5)
     splits = Splits(
