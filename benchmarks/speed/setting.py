@@ -13,15 +13,20 @@ from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
+from tardiff.influence.convex_guide import ConvexInfluence, LabelledDesign, design, fit_guide
+from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
+from tardiff.influence.series_features import fit_features
 from tardiff.networks.registry import build_network, network_arguments
 from tardiff.train import objective_of
 from tardiff.training.module import DiffusionModule, SeriesBatch
 
 CLASSES = 2
+POOL_ROWS = 1024  # that a convex guide is fitted on
 # What "default" means here: the demo's U-Net and its cheap guide.
 DEFAULT = ("configs/base/demo.yaml", "diffusion.network=unet", "diffusion.width=32")
 
@@ -75,12 +80,23 @@ class Setting:
             self._network(), data, data, objective_of(self.config.diffusion, batch), seed=0
         )
 
-    def direction(self) -> InfluenceDirection:
-        """Influence along a G of 256 rows."""
+    def direction(self) -> Direction:
+        """Influence along a G of 256 rows, by the configured estimator."""
+        known, loss = LabelledSeries(*self.series(256)), GuidanceLoss("nll", CLASSES)
+        if self.config.influence.estimator == "convex":
+            return self._convex(known, loss)
         model = self.guide
-        g = guidance_gradient(model.cpu(), *self.series(256), GuidanceLoss("nll", CLASSES))
+        g = guidance_gradient(model.cpu(), known.x, known.y, loss)
         moved = {name: part.to(self.device) for name, part in g.items()}
         return InfluenceDirection(model.to(self.device), per_sample_loss, moved)
+
+    def _convex(self, known: LabelledSeries, loss: GuidanceLoss) -> Direction:
+        influence, (x, y) = self.config.influence, self.series(POOL_ROWS)
+        kernels, penalty = influence.kernels, influence.penalty
+        features = fit_features(x, view=lambda part: part, kernels=kernels, seed=0).to(self.device)
+        guide = fit_guide(design(features, x), y, num_classes=CLASSES, penalty=penalty)
+        g = guide.gradient(LabelledDesign(design(features, known.x), known.y), loss)
+        return ConvexInfluence(features, guide.theta, guide.toward(g))
 
     def plain(self) -> NetworkDenoiser:
         """The unguided denoiser."""
