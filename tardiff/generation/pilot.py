@@ -10,7 +10,7 @@ from torch import Tensor
 from data_preprocess.storage.content_cache import ContentCache, Entry
 from tardiff.diffusion.denoiser import Denoiser
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.guidance.calibration import Calibration, calibrate, fixed
+from tardiff.guidance.calibration import Calibration, calibrate, unguided_scale
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Gain, Guidance, Tilt, active_levels
 
@@ -79,11 +79,10 @@ class Pilot:
 
     def _calibrate(self, label: int, w: float) -> Calibration:
         unguided = self.unguided(label)
+        scale = torch.full((self.num_classes,), unguided_scale(unguided))
 
         def shifted(label: int, multiplier: float) -> Tensor:
-            trial = fixed(unguided, multiplier)
-            strength = [torch.full((self.num_classes,), v) for v in (multiplier, trial.scale)]
-            return self._scores(label, Tilt(strength[0], strength[1]))
+            return self._scores(label, Tilt(torch.full_like(scale, multiplier), scale))
 
         return calibrate(shifted, label, unguided, w)
 

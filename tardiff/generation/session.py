@@ -30,14 +30,9 @@ from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.pool import Pool, Sampled, as_released
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.algorithm1 import algorithm1
-from tardiff.guidance.calibration import Calibration, as_tensors, fixed
+from tardiff.guidance.calibration import Calibration, as_tensors, unguided_scale
 from tardiff.guidance.convex_estimate import ConvexEstimate
-from tardiff.guidance.diagnostics import (
-    GuidanceOutcome,
-    choice_outcome,
-    score_all,
-    summarise,
-)
+from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
 from tardiff.influence.gradient_cache import LabelledSeries
@@ -168,20 +163,19 @@ class GenerationSession:
         loaded, pool = self._direction, self._pool
         made, device = pool.released, self.process.device
         scores = score_all(loaded.direction, made.x, pool.sampled.y, device).double()
-        before = pool.draw(self.y)
         rows, found = pool.choose(self.y, scores, wanted)
-        outcome = choice_outcome(scores, before, rows, found, loaded.facts, loaded.score)
+        before, after = ([scores[mine] for mine in side] for side in (pool.draw(self.y), rows))
+        outcome = outcome_of(loaded, before, after, found, pool=len(scores))
         return pool.take(torch.cat(rows)), outcome
 
     def algorithm1(self, w: float, title: str = "paper") -> tuple[Sampled, GuidanceOutcome]:
         """The set of the paper's algorithm as printed, with multiplier `w`; see
         tardiff/guidance/algorithm1.py."""
-        direction = self._direction.direction
-        scores = score_all(direction, self.unguided.x, self.y, self.process.device)
-        none = Calibration(multiplier=w, scale=1.0, requested=None, realised=None)
-        of_class = [scores[self.y == k] for k in range(self.splits.train.num_classes)]
-        calibrations = [fixed(found, w) if len(found) else none for found in of_class]
-        guidance = algorithm1(direction, w, self.process.levels)
+        calibrations = [
+            Calibration(multiplier=w, scale=unguided_scale(scores) if len(scores) else 1.0)
+            for scores in self._scores(self.unguided.x)
+        ]
+        guidance = algorithm1(self._direction.direction, w, self.process.levels)
         return self._guided(title, guidance, {"algorithm1": w}, calibrations)
 
     def forget(self) -> None:
@@ -246,18 +240,13 @@ class GenerationSession:
     ) -> tuple[Sampled, GuidanceOutcome]:
         unguided, loaded = self.unguided, self._direction
         made = self._sample(title, guidance, {**key, "direction": loaded.key}, self.y)
-        outcome = summarise(
-            loaded.direction,
-            unguided.x,
-            made.x,
-            self.y,
-            calibrations,
-            made.stats,
-            self.process.device,
-            loaded.facts,
-            loaded.score,
-        )
-        return made, outcome
+        before, after = (self._scores(x) for x in (unguided.x, made.x))
+        return made, outcome_of(loaded, before, after, calibrations, stats=made.stats)
+
+    def _scores(self, x: Series) -> list[Tensor]:
+        """Of series with the labels of this session, per class."""
+        scores = score_all(self._direction.direction, x, self.y, self.process.device)
+        return [scores[self.y == k] for k in range(self.splits.train.num_classes)]
 
     def _sample(
         self,

@@ -39,8 +39,8 @@ class Calibration:
 
     multiplier: float
     scale: float
-    requested: float | None
-    realised: float | None
+    requested: float | None = None
+    realised: float | None = None
 
 
 def unguided_scale(scores: Tensor) -> float:
@@ -56,16 +56,6 @@ def unguided_scale(scores: Tensor) -> float:
             "check the classifier (is it constant?) and the guidance set"
         )
     return scale
-
-
-def fixed(scores: Tensor, multiplier: float) -> Calibration:
-    """No search: `multiplier` is used as it is and the shift is whatever comes out."""
-    return Calibration(
-        multiplier=multiplier,
-        scale=unguided_scale(scores),
-        requested=None,
-        realised=None,
-    )
 
 
 def calibrate(pilot: PilotScores, label: int, unguided: Tensor, w: float) -> Calibration:

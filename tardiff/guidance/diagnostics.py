@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.guidance.calibration import Calibration, winsorised_mean
+from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import GuidanceStats
 
@@ -70,60 +71,37 @@ class GuidanceOutcome:
         return asdict(self)
 
 
-def summarise(
-    direction: Direction,
-    unguided: Series,
-    guided: Series,
-    y: Labels,
-    calibrations: list[Calibration],
-    stats: GuidanceStats,
-    device: torch.device,
-    facts: dict[str, Any],
-    score: str,
+def outcome_of(
+    loaded: LoadedDirection,
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    calibrations: Sequence[Calibration],
+    *,
+    stats: GuidanceStats | None = None,
+    pool: int = 0,
 ) -> GuidanceOutcome:
-    """Scores both sets and compares them class by class."""
-    before = score_all(direction, unguided, y, device)
-    after = score_all(direction, guided, y, device)
-    means = [(_mean(before[y == k]), _mean(after[y == k])) for k in range(len(calibrations))]
+    """Compares the scores of two sets class by class.
+
+    Args:
+        before, after: scores of the unguided and of the guided set, per class.
+        stats: of the push; None: the set was chosen from `pool` unguided series.
+    """
+    stats = stats or GuidanceStats()
+    old, new = ([_mean(scores) for scores in side] for side in (before, after))
     scales = [calibration.scale for calibration in calibrations]
     return GuidanceOutcome(
-        score=score,
+        score=loaded.score,
         requested=[calibration.requested for calibration in calibrations],
-        realised=[(new - old) / s for (old, new), s in zip(means, scales, strict=True)],
-        mean_score=[new for _, new in means],
-        mean_score_unguided=[old for old, _ in means],
+        realised=[(to - at) / scale for at, to, scale in zip(old, new, scales, strict=True)],
+        mean_score=new,
+        mean_score_unguided=old,
         multiplier=[calibration.multiplier for calibration in calibrations],
         scale=scales,
         shift_rms=stats.shift_rms,
         relative_to_step=stats.relative_to_step,
         clipped=stats.clipped / max(1, stats.calls),
-        facts=facts,
-    )
-
-
-def choice_outcome(
-    scores: Tensor,
-    unguided: Sequence[Tensor],
-    rows: Sequence[Tensor],
-    calibrations: Sequence[Calibration],
-    facts: dict[str, Any],
-    score: str,
-) -> GuidanceOutcome:
-    """The outcome of choosing `rows[k]` of the pool with these scores in class k, in place of
-    `unguided[k]`."""
-    return GuidanceOutcome(
-        score=score,
-        requested=[calibration.requested for calibration in calibrations],
-        realised=[calibration.realised or 0.0 for calibration in calibrations],
-        mean_score=[_mean(scores[chosen]) for chosen in rows],
-        mean_score_unguided=[_mean(scores[before]) for before in unguided],
-        multiplier=[calibration.multiplier for calibration in calibrations],
-        scale=[calibration.scale for calibration in calibrations],
-        shift_rms=0.0,
-        relative_to_step=0.0,
-        clipped=0.0,
-        facts=facts,
-        pool=len(scores),
+        facts=loaded.facts,
+        pool=pool,
     )
 
 
