@@ -10,8 +10,10 @@ from torch import nn
 from classifier.checkpoint_validation import (
     expected_weights,
     is_built_in,
+    require_match,
     require_modest,
     require_weights,
+    trained_on,
 )
 from classifier.input_adapter import (
     VALUES_ONLY,
@@ -21,7 +23,7 @@ from classifier.input_adapter import (
     require_parts,
 )
 from classifier.losses import num_outputs
-from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from configs.runtime.errors import DataError, MissingInputError
 from configs.runtime.torch_files import load_marked, save_plain
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
@@ -104,7 +106,12 @@ def load_classifier(
     """
     facts, weights = _read(path)
     if splits is not None:
-        require_trained_on(path, facts, splits)
+        remedy = (
+            "Train it on these data with `bash classifier/train.sh <config.yaml>`, or point "
+            "data.dir at the splits it was trained on"
+        )
+        name = f"{path}: the classifier was trained with other data"
+        require_match(name, facts, trained_on(splits), remedy)
     _require_trusted(path, facts, weights, allow)
     with torch.random.fork_rng(devices=[]):  # fresh weights are drawn only to be replaced
         model = facts.build()
@@ -122,24 +129,6 @@ def load_classifier(
 def load_facts(path: Path) -> ClassifierFacts:
     """The facts alone; the architecture is not imported. Errors as in `load_classifier`."""
     return _read(path)[0]
-
-
-def require_trained_on(path: Path, facts: ClassifierFacts, splits: Splits) -> None:
-    """Raises MismatchError, saying both sides, unless `facts` belong to `splits`."""
-    pairs = {
-        "channels": (facts.feature_names, splits.train.feature_names),
-        "classes": (facts.label_names, splits.train.label_names),
-        "grid points": (facts.length, splits.train.length),
-        "normaliser": (facts.normaliser.fingerprint(), splits.normaliser.fingerprint()),
-        "splits": (facts.data_fingerprint, splits.fingerprint),
-    }
-    for what, (trained, given) in pairs.items():
-        if trained != given:
-            raise MismatchError(
-                f"{path}: the classifier was trained with {what} {_show(trained)}, the data have "
-                f"{_show(given)}; train it on these data with `bash classifier/train.sh "
-                "<config.yaml>`, or point data.dir at the splits it was trained on"
-            )
 
 
 def _require_trusted(
@@ -167,10 +156,6 @@ def _require_trusted(
     )
     wrapped = is_wrapped(facts.normaliser, facts.inputs, clinical=clinical)
     require_weights(path, inner if wrapped else weights, expected)
-
-
-def _show(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:

@@ -8,12 +8,39 @@ import torch
 from torch import Tensor
 
 from classifier.models.registry import SHORT_NAMES, require_arguments, resolve
-from configs.runtime.errors import DataError
+from configs.runtime.errors import DataError, MismatchError
+from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.splits import Splits
 
 # No architecture of this project needs more; a file must not make one of terabytes.
 _LARGEST_NUMBER = 4096
 _LONGEST_LIST = 64
 LONGEST = 100_000  # grid points of a series
+
+
+def trained_on(splits: Splits) -> dict[str, Any]:
+    """What a trained model must say of itself to belong to `splits`."""
+    return {
+        "feature_names": splits.train.feature_names,
+        "label_names": splits.train.label_names,
+        "length": splits.train.length,
+        "normaliser": splits.normaliser.fingerprint(),
+        "data_fingerprint": splits.fingerprint,
+    }
+
+
+def require_match(name: str, artefact: Any, expected: Mapping[str, Any], remedy: str) -> None:
+    """Raises MismatchError if an attribute of `artefact` is not the expected one.
+
+    Args:
+        name: opens the message.
+        expected: by attribute; a fingerprint stands for a normaliser.
+    """
+    for key, value in expected.items():
+        found = getattr(artefact, key)
+        found = found.fingerprint() if isinstance(found, Normaliser) else found
+        if found != value:
+            raise MismatchError(f"{name}: {key} is {found}, but {value} is expected. {remedy}")
 
 
 def is_built_in(path: str) -> bool:

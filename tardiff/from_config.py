@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from classifier.checkpoint_validation import require_match, trained_on
 from classifier.train import checkpoint_path
 from configs.run_record import run_dir
 from configs.runtime.device import pick_device
@@ -24,11 +25,7 @@ from data_preprocess.dataset import concatenate
 from data_preprocess.splits import Splits
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.noise_schedule import linear_log_snr
-from tardiff.generation.artefacts import (
-    load_trained,
-    requested_labels,
-    sampler_levels,
-)
+from tardiff.generation.artefacts import requested_labels, sampler_levels
 from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.generation.session import GenerationSession
@@ -53,7 +50,7 @@ from tardiff.records_from_config import (
     model_path,
     with_tuned_strength,
 )
-from tardiff.training.checkpoint import DiffusionModel
+from tardiff.training.checkpoint import DiffusionModel, load_model
 
 AUTO = "auto"
 
@@ -111,8 +108,8 @@ def load(config: ExperimentConfig) -> Loaded:
     """
     splits = load_splits(config.data)
     config = with_tuned_strength(config, splits.fingerprint)
-    command = f"bash train.sh <config of {config.experiment}>"
-    model = load_trained(model_path(config), splits, command)
+    model = load_model(model_path(config), f"bash train.sh <config of {config.experiment}>")
+    require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
     device = pick_device(config.accelerator)
     model.network.to(device)
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size

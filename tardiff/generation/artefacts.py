@@ -1,4 +1,4 @@
-"""What stage 3 reads, checked: the diffusion model, the labels asked for, the tuned strength."""
+"""What stage 3 is asked for, checked: levels of the sampler, labels, the tuned strength."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,37 +11,9 @@ from torch import Tensor
 from configs.run_record import read_mapping
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.splits import Splits
 from tardiff.diffusion.noise_schedule import log_snr_grid
-from tardiff.training.checkpoint import DiffusionModel, load_model, require_match
 
 FREE_LEVELS = 0.5  # log-SNR by which sampling may start beyond the trained levels
-
-
-def load_trained(path: Path, splits: Splits, command: str) -> DiffusionModel:
-    """The diffusion model of stage 1.
-
-    Args:
-        command: the command that makes it, for the error message.
-
-    Raises:
-        MissingInputError: it is not there.
-        MismatchError: it was trained on other data, channels or another normaliser.
-    """
-    model = load_model(path, command)
-    require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
-    return model
-
-
-def trained_on(splits: Splits) -> dict[str, Any]:
-    """What a diffusion model must say of itself to belong to `splits`."""
-    return {
-        "feature_names": splits.train.feature_names,
-        "label_names": splits.train.label_names,
-        "length": splits.train.length,
-        "normaliser": splits.normaliser.fingerprint(),
-        "data_fingerprint": splits.fingerprint,
-    }
 
 
 def sampler_levels(

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from classifier.checkpoint_validation import LONGEST
+from classifier.checkpoint_validation import LONGEST, require_match
 from classifier.input_adapter import input_parts
-from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from configs.runtime.torch_files import load_marked, save_plain
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
@@ -20,7 +20,6 @@ from tardiff.guidance.convex_estimate import ConvexEstimate, PoolGuide, estimate
 from tardiff.influence.convex_guide import Head, fit_guide
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures
-from tardiff.training.checkpoint import require_match
 
 KIND = "tardiff-guide"
 FORMAT = 1
@@ -182,11 +181,9 @@ def imported_estimate(
     """
     content = load_guide(path)
     require_same_layout(path, content, splits.train)
-    if content.normaliser.fingerprint() != splits.normaliser.fingerprint():
-        raise MismatchError(
-            f"the guide {path}: its normaliser is not that of these data, so its model space is "
-            "another one; fit the guide with the model that is used here"
-        )
+    expected = {"normaliser": splits.normaliser.fingerprint()}
+    remedy = "Its model space is another one; fit the guide with the model that is used here"
+    require_match(f"the guide {path}", content, expected, remedy)
     export, fitted = content.export, content.fitted
     if export is None:
         raise ConfigError(

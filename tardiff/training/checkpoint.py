@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from classifier.checkpoint_validation import require_length, require_modest, require_weights
-from configs.runtime.errors import DataError, MismatchError, MissingInputError
+from configs.runtime.errors import DataError, MissingInputError
 from configs.runtime.torch_files import load_plain, save_plain
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.networks.registry import build_network
@@ -118,11 +118,3 @@ def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap 
     require_weights(path, weights, found.state_dict())
     found.load_state_dict(weights)
     return found
-
-
-def require_match(name: str, model: Any, expected: dict[str, Any], remedy: str) -> None:
-    """Raises MismatchError if an attribute of `model` is not the expected one; `name` opens it."""
-    for key, value in expected.items():
-        found = getattr(model, key)
-        if found != value:
-            raise MismatchError(f"{name}: {key} is {found}, but {value} is expected. {remedy}")

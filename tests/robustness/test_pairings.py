@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from classifier.checkpoint import ClassifierFacts, load_classifier, save_classifier
+from classifier.checkpoint_validation import require_match, trained_on
 from configs.runtime.errors import DataError, MismatchError, UserError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.synthetic_sets import load_set
-from tardiff.generation.artefacts import trained_on
 from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries, guide_vector
-from tardiff.training.checkpoint import DiffusionModel, require_match
+from tardiff.training.checkpoint import DiffusionModel
 
 SETTINGS = InfluenceSettings(
     guidance_loss="nll",

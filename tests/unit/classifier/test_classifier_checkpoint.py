@@ -89,11 +89,14 @@ def test_round_trip(tmp_path, input_space, labels):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"names": ("heart_rate[bpm]", "gcs")}, "channels heart_rate.*temperature.*have .*gcs"),
-        ({"labels": ("short", "long")}, "classes survived, died, the data have short, long"),
-        ({"length": 7}, "grid points 6, the data have 7"),
+        (
+            {"names": ("heart_rate[bpm]", "gcs")},
+            "feature_names is .*heart_rate.*temperature.*, but .*gcs",
+        ),
+        ({"labels": ("short", "long")}, "label_names is .*survived.*died.*, but .*short.*long"),
+        ({"length": 7}, "length is 6, but 7"),
         ({"kind": "quantile"}, "normaliser"),
-        ({"fingerprint": "xyz"}, "splits abc, the data have xyz"),
+        ({"fingerprint": "xyz"}, "data_fingerprint is abc, but xyz"),
     ],
 )
 def test_other_data_are_refused(saved, other, message):
