@@ -21,7 +21,8 @@ import torch
 from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from classifier.train import recipe_of
+from classifier.fit import FitRecipe
+from classifier.train import filled
 from configs import load_config
 from configs.run_record import run_dir
 from configs.schema.experiment import ExperimentConfig
@@ -91,7 +92,7 @@ def utility(
     scored_on = val if given.scored == "val" else splits.test
     fitter = Downstream(
         model=config.classifier.model,
-        recipe=recipe_of(config.classifier),
+        recipe=filled(FitRecipe, config.classifier),
         num_classes=splits.train.num_classes,
         normaliser=splits.normaliser,
     )

@@ -21,7 +21,7 @@ from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
-from tardiff.guidance.convex_estimate import ConvexSettings, fit_pool_guide
+from tardiff.guidance.convex_estimate import fit_pool_guide
 from tardiff.guidance.guide_file import GuideFile, load_guide, save_guide
 from tardiff.influence.gradient_cache import LabelledSeries
 
@@ -85,10 +85,10 @@ def _write_guide(path: Path) -> None:
     made = dataset(12)
     normaliser = Normaliser.fit(made)
     pool = LabelledSeries.of(made, normaliser)
-    settings = ConvexSettings(penalty=0.1, kernels=2, inputs=("values",))
-    told = {"num_classes": 2, "seed": 0, "device": torch.device("cpu")}
+    told = {"inputs": ("values",), "penalty": 0.1, "kernels": 2}
+    told |= {"num_classes": 2, "seed": 0, "device": torch.device("cpu")}
     content = GuideFile(
-        fitted=fit_pool_guide(pool, settings, normaliser, **told),
+        fitted=fit_pool_guide(pool, normaliser, **told),
         inputs=("values",),
         feature_names=made.feature_names,
         label_names=made.label_names,

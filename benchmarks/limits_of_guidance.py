@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from benchmarks.many_lstms import as_classifier, auroc, predict, train
+from classifier.fit import FitRecipe
 from classifier.losses import per_sample_loss
-from classifier.train import recipe_of
+from classifier.train import filled
 from configs import load_config
 from configs.run_record import run_dir
 from data_preprocess.build import load_splits
@@ -35,17 +36,17 @@ from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_dataset
 from scripts.influence_report.retraining import repeatability, stratified_halves
 from scripts.utility.feature_models import FITS
-from tardiff.guidance.convex_estimate import ConvexSettings, estimate_on_rows, fit_pool_guide
+from tardiff.guidance.convex_estimate import estimate_on_rows, fit_pool_guide
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.pool_selection import choose
 from tardiff.influence.convex_guide import LabelledDesign, fit_guide, influence_of
 from tardiff.influence.gradient_cache import (
     InfluenceSettings,
     LabelledSeries,
-    build_influence,
     guide_vector,
 )
 from tardiff.influence.guidance_losses import GuidanceLoss
+from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.one_step_check import rank_correlation
 
 SHARE = 4  # series to choose from per chosen one
@@ -102,9 +103,15 @@ def task_of(splits: Splits, unguided: LabelledSeries, whole: Splits | None) -> T
 def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[str, np.ndarray]:
     """Influence of every series of the pool, by the name of the estimate."""
     chosen = config.influence
-    settings = ConvexSettings(chosen.penalty, chosen.kernels, config.classifier.inputs)
     guide = fit_pool_guide(
-        task.base_rows, settings, splits.normaliser, num_classes=2, seed=0, device=CPU
+        task.base_rows,
+        splits.normaliser,
+        inputs=config.classifier.inputs,
+        penalty=chosen.penalty,
+        kernels=chosen.kernels,
+        num_classes=2,
+        seed=0,
+        device=CPU,
     )
     known = {"convex": [task.full["guide"]]}
     if "unseen" in task.full:
@@ -116,7 +123,7 @@ def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[
         found[name] = _scores(estimate.direction, task.pool)
         strength = estimate.strength()
         print(f"{name}: {len(rows.y)} guidance rows, strength {strength.w if strength else None}")
-    recipe, real = recipe_of(config.classifier), task.seen(task.full["train"])
+    recipe, real = filled(FitRecipe, config.classifier), task.seen(task.full["train"])
     found["real"] = _by_classifiers(task, _trained(task, real, 1, recipe, device), real)[0]
     base = task.seen(task.base_rows)
     models = _trained(task, base, CLASSIFIERS, recipe, device)
@@ -153,7 +160,7 @@ def _by_classifiers(task: Task, models: list, trained_on: LabelledSeries) -> lis
     guide, found = task.seen(task.full["guide"]), []
     for model in models:
         vector, _ = guide_vector(model, guide, trained_on, settings, num_classes=2, seed=0)
-        direction = build_influence(model, vector, per_sample_loss, device=CPU)
+        direction = InfluenceDirection(model, per_sample_loss, vector)
         found.append(_scores(direction, task.seen(task.pool)))
     return found
 
@@ -252,7 +259,7 @@ def main() -> None:
         whole = load_splits(dataclasses.replace(config.data, dir=given.whole, **sizes))
     unguided = load_dataset(run_dir(config) / "synthetic" / "unguided.npz")
     task = task_of(splits, LabelledSeries.of(unguided, splits.normaliser), whole)
-    found, recipe = estimates(task, splits, config, device), recipe_of(config.classifier)
+    found, recipe = estimates(task, splits, config, device), filled(FitRecipe, config.classifier)
     _print_gains(task, found, given, recipe, device)
     if given.halves:
         _print_scores(task, found, given, recipe, device)

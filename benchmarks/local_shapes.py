@@ -16,12 +16,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from classifier.fit import fit_classifier, predict_logits
+from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.input_adapter import input_parts
 from classifier.linear_reference import auroc_parts, linear_scores
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models.registry import build_model
-from classifier.train import recipe_of
+from classifier.train import filled
 from configs import load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -89,7 +89,7 @@ def _scores(config: ExperimentConfig, rows: Rows, seed: int) -> str:
             length=length,
             num_outputs=num_outputs(classes),
         ),
-        recipe=recipe_of(chosen),
+        recipe=filled(FitRecipe, chosen),
         seed=seed,
     )
     seconds = time.process_time() - start

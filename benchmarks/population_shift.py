@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from classifier.train import recipe_of
+from classifier.fit import FitRecipe
+from classifier.train import filled
 from configs import load_config
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.card import markdown_table
@@ -78,7 +79,7 @@ def main(arguments: list[str]) -> None:
     values = stays.static[:, index_of(own.by, stays.static_names, "--by")]
     downstream = Downstream(
         model=config.classifier.model,
-        recipe=recipe_of(config.classifier),
+        recipe=filled(FitRecipe, config.classifier),
         num_classes=stays.num_classes,
         normaliser=splits.normaliser,
     )

@@ -1,10 +1,12 @@
 """Stage 2: trains the task classifier on train, picks its epoch on val_select, saves it."""
 
 import dataclasses
+import inspect
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -29,6 +31,8 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
 log = logging.getLogger("tardiff.classifier")
+
+Kind = TypeVar("Kind")
 
 UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
 REMEDY = "classifier.model=conv, or larger classifier.max_epochs and classifier.patience"
@@ -65,10 +69,11 @@ def checkpoint_path(config: ExperimentConfig) -> Path:
     return Path(config.classifier.checkpoint_dir) / "best.ckpt"
 
 
-def recipe_of(classifier: ClassifierConfig) -> FitRecipe:
-    """The training recipe of a config section."""
-    names = [field.name for field in dataclasses.fields(FitRecipe)]
-    return FitRecipe(**{name: getattr(classifier, name) for name in names})
+def filled(kind: Callable[..., Kind], *sections: Any, **others: Any) -> Kind:
+    """`kind` made with `others`, and of config sections the keys that it has arguments for."""
+    known = {name: value for section in sections for name, value in vars(section).items()}
+    names = known.keys() & inspect.signature(kind).parameters
+    return kind(**{name: known[name] for name in names} | others)
 
 
 def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
@@ -122,7 +127,7 @@ def _fit(
         (train[0], train[1]),
         (select[0], select[1]),
         build=facts.build,
-        recipe=recipe_of(config.classifier),
+        recipe=filled(FitRecipe, config.classifier),
         seed=config.seed,
         progress=True,
         unfinished=(unfinished, json.dumps([*deciding, torch.__version__], sort_keys=True)),

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 
 from classifier.checkpoint import load_facts
-from classifier.train import checkpoint_path, recipe_of
+from classifier.fit import FitRecipe
+from classifier.train import checkpoint_path, filled
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, UserError
@@ -34,7 +35,7 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit, Series
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
-from tardiff.from_config import AUTO, configured_settings, convex_guide, direction_loader
+from tardiff.from_config import AUTO, convex_guide, direction_loader
 from tardiff.generation.session import MOST_GUIDE_ROWS
 from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
@@ -119,7 +120,7 @@ def fitting(
     fitter = Downstream(
         model=chosen.model,
         model_args=chosen.model_args,
-        recipe=recipe_of(chosen),
+        recipe=filled(FitRecipe, chosen),
         num_classes=num_classes,
         normaliser=normaliser,
         inputs=tuple(chosen.inputs),
@@ -214,7 +215,6 @@ def _direction(
         how = "bash classifier/train.sh and bash generation.sh make them"
         return f"{' and '.join(absent)} not found; {how}."
     try:
-        loader = direction_loader(config, splits, device)
-        return loader.direction(configured_settings(config)).direction
+        return direction_loader(config, splits, device).direction().direction
     except UserError as error:
         return str(error)

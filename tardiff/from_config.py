@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from classifier.checkpoint_validation import require_match, trained_on
-from classifier.train import checkpoint_path
+from classifier.train import checkpoint_path, filled
 from configs.run_record import run_dir
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError
@@ -32,7 +32,6 @@ from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import paper_levels
 from tardiff.guidance.convex_estimate import (
     ConvexEstimate,
-    ConvexSettings,
     PoolGuide,
     estimate_on_rows,
     fit_pool_guide,
@@ -135,11 +134,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
         pool_ratio=_pool_ratio(config, resampled=resampled),
         trained_on=concatenate(splits.train, splits.val_guide) if with_guide else splits.train,
         resampled=resampled,
-        guidance=GuidanceSettings(
-            interval=(guidance.interval[0], guidance.interval[1]),
-            trust=guidance.trust,
-            pilot_rows=guidance.pilot_rows,
-        ),
+        guidance=filled(GuidanceSettings, guidance, interval=tuple(guidance.interval)),
         allow_copies=generation.allow_copies,
         folder=run_dir(config) / "synthetic" / ".parts",
         processes=_processes(loaded),
@@ -183,8 +178,10 @@ def pool_guide(
     influence = config.influence
     return fit_pool_guide(
         pool,
-        ConvexSettings(influence.penalty, influence.kernels, config.classifier.inputs),
         splits.normaliser,
+        inputs=config.classifier.inputs,
+        penalty=influence.penalty,
+        kernels=influence.kernels,
         num_classes=splits.train.num_classes,
         seed=config.seed,
         device=device,
@@ -257,12 +254,13 @@ def _processes(loaded: Loaded) -> Processes:
 def _direction(loaded: Loaded) -> LoadedDirection:
     config = loaded.config
     inputs = direction_loader(config, loaded.splits, loaded.device)
-    settings = configured_settings(config)
     if config.compat == "paper":
-        settings = dataclasses.replace(settings, guidance_loss="nll", preconditioner="none")
+        of_paper = {"guidance_loss": "nll", "preconditioner": "none"}
+        settings = dataclasses.replace(inputs.settings, **of_paper)
+        inputs = dataclasses.replace(inputs, settings=settings)
     elif config.guidance.kind == "classifier":
         return inputs.likelihood()
-    return inputs.direction(settings)
+    return inputs.direction()
 
 
 def direction_loader(
@@ -276,10 +274,5 @@ def direction_loader(
         allowed_model=config.classifier.model,
         seed=config.seed,
         cache=run_dir(config) / "influence",
+        settings=filled(InfluenceSettings, config.influence),
     )
-
-
-def configured_settings(config: ExperimentConfig) -> InfluenceSettings:
-    """The settings of the influence section."""
-    names = [field.name for field in dataclasses.fields(InfluenceSettings)]
-    return InfluenceSettings(**{name: getattr(config.influence, name) for name in names})

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from classifier.train import filled
 from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage, require_same_settings, run_dir
@@ -162,12 +163,11 @@ def build_module(
     if diffusion.include_guide:
         train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
     val_rows = _model_space(splits.val_select, splits.normaliser)
-    objective = objective_of(diffusion, diffusion.batch_size)
     if diffusion.private.epsilon is not None:
-        module = _private_module(config, splits, network, (train_rows, val_rows), objective)
+        module = _private_module(config, splits, network, (train_rows, val_rows))
         return module, network_args
     size = micro_batch(config, network, train_rows.x.shape[1:])
-    objective = dataclasses.replace(objective, micro_batch=size)
+    objective = objective_of(diffusion, micro_batch=size)
     return DiffusionModule(network, train_rows, val_rows, objective, seed=config.seed), network_args
 
 
@@ -176,7 +176,6 @@ def _private_module(
     splits: Splits,
     network: nn.Module,
     rows: tuple[SeriesBatch, SeriesBatch],
-    objective: Objective,
 ) -> PrivateDiffusionModule:
     """The module that keeps diffusion.private for the patients it trains on.
 
@@ -198,7 +197,7 @@ def _private_module(
     )
     log.info("%s", promise_line(plan))
     return PrivateDiffusionModule(
-        network, *rows, objective, seed=config.seed, patients=patients, plan=plan
+        network, *rows, objective_of(diffusion), seed=config.seed, patients=patients, plan=plan
     )
 
 
@@ -206,16 +205,8 @@ def _trainer_settings(config: ExperimentConfig) -> TrainerSettings:
     diffusion = config.diffusion
     # The private optimiser bounds gradients itself, stay by stay.
     private = diffusion.private.epsilon is not None
-    return TrainerSettings(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        strategy=config.strategy,
-        precision=config.diffusion.precision,
-        max_steps=diffusion.max_steps,
-        patience=diffusion.patience,
-        gradient_clip=0.0 if private else diffusion.gradient_clip,
-    )
+    clip = 0.0 if private else diffusion.gradient_clip
+    return filled(TrainerSettings, config, diffusion, gradient_clip=clip)
 
 
 def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[int]) -> int:
@@ -253,20 +244,10 @@ def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
     return linear_log_snr(diffusion.num_steps, diffusion.beta_start, diffusion.beta_end)
 
 
-def objective_of(diffusion: DiffusionConfig, batch_size: int) -> Objective:
-    """The objective of a config section, for batches of any size."""
-    return Objective(
-        prediction=diffusion.prediction,
-        observed_only=diffusion.observed_only,
-        label_dropout=diffusion.label_dropout,
-        class_balanced=diffusion.class_balanced,
-        batch_size=batch_size,
-        learning_rate=diffusion.learning_rate,
-        weight_decay=diffusion.weight_decay,
-        warmup_steps=diffusion.warmup_steps,
-        ema_decay=diffusion.ema_decay,
-        level_table=level_table(diffusion),
-    )
+def objective_of(diffusion: DiffusionConfig, **others: Any) -> Objective:
+    """The objective of a config section, with `others` in place of its keys."""
+    known = {"micro_batch": None, "level_table": level_table(diffusion)}
+    return filled(Objective, diffusion, **known | others)
 
 
 def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:

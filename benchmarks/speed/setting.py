@@ -76,9 +76,8 @@ class Setting:
         """The training of a fresh network on `rows` series, `batch` at a time."""
         x, y = self.series(rows)
         data = SeriesBatch(x, torch.ones_like(x, dtype=torch.bool), y)
-        return DiffusionModule(
-            self._network(), data, data, objective_of(self.config.diffusion, batch), seed=0
-        )
+        objective = objective_of(self.config.diffusion, batch_size=batch)
+        return DiffusionModule(self._network(), data, data, objective, seed=0)
 
     def direction(self) -> Direction:
         """Influence along a G of 256 rows, by the configured estimator."""
@@ -87,8 +86,7 @@ class Setting:
             return self._convex(known, loss)
         model = self.guide
         g = guidance_gradient(model.cpu(), known.x, known.y, loss)
-        moved = {name: part.to(self.device) for name, part in g.items()}
-        return InfluenceDirection(model.to(self.device), per_sample_loss, moved)
+        return InfluenceDirection(model.to(self.device), per_sample_loss, g)
 
     def _convex(self, known: LabelledSeries, loss: GuidanceLoss) -> Direction:
         influence, (x, y) = self.config.influence, self.series(POOL_ROWS)

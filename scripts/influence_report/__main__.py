@@ -52,7 +52,6 @@ from scripts.influence_report.summary import markdown
 from scripts.pictures.styles import save
 from scripts.utility.protocols import Series
 from tardiff.from_config import (
-    configured_settings,
     convex_guide,
     direction_loader,
     load,
@@ -62,7 +61,7 @@ from tardiff.generation.pool import as_released
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
-from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
 from tardiff.records_from_config import estimated_with, model_path, retraining_path
@@ -83,7 +82,6 @@ def main(config: ExperimentConfig) -> None:
             "influence.vector: the report measures G on the guidance rows, which an exported G "
             "leaves behind; run it where they are"
         )
-    settings = configured_settings(config)
     inputs = direction_loader(config, load_splits(config.data), pick_device(config.accelerator))
     named = named_sets(
         given.sets,
@@ -91,12 +89,12 @@ def main(config: ExperimentConfig) -> None:
         allow_test=given.allow_test,
         step_minutes=config.data.step_minutes,
     )
-    direction, _, facts, _ = inputs.direction(settings)
+    direction, _, facts, _ = inputs.direction()
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
     for ranked in sets:
         text = ranked.table.to_csv(index=False, float_format="%.6g")
         write_text(folder / f"influence_{ranked.name}.csv", text)
-    step, tables = _measure(given, inputs, settings, sets)
+    step, tables = _measure(given, inputs, sets)
     cost = _overhead(config, inputs, direction, sets[0])
     page = markdown(config.experiment, facts, tables, step, cost, sets)
     write_text(folder / "report.md", page)
@@ -162,8 +160,7 @@ def retraining_test(config: ExperimentConfig) -> None:
 def _classifier_direction(
     config: ExperimentConfig, splits: Splits, device: torch.device
 ) -> Direction:
-    inputs = direction_loader(config, splits, device)
-    return inputs.direction(configured_settings(config)).direction
+    return direction_loader(config, splits, device).direction().direction
 
 
 def _influence(
@@ -185,14 +182,13 @@ def _ranked(
 def _measure(
     given: InfluenceReportConfig,
     inputs: DirectionLoader,
-    settings: InfluenceSettings,
     sets: Sequence[RankedSet],
 ) -> tuple[StepTest, dict[str, list[Row]]]:
     """The one-step test on the first set, and every table."""
     series = {ranked.name: inputs.series(ranked.data) for ranked in sets}
     first, names = series[sets[0].name], inputs.splits.train.label_names
-    step = measured_steps(inputs, settings, first, rows=given.step_rows)
-    cosines, influences = class_guidance(inputs, settings, series)
+    step = measured_steps(inputs, first, rows=given.step_rows)
+    cosines, influences = class_guidance(inputs, series)
     guide = {"val_guide": inputs.series(inputs.splits.val_guide)}
     norms = [
         row
@@ -204,7 +200,7 @@ def _measure(
         "distribution": [row for ranked in sets for row in distribution_rows(ranked)],
         "class_cosines": cosines,
         "class_influence": influences,
-        "guidance_size": size_curve(inputs, settings, first, sizes=given.guide_sizes),
+        "guidance_size": size_curve(inputs, first, sizes=given.guide_sizes),
     }
 
 
@@ -215,8 +211,10 @@ def _overhead(
     model = model_path(config)
     if not model.is_file():
         return f"Not measured: no diffusion model at {model} (bash train.sh makes it)."
-    vector = vector_seconds(inputs, configured_settings(config))
-    return {"vector_seconds": vector, **overhead(session_of(load(config)), direction, ranked)}
+    return {
+        "vector_seconds": vector_seconds(inputs),
+        **overhead(session_of(load(config)), direction, ranked),
+    }
 
 
 def _draw(

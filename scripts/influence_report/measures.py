@@ -12,7 +12,7 @@ from classifier.losses import per_sample_loss
 from scripts.influence_report.named_sets import RankedSet
 from scripts.utility.protocols import draw_per_class
 from tardiff.guidance.direction_loader import DirectionLoader
-from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
@@ -75,9 +75,7 @@ def distribution_rows(ranked: RankedSet) -> list[Row]:
 
 
 def class_guidance(
-    inputs: DirectionLoader,
-    settings: InfluenceSettings,
-    series: dict[str, LabelledSeries],
+    inputs: DirectionLoader, series: dict[str, LabelledSeries]
 ) -> tuple[list[Row], list[Row]]:
     """Paper tables 4-5: G from one class alone.
 
@@ -86,10 +84,10 @@ def class_guidance(
         class of each set under each G, in standard deviations of that set's influence).
     """
     model, names = inputs.classifier(), inputs.splits.train.label_names
-    vectors = {"all": inputs.vector(model, settings)[0]}
+    vectors = {"all": inputs.vector(model)[0]}
     for label, name in enumerate(names):
-        only = replace(settings, guidance_loss="nll", classes=[label])
-        vectors[f"only {name}"] = inputs.vector(model, only)[0]
+        only = replace(inputs.settings, guidance_loss="nll", classes=[label])
+        vectors[f"only {name}"] = replace(inputs, settings=only).vector(model)[0]
     keys = list(vectors)
     cosines = [
         {"guidance": key, **{other: cosine(vectors[key], vectors[other]) for other in keys}}
@@ -108,16 +106,10 @@ def class_guidance(
     return cosines, influences
 
 
-def measured_steps(
-    inputs: DirectionLoader,
-    settings: InfluenceSettings,
-    candidates: LabelledSeries,
-    *,
-    rows: int,
-) -> StepTest:
+def measured_steps(inputs: DirectionLoader, candidates: LabelledSeries, *, rows: int) -> StepTest:
     """One training step on each of `rows` random series: predicted and measured."""
     guide = inputs.series(inputs.splits.val_guide)
-    loss = _loss(inputs, settings)
+    loss = _loss(inputs)
     double = inputs.classifier().double()
     x = guide.x.double()
     chosen = np.sort(np.random.default_rng(0).permutation(len(candidates.y))[:rows])
@@ -134,16 +126,12 @@ def measured_steps(
 
 
 def size_curve(
-    inputs: DirectionLoader,
-    settings: InfluenceSettings,
-    candidates: LabelledSeries,
-    *,
-    sizes: Sequence[int],
+    inputs: DirectionLoader, candidates: LabelledSeries, *, sizes: Sequence[int]
 ) -> list[Row]:
     """Paper figure 4: G of n stratified guidance rows against G of all of them, not
     preconditioned; per n, the mean and standard deviation over random subsets."""
     guide = inputs.series(inputs.splits.val_guide)
-    loss, model = _loss(inputs, settings), inputs.classifier()
+    loss, model = _loss(inputs), inputs.classifier()
 
     def vector(rows: Tensor) -> dict[str, Tensor]:
         return guidance_gradient(model, guide.x[rows], guide.y[rows], loss)
@@ -177,8 +165,8 @@ def size_curve(
     return rows
 
 
-def _loss(inputs: DirectionLoader, settings: InfluenceSettings) -> GuidanceLoss:
-    num_classes = inputs.splits.train.num_classes
+def _loss(inputs: DirectionLoader) -> GuidanceLoss:
+    settings, num_classes = inputs.settings, inputs.splits.train.num_classes
     return GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,6 @@ from tardiff.generation.session import GenerationSession
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
-from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 
 ROUNDS = 3
 
@@ -61,17 +61,10 @@ def sampling_seconds(
     return {name: value / len(y) for name, value in take_turns(sides, rounds, clock).items()}
 
 
-def vector_seconds(inputs: DirectionLoader, settings: InfluenceSettings) -> float:
+def vector_seconds(inputs: DirectionLoader) -> float:
     """Seconds of G, computed anew, not read from the cache."""
     start = time.perf_counter()
-    guide_vector(
-        inputs.classifier(),
-        inputs.series(inputs.splits.val_guide),
-        inputs.series(inputs.splits.train),
-        settings,
-        num_classes=inputs.splits.train.num_classes,
-        seed=inputs.seed,
-    )
+    replace(inputs, cache=None).vector(inputs.classifier())
     return time.perf_counter() - start
 
 

@@ -24,15 +24,6 @@ from tardiff.influence.series_features import SeriesFeatures, fit_features
 
 
 @dataclass(frozen=True)
-class ConvexSettings:
-    """Fields as in configs.schema.experiment.InfluenceConfig, and `classifier.inputs`."""
-
-    penalty: float
-    kernels: int
-    inputs: Sequence[str]
-
-
-@dataclass(frozen=True)
 class PoolGuide:
     """The convex guide of unguided series, and the features that it sees of a series.
 
@@ -79,22 +70,26 @@ class ConvexEstimate:
 
 def fit_pool_guide(
     pool: LabelledSeries,
-    settings: ConvexSettings,
     normaliser: Normaliser,
     *,
+    inputs: Sequence[str],
+    penalty: float,
+    kernels: int,
     num_classes: int,
     seed: int,
     device: torch.device,
 ) -> PoolGuide:
-    """The guide of the unguided series `pool`, which sees what of them a classifier would see.
+    """The guide of the unguided series `pool`.
 
     Args:
+        inputs: the parts of a series that it sees, as `classifier.inputs`.
+        penalty, kernels: as in configs.schema.experiment.InfluenceConfig.
         seed: of the random convolutions.
     """
-    view = partial(input_parts, normaliser=normaliser, parts=settings.inputs)
-    features = fit_features(pool.x, view=view, kernels=settings.kernels, seed=seed).to(device)
+    view = partial(input_parts, normaliser=normaliser, parts=inputs)
+    features = fit_features(pool.x, view=view, kernels=kernels, seed=seed).to(device)
     rows = design(features, pool.x)
-    guide = fit_guide(rows, pool.y, num_classes=num_classes, penalty=settings.penalty)
+    guide = fit_guide(rows, pool.y, num_classes=num_classes, penalty=penalty)
     return PoolGuide(features, guide)
 
 

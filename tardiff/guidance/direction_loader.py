@@ -17,7 +17,6 @@ from tardiff.guidance.directions import ClassifierDirection, Direction
 from tardiff.influence.gradient_cache import (
     InfluenceSettings,
     LabelledSeries,
-    build_influence,
     guide_vector,
 )
 from tardiff.influence.input_gradient import InfluenceDirection
@@ -40,13 +39,13 @@ class LoadedDirection(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionLoader:
-    """What an influence is made of, besides its settings.
+    """What an influence is made of.
 
     Attributes:
         trained: checkpoint of the classifier of stage 2.
         allowed_model: class that a checkpoint may name although it is not of this project.
         seed: of the rows that define the preconditioner.
-        cache: folder of guidance gradients.
+        cache: folder of guidance gradients; None: each is computed anew.
     """
 
     splits: Splits
@@ -54,7 +53,8 @@ class DirectionLoader:
     trained: Path
     allowed_model: str
     seed: int
-    cache: Path
+    cache: Path | None
+    settings: InfluenceSettings
 
     def series(self, dataset: EHRDataset) -> LabelledSeries:
         """A set in model space."""
@@ -64,16 +64,14 @@ class DirectionLoader:
         """The trained classifier of stage 2, refused if it belongs to other data."""
         return load_classifier(self.trained, self.splits, allow=self.allowed_model).model
 
-    def vector(
-        self, classifier: nn.Module, settings: InfluenceSettings
-    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def vector(self, classifier: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """G of the guidance rows, val_guide, preconditioned as configured (from the cache if it is
         there)."""
         return guide_vector(
             classifier,
             self.series(self.splits.val_guide),
             self.series(self.splits.train),
-            settings,
+            self.settings,
             num_classes=self.splits.train.num_classes,
             seed=self.seed,
             cache=self.cache,
@@ -81,12 +79,12 @@ class DirectionLoader:
 
     def along(self, classifier: nn.Module, vector: dict[str, Tensor]) -> InfluenceDirection:
         """The influence of series on what `vector` is the gradient of."""
-        return build_influence(classifier, vector, per_sample_loss, device=self.device)
+        return InfluenceDirection(classifier.to(self.device), per_sample_loss, vector)
 
-    def direction(self, settings: InfluenceSettings) -> LoadedDirection:
+    def direction(self) -> LoadedDirection:
         """Influence on the guidance rows."""
         classifier = self.classifier()
-        vector, facts = self.vector(classifier, settings)
+        vector, facts = self.vector(classifier)
         parts = [part.cpu().numpy() for _, part in sorted(vector.items())]
         key = {"influence": [sha256_file(self.trained), array_fingerprint(*parts)]}
         return LoadedDirection(self.along(classifier, vector), "influence", facts, key)

@@ -1,11 +1,11 @@
-"""build_influence: from a classifier, the guidance rows and the settings to a Direction.
+"""guide_vector: from a classifier, the guidance rows and the settings to the guidance gradient.
 
 The (preconditioned) guidance gradient is computed once and kept on disk under all that decides it:
 the classifier's weights, the data, the influence settings and the code.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from data_preprocess.storage.content_cache import ContentCache, Entry, array_fin
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
-from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.parameter_space import ParamGrads, norm, trainable, weights_sha256
 from tardiff.influence.preconditioner import precondition
 
@@ -141,18 +140,6 @@ def _require_finite(vector: dict[str, Tensor], what: str, cause: str) -> None:
     odd = [name for name, part in vector.items() if not torch.isfinite(part).all()]
     if odd:
         raise FloatingPointError(f"the {what} is not finite at {', '.join(odd[:4])}; check {cause}")
-
-
-def build_influence(
-    model: nn.Module,
-    vector: dict[str, Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    *,
-    device: torch.device,
-) -> InfluenceDirection:
-    """The influence direction of `model` on `device`."""
-    moved = {name: part.to(device) for name, part in vector.items()}
-    return InfluenceDirection(model.to(device), loss, moved)
 
 
 def _subset(available: int, wanted: int, seed: int) -> Tensor:

@@ -16,9 +16,9 @@ from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts.evaluate import main as evaluate
 from scripts.influence_report.__main__ import main as report_influence
 from tardiff.generate import main as generate
-from tardiff.influence.gradient_cache import build_influence
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
+from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.train import main as train_diffusion
 from tardiff.training.module import DiffusionModule
 from tests.support.oracles import double_backward
@@ -126,8 +126,7 @@ def test_a_finite_difference_has_its_digits(name):
     g = guidance_gradient(model, x, y, GuidanceLoss("nll", 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # cuDNN warns of weights that lie apart
-        moved = copy.deepcopy(model)
-        direction = build_influence(moved, g, per_sample_loss, device=torch.device("cuda"))
+        direction = InfluenceDirection(copy.deepcopy(model).cuda(), per_sample_loss, g)
         score, gradient = (part.cpu().double() for part in direction(x.cuda(), y.cuda()))
     exact_g = {key: part.double() for key, part in g.items()}
     true_score, true_gradient = double_backward(model.double(), per_sample_loss, exact_g)(

@@ -14,7 +14,7 @@ from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.influence_report.__main__ import main as report
-from tardiff.from_config import configured_settings, direction_loader
+from tardiff.from_config import direction_loader
 from tardiff.influence.parameter_space import inner, row_gradients
 from tests.support.tiny_runs import tiny_arguments
 
@@ -46,7 +46,7 @@ def test_every_series_is_ranked_by_its_own_influence(reported):
     assert float(best["influence"]) == max(float(row["influence"]) for row in rows)
     inputs = direction_loader(config, splits, pick_device("cpu"))
     model = inputs.classifier().double()
-    vector, _ = inputs.vector(inputs.classifier(), configured_settings(config))
+    vector, _ = inputs.vector(inputs.classifier())
     series = inputs.series(splits.train)
     row = int(best["row"])
     assert best["label"] == splits.train.label_names[splits.train.labels[row]]
