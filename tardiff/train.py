@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -19,7 +20,7 @@ from configs.runtime.errors import ConfigError, DataError
 from configs.runtime.torch_files import load_plain
 from configs.schema.experiment import DiffusionConfig, ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
-from data_preprocess.dataset import EHRDataset
+from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.encoding import encode, loss_weights
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
@@ -159,12 +160,14 @@ def build_module(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = build_network(network_args)
-    train_rows = _model_space(splits.train, splits.normaliser)
+    train_set = splits.train
     if diffusion.include_guide:
-        train_rows = train_rows.joined(_model_space(splits.val_guide, splits.normaliser))
-    val_rows = _model_space(splits.val_select, splits.normaliser)
+        train_set = concatenate(train_set, splits.val_guide)
+    train_rows, val_rows = (
+        _model_space(part, splits.normaliser) for part in (train_set, splits.val_select)
+    )
     if diffusion.private.epsilon is not None:
-        module = _private_module(config, splits, network, (train_rows, val_rows))
+        module = _private_module(config, train_set.subject_ids, network, (train_rows, val_rows))
         return module, network_args
     size = micro_batch(config, network, train_rows.x.shape[1:])
     objective = objective_of(diffusion, micro_batch=size)
@@ -173,7 +176,7 @@ def build_module(
 
 def _private_module(
     config: ExperimentConfig,
-    splits: Splits,
+    subject_ids: np.ndarray,
     network: nn.Module,
     rows: tuple[SeriesBatch, SeriesBatch],
 ) -> PrivateDiffusionModule:
@@ -185,8 +188,7 @@ def _private_module(
     """
     diffusion, private = config.diffusion, config.diffusion.private
     assert private.epsilon is not None
-    sets = [splits.train, splits.val_guide] if diffusion.include_guide else [splits.train]
-    patients = patient_codes(*(each.subject_ids for each in sets))
+    patients = patient_codes(subject_ids)
     plan = planned(
         epsilon=private.epsilon,
         delta=private.delta,

@@ -137,16 +137,15 @@ class PrivateDiffusionModule(DiffusionModule):
         return losses.sum()
 
 
-def patient_codes(*subject_ids: np.ndarray) -> Int[np.ndarray, " n"]:
-    """0..n-1 per patient, over the rows of several splits (their subject_ids) in turn.
+def patient_codes(subject_ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """0..n-1 per patient.
 
     Raises:
         DataError: a row does not say which patient it is of.
     """
-    ids = np.concatenate(subject_ids)
-    if (ids < 0).any():
+    if (subject_ids < 0).any():
         raise DataError(
             "diffusion.private: the training rows do not say which patient they are of "
             "(subject_ids of -1), so no patient can be promised anything"
         )
-    return np.unique(ids, return_inverse=True)[1]
+    return np.unique(subject_ids, return_inverse=True)[1]

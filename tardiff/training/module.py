@@ -7,7 +7,7 @@ resumed from a checkpoint continues exactly as if it had never stopped.
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -46,18 +46,12 @@ class Objective:
     level_table: Tensor | None = None  # levels of a discrete schedule; None: cosine
 
 
-@dataclass(frozen=True)
-class SeriesBatch:
+class SeriesBatch(NamedTuple):
     """Model-space series with their mask and labels; the whole of a split, kept on the device."""
 
     x: Series
     observed: Bool[Tensor, "batch channel time"]
     y: Labels
-
-    def joined(self, other: "SeriesBatch") -> "SeriesBatch":
-        """The rows of both."""
-        pairs = ((self.x, other.x), (self.observed, other.observed), (self.y, other.y))
-        return SeriesBatch(*(torch.cat(pair) for pair in pairs))
 
 
 class DiffusionModule(pl.LightningModule):
@@ -91,8 +85,10 @@ class DiffusionModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Moves the series to the training device once; no loader copies them per step."""
-        self.train_data = _to_device(self.train_data, self.device)
-        self.val_data = _to_device(self.val_data, self.device)
+        self.train_data, self.val_data = (
+            SeriesBatch(*(part.to(self.device) for part in data))
+            for data in (self.train_data, self.val_data)
+        )
 
     def on_fit_start(self) -> None:
         """On one GPU records the network's passes, which every step then replays."""
@@ -252,7 +248,3 @@ def _learning_rate_factor(step: int, warmup: int, total: int) -> float:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, total - warmup))
     return 0.1 + 0.9 * 0.5 * (1 + float(np.cos(np.pi * progress)))
-
-
-def _to_device(data: SeriesBatch, device: torch.device) -> SeriesBatch:
-    return SeriesBatch(data.x.to(device), data.observed.to(device), data.y.to(device))

@@ -128,7 +128,7 @@ def test_a_step_in_which_nobody_is_drawn_is_noise_alone():
 
 
 def test_patients_not_stays_are_drawn_and_one_stay_of_each():
-    patients = patient_codes(np.array([7, 7, 7, 9]), np.array([9, 4, 30, 31, 32, 33]))
+    patients = patient_codes(np.array([7, 7, 7, 9, 9, 4, 30, 31, 32, 33]))
     m = module(10, patients=patients, rate=0.5)
     assert m.plan.patients == 7
     drawn = [m._draw_stays(torch.Generator().manual_seed(s)) for s in range(4000)]
