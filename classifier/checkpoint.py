@@ -72,13 +72,6 @@ class ClassifierFacts:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedClassifier(ClassifierFacts):
-    """The facts and the trained model, in eval mode on the CPU."""
-
-    model: nn.Module
-
-
 def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> None:
     """Writes `model`, as `facts.build()` made it, to `path`; whole or not at all."""
     plain = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
@@ -89,8 +82,8 @@ def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> Non
 
 def load_classifier(
     path: Path, splits: Splits | None = None, *, allow: str | None = None
-) -> LoadedClassifier:
-    """Reads what `save_classifier` wrote.
+) -> nn.Module:
+    """The model that `save_classifier` wrote, in eval mode on the CPU.
 
     Args:
         splits: refuse a classifier that was not trained on these.
@@ -122,8 +115,7 @@ def load_classifier(
             f"{path}: its weights do not fit {facts.model_path} ({error}); the class has changed "
             "since - train it again with `bash classifier/train.sh`"
         ) from error
-    known = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
-    return LoadedClassifier(model=model.eval(), **known)
+    return model.eval()
 
 
 def load_facts(path: Path) -> ClassifierFacts:

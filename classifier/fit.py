@@ -7,7 +7,6 @@ count.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,23 +15,6 @@ from torch import Tensor, nn
 from classifier.losses import num_classes
 from classifier.training import FitRecipe, Training, predict_logits
 from configs.runtime.errors import DataError
-
-
-@dataclass(frozen=True, kw_only=True)
-class FittedClassifier:
-    """What a training gave.
-
-    Attributes:
-        model: in eval mode, with the weights of the best epoch, on the device of the data.
-        history: one dict per epoch: epoch, train_loss, auroc, auprc, loss (on the select set).
-        best_epoch: 0-based.
-        best_score: value of the recipe's `select_by` in that epoch.
-    """
-
-    model: nn.Module
-    history: list[dict[str, int | float]]
-    best_epoch: int
-    best_score: float
 
 
 def fit_classifier(
@@ -44,8 +26,9 @@ def fit_classifier(
     seed: int,
     progress: bool = False,
     unfinished: tuple[Path, str] | None = None,
-) -> FittedClassifier:
-    """A classifier trained on `train`, at the epoch that scores best on `select`.
+) -> Training:
+    """A finished training on `train`: `model` has the weights of the epoch that scores best on
+    `select`, and is in eval mode on the device of the data.
 
     Args:
         train, select: model-space series (n, channel, time) and labels (n,), on one device; the
@@ -69,12 +52,8 @@ def fit_classifier(
         training = Training(model=model, train=train, select=select, recipe=recipe, seed=seed)
         training.run(progress=progress, unfinished=unfinished)
     model.load_state_dict(training.best_weights)
-    return FittedClassifier(
-        model=model.eval(),
-        history=training.history,
-        best_epoch=training.best_epoch,
-        best_score=training.history[training.best_epoch][recipe.select_by],
-    )
+    model.eval()
+    return training
 
 
 @contextmanager

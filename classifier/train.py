@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
-from classifier.fit import FitRecipe, FittedClassifier, fit_classifier, predict_logits
+from classifier.fit import FitRecipe, Training, fit_classifier, predict_logits
 from classifier.input_adapter import input_parts
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from classifier.losses import class_probabilities
@@ -116,7 +116,7 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
 
 def _fit(
     config: ExperimentConfig, splits: Splits, facts: ClassifierFacts, unfinished: Path
-) -> FittedClassifier:
+) -> Training:
     device = pick_device(config.accelerator)
     deciding = [facts.data_fingerprint, facts.settings, device.type, torch.get_num_threads()]
     train, select = (
@@ -134,7 +134,7 @@ def _fit(
     )
 
 
-def _scores(fitted: FittedClassifier, splits: Splits, inputs: Sequence[str]) -> dict[str, float]:
+def _scores(fitted: Training, splits: Splits, inputs: Sequence[str]) -> dict[str, float]:
     """Scores on val_select, and those of a linear model on the same parts of the same series."""
     train, select = (_tensors(s, splits.normaliser) for s in (splits.train, splits.val_select))
     logits = predict_logits(fitted.model, select[0])
@@ -159,7 +159,7 @@ def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]
     return encode(normaliser, split), torch.from_numpy(split.labels)
 
 
-def _save(path: Path, fitted: FittedClassifier, facts: ClassifierFacts) -> None:
+def _save(path: Path, fitted: Training, facts: ClassifierFacts) -> None:
     """Writes the checkpoint last: where it stands, all else that the training leaves does too."""
     metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
     write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
@@ -173,9 +173,7 @@ def _describe(splits: Splits) -> str:
     return f"{len(splits.train)} train series ({', '.join(f'{n} {name}' for name, n in classes)})"
 
 
-def _summary(
-    fitted: FittedClassifier, scores: dict[str, float], classifier: ClassifierConfig
-) -> str:
+def _summary(fitted: Training, scores: dict[str, float], classifier: ClassifierConfig) -> str:
     threshold = scores.get("f1_threshold")
     note = "" if threshold is None else f" (threshold {threshold:.3f}, chosen on the same series)"
     return (

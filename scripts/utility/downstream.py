@@ -123,16 +123,16 @@ class Downstream:
             predict_seen = FITS[bare_name(name)](*rows, seed=seed, **choices)
             return lambda x: predict_seen(seen(x))
         length = train[0].shape[2]
-        fitted = fit_classifier(
+        model = fit_classifier(
             _tensors(train),
             _tensors(select),
             build=lambda: self._build(name, length),
             recipe=recipe,
             seed=seed,
-        )
+        ).model
 
         def predict(x: np.ndarray) -> np.ndarray:
-            logits = predict_logits(fitted.model, torch.tensor(x))
+            logits = predict_logits(model, torch.tensor(x))
             # In double precision confident predictions keep their order instead of tying at 1.
             return class_probabilities(logits.double()).numpy()
 

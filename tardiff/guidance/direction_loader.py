@@ -62,7 +62,7 @@ class DirectionLoader:
 
     def classifier(self) -> nn.Module:
         """The trained classifier of stage 2, refused if it belongs to other data."""
-        return load_classifier(self.trained, self.splits, allow=self.allowed_model).model
+        return load_classifier(self.trained, self.splits, allow=self.allowed_model)
 
     def vector(self, classifier: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """G of the guidance rows, val_guide, preconditioned as configured (from the cache if it is

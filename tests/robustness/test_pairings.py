@@ -56,7 +56,7 @@ class World:
         }
         facts = ClassifierFacts(**(fields | changes))
         save_classifier(self.folder / "best.ckpt", facts.build(), facts)
-        return load_classifier(self.folder / "best.ckpt", splits or self.splits).model
+        return load_classifier(self.folder / "best.ckpt", splits or self.splits)
 
     def diffusion(self, **changes):
         train = self.splits.train

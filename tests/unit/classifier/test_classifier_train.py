@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from classifier import train
-from classifier.checkpoint import load_classifier
+from classifier.checkpoint import load_classifier, load_facts
 from classifier.fit import predict_logits
 from classifier.metrics import report_scores
 from configs import load_config
@@ -56,19 +56,20 @@ def _forbid_fit(monkeypatch):
 
 def test_outputs_agree_with_the_checkpoint(trained):
     splits = load_splits(config_at(trained).data)
-    loaded = load_classifier(trained / "checkpoint" / "best.ckpt", splits)
+    path = trained / "checkpoint" / "best.ckpt"
+    model, scores = load_classifier(path, splits), load_facts(path).scores
     x = splits.normaliser.to_model(splits.val_select.values)
     y = torch.from_numpy(splits.val_select.labels)
-    own = report_scores(predict_logits(loaded.model, x), y)
-    assert {name: loaded.scores[name] for name in own} == pytest.approx(own)
+    own = report_scores(predict_logits(model, x), y)
+    assert {name: scores[name] for name in own} == pytest.approx(own)
     metrics = json.loads((trained / "checkpoint" / "metrics.json").read_text())
-    assert metrics["val_select"] == loaded.scores
+    assert metrics["val_select"] == scores
     with (trained / "checkpoint" / "history.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 2
     best = rows[metrics["best_epoch"]]
     assert float(best["auroc"]) == max(float(row["auroc"]) for row in rows)
-    assert float(best["auroc"]) == pytest.approx(loaded.scores["auroc"])
+    assert float(best["auroc"]) == pytest.approx(scores["auroc"])
     record = json.loads((trained / "runs" / "tiny" / "record.json").read_text())
     assert record["classifier"]["data_fingerprint"] == splits.fingerprint
 
