@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from classifier.models.registry import SHORT_NAMES, require_arguments, resolve
+from classifier.models.registry import SHORT_NAMES, make
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
@@ -56,11 +56,9 @@ def expected_weights(
     Raises:
         ConfigError: an argument that the class does not take.
     """
-    cls = resolve(path)
     shape = {"in_channels": in_channels, "length": length, "num_outputs": num_outputs}
-    require_arguments(path, cls, shape, model_args)
     with torch.device("meta"):
-        return cls(**shape, **model_args).state_dict()
+        return make(path, shape, model_args).state_dict()
 
 
 def require_length(path: Path, length: Any) -> None:

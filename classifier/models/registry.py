@@ -30,10 +30,8 @@ def build_model(
         ConfigError: no such module or class, an argument the class does not take, logits of
             another shape, or rows that depend on the rest of their batch.
     """
-    cls = resolve(path)
     shape = {"in_channels": in_channels, "length": length, "num_outputs": num_outputs}
-    require_arguments(path, cls, shape, model_args)
-    model = cls(**shape, **model_args)
+    model = make(path, shape, model_args)
     require_classifier(model, path, **shape)
     return model
 
@@ -67,10 +65,10 @@ def _is_own_module(item: Any, module_name: str) -> bool:
     return is_class and item.__module__ == module_name and not item.__name__.startswith("_")
 
 
-def require_arguments(
-    path: str, cls: type[nn.Module], shape: dict[str, int], model_args: dict[str, Any]
-) -> None:
-    """Raises ConfigError unless the class takes these arguments."""
+def make(path: str, shape: dict[str, int], model_args: dict[str, Any]) -> nn.Module:
+    """The class that `path` names, made with these arguments. Raises ConfigError if it does not
+    take them."""
+    cls = resolve(path)
     signature = inspect.signature(cls)
     accepted = [name for name in signature.parameters if name not in shape]
     try:
@@ -80,3 +78,4 @@ def require_arguments(
             f"classifier.model={path!r}, classifier.model_args={model_args}: {error}; besides "
             f"{', '.join(shape)} the class accepts {', '.join(accepted) or 'nothing'}"
         ) from error
+    return cls(**shape, **model_args)
