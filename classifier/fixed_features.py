@@ -5,7 +5,8 @@ Nothing is trained, so a distance between sets in this space does not depend on 
 happened to fit one data set (unlike Context-FID): the same seed gives the same features everywhere.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,13 +18,28 @@ BATCH = 4096
 KERNEL_LENGTHS = (3, 5, 7)
 
 
-@dataclass(frozen=True)
-class KernelBank:
+class KernelBank(NamedTuple):
     """Kernels of one length and dilation: weights (K, C, length), unit norm; biases (K,)."""
 
+    dilation: int
     weights: Tensor
     biases: Tensor
-    dilation: int
+
+
+def kernel_banks(kernels: Iterable[tuple[int, np.ndarray, float]]) -> list[KernelBank]:
+    """(dilation, weights (C, length), bias) of single kernels, put together by length and dilation,
+    in ascending order."""
+    groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}
+    for dilation, weights, bias in kernels:
+        groups.setdefault((weights.shape[1], dilation), []).append((weights, bias))
+    return [
+        KernelBank(
+            dilation,
+            torch.from_numpy(np.stack([weights for weights, _ in members])).float(),
+            torch.tensor([bias for _, bias in members], dtype=torch.float32),
+        )
+        for (_, dilation), members in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
 class RandomConvolutions:
@@ -40,21 +56,14 @@ class RandomConvolutions:
 
     def __init__(self, num_channels: int, length: int, *, num_kernels: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}
+        kernels = []
         for number in range(num_kernels):
             size = int(rng.choice([s for s in KERNEL_LENGTHS if s <= length] or [length]))
             reach = (length - 1) / (size - 1) if size > 1 else 1  # one or two points: no dilation
             dilation = int(2 ** rng.uniform(0, np.log2(reach)))
             kernel = _random_kernel(rng, num_channels, size, mean_free=number % 2 == 0 and size > 1)
-            groups.setdefault((size, dilation), []).append((kernel, rng.uniform(-1, 1)))
-        self.banks = [
-            KernelBank(
-                torch.from_numpy(np.stack([kernel for kernel, _ in members])).float(),
-                torch.tensor([bias for _, bias in members], dtype=torch.float32),
-                dilation,
-            )
-            for (_, dilation), members in sorted(groups.items(), key=lambda item: item[0])
-        ]
+            kernels.append((dilation, kernel, rng.uniform(-1, 1)))
+        self.banks = kernel_banks(kernels)
 
     def __call__(self, x: Float[Tensor, "n channel time"]) -> Float[np.ndarray, "n feature"]:
         """Features of model-space series, row by row."""

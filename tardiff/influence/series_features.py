@@ -14,14 +14,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from classifier.fixed_features import KERNEL_LENGTHS, KernelBank, kernel_banks
+
 SHARPNESS = 4.0  # of soft maxima and soft signs, per model-space unit
-KERNEL_LENGTHS = (3, 5, 7)
 CHUNK = 1024
 FLOOR = 1e-4  # under square roots: no infinite slope where a channel is constant
 
 View = Callable[[Tensor], Tensor]
-# Dilation, weights and biases of the kernels of one size and dilation.
-KernelGroup = tuple[int, Float[Tensor, "_ _ _"], Float[Tensor, " _"]]
 
 
 class SeriesFeatures(nn.Module):
@@ -34,7 +33,7 @@ class SeriesFeatures(nn.Module):
     """
 
     def __init__(
-        self, groups: Sequence[KernelGroup], *, view: View, mean: Tensor, scale: Tensor
+        self, groups: Sequence[KernelBank], *, view: View, mean: Tensor, scale: Tensor
     ) -> None:
         super().__init__()
         self.view = view
@@ -50,7 +49,7 @@ class SeriesFeatures(nn.Module):
     @classmethod
     def from_plain(cls, plain: dict[str, Any], *, view: View) -> "SeriesFeatures":
         """The features that `to_plain` was called on."""
-        groups = [(int(dilation), *parts) for dilation, *parts in plain["groups"]]
+        groups = [KernelBank(int(dilation), *parts) for dilation, *parts in plain["groups"]]
         return cls(groups, view=view, mean=plain["mean"], scale=plain["scale"])
 
     def to_plain(self) -> dict[str, Any]:
@@ -118,14 +117,12 @@ def _soft_max(x: Float[Tensor, "n row time"]) -> Float[Tensor, "n row"]:
     return (torch.softmax(SHARPNESS * x, 2) * x).sum(2)
 
 
-def _kernels(num_channels: int, length: int, count: int, seed: int) -> list[KernelGroup]:
-    """(dilation, weights, biases) of every group of kernels of one size and dilation.
-
-    A kernel has unit norm and sees a random subset of channels, of several never all; every second
-    one is mean-free.
+def _kernels(num_channels: int, length: int, count: int, seed: int) -> list[KernelBank]:
+    """Random kernels. Each has unit norm and sees a random subset of channels, of several never
+    all; every second one is mean-free.
     """
     rng = np.random.default_rng(seed)
-    groups: dict[tuple[int, int], list[tuple[np.ndarray, float]]] = {}
+    kernels = []
     sizes = [size for size in KERNEL_LENGTHS if size <= length]
     for number in range(count if sizes else 0):
         size = int(rng.choice(sizes))
@@ -136,12 +133,5 @@ def _kernels(num_channels: int, length: int, count: int, seed: int) -> list[Kern
         if number % 2 == 0:
             kernel[used] -= kernel[used].mean(1, keepdims=True)
         kernel /= np.linalg.norm(kernel)
-        groups.setdefault((size, dilation), []).append((kernel, rng.uniform(-1, 1)))
-    return [
-        (
-            dilation,
-            torch.from_numpy(np.stack([kernel for kernel, _ in members])).float(),
-            torch.tensor([bias for _, bias in members], dtype=torch.float32),
-        )
-        for (_, dilation), members in sorted(groups.items(), key=lambda item: item[0])
-    ]
+        kernels.append((dilation, kernel, rng.uniform(-1, 1)))
+    return kernel_banks(kernels)
