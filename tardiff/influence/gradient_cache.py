@@ -22,7 +22,7 @@ from data_preprocess.storage.content_cache import ContentCache, Entry, array_fin
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
-from tardiff.influence.parameter_space import ParamGrads, norm, trainable, weights_sha256
+from tardiff.influence.parameter_space import norm, trainable, weights_sha256
 from tardiff.influence.preconditioner import precondition
 
 PRECONDITIONER_ROWS = 4096  # training series that the curvature is taken on, at most
@@ -109,31 +109,19 @@ def _compute(
         "guidance_rows": len(guide.y),
         "gradient_norm": norm(vector),
     }
-    vector, solved = _preconditioned(model, vector, train, settings, seed)
-    facts |= solved
+    if settings.preconditioner != "none":
+        rows = _subset(len(train.y), PRECONDITIONER_ROWS, seed)
+        vector, solved = precondition(
+            model,
+            vector,
+            train.x[rows],
+            damping=settings.damping,
+            iterations=settings.cg_iterations,
+        )
+        cause = "influence.damping (too small)"
+        _require_finite(vector, "preconditioned guidance gradient", cause)
+        facts |= solved
     return vector, facts
-
-
-def _preconditioned(
-    model: nn.Module,
-    vector: ParamGrads,
-    train: LabelledSeries,
-    settings: InfluenceSettings,
-    seed: int,
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """`vector` as `settings.preconditioner` makes it, and the facts of the solution."""
-    if settings.preconditioner == "none":
-        return dict(vector), {}
-    rows = _subset(len(train.y), PRECONDITIONER_ROWS, seed)
-    solved, facts = precondition(
-        model,
-        vector,
-        train.x[rows],
-        damping=settings.damping,
-        iterations=settings.cg_iterations,
-    )
-    _require_finite(solved, "preconditioned guidance gradient", "influence.damping (too small)")
-    return solved, facts
 
 
 def _require_finite(vector: dict[str, Tensor], what: str, cause: str) -> None:

@@ -116,7 +116,6 @@ def precondition(
     *,
     damping: float,
     iterations: int,
-    batch_size: int = 512,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """(H + lambda I)^-1 G with lambda = damping * largest eigenvalue of H.
 
@@ -129,7 +128,7 @@ def precondition(
     Raises:
         ValueError: H is zero (the classifier is saturated on every row).
     """
-    product = GaussNewton(model, x, batch_size=batch_size)
+    product = GaussNewton(model, x)
     largest = largest_eigenvalue(product, guide_gradient)
     if largest == 0.0:
         raise DataError(
