@@ -17,7 +17,7 @@ from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
 from tardiff.from_config import Loaded, load, session_of, wanted_strengths
 from tardiff.generation.counterpart import differences, made_with
-from tardiff.generation.data_card import SyntheticSet, write_set
+from tardiff.generation.data_card import to_dataset, write_set
 from tardiff.generation.pool import Sampled
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import GuidanceOutcome
@@ -100,8 +100,8 @@ def write_generated(
         folder: default runs/<experiment>/synthetic.
     """
     config, splits, facts = loaded.config, loaded.splits, _set_facts(loaded, made, outcome)
-    synthetic = SyntheticSet(name=name, x=made.x, y=made.y, outcome=outcome, facts=facts)
-    path = write_set(folder or run_dir(config) / "synthetic", synthetic, splits)
+    dataset = to_dataset(made.x, made.y, splits)
+    path = write_set(folder or run_dir(config) / "synthetic", name, dataset, facts, splits.train)
     record_stage(config, f"generation/{name}", facts)
     if outcome:
         log.info("%s", outcome.line(splits.train.label_names))

@@ -1,6 +1,5 @@
 """Writes a synthetic set and the card beside it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,26 +64,20 @@ def _number_row(name: str, made: np.ndarray, real: np.ndarray) -> list[str]:
     return [name, *cells]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SyntheticSet:
-    """A generated set in model space, with what is known of its making."""
+def write_set(
+    folder: Path, name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDataset
+) -> Path:
+    """Writes `<name>.npz`, `<name>.card.md` and `<name>.croissant.json`; the path of the first.
 
-    name: str
-    x: Tensor
-    y: Tensor
-    outcome: GuidanceOutcome | None
-    facts: dict[str, Any]
-
-
-def write_set(folder: Path, synthetic: SyntheticSet, splits: Splits) -> Path:
-    """Writes `<name>.npz`, `<name>.card.md` and `<name>.croissant.json`; the path of the first."""
-    dataset = to_dataset(synthetic.x, synthetic.y, splits)
-    path = folder / f"{synthetic.name}.npz"
-    head = hub_head(dataset, name=synthetic.name)
-    write_text(folder / f"{synthetic.name}.card.md", head + card(synthetic, dataset, splits))
-    save_dataset(path, dataset, extra=synthetic.facts)
-    description = folder / f"{synthetic.name}.croissant.json"
-    write_croissant(description, dataset, name=synthetic.name, files=[path])
+    Args:
+        dataset: the synthetic set.
+        facts: what is known of its making.
+    """
+    path = folder / f"{name}.npz"
+    head = hub_head(dataset, name=name)
+    write_text(folder / f"{name}.card.md", head + card(name, dataset, facts, train))
+    save_dataset(path, dataset, extra=facts)
+    write_croissant(folder / f"{name}.croissant.json", dataset, name=name, files=[path])
     return path
 
 
@@ -105,44 +98,43 @@ def to_dataset(x: Tensor, y: Tensor, splits: Splits) -> EHRDataset:
     )
 
 
-def card(synthetic: SyntheticSet, dataset: EHRDataset, splits: Splits) -> str:
-    """The data card, Markdown."""
-    config = synthetic.facts["config"]
+def card(name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDataset) -> str:
+    """The data card, Markdown; arguments as in `write_set`."""
+    config = facts["config"]
     lines = [
-        f"# Synthetic set `{synthetic.name}` of experiment `{synthetic.facts['experiment']}`",
+        f"# Synthetic set `{name}` of experiment `{facts['experiment']}`",
         "",
         "Synthetic series; no row is a patient. For research on training sets; not for clinical "
         "use, and no proof of privacy by itself: see the evaluation's privacy section.",
         "",
         f"- {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, in "
         "clinical units, within the range measured in the training split",
-        f"- per class: {_counts(dataset)}; training split: {_counts(splits.train)}",
+        f"- per class: {_counts(dataset)}; training split: {_counts(train)}",
         f"- diffusion model: held-out denoising loss "
-        f"{synthetic.facts['diffusion']['val_loss']:.4f} at step "
-        f"{synthetic.facts['diffusion']['step']}",
+        f"{facts['diffusion']['val_loss']:.4f} at step {facts['diffusion']['step']}",
         f"- sampler: {_pairs(config['sampler'])}",
         f"- seed {config['generation']['seed']}, data fingerprint "
-        f"`{synthetic.facts['data_fingerprint'][:16]}`",
-        f"- {_copies_line(synthetic.facts['copies'])}",
-        f"- {_resampled_line(synthetic.facts['resampled'])}",
-        *privacy_lines(synthetic.facts),
+        f"`{facts['data_fingerprint'][:16]}`",
+        f"- {_copies_line(facts['copies'])}",
+        f"- {_resampled_line(facts['resampled'])}",
+        *privacy_lines(facts),
         "",
-        *_guidance_lines(synthetic, splits),
+        *_guidance_lines(facts["guidance"], train),
         "## Channels, synthetic against train (mean, standard deviation)",
         "",
-        markdown_table(["channel", "synthetic", "train"], _channel_rows(dataset, splits.train)),
+        markdown_table(["channel", "synthetic", "train"], _channel_rows(dataset, train)),
         "",
-        *facts_lines(dataset, splits.train),
+        *facts_lines(dataset, train),
     ]
     return "\n".join(lines)
 
 
-def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
-    if synthetic.outcome is None:
+def _guidance_lines(guidance: dict[str, Any] | None, train: EHRDataset) -> list[str]:
+    if guidance is None:
         return ["Unguided.", ""]
-    outcome = synthetic.outcome
+    outcome = GuidanceOutcome(**guidance)
     rows = zip(
-        splits.train.label_names,
+        train.label_names,
         outcome.requested,
         outcome.realised,
         outcome.multiplier,
@@ -163,7 +155,7 @@ def _guidance_lines(synthetic: SyntheticSet, splits: Splits) -> list[str]:
     return [
         "## Guidance",
         "",
-        outcome.line(splits.train.label_names),
+        outcome.line(train.label_names),
         "",
         markdown_table(head, table),
         "",
