@@ -30,7 +30,7 @@ from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.pool import Pool, Sampled, as_released
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.algorithm1 import algorithm1
-from tardiff.guidance.calibration import Calibration, as_tensors, unguided_scale
+from tardiff.guidance.calibration import Calibration, unguided_scale
 from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
@@ -138,8 +138,7 @@ class GenerationSession:
             numbers = range(GUIDE_OFFSET, GUIDE_OFFSET + len(y))
             x = self.process.run(self.denoiser, y, numbers, None).x
         if not self.allow_copies:  # a guide file holds what it was trained on
-            job = Job(process=self.process, denoiser=self.denoiser, guidance=None, y=y, key={})
-            x, _ = self._without_copies(job, x)
+            x, _ = self._without_copies(x, y, None)
         return as_released(Sampled(x, y, GuidanceStats(), None), self.splits)
 
     def guided(
@@ -154,7 +153,10 @@ class GenerationSession:
         if self.pool_ratio > 1:
             return self._chosen(wanted)
         calibrations = self._calibrations(wanted)
-        gain = Tilt(*as_tensors(calibrations))
+        gain = Tilt(
+            torch.tensor([found.multiplier for found in calibrations], dtype=torch.float64),
+            torch.tensor([found.scale for found in calibrations], dtype=torch.float64),
+        )
         guidance = self.guidance.guidance(self._direction.direction, gain, self.process.levels)
         key = {"strength": gain.strength.tolist(), "settings": asdict(self.guidance)}
         return self._guided(title, guidance, key, calibrations)
@@ -267,20 +269,21 @@ class GenerationSession:
         x, stats = sample_batches(job, self._cache, self.processes, title=title)
         if self.allow_copies:
             return Sampled(x, y, stats, None)
-        x, copies = self._without_copies(job, x)
+        x, copies = self._without_copies(x, y, guidance)
         return Sampled(x, y, stats, copies)
 
     def _keep(self, keys: Sequence[Mapping[str, Any]]) -> None:
         self.used.update(self._cache.path(key) for key in keys)
 
-    def _without_copies(self, job: Job, x: Series) -> tuple[Series, CopyCheck]:
+    def _without_copies(
+        self, x: Series, y: Tensor, guidance: Guidance | None
+    ) -> tuple[Series, CopyCheck]:
         normaliser = self.splits.normaliser
 
         def resample(rows: np.ndarray, attempt: int) -> Series:
-            y = job.y[torch.from_numpy(rows)]
+            labels, numbers = y[torch.from_numpy(rows)], fresh_numbers(rows, attempt)
             with one_thread():
-                numbers = fresh_numbers(rows, attempt)
-                return job.process.run(job.denoiser, y, numbers, job.guidance).x
+                return self.process.run(self.denoiser, labels, numbers, guidance).x
 
         def released(series: Series) -> Tensor:
             return normaliser.to_model(decode(normaliser, series)[0])

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from configs.runtime.errors import DataError
@@ -117,9 +116,3 @@ def _next_multiplier(tried: list[tuple[float, float]], w: float) -> float:
     share = (target - r_low) / (r_high - r_low)
     # Keep off the ends, so that a flat or noisy response cannot stall the search.
     return sign * (m_low + min(0.9, max(0.1, share)) * (m_high - m_low))
-
-
-def as_tensors(calibrations: list[Calibration]) -> tuple[Tensor, Tensor]:
-    """(multiplier, scale) per class, in class order."""
-    multiplier = torch.tensor([c.multiplier for c in calibrations], dtype=torch.float64)
-    return multiplier, torch.tensor([c.scale for c in calibrations], dtype=torch.float64)
