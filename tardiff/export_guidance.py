@@ -28,7 +28,7 @@ from tardiff.guidance.guide_file import (
     require_same_layout,
     save_guide,
 )
-from tardiff.influence.convex_guide import LabelledDesign
+from tardiff.influence.convex_guide import Head, LabelledDesign
 from tardiff.influence.dp_gradient import clipped_sum, gradient_norms
 from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -63,16 +63,18 @@ def main(config: ExperimentConfig) -> None:
     if given.epsilon is None:
         unseen = None if select is None else LabelledSeries.of(select, content.normaliser)
         found = estimate_on_rows(content.fitted, known, unseen, loss, seed=config.seed)
-        export = Export(
-            gradient=found.gradient,
-            guidance_loss=loss.kind,
-            classes=None if loss.classes is None else list(loss.classes),
-            rows=len(guide),
-            strength=found.strength(),
-            privacy=None,
-        )
+        gradient, strength, privacy = found.gradient, found.strength(), None
     else:
-        export = _private(config, content.fitted, known, loss)
+        gradient, privacy = _private(config, content.fitted, known, loss)
+        strength = None
+    export = Export(
+        gradient=gradient,
+        guidance_loss=loss.kind,
+        classes=None if loss.classes is None else list(loss.classes),
+        rows=len(known.y),
+        strength=strength,
+        privacy=privacy,
+    )
     written = Path(given.path) if given.path else run_dir(config) / "guidance.pt"
     save_guide(written, dataclasses.replace(content, export=export))
     told = {"rows": export.rows, "guidance_loss": loss.kind, "privacy": export.privacy}
@@ -112,8 +114,8 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
 
 def _private(
     config: ExperimentConfig, fitted: PoolGuide, known: LabelledSeries, loss: GuidanceLoss
-) -> Export:
-    """G with bounded contributions and noise."""
+) -> tuple[Head, dict[str, Any]]:
+    """G with bounded contributions and noise, and what that promises."""
     given = config.export
     assert given.epsilon is not None
     if loss.kind not in SEPARABLE:
@@ -130,7 +132,7 @@ def _private(
     log.info("%.1f %% of the series clipped (keep this number)", 100 * found.share_clipped)
     sd = noise_multiplier(given.epsilon, given.delta) * found.sensitivity
     any_label = loss.kind == "nll" and loss.classes is None
-    privacy: dict[str, Any] = {
+    return add_noise(found.gradient, sd), {
         "epsilon": given.epsilon,
         "delta": given.delta,
         "clip": clip,
@@ -139,14 +141,6 @@ def _private(
         "neighbours": REPLACE["any" if any_label else "same label"],
         "accountant": "dp-accounting, one release of the Gaussian mechanism",
     }
-    return Export(
-        gradient=add_noise(found.gradient, sd),
-        guidance_loss=loss.kind,
-        classes=None if loss.classes is None else list(loss.classes),
-        rows=len(known.y),
-        strength=None,
-        privacy=privacy,
-    )
 
 
 def _promise(export: Export) -> str:
