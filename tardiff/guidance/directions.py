@@ -1,12 +1,12 @@
 """Directions of guidance: a score per series and its gradient."""
 
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from tardiff.diffusion.noise_schedule import Labels, Series
+from tardiff.influence.input_gradient import PerSampleLoss, loss_and_gradient
 from tardiff.influence.parameter_space import moved_copy
 
 
@@ -31,14 +31,12 @@ class ClassifierDirection:
         loss: unreduced negative log-likelihood.
     """
 
-    def __init__(self, model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, model: nn.Module, loss: PerSampleLoss) -> None:
         self._model = moved_copy(model, {}, 0.0)
         self._loss = loss
 
     def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
         """(log p(y | x), its gradient)."""
-        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
-            leaf = x.detach().float().requires_grad_()
-            score = -self._loss(self._model(leaf), y)
-            gradient = torch.autograd.grad(score.sum(), leaf)[0]
-        return score.detach(), gradient
+        with torch.autocast(x.device.type, enabled=False):
+            loss, gradient = loss_and_gradient(self._model, self._loss, x.float(), y)
+        return -loss, -gradient

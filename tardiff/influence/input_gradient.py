@@ -62,8 +62,8 @@ class InfluenceDirection:
         """
         with torch.autocast(x.device.type, enabled=False), _without_tf32():
             rows = x.detach().to(_at_least_float(x))
-            high, high_gradient = _loss_and_gradient(self._plus, self._loss, rows, y)
-            low, low_gradient = _loss_and_gradient(self._minus, self._loss, rows, y)
+            high, high_gradient = loss_and_gradient(self._plus, self._loss, rows, y)
+            low, low_gradient = loss_and_gradient(self._minus, self._loss, rows, y)
         return (high - low) / (2 * self._step), (high_gradient - low_gradient) / (2 * self._step)
 
     def score(self, x: Series, y: Labels, batch_size: int = 512) -> Tensor:
@@ -72,9 +72,10 @@ class InfluenceDirection:
         return torch.cat([self(rows, labels)[0] for rows, labels in pairs])
 
 
-def _loss_and_gradient(
+def loss_and_gradient(
     model: nn.Module, loss: PerSampleLoss, x: Series, y: Labels
 ) -> tuple[Tensor, Series]:
+    """The loss of each series and its gradient with respect to the series, detached."""
     # Summing over the batch before differentiating decouples the series exactly.
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
