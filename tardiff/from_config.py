@@ -89,7 +89,7 @@ def wanted_strengths(
             strength = auto if w == AUTO else auto.at(float(w))
             if strength is not None:  # beyond the curve nothing is predicted
                 log.info("%s", auto.line() if w == AUTO else strength.line_beside(auto))
-                known, w = {"strength": strength.to_plain()}, strength.w
+                known, w = {"strength": dataclasses.asdict(strength)}, strength.w
         elif w == AUTO:
             raise ConfigError(
                 f"guidance.w=auto: {config.influence.vector} holds a private G and no strength, "

@@ -118,11 +118,11 @@ def _set_facts(loaded: Loaded, made: Sampled, outcome: GuidanceOutcome | None) -
         "diffusion": {
             "val_loss": model.val_loss,
             "step": model.step,
-            "privacy": model.privacy.to_plain() if model.privacy else None,
+            "privacy": dataclasses.asdict(model.privacy) if model.privacy else None,
         },
-        "guidance": outcome.to_plain() if outcome else None,
+        "guidance": dataclasses.asdict(outcome) if outcome else None,
         **_decisive(loaded.config, loaded.splits),
-        "copies": made.copies.to_plain() if made.copies else None,
+        "copies": dataclasses.asdict(made.copies) if made.copies else None,
         "resampled": made.resampled,
     }
 

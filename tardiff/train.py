@@ -69,7 +69,7 @@ def main(config: ExperimentConfig) -> None:
             "data_fingerprint": splits.fingerprint,
             "val_loss": model.val_loss,
             "step": model.step,
-            "privacy": model.privacy.to_plain() if model.privacy else None,
+            "privacy": dataclasses.asdict(model.privacy) if model.privacy else None,
         },
     )
     # Last: where the model stands, its record does too, whenever the process was killed.

@@ -9,8 +9,7 @@ sure G is, the less is asked for, and 0 where no bound is below 0. No generation
 model takes part: seconds.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -79,10 +78,6 @@ class AutoStrength:
         curves = ([0.0, *self.changes], [0.0, *self.errors])
         change, error = (float(np.interp(w, [0.0, *self.grid], curve)) for curve in curves)
         return replace(self, w=w, change=change, error=error)
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-able copy."""
-        return asdict(self)
 
 
 def cross_validated_strength(

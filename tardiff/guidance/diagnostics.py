@@ -1,7 +1,7 @@
 """How strong guidance really was: the numbers printed, stored and drawn for every guided set."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -65,10 +65,6 @@ class GuidanceOutcome:
             f"{100 * self.clipped:.1f} % of the steps clipped by the trust region"
         )
         return f"guidance: mean {self.score} moved by {shifts} unguided s.d.; {how}{warning}"
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-able copy."""
-        return asdict(self)
 
 
 def outcome_of(

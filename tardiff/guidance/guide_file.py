@@ -1,7 +1,7 @@
 """A convex guide as a file, which travels to the guidance rows and comes back with their G."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,7 @@ def save_guide(path: Path, content: GuideFile) -> None:
     plain["features"] = content.fitted.features.to_plain()
     plain["guide"] = {"rows": guide.rows, "y": guide.y, "penalty": guide.penalty}
     if export is not None:
-        plain["export"] = {field.name: getattr(export, field.name) for field in fields(Export)}
-        plain["export"]["strength"] = (
-            None if export.strength is None else export.strength.to_plain()
-        )
+        plain["export"] = asdict(export)
     save_plain(path, {"kind": KIND, "format": FORMAT, **plain})
 
 

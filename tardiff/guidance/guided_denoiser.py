@@ -9,7 +9,8 @@ consumes x0_hat takes the shifted one.
 """
 
 import math
-from dataclasses import dataclass
+import operator
+from dataclasses import astuple, dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -95,13 +96,7 @@ class GuidanceStats:
     clipped: int = 0
 
     def __add__(self, other: "GuidanceStats") -> "GuidanceStats":
-        return GuidanceStats(
-            self.shift_square + other.shift_square,
-            self.step_square + other.step_square,
-            self.calls + other.calls,
-            self.step_calls + other.step_calls,
-            self.clipped + other.clipped,
-        )
+        return GuidanceStats(*map(operator.add, astuple(self), astuple(other)))
 
     @property
     def shift_rms(self) -> float:

@@ -65,13 +65,9 @@ class Privacy:
     steps: int
     patients: int
 
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-able copy."""
-        return asdict(self)
-
     @classmethod
     def from_plain(cls, plain: Any) -> "Privacy":
-        """From what `to_plain` gave.
+        """From its fields by name.
 
         Raises:
             DataError: other keys, or values that are no numbers in their range.

@@ -5,8 +5,8 @@ The definitions are those of the report's privacy section (scripts/quality/priva
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -49,10 +49,6 @@ class CopyCheck:
     exact: int
     near: int
     tries: int
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-able copy."""
-        return asdict(self)
 
 
 def closeness(x: Tensor, reference: Tensor) -> Closeness:

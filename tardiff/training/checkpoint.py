@@ -1,6 +1,6 @@
 """The finished diffusion model on disk: averaged weights and everything needed to trust them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
     if model.privacy is not None:
-        content["privacy"] = model.privacy.to_plain()
+        content["privacy"] = asdict(model.privacy)
     save_plain(path, content)
 
 

@@ -223,7 +223,7 @@ def test_the_progress_bar_tells_no_training_loss_and_no_nan():
 def test_a_guided_set_says_that_the_promise_does_not_hold(private_run):
     root, _ = private_run
     model = load_model(root / "runs" / "tiny" / "diffusion" / "model.pt", "train")
-    diffusion = {"privacy": model.privacy.to_plain()}
+    diffusion = {"privacy": dataclasses.asdict(model.privacy)}
     facts = {"diffusion": diffusion, "copies": None, "guidance": {"score": "influence"}}
     text = "\n".join(privacy_lines(facts))
     assert "does not hold for it" in text and "search for copies" not in text
