@@ -119,13 +119,9 @@ def _fit(
 ) -> Training:
     device = pick_device(config.accelerator)
     deciding = [facts.data_fingerprint, facts.settings, device.type, torch.get_num_threads()]
-    train, select = (
-        tuple(tensor.to(device) for tensor in _tensors(split, splits.normaliser))
-        for split in (splits.train, splits.val_select)
-    )
     return fit_classifier(
-        (train[0], train[1]),
-        (select[0], select[1]),
+        _tensors(splits.train, splits.normaliser, device),
+        _tensors(splits.val_select, splits.normaliser, device),
         build=facts.build,
         recipe=filled(FitRecipe, config.classifier),
         seed=config.seed,
@@ -155,8 +151,10 @@ def _say_beside_linear(scores: Mapping[str, float]) -> None:
         log.warning("%s", beside.warning("the classifier", REMEDY))
 
 
-def _tensors(split: EHRDataset, normaliser: Normaliser) -> tuple[Tensor, Tensor]:
-    return encode(normaliser, split), torch.from_numpy(split.labels)
+def _tensors(
+    split: EHRDataset, normaliser: Normaliser, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    return encode(normaliser, split).to(device), torch.from_numpy(split.labels).to(device)
 
 
 def _save(path: Path, fitted: Training, facts: ClassifierFacts) -> None:

@@ -271,7 +271,7 @@ def _averaged_model(
         raise DataError("training ended without one held-out evaluation; lower diffusion.val_every")
     content = load_plain(Path(best.best_model_path), "training checkpoint")
     module.load_state_dict(content["state_dict"])
-    table = level_table(config.diffusion)
+    table = module.objective.level_table
     return DiffusionModel(
         network=module.ema,
         network_args=network_args,
