@@ -12,7 +12,7 @@ from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir
 from configs.schema.experiment import ExperimentConfig
 from tardiff.from_config import load, pool_guide, session_of
-from tardiff.guidance.guide_file import GuideFile, guide_file, save_guide
+from tardiff.guidance.guide_file import GuideFile, save_guide
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,15 @@ def fitted_guide(config: ExperimentConfig) -> GuideFile:
     session = session_of(loaded)
     fitted = pool_guide(config, loaded.splits, loaded.device, session.guide_series())
     session.forget()
-    return guide_file(fitted, tuple(config.classifier.inputs), loaded.splits)
+    train = loaded.splits.train
+    return GuideFile(
+        fitted=fitted,
+        inputs=tuple(config.classifier.inputs),
+        feature_names=train.feature_names,
+        label_names=train.label_names,
+        length=train.length,
+        normaliser=loaded.splits.normaliser,
+    )
 
 
 if __name__ == "__main__":

@@ -69,19 +69,6 @@ class GuideFile:
     export: Export | None = None
 
 
-def guide_file(fitted: PoolGuide, inputs: tuple[str, ...], splits: Splits) -> GuideFile:
-    """The content of a file without G."""
-    train = splits.train
-    return GuideFile(
-        fitted=fitted,
-        inputs=inputs,
-        feature_names=train.feature_names,
-        label_names=train.label_names,
-        length=train.length,
-        normaliser=splits.normaliser,
-    )
-
-
 def save_guide(path: Path, content: GuideFile) -> None:
     """Writes tensors and built-in types only, whole or not at all."""
     guide, export = content.fitted.guide, content.export

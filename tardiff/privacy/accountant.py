@@ -83,11 +83,6 @@ class Privacy:
         return cls(**plain)
 
 
-def default_delta(patients: int) -> float:
-    """1 / n^1.1: well below the chance of 1 / n to name a patient outright."""
-    return patients**-1.1
-
-
 def planned(
     *,
     epsilon: float,
@@ -100,7 +95,7 @@ def planned(
     """The noise with which `steps` steps cost at most `epsilon`.
 
     Args:
-        delta: None: `default_delta`.
+        delta: None: 1 / patients^1.1, well below the chance of 1 / patients to name one outright.
         batch_size: patients per step in expectation.
 
     Raises:
@@ -111,7 +106,7 @@ def planned(
             f"diffusion.private: batches of {batch_size} patients in expectation, but there are "
             f"{patients}; lower diffusion.batch_size"
         )
-    delta = default_delta(patients) if delta is None else delta
+    delta = float(patients**-1.1) if delta is None else delta
     rate = batch_size / patients
     multiplier = _noise_multiplier(epsilon, delta, rate, steps)
     promise = Privacy(
