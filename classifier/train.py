@@ -1,12 +1,10 @@
 """Stage 2: trains the task classifier on train, picks its epoch on val_select, saves it."""
 
 import dataclasses
-import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -18,7 +16,7 @@ from classifier.input_adapter import input_parts
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
-from configs import to_plain
+from configs import from_sections, to_plain
 from configs.cli import run_stage
 from configs.run_record import describe_differences, record_stage
 from configs.runtime.atomic_files import write_text
@@ -31,8 +29,6 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
 log = logging.getLogger("tardiff.classifier")
-
-Kind = TypeVar("Kind")
 
 UNFINISHED = "unfinished.ckpt"  # there while a training runs, or after one was interrupted
 REMEDY = "classifier.model=conv, or larger classifier.max_epochs and classifier.patience"
@@ -67,13 +63,6 @@ def main(config: ExperimentConfig) -> None:
 def checkpoint_path(config: ExperimentConfig) -> Path:
     """Where the classifier of the experiment is kept."""
     return Path(config.classifier.checkpoint_dir) / "best.ckpt"
-
-
-def filled(kind: Callable[..., Kind], *sections: Any, **others: Any) -> Kind:
-    """`kind` made with `others`, and of config sections the keys that it has arguments for."""
-    known = {name: value for section in sections for name, value in vars(section).items()}
-    names = known.keys() & inspect.signature(kind).parameters
-    return kind(**{name: known[name] for name in names} | others)
 
 
 def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
@@ -123,7 +112,7 @@ def _fit(
         _tensors(splits.train, splits.normaliser, device),
         _tensors(splits.val_select, splits.normaliser, device),
         build=facts.build,
-        recipe=filled(FitRecipe, config.classifier),
+        recipe=from_sections(FitRecipe, config.classifier),
         seed=config.seed,
         progress=True,
         unfinished=(unfinished, json.dumps([*deciding, torch.__version__], sort_keys=True)),

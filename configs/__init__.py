@@ -1,10 +1,11 @@
 """load_config: schema defaults <- YAML <- dotted overrides, as one frozen and checked object."""
 
 import difflib
+import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
@@ -15,6 +16,8 @@ from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import walk
 from configs.yaml_text import as_written, read_text
+
+Kind = TypeVar("Kind")
 
 MAX_YAML_BYTES = 1 << 17
 MAX_YAML_DEPTH = 50
@@ -102,6 +105,13 @@ def to_plain(config: ExperimentConfig) -> dict[str, Any]:
     container = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
+
+
+def from_sections(kind: Callable[..., Kind], *sections: Any, **others: Any) -> Kind:
+    """`kind` made with `others`, and of config sections the keys that it has arguments for."""
+    known = {name: value for section in sections for name, value in vars(section).items()}
+    names = known.keys() & inspect.signature(kind).parameters
+    return kind(**{name: known[name] for name in names} | others)
 
 
 def to_yaml(config: ExperimentConfig) -> str:

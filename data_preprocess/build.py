@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from configs import from_sections
 from configs.cli import run_stage
 from configs.run_record import read_mapping, sha256_file
 from configs.runtime.atomic_files import fresh_folder, write_text
@@ -148,12 +149,7 @@ def make_splits(cohorts: Mapping[str, Cohort], data: DataConfig) -> Splits:
 
 
 def _build(data: DataConfig, folder: Path) -> None:
-    shared = [field.name for field in dataclasses.fields(Settings)]
-    source = read_source(
-        data.source,
-        getattr(data, data.source),
-        Settings(**{name: getattr(data, name) for name in shared}),
-    )
+    source = read_source(data.source, getattr(data, data.source), from_sections(Settings, data))
     for cohort in source.cohorts().values():
         for step in cohort.flow:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")

@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from classifier.checkpoint import load_facts
 from classifier.fit import FitRecipe
-from classifier.train import checkpoint_path, filled
+from classifier.train import checkpoint_path
+from configs import from_sections
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, UserError
@@ -120,7 +121,7 @@ def fitting(
     fitter = Downstream(
         model=chosen.model,
         model_args=chosen.model_args,
-        recipe=filled(FitRecipe, chosen),
+        recipe=from_sections(FitRecipe, chosen),
         num_classes=num_classes,
         normaliser=normaliser,
         inputs=tuple(chosen.inputs),

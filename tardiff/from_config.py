@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from classifier.checkpoint_validation import require_match, trained_on
-from classifier.train import checkpoint_path, filled
+from classifier.train import checkpoint_path
+from configs import from_sections
 from configs.run_record import run_dir
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError
@@ -134,7 +135,7 @@ def session_of(loaded: Loaded) -> GenerationSession:
         pool_ratio=_pool_ratio(config, resampled=resampled),
         trained_on=concatenate(splits.train, splits.val_guide) if with_guide else splits.train,
         resampled=resampled,
-        guidance=filled(GuidanceSettings, guidance, interval=tuple(guidance.interval)),
+        guidance=from_sections(GuidanceSettings, guidance, interval=tuple(guidance.interval)),
         allow_copies=generation.allow_copies,
         folder=run_dir(config) / "synthetic" / ".parts",
         processes=_processes(loaded),
@@ -274,5 +275,5 @@ def direction_loader(
         allowed_model=config.classifier.model,
         seed=config.seed,
         cache=run_dir(config) / "influence",
-        settings=filled(InfluenceSettings, config.influence),
+        settings=from_sections(InfluenceSettings, config.influence),
     )

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from classifier.train import filled
-from configs import to_plain
+from configs import from_sections, to_plain
 from configs.cli import run_stage
 from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.runtime.device import pick_device
@@ -208,7 +207,7 @@ def _trainer_settings(config: ExperimentConfig) -> TrainerSettings:
     # The private optimiser bounds gradients itself, stay by stay.
     private = diffusion.private.epsilon is not None
     clip = 0.0 if private else diffusion.gradient_clip
-    return filled(TrainerSettings, config, diffusion, gradient_clip=clip)
+    return from_sections(TrainerSettings, config, diffusion, gradient_clip=clip)
 
 
 def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[int]) -> int:
@@ -249,7 +248,7 @@ def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:
 def objective_of(diffusion: DiffusionConfig, **others: Any) -> Objective:
     """The objective of a config section, with `others` in place of its keys."""
     known = {"micro_batch": None, "level_table": level_table(diffusion)}
-    return filled(Objective, diffusion, **known | others)
+    return from_sections(Objective, diffusion, **known | others)
 
 
 def _model_space(dataset: EHRDataset, normaliser: Normaliser) -> SeriesBatch:
