@@ -22,8 +22,7 @@ from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from classifier.fit import FitRecipe
-from classifier.train import filled
-from configs import load_config
+from configs import from_sections, load_config
 from configs.run_record import run_dir
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -92,7 +91,7 @@ def utility(
     scored_on = val if given.scored == "val" else splits.test
     fitter = Downstream(
         model=config.classifier.model,
-        recipe=filled(FitRecipe, config.classifier),
+        recipe=from_sections(FitRecipe, config.classifier),
         num_classes=splits.train.num_classes,
         normaliser=splits.normaliser,
     )

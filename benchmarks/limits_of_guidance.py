@@ -26,8 +26,7 @@ import torch
 from benchmarks.many_lstms import as_classifier, auroc, predict, train
 from classifier.fit import FitRecipe
 from classifier.losses import per_sample_loss
-from classifier.train import filled
-from configs import load_config
+from configs import from_sections, load_config
 from configs.run_record import run_dir
 from data_preprocess.build import load_splits
 from data_preprocess.card import markdown_table
@@ -123,7 +122,7 @@ def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[
         found[name] = _scores(estimate.direction, task.pool)
         strength = estimate.strength()
         print(f"{name}: {len(rows.y)} guidance rows, strength {strength.w if strength else None}")
-    recipe, real = filled(FitRecipe, config.classifier), task.seen(task.full["train"])
+    recipe, real = from_sections(FitRecipe, config.classifier), task.seen(task.full["train"])
     found["real"] = _by_classifiers(task, _trained(task, real, 1, recipe, device), real)[0]
     base = task.seen(task.base_rows)
     models = _trained(task, base, CLASSIFIERS, recipe, device)
@@ -259,7 +258,10 @@ def main() -> None:
         whole = load_splits(dataclasses.replace(config.data, dir=given.whole, **sizes))
     unguided = load_dataset(run_dir(config) / "synthetic" / "unguided.npz")
     task = task_of(splits, LabelledSeries.of(unguided, splits.normaliser), whole)
-    found, recipe = estimates(task, splits, config, device), filled(FitRecipe, config.classifier)
+    found, recipe = (
+        estimates(task, splits, config, device),
+        from_sections(FitRecipe, config.classifier),
+    )
     _print_gains(task, found, given, recipe, device)
     if given.halves:
         _print_scores(task, found, given, recipe, device)

@@ -21,8 +21,7 @@ from classifier.input_adapter import input_parts
 from classifier.linear_reference import auroc_parts, linear_scores
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models.registry import build_model
-from classifier.train import filled
-from configs import load_config
+from configs import from_sections, load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.model_space.encoding import encode
@@ -89,7 +88,7 @@ def _scores(config: ExperimentConfig, rows: Rows, seed: int) -> str:
             length=length,
             num_outputs=num_outputs(classes),
         ),
-        recipe=filled(FitRecipe, chosen),
+        recipe=from_sections(FitRecipe, chosen),
         seed=seed,
     )
     seconds = time.process_time() - start

@@ -17,8 +17,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from classifier.fit import FitRecipe
-from classifier.train import filled
-from configs import load_config
+from configs import from_sections, load_config
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.card import markdown_table
 from data_preprocess.dataset import concatenate, index_of
@@ -79,7 +78,7 @@ def main(arguments: list[str]) -> None:
     values = stays.static[:, index_of(own.by, stays.static_names, "--by")]
     downstream = Downstream(
         model=config.classifier.model,
-        recipe=filled(FitRecipe, config.classifier),
+        recipe=from_sections(FitRecipe, config.classifier),
         num_classes=stays.num_classes,
         normaliser=splits.normaliser,
     )

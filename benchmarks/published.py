@@ -54,9 +54,9 @@ def choosing(setting: Setting, rows: int) -> Callable[[], object]:
     """Samples the pool that `rows` series are chosen from, its influence and its density ratio;
     the draw itself takes no time."""
     pool = rows * setting.config.generation.pool
-    process, y = setting.process(pool), torch.arange(pool) % CLASSES
     plain, direction = setting.plain(), setting.direction()
     real = LabelledSeries(*setting.series(REAL_SERIES))
+    process, (_, y) = setting.process(pool), setting.series(pool)  # in the shares of the real ones
 
     def run() -> None:
         made = LabelledSeries(process.run(plain, y, range(pool)).x, y)

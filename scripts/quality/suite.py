@@ -79,16 +79,13 @@ def score_sets(
         DataError: a set cannot be compared; the message names it.
     """
     report = partial(_report, ContentCache(cache, CODE), splits, sets, seed, list(members))
-    # A set of the same series as another, as at strength 0, is not scored again.
-    first: dict[str, str] = {}
-    scored_as = {name: first.setdefault(fingerprint(sets[name]), name) for name in sets}
-    pairs = [(kind, name) for kind in kinds for name in first.values()]
+    pairs = [(kind, name) for kind in kinds for name in sets]
     found: dict[tuple[str, str], MetricReport] = {}
     with Progress("fidelity and privacy", len(pairs), "reports") as bar:
         for pair, made in (processes or Processes()).run(report, pairs):
             found[pair] = made
             bar.update(1)
-    return {kind: {name: found[kind, scored_as[name]] for name in sets} for kind in kinds}
+    return {kind: {name: found[kind, name] for name in sets} for kind in kinds}
 
 
 def require_scorable(

@@ -80,7 +80,9 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     assert "membership AUC" in caplog.text
 
     before = (out / "results.csv").read_text()
-    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(
+        set_scores, "quality_report", lambda *_, **__: pytest.fail("computed again")
+    )
     monkeypatch.setattr(Downstream, "fit", lambda *_, **__: pytest.fail("fitted again"))
     assert "replacing the report" not in caplog.text
     with caplog.at_level(logging.INFO):
@@ -91,7 +93,7 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
 
 def test_fidelity_and_privacy_can_be_left_out(experiment, monkeypatch):
     folder, _ = experiment
-    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(set_scores, "quality_report", lambda *_, **__: pytest.fail("computed"))
     more = ("evaluation.fidelity=false", "evaluation.privacy=false", "evaluation.protocols=[TSTR]")
     evaluate.main(load_config(arguments(folder, *more)))
     summary = json.loads((folder / "runs/tiny/evaluation/summary.json").read_text())
@@ -106,7 +108,7 @@ def test_privacy_is_not_measured_against_another_population(tmp_path, monkeypatc
     ensure_built(config.data)
     train = load_splits(config.data).train
     save_dataset(tmp_path / "runs/tiny/synthetic/unguided.npz", as_synthetic(train))
-    monkeypatch.setattr(set_scores, "_score", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(set_scores, "quality_report", lambda *_, **__: pytest.fail("computed"))
     monkeypatch.setattr(evaluate, "generator_report", lambda *_: pytest.fail("attacked"))
     evaluate.main(config)
     out = tmp_path / "runs/tiny/evaluation"

@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from classifier.fit import FitRecipe, fit_classifier, predict_logits
 from classifier.models.networks import RNNClassifier
-from classifier.train import filled
+from configs import from_sections
 from configs.schema.experiment import ClassifierConfig
 from tests.support.local_shapes import KINDS, local_shapes
 
@@ -21,7 +21,7 @@ def test_the_recurrent_classifier_sees_local_shapes(kind):
         train,
         select,
         build=lambda: RNNClassifier(channels, length, 1, cell="lstm", layers=1),
-        recipe=filled(FitRecipe, ClassifierConfig()),
+        recipe=from_sections(FitRecipe, ClassifierConfig()),
         seed=0,
     )
     logits = predict_logits(fitted.model, scored[0])[:, 0]

@@ -69,24 +69,6 @@ def test_reports_of_two_processes_are_those_of_one(tmp_path):
             assert two[kind][name].values == pytest.approx(one[kind][name].values, nan_ok=True)
 
 
-def test_a_set_of_the_same_series_is_scored_once(calls, tmp_path):
-    asked = []
-
-    class Recorded(Processes):
-        def run(self, function, items):
-            asked.extend(items)
-            return super().run(function, items)
-
-    sets = {"one": gaussian(50, 7), "other": gaussian(50, 8), "same": gaussian(50, 7)}
-    found = score_sets(
-        make_splits(), sets, KINDS, seed=0, cache=tmp_path, processes=Recorded(workers=1)
-    )
-    assert asked == [(kind, name) for kind in KINDS for name in ("one", "other")]
-    for kind in KINDS:
-        assert list(found[kind]) == list(sets)
-        assert found[kind]["same"] == found[kind]["one"] != found[kind]["other"]
-
-
 def test_an_interrupted_run_keeps_what_was_done(calls, tmp_path, monkeypatch):
     splits, sets = make_splits(), {"one": gaussian(50, 7), "two": gaussian(50, 8)}
     suite = set_scores.quality_report
