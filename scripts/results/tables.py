@@ -120,7 +120,8 @@ def difference_tables(summaries: Sequence[Summary]) -> list[Table]:
 
 
 def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
-    """AUROC per group, and its paired difference to the unguided set."""
+    """AUROC per group, and its paired differences to the unguided set and to real-only training."""
+    references = [name for name in REFERENCES if any(getattr(s.summary, name) for s in scores)]
     rows = [
         [
             f"{score.subgroup} ({score.num_series:,})",
@@ -128,12 +129,13 @@ def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
             s.generator,
             s.model,
             _score_text(s),
-            str(s.vs_unguided or "-"),
+            *(str(getattr(s, name) or "-") for name in references),
         ]
         for score in scores
         for s in [score.summary]
     ]
-    columns = ["group (test series)", "trained on", "set", "model", "AUROC", f"minus {UNGUIDED}"]
+    columns = ["group (test series)", "trained on", "set", "model", "AUROC"]
+    columns += [REFERENCE_TITLES[name] for name in references]
     return Table("Subgroups (exploratory)", columns, rows)
 
 

@@ -98,6 +98,12 @@ def test_scores_are_those_of_the_group(test_split):
     assert row.vs_unguided is not None
     text = subgroup_table(scores).as_markdown()
     assert f"sex male ({int(male.sum())})" in text and "synthetic (TSTR)" in text
+    alone = [score for score in scores if score.summary.generator != "influence"]
+    for told, columns in (
+        (scores, ["minus unguided", "minus real only"]),
+        (alone, ["minus real only"]),
+    ):
+        assert subgroup_table(told).columns[5:] == columns
 
 
 def test_ages_in_other_units_make_no_bands_of_years():
