@@ -46,7 +46,7 @@ def unguided_scale(scores: Tensor) -> float:
     """Standard deviation of the scores winsorised at 1 % and 99 %.
 
     Raises:
-        ValueError: the scores do not vary.
+        DataError: the scores do not vary.
     """
     scale = float(winsorised(scores).std())
     if not np.isfinite(scale) or scale == 0.0:

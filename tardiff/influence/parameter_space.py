@@ -48,7 +48,7 @@ def finite_step(model: nn.Module, direction: ParamGrads, relative: float) -> flo
     """Step e = relative * ||phi|| / ||direction||, so that e * direction is small beside phi.
 
     Raises:
-        ValueError: the direction is zero or not finite, so no difference can be taken along it.
+        DataError: the direction is zero or not finite, so no difference can be taken along it.
     """
     size = norm(direction)
     if not math.isfinite(size) or size == 0.0:

@@ -126,7 +126,7 @@ def precondition(
         The preconditioned G, and facts for the run record: largest eigenvalue and residual.
 
     Raises:
-        ValueError: H is zero (the classifier is saturated on every row).
+        DataError: H is zero (the classifier is saturated on every row).
     """
     product = GaussNewton(model, x)
     largest = largest_eigenvalue(product, guide_gradient)
