@@ -8,7 +8,12 @@ from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from scripts.pictures.styles import Styles, new_panels, shared_legend
-from scripts.utility.metrics import Predictions, calibration_bins, confidence_and_truth
+from scripts.utility.metrics import (
+    CALIBRATION_BINS,
+    Predictions,
+    calibration_bins,
+    confidence_and_truth,
+)
 from scripts.utility.protocols import REAL, Fit
 
 GRID = np.linspace(0, 1, 201)
@@ -29,15 +34,17 @@ def training_sources(
 def reliability(
     per_seed: Sequence[Predictions],
 ) -> tuple[Float[np.ndarray, " bins"], Float[np.ndarray, " bins"]]:
-    """Mean predicted probability and observed share per calibration bin, seeds averaged."""
-    predicted, observed = [], []
-    for predictions in per_seed:
+    """Mean predicted probability and observed share per calibration bin, averaged over the seeds
+    that have the bin: equal confidences share one, and leave others empty."""
+    predicted, observed = np.full((2, len(per_seed), CALIBRATION_BINS), np.nan)
+    for seed, predictions in enumerate(per_seed):
         confidence, truth = confidence_and_truth(predictions)
         bins = calibration_bins(confidence)
-        members = [bins == b for b in np.unique(bins)]
-        predicted.append([confidence[rows].mean() for rows in members])
-        observed.append([truth[rows].mean() for rows in members])
-    return np.mean(predicted, axis=0), np.mean(observed, axis=0)
+        for b in np.unique(bins):
+            predicted[seed, b] = confidence[bins == b].mean()
+            observed[seed, b] = truth[bins == b].mean()
+    filled = ~np.isnan(predicted).all(axis=0)
+    return np.nanmean(predicted[:, filled], axis=0), np.nanmean(observed[:, filled], axis=0)
 
 
 def average_curves(

@@ -143,6 +143,20 @@ def test_reliability_of_honest_probabilities_is_the_diagonal():
     assert legend_of(figure) == ["real only", "perfectly calibrated"]
 
 
+def test_seeds_with_other_ties_have_other_bins():
+    """Equal confidences share a bin, so trees leave some empty, each seed others."""
+    y = np.arange(60) % 2
+    seeds = [
+        Predictions(probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5)
+        for p in (np.repeat([0.2, 0.8], 30), np.linspace(0.1, 0.9, 60))
+    ]
+    predicted, observed = reliability(seeds)
+    assert len(predicted) == len(observed) == 10
+    spread = seeds[1].probabilities[:, 1]
+    assert predicted[0] == pytest.approx((0.2 + spread[:6].mean()) / 2)
+    assert predicted[1] == pytest.approx(spread[6:12].mean())  # of the one seed that has the bin
+
+
 def test_times_are_hours_or_for_short_series_seconds():
     times, unit = time_axis(24, 0.5)
     assert unit == "hours" and times[[0, -1]].tolist() == [0.0, 11.5]
