@@ -30,6 +30,7 @@ from scipy import stats
 from configs.runtime.errors import DataError
 from scripts.quality.common.metric_report import interval_text
 
+ROUNDING = 1e-5  # resamples are scored in single precision
 MAX_REDRAWS = 100  # a resample
 CONFIDENCE = 0.95  # of every interval; the verdicts are rules on these
 CORRECTED_LEVEL = 0.05  # of a p-value after Holm's correction
@@ -125,6 +126,7 @@ def compare(
     """
     per_seed = points - reference_points
     difference = scores - reference
+    difference = np.where(np.abs(difference) < ROUNDING, 0.0, difference)
     over_test = difference.mean(axis=0)
     both = _shared_by_seeds(difference) + _seed_errors(per_seed, len(over_test), seed)
     low, high = interval(both)

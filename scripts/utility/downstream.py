@@ -86,7 +86,7 @@ class Downstream:
     def check(self, names: Iterable[str], length: int) -> None:
         """Raises ConfigError if one of `names` is not a classifier for such series."""
         for name in names:
-            known = (TASK_CLASSIFIER, *RECURRENT, *FITS, *SHORT_NAMES)
+            known = dict.fromkeys((TASK_CLASSIFIER, *RECURRENT, *FITS, *SHORT_NAMES))
             if bare_name(name) not in known and ":" not in name:
                 raise ConfigError(
                     f"evaluation.models: unknown {name!r}; expected {', '.join(known)}, one of "

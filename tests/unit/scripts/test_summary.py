@@ -92,6 +92,13 @@ def test_identical_predictions_differ_by_exactly_nothing():
     assert (difference.mean, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
 
 
+def test_differences_of_rounding_are_none():
+    """Resamples are scored in single precision: equal models can differ by its last digits."""
+    reference = np.full((2, 100), 0.5)
+    found = compare(reference - 2e-6, reference, np.full(2, 0.5), np.full(2, 0.5))
+    assert (found.mean, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
 def test_without_test_variation_the_interval_is_that_of_the_t_test():
     points = np.array([0.03, 0.01, 0.05, 0.02])
     table = np.repeat(points[:, None], 2000, axis=1)
