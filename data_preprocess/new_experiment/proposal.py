@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from configs.runtime.errors import DataError, few
-from data_preprocess.cohort import Cohort
+from data_preprocess.cohort import Cohort, codes_for_missing
 from data_preprocess.dataset import bare_name
 from data_preprocess.model_space.static_covariates import MAX_LEVELS
 
@@ -92,29 +92,8 @@ def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
             spans.append(f"{name} nothing in the window")
             continue
         spans.append(f"{name} {values.min():g} to {values.max():g}")
-        for end in (values.min(), values.max()):
-            others = values[values != end]
-            if len(others) > 1 and len(values) > len(others) + 1 and _is_far(float(end), others):
-                low, high = np.quantile(others, [0.05, 0.95])
-                proposal.decide.append(
-                    f"{len(values) - len(others):,} values of `{name}` are {end:g}, most others "
-                    f"{low:g} to {high:g}: a code for missing? Empty these cells, or of "
-                    f"a table say what is plausible: data.table.ranges={{{name}: [LOW, HIGH]}}"
-                )
+    proposal.decide += codes_for_missing(cohort)
     proposal.understood["ranges"] = few(spans)
-
-
-def _is_far(end: float, others: np.ndarray) -> bool:
-    """Whether a repeated value is farther from all others than these from each other, or ten times
-    as far as most of them: a code that was averaged with measurements leaves values in between."""
-    for low, high, factor in (
-        (others.min(), others.max(), 1),
-        (*np.quantile(others, [0.05, 0.95]), 10),
-    ):
-        # Where most others are equal, as in a flag or a rare dose, there is no such distance.
-        if high > low and max(low - end, end - high) > factor * (high - low):
-            return True
-    return False
 
 
 def counted(cohort: Cohort, names: Sequence[str]) -> str:

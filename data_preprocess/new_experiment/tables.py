@@ -4,7 +4,7 @@ Roles are given by the names of columns, and checked against what the columns ho
 clear is asked for by its key and never guessed from the first rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,8 @@ class _Search:
         series, labels, given = self.series, self.labels, self.given
         both = [c for c in series.columns if c in labels.columns]
         key = given.get("id") or self._key(both)
+        if key is None and labels is not series and len(both) == 1:
+            key = both[0]
         if not both:
             raise DataError(
                 f"{series.table.path.name} ({few(series.columns)}) and {labels.table.path.name} "
@@ -173,6 +175,14 @@ class _Search:
         roles = {"id": key, "time": time}
         found = {"variable": series.find(VARIABLE), "value": series.find(VALUE)}
         long = {name: given.get(name) or column for name, column in found.items()}
+        named_one = next((name for name in long if given.get(name)), None)
+        lacking = next((name for name, column in long.items() if not column), None)
+        if named_one and lacking:
+            raise DataError(
+                f"data.table.{named_one}={given[named_one]} makes a long table, and no column "
+                f"looks like its {lacking} ({few(series.columns)}); name it with "
+                f"data.table.{lacking}=COLUMN"
+            )
         if all(long.values()) and given.get("layout") != "wide":
             roles |= {name: str(column) for name, column in long.items()}
         patients = [name for name in PATIENT if name != plain(key)]
@@ -254,6 +264,8 @@ class _Search:
             )
             numeric = [column for name, column in every.items() if not same[name]]
             found = [column.name for column in numeric]
+            if len(found) == 1 and given.get("layout") != "wide":
+                self._require_no_variable(section["id"], found[0], taken)
         channels = given.get("channels") or self._varying(found, section, proposal)
         if not channels:
             raise DataError(
@@ -277,6 +289,20 @@ class _Search:
                 "; as static covariates: data.table.static=[...], if known at time zero"
             )
         return list(channels)
+
+    def _require_no_variable(self, key: str, value: str, taken: Set[Any]) -> None:
+        """Raises DataError if the texts of a column change within a series beside one column of
+        numbers: as of a long table, whose variables would be averaged."""
+        columns = self.series.columns.items()
+        texts = [name for name, c in columns if name not in taken and c.filled and not c.is_numeric]
+        same = constant_within(self.engine, self.series.table, key, texts, only_repeated=True)
+        if variable := next((name for name in texts if not same[name]), None):
+            raise DataError(
+                f"{self.series.table.path}: `{variable}` changes within a series beside one column "
+                f"of numbers, `{value}`. If it names what was measured, this is a long table: "
+                f"data.table.variable={variable} data.table.value={value}; if not, "
+                "data.table.layout=wide"
+            )
 
     def _varying(
         self, found: Sequence[str], section: Mapping[str, Any], proposal: Proposal

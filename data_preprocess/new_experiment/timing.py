@@ -54,7 +54,8 @@ def find_timing(
     if 2 * readable < filled:
         raise DataError(
             f"{table.path}: the times in `{form.time}` cannot be read (such as {first!r}); "
-            "expected numbers, time stamps like 2020-01-31 13:05 or lengths of time like 01:00:00"
+            "expected numbers, time stamps like 2020-01-31 13:05 "
+            "(pandas.to_datetime(..., dayfirst=True) makes them) or lengths of time like 01:00:00"
         )
     if found.kind != NUMBERS:
         unit = None

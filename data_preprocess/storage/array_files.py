@@ -206,7 +206,8 @@ def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str
     if not whole or (flat != np.floor(flat.astype(np.float64))).any() or flat.min() < 0:
         raise DataError(
             f"{path}: label must hold whole numbers 0..K-1{_or_names(classes)}, found "
-            f"{_describe(flat)} with values {np.unique(flat.astype(str))[:6].tolist()}"
+            f"{_describe(flat)} with values {np.unique(flat.astype(str))[:6].tolist()}; of words "
+            "numpy.unique(labels, return_inverse=True)[1] makes numbers, in alphabetical order"
         )
     if flat.max() >= MAX_CLASSES:
         raise DataError(

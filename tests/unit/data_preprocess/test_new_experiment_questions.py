@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from data_preprocess.build import ensure_built
 from data_preprocess.new_experiment.__main__ import main
 from tardiff.synthesiser import Synthesiser
 from tests.support.user_tables import CHANNELS, N, changed, propose, wide, write
@@ -46,6 +47,41 @@ def test_series_of_one_measurement_choose_no_window(tmp_path, caplog):
     config = told(tmp_path, caplog, long_rows(lambda i: 12 if i % 3 else 1))
     assert config.data.window_hours == 12
     assert "from which hours is the label to be predicted" in caplog.text
+
+
+def test_a_code_for_missing_is_told_again_where_the_data_are_built(tmp_path, caplog):
+    header, rows = wide()
+    coded = [
+        [-999 if c == 3 and i % 9 == 0 else v for c, v in enumerate(r)] for i, r in enumerate(rows)
+    ]
+    config = propose(tmp_path, write(tmp_path / "x.csv", header, coded))
+    asked = "54 values of `heart_rate[bpm]` are -999"
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        ensure_built(config.data)
+    assert asked in caplog.text
+
+
+def test_a_long_table_by_other_names_is_not_read_as_a_wide_one(tmp_path):
+    """Its variables would be averaged into one channel."""
+    rows = list(long_rows(lambda i: 4))
+    path = write(tmp_path / "x.csv", ["stay", "minute", "sign", "value", "died"], rows)
+    asked = "data.table.variable=sign data.table.value=value; if not, data.table.layout=wide"
+    with pytest.raises(DataError, match=asked):
+        propose(tmp_path, path)
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    config = propose(folders[0], path, "data.table.variable=sign")
+    assert config.data.table.channels == ["hr", "resp", "spo2"]
+    other = write(tmp_path / "y.csv", ["stay", "minute", "sign", "wert", "died"], rows)
+    with pytest.raises(DataError, match="variable=sign makes a long table, and no column looks"):
+        propose(tmp_path, other, "data.table.variable=sign")
+    columns = ["case", "when", "sign", "value"]
+    apart = write(tmp_path / "z.csv", columns, [row[:4] for row in rows])
+    labels = write(tmp_path / "labels.csv", ["case", "died"], {(row[0], row[4]) for row in rows})
+    config = propose(folders[1], apart, labels, "data.table.variable=sign", "data.table.time=when")
+    assert config.data.table.id == "case"
 
 
 def test_a_flag_has_no_code_for_missing(tmp_path, caplog):
