@@ -52,7 +52,10 @@ def main(config: ExperimentConfig) -> None:
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
-    remedy = f"Choose another experiment name, or remove {folder} to train anew."
+    remedy = (
+        f"Choose another experiment name, or remove {folder} to train anew; it goes on only where "
+        "nothing but diffusion.max_steps is raised."
+    )
     accept_more_steps(folder, settings)
     require_same_settings(folder / "settings.json", settings, remedy)
     if (folder / "model.pt").is_file():
