@@ -9,20 +9,16 @@ the model itself with as many steps, each with a quantile mapping of its own, by
 the sets of benchmarks/few_steps.py. Prints Markdown rows.
 """
 
-import argparse
 import copy
 import dataclasses
-import logging
 import time
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.denoisers import Study
-from benchmarks.few_steps import HEAD, row
-from configs import load_config
+from benchmarks.few_steps import HEAD, parser_of, row, trained
 from configs.schema.experiment import ExperimentConfig
-from data_preprocess.build import load_splits
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from tardiff.diffusion.denoiser import Denoiser, NetworkDenoiser, to_x0
@@ -37,7 +33,6 @@ from tardiff.diffusion.noise_schedule import (
 )
 from tardiff.generation.fit_quantile_mapping import fit_marginals
 from tardiff.records_from_config import model_path
-from tardiff.train import main as train_diffusion
 from tardiff.training.checkpoint import DiffusionModel, load_model, save_model
 
 SUBSTEPS = 3
@@ -126,26 +121,14 @@ def with_own_mapping(
 
 def main() -> None:
     """Prints two rows per number of steps: the model, and its student."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.distillation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", nargs="+", help="config.yaml key=value ...")
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 6, 8])
+    parser = parser_of("distillation", __doc__, [4, 6, 8])
     parser.add_argument("--updates", type=int, default=2000)
-    parser.add_argument("--w", type=float, default=0.3, help="strength of the guided sets")
     given = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
-    torch.set_num_threads(1)
-    config = load_config(given.config)
-    train_diffusion(config)
-    splits, model = load_splits(config.data), load_model(model_path(config), "bash train.sh")
-    head = ["network", "CPU seconds of distillation", *HEAD]
-    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    config, splits = trained(given.config, ["network", "CPU seconds of distillation", *HEAD])
+    model = load_model(model_path(config), "bash train.sh")
 
-    def show(name: str, seconds: float, trained: DiffusionModel, config: ExperimentConfig) -> None:
-        named = with_own_mapping(config, trained, splits, f"{name}{config.sampler.num_steps}")
+    def show(name: str, seconds: float, shown: DiffusionModel, config: ExperimentConfig) -> None:
+        named = with_own_mapping(config, shown, splits, f"{name}{config.sampler.num_steps}")
         cells = [name, f"{seconds:.0f}", *row(Study(named, splits), given.w)]
         print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -24,6 +24,7 @@ from configs import load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
 from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.discriminative import discriminate
 from scripts.quality.fidelity.marginals import marginals_report
@@ -98,23 +99,33 @@ def row(study: Study, w: float) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Prints a row per number of steps."""
+def parser_of(module: str, about: str | None, steps: list[int]) -> argparse.ArgumentParser:
+    """The command line of a benchmark of numbers of steps, `steps` unless others are given."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.few_steps",
-        description=__doc__,
+        prog=f"python -m benchmarks.{module}",
+        description=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", nargs="+", help="config.yaml key=value ...")
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 6, 8, 10, 12, 15, 25])
+    parser.add_argument("--steps", type=int, nargs="+", default=steps)
     parser.add_argument("--w", type=float, default=0.3, help="strength of the guided sets")
-    given = parser.parse_args()
+    return parser
+
+
+def trained(arguments: list[str], head: list[str]) -> tuple[ExperimentConfig, Splits]:
+    """The config and its splits, stage 1 trained where it was not; prints the head of the table."""
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
-    config = load_config(given.config)
+    config = load_config(arguments)
     train_diffusion(config)
-    splits = load_splits(config.data)
-    print(f"| {' | '.join(HEAD)} |\n|{' --- |' * len(HEAD)}")
+    print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
+    return config, load_splits(config.data)
+
+
+def main() -> None:
+    """Prints a row per number of steps."""
+    given = parser_of("few_steps", __doc__, [4, 6, 8, 10, 12, 15, 25]).parse_args()
+    config, splits = trained(given.config, HEAD)
     for steps in given.steps:
         sampler = dataclasses.replace(config.sampler, num_steps=steps)
         study = Study(dataclasses.replace(config, sampler=sampler), splits)
