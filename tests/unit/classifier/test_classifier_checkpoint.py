@@ -104,6 +104,7 @@ def test_other_data_are_refused(saved, other, message):
 
 def test_without_splits_nothing_is_compared(saved):
     assert not load_classifier(saved).training
+    assert load_facts(saved).data_fingerprint == "abc"
 
 
 def test_loading_leaves_the_callers_random_state(saved):
