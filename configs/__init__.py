@@ -86,18 +86,24 @@ def split_arguments(argv: Sequence[str]) -> tuple[Path, list[str]]:
         raise ConfigError(f"more than one config given: {', '.join(paths)}; expected one")
     overrides = [argument for argument in argv if not _is_path(argument)]
     for override in overrides:
-        key, _, value = override.partition("=")
-        if value.startswith("[") and not value.endswith("]"):
-            raise ConfigError(
-                f"argument {override!r}: the list does not end in ]; one with spaces needs quotes, "
-                f"for example '{key}=[a, b]'"
-            )
+        require_closed(override)
         if "=" not in override:
             raise ConfigError(
                 f"argument {override!r}: expected a path ending in .yaml or key=value, "
                 f"for example diffusion.max_steps=500{_nearest_config(override)}"
             )
     return Path(paths[0]) if paths else DEFAULT_CONFIG, overrides
+
+
+def require_closed(override: str) -> None:
+    """Refuses key=value whose list or mapping the shell has cut at a space."""
+    key, _, value = override.partition("=")
+    for opening, closing, example in (("[", "]", "[a, b]"), ("{", "}", "{a: [0, 1]}")):
+        if value.startswith(opening) and not value.endswith(closing):
+            raise ConfigError(
+                f"argument {override!r} does not end in {closing}: a value with spaces needs "
+                f"quotes, for example '{key}={example}'"
+            )
 
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
@@ -119,9 +125,13 @@ def to_yaml(config: ExperimentConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(to_plain(config)))
 
 
+def _known_configs(*folders: Path) -> list[Path]:
+    return sorted(path for folder in folders for path in folder.glob("*.y*ml"))
+
+
 def _nearest_config(name: str) -> str:
     """The config that a misspelt name may have meant, as the end of a message."""
-    known = {path.stem: path for path in DEFAULT_CONFIG.parent.glob("*.yaml")}
+    known = {path.stem: path for path in _known_configs(DEFAULT_CONFIG.parent, Path(name).parent)}
     near = difflib.get_close_matches(Path(name).stem, known, n=1)
     return f"; did you mean {known[near[0]]}?" if near else ""
 
@@ -132,11 +142,9 @@ def _is_path(argument: str) -> bool:
 
 def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
-        known = sorted(str(p) for p in DEFAULT_CONFIG.parent.glob("*.yaml"))
-        raise ConfigError(
-            f"config {path} does not exist{_nearest_config(str(path))}; known configs: "
-            f"{', '.join(known) or 'none'}"
-        )
+        known = ", ".join(map(str, _known_configs(DEFAULT_CONFIG.parent)))
+        hint = _nearest_config(str(path)) or f"; known configs: {known or 'none'}"
+        raise ConfigError(f"config {path} does not exist{hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")
         _require_plain_yaml(path, text)

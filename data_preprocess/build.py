@@ -22,8 +22,9 @@ from configs.runtime.atomic_files import fresh_folder, write_text
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess import card
-from data_preprocess.cohort import Cohort, codes_for_missing
+from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset, Series
+from data_preprocess.doubts import doubts
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
@@ -155,8 +156,8 @@ def _build(data: DataConfig, folder: Path) -> None:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
-    for code in codes_for_missing(source.pool):
-        log.warning("  %s", code)
+    for doubt in doubts(source.pool):
+        log.warning("  %s", doubt)
     if len(names := source.pool.label_names) == 2:
         ordered = hasattr(getattr(data, data.source), "classes")
         how = f" (data.{data.source}.classes sets the order)" if ordered else ""

@@ -105,34 +105,3 @@ def require_float32(
                 "precision cannot hold: its differences would be lost. Subtract a constant, or "
                 "choose another unit"
             )
-
-
-def codes_for_missing(cohort: Cohort) -> list[str]:
-    """A sentence per end of a channel that looks like a code, such as -999."""
-    found = []
-    for k, name in enumerate(cohort.feature_names):
-        values = cohort.values[:, k]
-        values = values[~np.isnan(values)]
-        for end in np.unique(values[[values.argmin(), values.argmax()]]) if len(values) else ():
-            others = values[values != end]
-            if len(others) > 1 and len(values) > len(others) + 1 and _is_far(float(end), others):
-                low, high = np.quantile(others, [0.05, 0.95])
-                found.append(
-                    f"{len(values) - len(others):,} values of `{name}` are {end:g}, most others "
-                    f"{low:g} to {high:g}: a code for missing? Empty these cells, or of "
-                    f"a table say what is plausible: 'data.table.ranges={{{name}: [LOW, HIGH]}}'"
-                )
-    return found
-
-
-def _is_far(end: float, others: np.ndarray) -> bool:
-    """Whether a repeated value is farther from all others than these from each other, or ten times
-    as far as most of them: a code that was averaged with measurements leaves values in between."""
-    for low, high, factor in (
-        (others.min(), others.max(), 1),
-        (*np.quantile(others, [0.05, 0.95]), 10),
-    ):
-        # Where most others are equal, as in a flag or a rare dose, there is no such distance.
-        if high > low and max(low - end, end - high) > factor * (high - low):
-            return True
-    return False

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.doubts import codes_for_missing
 from data_preprocess.export.long_csv import labels_path
 from data_preprocess.impute import impute
 from data_preprocess.sources.registry import Settings
@@ -148,6 +149,10 @@ def _labels(
 
 def _dataset(path: Path, values: np.ndarray, labels: np.ndarray, train: EHRDataset) -> EHRDataset:
     _require_values(path, values, train)
+    for _, sentence in codes_for_missing(values, train.feature_names):
+        logger.warning(
+            "%s: %s It is taken as a value; write NaN for what is missing", path, sentence
+        )
     medians = np.median(train.values, axis=(0, 2))
     filled, observed = impute(values.astype(np.float64), medians)
     try:

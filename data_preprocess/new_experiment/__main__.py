@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from configs import load_config, parse_override
+from configs import load_config, parse_override, require_closed
 from configs.cli import guarded
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
@@ -72,6 +72,8 @@ def main(arguments: Sequence[str]) -> None:
 def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
     """The files, the YAML to be written, and overrides of the config."""
     files = [Path(argument) for argument in arguments if "=" not in argument]
+    for argument in arguments:
+        require_closed(argument)
     pairs = [argument.split("=", 1) for argument in arguments if "=" in argument]
     if not 1 <= len(files) <= 2:
         raise ConfigError(

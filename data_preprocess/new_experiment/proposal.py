@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from configs.runtime.errors import DataError, few
-from data_preprocess.cohort import Cohort, codes_for_missing
+from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import bare_name
+from data_preprocess.doubts import doubts
 from data_preprocess.model_space.static_covariates import MAX_LEVELS
 
 FEW, MANY = 1000, 5000  # series
@@ -83,7 +84,7 @@ def _generated(cohort: Cohort) -> list[str]:
 
 
 def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
-    """What the values of each channel span, and which end of it may be a code for "missing"."""
+    """What the values of each channel span, and what looks like a mistake."""
     spans = []
     for k, name in enumerate(cohort.feature_names):
         values = cohort.values[:, k]
@@ -92,7 +93,7 @@ def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
             spans.append(f"{name} nothing in the window")
             continue
         spans.append(f"{name} {values.min():g} to {values.max():g}")
-    proposal.decide += codes_for_missing(cohort)
+    proposal.decide += doubts(cohort)
     proposal.understood["ranges"] = few(spans)
 
 

@@ -160,17 +160,14 @@ class _Search:
                 f"({few(labels.columns)}) have no column in common; the id of a series must have "
                 "the same name in both"
             )
-        if key is None:
-            where = "both files" if labels is not series else str(series.table.path)
-            raise DataError(
-                f"no column of {where} looks like the id of a series ({few(both)}); name it with "
-                "data.table.id=COLUMN"
-            )
         time = given.get("time") or series.time
-        if time is None:
+        where = "both files" if labels is not series else str(series.table.path)
+        lacking = [] if key else ["the id of a series: data.table.id=COLUMN"]
+        lacking += [] if time else ["a time: data.table.time=COLUMN"]
+        if key is None or time is None:
+            there = few(both if time else series.columns)
             raise DataError(
-                f"{series.table.path}: no column looks like a time ({few(series.columns)}); "
-                "name it with data.table.time=COLUMN"
+                f"{where}: no column looks like {', none like '.join(lacking)} (there are {there})"
             )
         roles = {"id": key, "time": time}
         found = {"variable": series.find(VARIABLE), "value": series.find(VALUE)}

@@ -111,7 +111,11 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
                 raise no_scratch from error
             if source is None:
                 raise
-            raise DataError(f"{source}: not readable as a table ({_summary(error)})") from error
+            told = "utf-8" in str(error).lower()
+            advice = "; save it as UTF-8, in Excel as 'CSV UTF-8'" if told else ""
+            raise DataError(
+                f"{source}: not readable as a table ({_summary(error)}){advice}"
+            ) from error
         finally:
             connection.close()
 

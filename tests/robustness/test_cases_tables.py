@@ -97,7 +97,7 @@ def test_all_members_of_a_gzip_file_are_read(tmp_path):
         (lambda text: b"PK\x03\x04" + text.encode(), "zip archive"),
         (lambda text: b"", "empty"),
         (lambda text: text.replace("value", "time", 1).encode(), "'time' stands twice"),
-        (lambda text: text.replace("hr", "p\xe9", 1).encode("latin-1"), "utf-8"),
+        (lambda text: text.replace("hr", "p\xe9", 1).encode("latin-1"), "save it as UTF-8"),
         (lambda text: text.replace("\n", '\n"', 1).encode(), "quote"),
     ],
 )

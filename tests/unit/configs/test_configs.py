@@ -95,6 +95,9 @@ def test_a_wrong_value_is_named(override, message):
 def test_a_wrong_yaml_is_named(tmp_path):
     with pytest.raises(ConfigError, match="does not exist; known configs"):
         load_config([str(tmp_path / "absent.yaml")])
+    (tmp_path / "mine.yml").write_text("experiment: mine")
+    with pytest.raises(ConfigError, match=r"did you mean .*mine.yml\?$"):
+        load_config([str(tmp_path / "mine.yaml")])
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1,")
     with pytest.raises(ConfigError, match="not readable as YAML"):
@@ -201,8 +204,10 @@ def test_another_model_does_not_get_the_arguments_of_the_configs_own(tmp_path):
     "argument,message",
     [
         ("demo", "did you mean configs/base/demo.yaml?"),
-        ("configs/base/dmeo.yaml", "did you mean configs/base/demo.yaml?; known configs"),
-        ("synthetic=[guided,", "one with spaces needs quotes, for example 'synthetic=[a, b]'"),
+        ("configs/base/dmeo.yaml", "did you mean configs/base/demo.yaml?"),
+        ("configs/base/demo.yml", "did you mean configs/base/demo.yaml?"),
+        ("synthetic=[guided,", "a value with spaces needs quotes, for example 'synthetic=[a, b]'"),
+        ("data.table.ranges={hr:", "does not end in }: a value with spaces needs quotes"),
     ],
 )
 def test_a_slip_on_the_command_line_is_answered_with_what_was_meant(argument, message, capsys):

@@ -117,6 +117,32 @@ def test_a_code_that_was_averaged_with_measurements_is_asked_about(tmp_path, cap
     assert "values of `hr` are 9999, most others" in caplog.text
 
 
+def test_one_code_in_many_channels_is_one_question(tmp_path, caplog):
+    rows = [
+        [i, 60 * t, name, -999 if rng.random() < 0.1 else 60 + rng.integers(60), i % 4 == 0]
+        for i in range(N)
+        for t in range(12)
+        for name in "abcde"
+    ]
+    told(tmp_path, caplog, rows)
+    assert "values of `a`, `b`, `c` and 2 more are -999, most others of `a` 6" in caplog.text
+    assert caplog.text.count("a code for missing") == 1
+
+
+def test_names_that_differ_by_case_or_spaces_are_asked_about(tmp_path, caplog):
+    names = {"hr": "HR", "resp": "R  R", "spo2": "SpO2"}
+    rows = [
+        [*row[:2], names[row[2]] if row[0] % 2 else row[2], *row[3:]]
+        for row in long_rows(lambda i: 12)
+    ]
+    told(tmp_path, caplog, rows)
+    assert (
+        "channels `HR`, `hr` differ by case or spaces only: one variable, written in 2 ways?"
+        in caplog.text
+    )
+    assert "`resp`" not in caplog.text.split("for you to decide")[1]
+
+
 @pytest.mark.parametrize("role", ["id", "time", "label", "subject"])
 def test_a_named_column_that_is_absent(tmp_path, role):
     path = write(tmp_path / "x.csv", *wide())
@@ -170,7 +196,11 @@ HOSTILE = {
     ),
     "no_id": (
         {"stay_id": None, "patient_id": None},
-        "no column of .* looks like the id of a series.*data.table.id=COLUMN",
+        "no column looks like the id of a series.*data.table.id=COLUMN",
+    ),
+    "neither_id_nor_time": (
+        {"stay_id": None, "patient_id": None, "hour": None},
+        "the id of a series.*data.table.id=COLUMN, none like a time.*data.table.time=COLUMN",
     ),
     "one_empty_label": (
         {"outcome": lambda r: "" if r["stay_id"] == 5007 else r["outcome"]},

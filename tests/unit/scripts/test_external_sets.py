@@ -96,6 +96,16 @@ def test_gaps_are_filled_and_remembered(tmp_path, train, synthetic):
     assert np.allclose(found.values[1, 1], np.median(train.values[:, 1]))
 
 
+def test_a_code_for_missing_is_told(tmp_path, train, synthetic, caplog):
+    values = synthetic.values.copy()
+    values[::2, 0, 3] = -999
+    np.savez(tmp_path / "x.npz", x=values, y=synthetic.labels)
+    read_set(tmp_path / "x.npz", train, step_minutes=60.0)
+    name = train.feature_names[0]
+    assert f"values of `{name}` are -999, most others" in caplog.text
+    assert "write NaN for what is missing" in caplog.text
+
+
 def test_wrong_content_is_refused(tmp_path, train, synthetic):
     path = tmp_path / "gan.pkl"
 
