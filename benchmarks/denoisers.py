@@ -31,7 +31,7 @@ from scripts.quality.common.comparison import make_comparison
 from scripts.quality.fidelity.marginals import marginals_report
 from scripts.quality.privacy.distances import distances_report
 from scripts.utility.metrics import point_scores
-from scripts.utility.protocols import REAL, Series, plan_fits
+from scripts.utility.protocols import REAL, EncodedArrays, plan_fits
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
@@ -102,7 +102,7 @@ class Study:
         held_out = self.held_out
         x = encode(splits.normaliser, held_out).numpy()
         data = dataclasses.replace(
-            evaluation_data(splits, sets), test=Series(x=x, y=held_out.labels)
+            evaluation_data(splits, sets), test=EncodedArrays(x=x, y=held_out.labels)
         )
         fits = plan_fits(
             protocols=["TSTR"],

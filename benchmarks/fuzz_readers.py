@@ -14,6 +14,7 @@ from configs.run_record import require_same_settings
 from configs.runtime.errors import UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
@@ -23,7 +24,6 @@ from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
 from tardiff.guidance.convex_estimate import fit_pool_guide
 from tardiff.guidance.guide_file import GuideFile, load_guide, save_guide
-from tardiff.influence.gradient_cache import LabelledSeries
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _write_yaml(path: Path) -> None:
 def _write_guide(path: Path) -> None:
     made = dataset(12)
     normaliser = Normaliser.fit(made)
-    pool = LabelledSeries.of(made, normaliser)
+    pool = EncodedSeries.of(made, normaliser)
     told = {"inputs": ("values",), "penalty": 0.1, "kernels": 2}
     told |= {"num_classes": 2, "seed": 0, "device": torch.device("cpu")}
     content = GuideFile(

@@ -31,6 +31,7 @@ from configs.run_record import run_dir
 from data_preprocess.build import load_splits
 from data_preprocess.card import markdown_table
 from data_preprocess.dataset import concatenate
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_dataset
 from scripts.influence_report.retraining import repeatability, stratified_halves
@@ -39,11 +40,7 @@ from tardiff.guidance.convex_estimate import estimate_on_rows, fit_pool_guide
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.pool_selection import choose
 from tardiff.influence.convex_guide import LabelledDesign, fit_guide, influence_of
-from tardiff.influence.gradient_cache import (
-    InfluenceSettings,
-    LabelledSeries,
-    guide_vector,
-)
+from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.influence.one_step_check import rank_correlation
@@ -59,14 +56,14 @@ LOSS = GuidanceLoss("rank", 2)
 class Task:
     """Values of the series alone, as the LSTM sees them; `full` rows also hold the masks."""
 
-    pool: LabelledSeries
+    pool: EncodedSeries
     base: np.ndarray
-    full: dict[str, LabelledSeries]
+    full: dict[str, EncodedSeries]
     values: int
 
-    def seen(self, rows: LabelledSeries) -> LabelledSeries:
+    def seen(self, rows: EncodedSeries) -> EncodedSeries:
         """The values of some rows."""
-        return LabelledSeries(rows.x[:, : self.values].contiguous(), rows.y)
+        return EncodedSeries(rows.x[:, : self.values].contiguous(), rows.y)
 
     @property
     def judges(self) -> list[str]:
@@ -74,20 +71,20 @@ class Task:
         return [name for name in self.full if name != "train"]
 
     @property
-    def base_rows(self) -> LabelledSeries:
+    def base_rows(self) -> EncodedSeries:
         """A quarter of the pool."""
-        return LabelledSeries(self.pool.x[self.base], self.pool.y[self.base])
+        return EncodedSeries(self.pool.x[self.base], self.pool.y[self.base])
 
 
-def task_of(splits: Splits, unguided: LabelledSeries, whole: Splits | None) -> Task:
+def task_of(splits: Splits, unguided: EncodedSeries, whole: Splits | None) -> Task:
     """The rows of one configuration; the base has the class shares of the pool."""
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(unguided.y)))
-    pool = LabelledSeries(unguided.x[order], unguided.y[order])
+    pool = EncodedSeries(unguided.x[order], unguided.y[order])
     labels = pool.y.numpy()
     base = [np.flatnonzero(labels == k)[: n // SHARE] for k, n in enumerate(np.bincount(labels))]
     names = {"guide": "val_guide", "select": "val_select", "test": "test", "train": "train"}
     full = {
-        name: LabelledSeries.of(getattr(splits, split), splits.normaliser)
+        name: EncodedSeries.of(getattr(splits, split), splits.normaliser)
         for name, split in names.items()
     }
     if whole is not None:
@@ -95,7 +92,7 @@ def task_of(splits: Splits, unguided: LabelledSeries, whole: Splits | None) -> T
         known = set(np.concatenate([part.subject_ids for part in mine]).tolist())
         every = concatenate(concatenate(whole.train, whole.val_guide), whole.val_select)
         left = np.flatnonzero([one not in known for one in every.subject_ids.tolist()])
-        full["unseen"] = LabelledSeries.of(every.take(left), splits.normaliser)
+        full["unseen"] = EncodedSeries.of(every.take(left), splits.normaliser)
     return Task(pool, np.sort(np.concatenate(base)), full, splits.train.num_channels)
 
 
@@ -117,7 +114,7 @@ def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[
         known["convex, more rows"] = [task.full["guide"], task.full["unseen"]]
     found = {}
     for name, parts in known.items():
-        rows = LabelledSeries(*(torch.cat([getattr(p, a) for p in parts]) for a in ("x", "y")))
+        rows = EncodedSeries(*(torch.cat([getattr(p, a) for p in parts]) for a in ("x", "y")))
         estimate = estimate_on_rows(guide, rows, task.full["select"], LOSS, seed=0)
         found[name] = _scores(estimate.direction, task.pool)
         strength = estimate.strength()
@@ -133,22 +130,22 @@ def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[
     return found
 
 
-def _scores(direction, rows: LabelledSeries) -> np.ndarray:
+def _scores(direction, rows: EncodedSeries) -> np.ndarray:
     return score_all(direction, rows.x, rows.y, CPU, title="influence").double().numpy()
 
 
-def _trained(task: Task, rows: LabelledSeries, count: int, recipe, device: torch.device) -> list:
+def _trained(task: Task, rows: EncodedSeries, count: int, recipe, device: torch.device) -> list:
     x, y = rows.x.to(device), rows.y.to(device)
     everyone = torch.arange(len(y), device=device).expand(count, -1)
     weights = train(x, y, everyone, _on(device, task.seen(task.full["select"])), recipe, seed=7)
     return [as_classifier(weights, number, x.shape[2]) for number in range(count)]
 
 
-def _on(device: torch.device, rows: LabelledSeries) -> tuple[torch.Tensor, torch.Tensor]:
+def _on(device: torch.device, rows: EncodedSeries) -> tuple[torch.Tensor, torch.Tensor]:
     return rows.x.to(device), rows.y.to(device)
 
 
-def _by_classifiers(task: Task, models: list, trained_on: LabelledSeries) -> list[np.ndarray]:
+def _by_classifiers(task: Task, models: list, trained_on: EncodedSeries) -> list[np.ndarray]:
     settings = InfluenceSettings(
         guidance_loss="rank",
         classes=None,
@@ -166,7 +163,7 @@ def _by_classifiers(task: Task, models: list, trained_on: LabelledSeries) -> lis
 
 @torch.no_grad()
 def _by_encoders(task: Task, models: list, penalty: float) -> np.ndarray:
-    def states(rows: LabelledSeries) -> torch.Tensor:
+    def states(rows: EncodedSeries) -> torch.Tensor:
         steps = task.seen(rows).x.transpose(1, 2)
         found = [model.rnn(steps)[0] for model in models]
         return torch.cat([p for s in found for p in (s.mean(1), s.amax(1))], 1).double()
@@ -174,7 +171,7 @@ def _by_encoders(task: Task, models: list, penalty: float) -> np.ndarray:
     base = states(task.base_rows)
     mean, scale = base.mean(0), base.std(0) + 1e-6
 
-    def design(rows: LabelledSeries) -> torch.Tensor:
+    def design(rows: EncodedSeries) -> torch.Tensor:
         one = torch.ones(len(rows.y), 1, dtype=torch.float64)
         return torch.cat([(states(rows) - mean) / scale, one], 1)
 
@@ -221,7 +218,7 @@ def _lstms(task: Task, sets: np.ndarray, given, recipe, device: torch.device):
 
 
 def _feature_models(task: Task, sets: np.ndarray, given, recipe, _: torch.device):
-    def arrays(rows: LabelledSeries) -> tuple[np.ndarray, np.ndarray]:
+    def arrays(rows: EncodedSeries) -> tuple[np.ndarray, np.ndarray]:
         return task.seen(rows).x.numpy(), rows.y.numpy()
 
     (x, y), select = arrays(task.pool), arrays(task.full["select"])
@@ -257,7 +254,7 @@ def main() -> None:
         sizes = {"train_size": None, "guide_size": None, "select_size": None}
         whole = load_splits(dataclasses.replace(config.data, dir=given.whole, **sizes))
     unguided = load_dataset(run_dir(config) / "synthetic" / "unguided.npz")
-    task = task_of(splits, LabelledSeries.of(unguided, splits.normaliser), whole)
+    task = task_of(splits, EncodedSeries.of(unguided, splits.normaliser), whole)
     found, recipe = (
         estimates(task, splits, config, device),
         from_sections(FitRecipe, config.classifier),

@@ -25,13 +25,13 @@ from configs import from_sections, load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.model_space.encoding import encode
-from tests.support.local_shapes import KINDS, LabelledSeries, local_shapes
+from tests.support.local_shapes import KINDS, EncodedSeries, local_shapes
 
 HEAD = """| set | seed | AUROC | linear reference | epochs, best | CPU seconds |
 | --- | --- | --- | --- | --- | --- |"""
 SELECT, SCORED = 400, 2000
 
-Rows = tuple[LabelledSeries, LabelledSeries, LabelledSeries]  # train, select, scored
+Rows = tuple[EncodedSeries, EncodedSeries, EncodedSeries]  # train, select, scored
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def _own(config: ExperimentConfig) -> tuple[str, Rows]:
     ensure_built(config.data)
     splits = load_splits(config.data)
 
-    def rows(name: str) -> LabelledSeries:
+    def rows(name: str) -> EncodedSeries:
         split = getattr(splits, name)
         x = input_parts(encode(splits.normaliser, split), splits.normaliser, ["values"])
         return x, torch.from_numpy(split.labels)

@@ -19,10 +19,10 @@ import torch
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import CLASSES, DEFAULT, Setting, Shape
 from benchmarks.speed.training import step_seconds
+from data_preprocess.model_space.encoding import EncodedSeries
 from scripts.influence_report.overhead import take_turns
 from tardiff.generation.density_ratio import density_ratio
 from tardiff.guidance.diagnostics import score_all
-from tardiff.influence.gradient_cache import LabelledSeries
 
 PUBLISHED = "configs/base/physionet2012_published.yaml"
 REAL_SERIES = 2000  # toward which the pool is resampled
@@ -55,11 +55,11 @@ def choosing(setting: Setting, rows: int) -> Callable[[], object]:
     the draw itself takes no time."""
     pool = rows * setting.config.generation.pool
     plain, direction = setting.plain(), setting.direction()
-    real = LabelledSeries(*setting.series(REAL_SERIES))
+    real = EncodedSeries(*setting.series(REAL_SERIES))
     process, (_, y) = setting.process(pool), setting.series(pool)  # in the shares of the real ones
 
     def run() -> None:
-        made = LabelledSeries(process.run(plain, y, range(pool)).x, y)
+        made = EncodedSeries(process.run(plain, y, range(pool)).x, y)
         score_all(direction, made.x, y, setting.device)
         density_ratio(real, made, seed=0)
 

@@ -23,7 +23,7 @@ from configs.runtime.errors import DataError, MismatchError, MissingInputError, 
 from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
-from data_preprocess.dataset import EHRDataset, Series
+from data_preprocess.dataset import EHRDataset, LabelledSeries
 from data_preprocess.doubts import doubts
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
@@ -192,7 +192,9 @@ def _save_true_risk(path: Path, cohorts: Mapping[str, Cohort]) -> list[str]:
 
 def _impute(cohort: Cohort, fill: np.ndarray) -> EHRDataset:
     values, observed = impute(cohort.values, fill)
-    same: dict[str, Any] = {f.name: getattr(cohort, f.name) for f in dataclasses.fields(Series)}
+    same: dict[str, Any] = {
+        f.name: getattr(cohort, f.name) for f in dataclasses.fields(LabelledSeries)
+    }
     same["values"] = values
     return EHRDataset(**same, observed=observed)
 

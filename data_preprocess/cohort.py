@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from configs.runtime.errors import DataError
-from data_preprocess.dataset import Series
+from data_preprocess.dataset import LabelledSeries
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class FlowStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cohort(Series):
+class Cohort(LabelledSeries):
     """Stays on a regular time grid as they were measured, in clinical units.
 
     Attributes:
@@ -31,7 +31,7 @@ class Cohort(Series):
             never becomes part of a split, so nothing can learn from it: it says what is possible.
 
     Raises:
-        DataError: as Series; and a measured value is infinite.
+        DataError: as LabelledSeries; and a measured value is infinite.
     """
 
     flow: tuple[FlowStep, ...] = ()

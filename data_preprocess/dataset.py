@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 
 from configs.runtime.errors import ConfigError, DataError
 
-Kind = TypeVar("Kind", bound="Series")
+Kind = TypeVar("Kind", bound="LabelledSeries")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class LabelledSeries:
     """Labelled series on one time grid, in clinical units.
 
     Attributes:
@@ -66,7 +66,7 @@ class Series:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EHRDataset(Series):
+class EHRDataset(LabelledSeries):
     """One split of fixed-length EHR series, real or synthetic, in clinical units.
 
     Attributes:
@@ -75,7 +75,8 @@ class EHRDataset(Series):
         subject_ids: used only to prove splits disjoint; -1 if synthetic.
 
     Raises:
-        DataError: as Series; and a value is not finite, or an array has another type or shape.
+        DataError: as LabelledSeries; and a value is not finite, or an array has another type or
+            shape.
     """
 
     observed: Bool[np.ndarray, "n channel time"]

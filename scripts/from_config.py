@@ -23,7 +23,7 @@ from configs.runtime.errors import ConfigError, UserError
 from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import encode
+from data_preprocess.model_space.encoding import EncodedSeries, encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, Entry
@@ -33,7 +33,7 @@ from scripts.quality.privacy.white_box import attack_generator
 from scripts.utility.downstream import TASK_CLASSIFIER, Downstream, bare_name
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Fit, Series
+from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import AUTO, convex_guide, direction_loader
@@ -42,7 +42,6 @@ from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.pool_selection import tilted_weights
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.records_from_config import is_convex, model_path, with_tuned_strength
 from tardiff.training.checkpoint import load_model
 
@@ -61,8 +60,8 @@ GENERATOR_CODE = (
 def evaluation_data(splits: Splits, sets: Mapping[str, EHRDataset]) -> EvaluationData:
     """The rows of all fits in model space."""
 
-    def series(dataset: EHRDataset) -> Series:
-        return Series(x=encode(splits.normaliser, dataset).numpy(), y=dataset.labels)
+    def series(dataset: EHRDataset) -> EncodedArrays:
+        return EncodedArrays(x=encode(splits.normaliser, dataset).numpy(), y=dataset.labels)
 
     return EvaluationData(
         train=series(splits.train),
@@ -96,7 +95,7 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
         )
     config = with_tuned_strength(config, splits.fingerprint)
     device = pick_device(config.accelerator)
-    train = LabelledSeries.of(splits.train, splits.normaliser)
+    train = EncodedSeries.of(splits.train, splits.normaliser)
     estimate = convex_guide(config, splits, device, lambda: train)
     w, guide = asked_strength(config, lambda: estimate), estimate.fitted.guide
     logger.info("reweighted: w = %g on the real training series", w)
@@ -181,7 +180,7 @@ def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport |
 
 
 def influence(
-    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series]
+    config: ExperimentConfig, splits: Splits, sets: Mapping[str, EncodedArrays]
 ) -> Influence | str:
     """Read from what the stages before left; where that is absent, how to get it."""
     device = pick_device(config.accelerator)
@@ -196,7 +195,10 @@ def influence(
 
 
 def _direction(
-    config: ExperimentConfig, splits: Splits, sets: Mapping[str, Series], device: torch.device
+    config: ExperimentConfig,
+    splits: Splits,
+    sets: Mapping[str, EncodedArrays],
+    device: torch.device,
 ) -> Direction | str:
     """What guidance follows, or what is missing to know it."""
     if is_convex(config):
@@ -204,7 +206,7 @@ def _direction(
             return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
         x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
         rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
-        pool = LabelledSeries(x[rows], y[rows])
+        pool = EncodedSeries(x[rows], y[rows])
         try:
             return convex_guide(config, splits, device, lambda: pool).direction
         except UserError as error:

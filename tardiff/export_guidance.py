@@ -18,6 +18,7 @@ from configs.runtime.errors import ConfigError, DataError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.fit_guide import fitted_guide
 from tardiff.from_config import load
@@ -30,7 +31,6 @@ from tardiff.guidance.guide_file import (
 )
 from tardiff.influence.convex_guide import Head, LabelledDesign
 from tardiff.influence.dp_gradient import clipped_sum, gradient_norms
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.privacy.noise import add_noise, noise_multiplier
 
@@ -57,11 +57,11 @@ def main(config: ExperimentConfig) -> None:
     content = fitted_guide(config) if path is None else load_guide(path)
     require_same_layout(path or "of these data", content, guide)
     rows = guide if given.epsilon is None else _one_per_patient(guide)
-    known = LabelledSeries.of(rows, content.normaliser)
+    known = EncodedSeries.of(rows, content.normaliser)
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
     if given.epsilon is None:
-        unseen = None if select is None else LabelledSeries.of(select, content.normaliser)
+        unseen = None if select is None else EncodedSeries.of(select, content.normaliser)
         found = estimate_on_rows(content.fitted, known, unseen, loss, seed=config.seed)
         gradient, strength, privacy = found.gradient, found.strength(), None
     else:
@@ -113,7 +113,7 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
 
 
 def _private(
-    config: ExperimentConfig, fitted: PoolGuide, known: LabelledSeries, loss: GuidanceLoss
+    config: ExperimentConfig, fitted: PoolGuide, known: EncodedSeries, loss: GuidanceLoss
 ) -> tuple[Head, dict[str, Any]]:
     """G with bounded contributions and noise, and what that promises."""
     given = config.export

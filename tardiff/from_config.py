@@ -23,6 +23,7 @@ from configs.runtime.processes import Processes
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import concatenate
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.splits import Splits
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.noise_schedule import linear_log_snr
@@ -42,7 +43,7 @@ from tardiff.guidance.direction_loader import (
     LoadedDirection,
 )
 from tardiff.guidance.guide_file import imported_estimate
-from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries
+from tardiff.influence.gradient_cache import InfluenceSettings
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.records_from_config import (
     held_back,
@@ -173,7 +174,7 @@ def resamples(config: ExperimentConfig, *, private: bool = False) -> bool:
 
 
 def pool_guide(
-    config: ExperimentConfig, splits: Splits, device: torch.device, pool: LabelledSeries
+    config: ExperimentConfig, splits: Splits, device: torch.device, pool: EncodedSeries
 ) -> PoolGuide:
     """The configured convex guide of the unguided series `pool`."""
     influence = config.influence
@@ -193,7 +194,7 @@ def convex_guide(
     config: ExperimentConfig,
     splits: Splits,
     device: torch.device,
-    pool: Callable[[], LabelledSeries],
+    pool: Callable[[], EncodedSeries],
 ) -> ConvexEstimate:
     """The convex guide of unguided series with the G of the guidance rows, or the imported one.
 
@@ -212,8 +213,8 @@ def convex_guide(
     num_classes = splits.train.num_classes
     return estimate_on_rows(
         pool_guide(config, splits, device, pool()),
-        LabelledSeries.of(splits.val_guide, splits.normaliser),
-        LabelledSeries.of(splits.val_select, splits.normaliser),
+        EncodedSeries.of(splits.val_guide, splits.normaliser),
+        EncodedSeries.of(splits.val_select, splits.normaliser),
         GuidanceLoss(influence.guidance_loss, num_classes, influence.classes),
         seed=config.seed,
     )

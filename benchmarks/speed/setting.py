@@ -9,6 +9,7 @@ from classifier.losses import per_sample_loss
 from classifier.models.registry import build_model
 from configs import load_config
 from configs.schema.experiment import ExperimentConfig
+from data_preprocess.model_space.encoding import EncodedSeries
 from tardiff.diffusion.auto_batch_size import sampling_rows
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
@@ -16,7 +17,6 @@ from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.convex_guide import ConvexInfluence, LabelledDesign, design, fit_guide
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
@@ -81,14 +81,14 @@ class Setting:
 
     def direction(self) -> Direction:
         """Influence along a G of 256 rows, by the configured estimator."""
-        known, loss = LabelledSeries(*self.series(256)), GuidanceLoss("nll", CLASSES)
+        known, loss = EncodedSeries(*self.series(256)), GuidanceLoss("nll", CLASSES)
         if self.config.influence.estimator == "convex":
             return self._convex(known, loss)
         model = self.guide
         g = guidance_gradient(model.cpu(), known.x, known.y, loss)
         return InfluenceDirection(model.to(self.device), per_sample_loss, g)
 
-    def _convex(self, known: LabelledSeries, loss: GuidanceLoss) -> Direction:
+    def _convex(self, known: EncodedSeries, loss: GuidanceLoss) -> Direction:
         influence, (x, y) = self.config.influence, self.series(POOL_ROWS)
         kernels, penalty = influence.kernels, influence.penalty
         features = fit_features(x, view=lambda part: part, kernels=kernels, seed=0).to(self.device)

@@ -6,15 +6,30 @@ when something is measured is learnt as what is measured is; influence and guida
 it.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.impute import impute
 from data_preprocess.model_space.normaliser import Normaliser
+
+
+@dataclass(frozen=True)
+class EncodedSeries:
+    """Model-space series with labels."""
+
+    x: Float[Tensor, "n channel time"]
+    y: Int[Tensor, " n"]
+
+    @classmethod
+    def of(cls, dataset: EHRDataset, normaliser: Normaliser) -> "EncodedSeries":
+        """A data set in model space."""
+        return cls(encode(normaliser, dataset), torch.from_numpy(dataset.labels))
 
 
 def encode(normaliser: Normaliser, dataset: EHRDataset) -> Float[Tensor, "n channel time"]:

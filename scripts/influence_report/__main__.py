@@ -25,6 +25,7 @@ from configs.schema.evaluation import InfluenceReportConfig
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.splits import Splits
 from scripts.from_config import asked_strength, changed, evaluation_data, fitting
 from scripts.influence_report.figures import (
@@ -50,7 +51,7 @@ from scripts.influence_report.retraining import (
 )
 from scripts.influence_report.summary import markdown
 from scripts.pictures.styles import save
-from scripts.utility.protocols import Series
+from scripts.utility.protocols import EncodedArrays
 from tardiff.from_config import (
     convex_guide,
     direction_loader,
@@ -61,7 +62,6 @@ from tardiff.generation.pool import as_released
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
 from tardiff.records_from_config import estimated_with, model_path, retraining_path
@@ -128,7 +128,7 @@ def retraining_test(config: ExperimentConfig) -> None:
     influence, place = config.influence, (config, loaded.splits, loaded.device)
     convex = cache(lambda: convex_guide(*place, lambda: pool))
     found = retraining_scores(
-        Series(x=pool.x.numpy(), y=pool.y.numpy()),
+        EncodedArrays(x=pool.x.numpy(), y=pool.y.numpy()),
         {
             name: _influence(
                 convex().direction if name == "convex" else _classifier_direction(*place),
@@ -164,7 +164,7 @@ def _classifier_direction(
 
 
 def _influence(
-    direction: Direction, rows: LabelledSeries, device: torch.device, title: str
+    direction: Direction, rows: EncodedSeries, device: torch.device, title: str
 ) -> np.ndarray:
     """Of each series."""
     return score_all(direction, rows.x, rows.y, device, title=title).double().numpy()

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
+from data_preprocess.model_space.encoding import EncodedSeries
 from scripts.influence_report.named_sets import RankedSet
 from scripts.utility.protocols import draw_per_class
 from tardiff.guidance.direction_loader import DirectionLoader
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
@@ -26,7 +26,7 @@ REPEATS = 5  # random guidance subsets per size
 
 
 def norm_rows(
-    model: nn.Module, name: str, series: LabelledSeries, label_names: Sequence[str]
+    model: nn.Module, name: str, series: EncodedSeries, label_names: Sequence[str]
 ) -> list[Row]:
     """Paper table 3: per class, count, norm of the class's mean gradient, and series' own norms."""
     labels = series.y.numpy()
@@ -75,7 +75,7 @@ def distribution_rows(ranked: RankedSet) -> list[Row]:
 
 
 def class_guidance(
-    inputs: DirectionLoader, series: dict[str, LabelledSeries]
+    inputs: DirectionLoader, series: dict[str, EncodedSeries]
 ) -> tuple[list[Row], list[Row]]:
     """Paper tables 4-5: G from one class alone.
 
@@ -106,7 +106,7 @@ def class_guidance(
     return cosines, influences
 
 
-def measured_steps(inputs: DirectionLoader, candidates: LabelledSeries, *, rows: int) -> StepTest:
+def measured_steps(inputs: DirectionLoader, candidates: EncodedSeries, *, rows: int) -> StepTest:
     """One training step on each of `rows` random series: predicted and measured."""
     guide = inputs.series(inputs.splits.val_guide)
     loss = _loss(inputs)
@@ -126,7 +126,7 @@ def measured_steps(inputs: DirectionLoader, candidates: LabelledSeries, *, rows:
 
 
 def size_curve(
-    inputs: DirectionLoader, candidates: LabelledSeries, *, sizes: Sequence[int]
+    inputs: DirectionLoader, candidates: EncodedSeries, *, sizes: Sequence[int]
 ) -> list[Row]:
     """Paper figure 4: G of n stratified guidance rows against G of all of them, not
     preconditioned; per n, the mean and standard deviation over random subsets."""

@@ -23,7 +23,7 @@ from sklearn.utils import resample
 
 from scripts.utility.loss_change import loss_of
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Fit, Series, draw_per_class
+from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit, draw_per_class
 from tardiff.guidance.pool_selection import choose
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import rank_correlation
@@ -37,7 +37,7 @@ Halves = Int[np.ndarray, "subset half"]
 
 
 def retraining_scores(
-    pool: Series,
+    pool: EncodedArrays,
     influence: Mapping[str, Float[np.ndarray, " n"]],
     data: EvaluationData,
     *,
@@ -95,7 +95,7 @@ def retraining_scores(
 
 
 def _retrained(
-    pool: Series,
+    pool: EncodedArrays,
     sets: Mapping[str, Halves],
     data: EvaluationData,
     *,
@@ -105,7 +105,7 @@ def _retrained(
 ) -> dict[str, dict[str, list[list[Predictions]]]]:
     """What models trained on every set of rows predict: rows -> name -> set -> seed."""
     synthetic = {
-        f"{name}_{number}": Series(x=pool.x[rows], y=pool.y[rows])
+        f"{name}_{number}": EncodedArrays(x=pool.x[rows], y=pool.y[rows])
         for name, subsets in sets.items()
         for number, rows in enumerate(subsets)
     }

@@ -8,7 +8,7 @@ from sklearn.manifold import TSNE
 
 from scripts.pictures.styles import Picture, Styles, new_panels
 from scripts.quality.common.comparison import draw
-from scripts.utility.protocols import REAL, Series
+from scripts.utility.protocols import REAL, EncodedArrays
 
 MAX_SERIES = 400  # of each source: t-SNE is the costliest of all maps
 PERPLEXITY = 30.0
@@ -16,7 +16,7 @@ TSNE_AXES = 30
 
 
 def embedding_picture(
-    test: Series, sets: Mapping[str, Series], styles: Styles, *, seed: int
+    test: EncodedArrays, sets: Mapping[str, EncodedArrays], styles: Styles, *, seed: int
 ) -> Picture:
     """Equally many held-out series and series of each set in the same maps: a row per map, a column
     per set."""

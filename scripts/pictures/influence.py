@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
 from scripts.quality.common.metric_report import Z95
-from scripts.utility.protocols import Series
+from scripts.utility.protocols import EncodedArrays
 from scripts.utility.summary import UNGUIDED
 
 MAX_SERIES = 10_000  # of each set
@@ -41,7 +41,7 @@ class Influence:
 
 
 def influence_of_sets(
-    score: Score, sets: Mapping[str, Series], label_names: tuple[str, ...], *, seed: int
+    score: Score, sets: Mapping[str, EncodedArrays], label_names: tuple[str, ...], *, seed: int
 ) -> Influence:
     """The influence of at most MAX_SERIES series of each set.
 

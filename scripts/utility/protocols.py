@@ -34,8 +34,8 @@ PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
-    """Model-space series with labels, as every model gets them.
+class EncodedArrays:
+    """Model-space series with labels as numpy arrays, as every downstream model gets them.
 
     Attributes:
         x: (n, channel, time), float32, dimensionless.
@@ -67,11 +67,11 @@ class EvaluationData:
         train_weights: of the rows of train, for the baseline "reweighted".
     """
 
-    train: Series
-    guide: Series
-    select: Series
-    test: Series
-    synthetic: dict[str, Series]
+    train: EncodedArrays
+    guide: EncodedArrays
+    select: EncodedArrays
+    test: EncodedArrays
+    synthetic: dict[str, EncodedArrays]
     num_classes: int
     num_values: int | None = None
     train_weights: Float[np.ndarray, " n"] | None = None
@@ -163,7 +163,7 @@ def training_rows(
     return np.concatenate(x), np.concatenate(y)
 
 
-def scored_rows(fit: Fit, data: EvaluationData) -> Series:
+def scored_rows(fit: Fit, data: EvaluationData) -> EncodedArrays:
     """The rows that score the model of `fit`."""
     return data.synthetic[fit.generator] if fit.protocol == "TRTS" else data.test
 

@@ -31,8 +31,8 @@ from torch import Tensor
 
 from classifier.fixed_features import summary_features
 from configs.runtime.processes import Processes
+from data_preprocess.model_space.encoding import EncodedSeries
 from tardiff.guidance.calibration import winsorised
-from tardiff.influence.gradient_cache import LabelledSeries
 
 FOLDS = 3
 REPEATS = 4
@@ -74,8 +74,8 @@ class DensityRatio(NamedTuple):
 
 
 def density_ratio(
-    real: LabelledSeries,
-    generated: LabelledSeries,
+    real: EncodedSeries,
+    generated: EncodedSeries,
     *,
     seed: int,
     processes: Processes | None = None,

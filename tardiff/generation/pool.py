@@ -12,6 +12,7 @@ from torch import Tensor
 
 from configs.runtime.processes import Processes
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.splits import Splits
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.generation.data_card import to_dataset
@@ -19,7 +20,6 @@ from tardiff.generation.density_ratio import DensityRatio, density_ratio
 from tardiff.guidance.calibration import Calibration, winsorised
 from tardiff.guidance.guided_denoiser import GuidanceStats
 from tardiff.guidance.pool_selection import choose, draw
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.privacy.memorisation import CopyCheck
 
 Rows = Int[Tensor, " m"]  # of the pool
@@ -56,7 +56,7 @@ class Pool:
     processes: Processes
 
     @cached_property
-    def released(self) -> LabelledSeries:
+    def released(self) -> EncodedSeries:
         """All series as they are written: what a model that is trained on them sees."""
         return as_released(self.sampled, self.splits)
 
@@ -65,7 +65,7 @@ class Pool:
         """At every series; None where nothing is resampled."""
         if self.toward is None:
             return None
-        real = LabelledSeries.of(self.toward, self.splits.normaliser)
+        real = EncodedSeries.of(self.toward, self.splits.normaliser)
         found = density_ratio(real, self.released, seed=self.seed, processes=self.processes)
         log.info(
             "resampling: %d series sampled, which boosted trees tell from training series with AUC "
@@ -119,6 +119,6 @@ class Pool:
         return winsorised(self.ratio.log_ratio[rows])
 
 
-def as_released(made: Sampled, splits: Splits) -> LabelledSeries:
+def as_released(made: Sampled, splits: Splits) -> EncodedSeries:
     """Series as they are written, in model space again."""
-    return LabelledSeries.of(to_dataset(made.x, made.y, splits), splits.normaliser)
+    return EncodedSeries.of(to_dataset(made.x, made.y, splits), splits.normaliser)

@@ -19,7 +19,7 @@ from torch import Tensor
 from configs.runtime.device import one_thread
 from configs.runtime.processes import Processes
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import decode
+from data_preprocess.model_space.encoding import EncodedSeries, decode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
 from tardiff.diffusion.denoiser import NetworkDenoiser
@@ -35,7 +35,6 @@ from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies
 from tardiff.training.checkpoint import DiffusionModel
@@ -75,7 +74,7 @@ class GenerationSession:
     cfg_scale: float
     y: Tensor
     load_direction: Callable[[], LoadedDirection]
-    convex: Callable[[Callable[[], LabelledSeries]], ConvexEstimate] | None = None
+    convex: Callable[[Callable[[], EncodedSeries]], ConvexEstimate] | None = None
     pool_ratio: int = 1
     trained_on: EHRDataset
     resampled: bool = False
@@ -118,7 +117,7 @@ class GenerationSession:
             raise ValueError("the classifier guides: there is no convex guide")
         return self.convex(self.guide_series)
 
-    def guide_series(self) -> LabelledSeries:
+    def guide_series(self) -> EncodedSeries:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from classifier.input_adapter import input_parts
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.model_space.normaliser import Normaliser
 from tardiff.guidance.auto_strength import AutoStrength, cross_validated_strength
 from tardiff.influence.convex_guide import (
@@ -18,7 +19,6 @@ from tardiff.influence.convex_guide import (
     design,
     fit_guide,
 )
-from tardiff.influence.gradient_cache import LabelledSeries
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures, fit_features
 
@@ -35,7 +35,7 @@ class PoolGuide:
     features: SeriesFeatures
     guide: ConvexGuide
 
-    def design(self, series: LabelledSeries) -> LabelledDesign:
+    def design(self, series: EncodedSeries) -> LabelledDesign:
         """What the guide sees of labelled series."""
         return LabelledDesign(design(self.features, series.x), series.y)
 
@@ -69,7 +69,7 @@ class ConvexEstimate:
 
 
 def fit_pool_guide(
-    pool: LabelledSeries,
+    pool: EncodedSeries,
     normaliser: Normaliser,
     *,
     inputs: Sequence[str],
@@ -95,8 +95,8 @@ def fit_pool_guide(
 
 def estimate_on_rows(
     fitted: PoolGuide,
-    known: LabelledSeries,
-    select: LabelledSeries | None,
+    known: EncodedSeries,
+    select: EncodedSeries | None,
     loss: GuidanceLoss,
     *,
     seed: int,

@@ -11,14 +11,11 @@ from classifier.checkpoint import load_classifier
 from classifier.losses import per_sample_loss
 from configs.run_record import sha256_file
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import array_fingerprint
 from tardiff.guidance.directions import ClassifierDirection, Direction
-from tardiff.influence.gradient_cache import (
-    InfluenceSettings,
-    LabelledSeries,
-    guide_vector,
-)
+from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.influence.input_gradient import InfluenceDirection
 
 
@@ -56,9 +53,9 @@ class DirectionLoader:
     cache: Path | None
     settings: InfluenceSettings
 
-    def series(self, dataset: EHRDataset) -> LabelledSeries:
+    def series(self, dataset: EHRDataset) -> EncodedSeries:
         """A set in model space."""
-        return LabelledSeries.of(dataset, self.splits.normaliser)
+        return EncodedSeries.of(dataset, self.splits.normaliser)
 
     def classifier(self) -> nn.Module:
         """The trained classifier of stage 2, refused if it belongs to other data."""

@@ -15,11 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from classifier.checkpoint_validation import require_weights
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.encoding import encode
-from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
-from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.parameter_space import norm, trainable, weights_sha256
@@ -42,23 +39,10 @@ class InfluenceSettings:
     cg_iterations: int
 
 
-@dataclass(frozen=True)
-class LabelledSeries:
-    """Model-space series with labels."""
-
-    x: Series
-    y: Labels
-
-    @classmethod
-    def of(cls, dataset: EHRDataset, normaliser: Normaliser) -> "LabelledSeries":
-        """A data set in model space."""
-        return cls(encode(normaliser, dataset), torch.from_numpy(dataset.labels))
-
-
 def guide_vector(
     model: nn.Module,
-    guide: LabelledSeries,
-    train: LabelledSeries,
+    guide: EncodedSeries,
+    train: EncodedSeries,
     settings: InfluenceSettings,
     *,
     num_classes: int,
@@ -95,8 +79,8 @@ def guide_vector(
 
 def _compute(
     model: nn.Module,
-    guide: LabelledSeries,
-    train: LabelledSeries,
+    guide: EncodedSeries,
+    train: EncodedSeries,
     settings: InfluenceSettings,
     num_classes: int,
     seed: int,

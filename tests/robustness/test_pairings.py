@@ -10,11 +10,12 @@ import torch
 from classifier.checkpoint import ClassifierFacts, load_classifier, save_classifier
 from classifier.checkpoint_validation import require_match, trained_on
 from configs.runtime.errors import DataError, MismatchError, UserError
+from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts.synthetic_sets import load_set
-from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries, guide_vector
+from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.training.checkpoint import DiffusionModel
 
 SETTINGS = InfluenceSettings(
@@ -75,7 +76,7 @@ class World:
     def gradient(self, model, change=None):
         def rows(split):
             x = self.splits.normaliser.to_model(split.values)
-            return LabelledSeries(x, torch.from_numpy(split.labels))
+            return EncodedSeries(x, torch.from_numpy(split.labels))
 
         return guide_vector(
             model,

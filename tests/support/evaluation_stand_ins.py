@@ -8,7 +8,7 @@ import numpy as np
 from classifier.training import FitRecipe
 from data_preprocess.model_space.normaliser import Normaliser
 from scripts.utility.downstream import Downstream
-from scripts.utility.protocols import EvaluationData, Series
+from scripts.utility.protocols import EncodedArrays, EvaluationData
 
 NUM_TRAIN = 60
 # Of the two channels of `make_series`.
@@ -22,12 +22,12 @@ NORMALISER = Normaliser(
 )
 
 
-def make_series(seed: int, rows: int, shift: float = 1.0) -> Series:
+def make_series(seed: int, rows: int, shift: float = 1.0) -> EncodedArrays:
     """Two channels, five steps, a quarter positive, shifted by `shift` where positive."""
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % 4 == 0
     x = rng.normal(size=(rows, 2, 5)) + shift * y[:, None, None]
-    return Series(x=x.astype(np.float32), y=y.astype(np.int64))
+    return EncodedArrays(x=x.astype(np.float32), y=y.astype(np.int64))
 
 
 def make_data(test_seed: int = 2) -> EvaluationData:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 PREVALENCE = 0.1
-LabelledSeries = tuple[Tensor, Tensor]
+EncodedSeries = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ KINDS = {
 }
 
 
-def local_shapes(kind: Kind, count: int, seed: int) -> LabelledSeries:
+def local_shapes(kind: Kind, count: int, seed: int) -> EncodedSeries:
     """`count` series (n, channel, time) of unit variance, a tenth of them of class 1, shuffled."""
     rng = np.random.default_rng(seed)
     y = np.zeros(count, np.int64)

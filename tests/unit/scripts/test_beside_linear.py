@@ -7,7 +7,7 @@ import torch
 from classifier.linear_reference import linear_scores
 from scripts.utility.beside_linear import as_text, compare_with_linear, warnings
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Fit, Series
+from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit
 from tests.support.local_shapes import Kind, local_shapes
 
 BUMP = Kind(40, "white", "bump", 2.5, width=8)  # hard enough: no AUROC of 1
@@ -17,7 +17,7 @@ def series(count, seed, *, mask=False):
     x, y = local_shapes(BUMP, count, seed)
     if mask:  # a mask that gives the label away, which the reference must not see
         x = torch.cat([x, (2.0 * y - 1)[:, None, None].expand(-1, 1, BUMP.length)], 1)
-    return Series(x=x.numpy(), y=y.numpy())
+    return EncodedArrays(x=x.numpy(), y=y.numpy())
 
 
 def data_of(*, mask=False, **changes):

@@ -10,7 +10,7 @@ from data_preprocess.dataset import EHRDataset
 from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
 from scripts.pictures.influence import coupled_weights, influence_of_sets
 from scripts.results.files import write_guidance_change
-from scripts.utility.protocols import Series
+from scripts.utility.protocols import EncodedArrays
 
 CLASSES = ("survived", "died")
 
@@ -102,7 +102,7 @@ def test_influence_lies_where_the_score_looks():
     unguided = dataset(0)
     guided = coupled(unguided, dataset(1, shift=3.0), 40)
     sets = {
-        name: Series(x=d.values, y=d.labels)
+        name: EncodedArrays(x=d.values, y=d.labels)
         for name, d in (("unguided", unguided), ("guided", guided))
     }
     found = influence_of_sets(lambda x, y: x[:, 1, 3] * y, sets, CLASSES, seed=0)

@@ -11,8 +11,8 @@ from scripts.utility.downstream import Downstream
 from scripts.utility.fits import run_fits
 from scripts.utility.protocols import (
     REAL,
+    EncodedArrays,
     Fit,
-    Series,
     draw_per_class,
     draw_stratified,
     plan_fits,
@@ -118,7 +118,7 @@ def test_plan_holds_the_baseline_and_every_combination_once():
 def test_minority_is_the_rarer_training_class():
     data = make_data()
     assert data.minority == 1
-    flipped = Series(x=data.train.x, y=1 - data.train.y)
+    flipped = EncodedArrays(x=data.train.x, y=1 - data.train.y)
     assert dataclasses.replace(data, train=flipped).minority == 0
 
 

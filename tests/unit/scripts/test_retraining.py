@@ -10,7 +10,7 @@ from scripts.influence_report.retraining import (
     tilted_halves,
 )
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import EvaluationData, Series
+from scripts.utility.protocols import EncodedArrays, EvaluationData
 from tardiff.influence.guidance_losses import GuidanceLoss
 
 NLL = GuidanceLoss("nll", 2)
@@ -27,7 +27,7 @@ def pool():
     """Series whose first value is how useful it is to train on them."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 1, 2)).astype(np.float32)
-    return Series(x=x, y=np.repeat([0, 1], [320, 80]))
+    return EncodedArrays(x=x, y=np.repeat([0, 1], [320, 80]))
 
 
 def found(pool, influence, *, w):
@@ -35,7 +35,8 @@ def found(pool, influence, *, w):
     rng = np.random.default_rng(1)
     rows = {name: rng.integers(2, size=300) for name in ("guide", "select")}
     series = {
-        name: Series(x=np.zeros((300, 1, 2), np.float32), y=labels) for name, labels in rows.items()
+        name: EncodedArrays(x=np.zeros((300, 1, 2), np.float32), y=labels)
+        for name, labels in rows.items()
     }
 
     def run(fits, data, *, on_select):

@@ -12,7 +12,7 @@ from data_preprocess.build import RECORD, TRUE_RISK, ensure_built, load_splits, 
 from data_preprocess.sources.simulated.cohort import simulate
 from scripts.results.tables import difference_tables, score_tables
 from scripts.utility.fits import upper_bound
-from scripts.utility.protocols import UPPER, Fit, Series
+from scripts.utility.protocols import UPPER, EncodedArrays, Fit
 from scripts.utility.summary import summarise
 from tests.support.evaluation_stand_ins import make_data
 from tests.unit.scripts.test_summary import make_results
@@ -83,7 +83,7 @@ def test_the_row_stands_in_the_table_and_in_no_comparison():
     results = make_results()
     labels = next(iter(results.values())).labels
     data = make_data()
-    test = Series(x=np.zeros((len(labels), 2, 5), np.float32), y=labels)
+    test = EncodedArrays(x=np.zeros((len(labels), 2, 5), np.float32), y=labels)
     data = dataclasses.replace(data, test=test)
     p = np.clip(0.5 * labels + 0.5 * rng.random(len(labels)), 0.01, 0.99)
     risk = {

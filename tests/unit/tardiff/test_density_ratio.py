@@ -7,22 +7,22 @@ import pytest
 import torch
 
 from configs.runtime.processes import Processes
+from data_preprocess.model_space.encoding import EncodedSeries
 from tardiff.generation import density_ratio as module
 from tardiff.generation.density_ratio import density_ratio
 from tardiff.guidance.pool_selection import choose, draw
-from tardiff.influence.gradient_cache import LabelledSeries
 
 
-def series(n: int, *, jumps: float, seed: int) -> LabelledSeries:
+def series(n: int, *, jumps: float, seed: int) -> EncodedSeries:
     """Noise; a share of `jumps` has one hour that is 4 higher."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(n, 2, 12, generator=generator)
     jumping = torch.rand(n, generator=generator) < jumps
     x[jumping, 0, 5] += 4.0
-    return LabelledSeries(x, torch.arange(n) % 2)
+    return EncodedSeries(x, torch.arange(n) % 2)
 
 
-def has_jump(of: LabelledSeries) -> torch.Tensor:
+def has_jump(of: EncodedSeries) -> torch.Tensor:
     return of.x[:, 0, 5] > 2.5
 
 
@@ -71,10 +71,10 @@ def test_other_class_shares_bend_no_class():
     """A perfect generator whose classes, far apart, are asked for equally often: nothing within a
     class is preferred."""
 
-    def classes(n: int, ones: int, seed: int) -> LabelledSeries:
+    def classes(n: int, ones: int, seed: int) -> EncodedSeries:
         generator = torch.Generator().manual_seed(seed)
         y = (torch.arange(n) < ones).long()
-        return LabelledSeries(torch.randn(n, 2, 12, generator=generator) + y[:, None, None], y)
+        return EncodedSeries(torch.randn(n, 2, 12, generator=generator) + y[:, None, None], y)
 
     real, generated = classes(2000, 200, seed=0), classes(1000, 500, seed=1)
     log_ratio = density_ratio(real, generated, seed=0).log_ratio

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from classifier.models.networks import RNNClassifier
-from tardiff.influence.gradient_cache import InfluenceSettings, LabelledSeries, guide_vector
+from data_preprocess.model_space.encoding import EncodedSeries
+from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tests.support.small_objective import objective
 
@@ -23,7 +24,7 @@ def settings(preconditioner):
 def test_an_infinite_weight_gives_an_error_and_no_gradient(tmp_path, preconditioner):
     torch.manual_seed(0)
     model = RNNClassifier(in_channels=2, num_outputs=1, length=4, hidden=3, layers=1).eval()
-    rows = LabelledSeries(torch.randn(12, 2, 4), torch.arange(12) % 2)
+    rows = EncodedSeries(torch.randn(12, 2, 4), torch.arange(12) % 2)
     with torch.no_grad():
         next(model.parameters())[0] = float("nan")
     with pytest.raises(FloatingPointError, match="guidance gradient is not finite at .*; check"):
