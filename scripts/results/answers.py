@@ -156,22 +156,22 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
     values, flags = report.values, raised_flags(report.values)
     if FEW_PATIENTS in values:
         return _few_patients(values)
-    limit = values.get(f"{DISCRIMINATE}_reference", 0.5) + DISCRIMINATIVE_MARGIN
-    unsure = values.get(f"{DISCRIMINATE}_low", 0.0) <= limit
+    limit = values[f"{DISCRIMINATE}_reference"] + DISCRIMINATIVE_MARGIN
+    unsure = values[f"{DISCRIMINATE}_low"] <= limit
     if any(flag.metric != DISCRIMINATE or not unsure for flag in flags):
         return Answer(NO, f"It differs from real series: {_named(flags)}.", _clear(flags, values))
     if series < FEWEST_SERIES:
         reason = f"With {series} series the absence of quality flags means little."
         return Answer(CANNOT_TELL, reason, f"{FEWEST_SERIES} series in each set are needed")
-    if values.get("discriminative_collapsed"):
+    if values["discriminative_collapsed"]:
         reason = "The classifier that should distinguish it from real series does not work here."
         return Answer(
             CANNOT_TELL, reason, f"its control AUC must reach {CONTROL_AUC:g}: more series"
         )
-    high = values.get(f"{DISCRIMINATE}_high", 1.0)
+    high = values[f"{DISCRIMINATE}_high"]
     if high > limit:
         reason = "No quality flag is certain, but a classifier may distinguish it from real series."
-        auc, scored = values.get(DISCRIMINATE, 0.5), round(values.get(SCORED, series))
+        auc, scored = values[DISCRIMINATE], round(values[SCORED])
         needed = _needed(scored, high - auc, abs(limit - auc))
         change = f"about {needed:,} synthetic and test series would place its AUC below or above "
         change += f"{limit:.2f}"

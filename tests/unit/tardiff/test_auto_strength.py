@@ -1,8 +1,16 @@
 """The predicted strength: positive where guidance rows know more, 0 where they know nothing."""
 
+import numpy as np
 import torch
 
-from tardiff.guidance.auto_strength import cross_validated_strength
+from tardiff.guidance.auto_strength import (
+    FOLDS,
+    GRID,
+    REPEATS,
+    AutoStrength,
+    _fold_changes,
+    cross_validated_strength,
+)
 from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.influence.convex_guide import LabelledDesign, fit_guide
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -82,7 +90,52 @@ def test_too_few_guidance_rows_of_a_class():
     guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
     known = rows(5, 1, slope=0.5)
     found = cross_validated_strength(guide, known, LOSS, seed=0)
-    assert found.w == 0 and "nothing is guided" in found.line()
+    loss = LOSS.value(known.rows @ guide.theta, known.y)
+    nothing = {"grid": [], "changes": [], "errors": []}
+    assert found == AutoStrength(w=0.0, change=0.0, error=0.0, loss=loss, **nothing)
+    assert found.line() == (
+        "strength: w = 0, since a class has fewer than two guidance rows and no strength can be "
+        "tested: nothing is guided"
+    )
+    two = cross_validated_strength(guide, rows(10, 1, slope=0.5), LOSS, seed=0)
+    assert two.grid == list(GRID)
+
+
+def test_an_unsupported_strength_predicts_no_change():
+    pool, known = rows(1500, 0, slope=-0.5), rows(100, 1, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    other = rows(1000, 2, slope=-1.0)
+    found = cross_validated_strength(guide, known, LOSS, select=other, seed=0)
+    assert (found.w, found.change, found.error) == (0, 0, 0)
+    assert min(found.changes[k] + found.errors[k] for k in range(len(GRID))) >= 0
+    assert found.line() == (
+        "strength: w = 0, since no tilt lowers the guidance loss of rows that G has not seen by "
+        "more than its standard error: nothing is guided"
+    )
+
+
+class Counting(GuidanceLoss):
+    """Keeps on how many rows it was taken."""
+
+    def value(self, logits, y):
+        self.sizes.append(len(y))
+        return super().value(logits, y)
+
+
+def test_the_error_is_that_of_the_mean_over_folds_that_share_no_row():
+    pool, known = rows(1500, 0, slope=-0.5), rows(100, 1, slope=0.5)
+    select = rows(60, 2, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    counting = Counting("rank", 2)
+    counting.sizes = []
+    rng = np.random.default_rng(0)
+    repeats = [_fold_changes(guide, known, select, counting, rng) for _ in range(REPEATS)]
+    # 20 rows a fold, of both; each is taken once before the tilt and once for every strength.
+    assert counting.sizes == [20] * REPEATS * (FOLDS + 3) * (len(GRID) + 1)
+    found = cross_validated_strength(guide, known, LOSS, select=select, seed=0)
+    per_fold = sum(repeats) / REPEATS
+    errors = (((per_fold - per_fold.mean(0)) ** 2).sum(0) / (8 - 1) / 8) ** 0.5
+    assert np.allclose(found.changes, per_fold.mean(0)) and np.allclose(found.errors, errors)
 
 
 def test_another_strength_has_its_own_prediction():
