@@ -261,8 +261,8 @@ def _notes(
         )
     elif seeds < ENOUGH_SEEDS:
         notes.append(
-            f"{seeds} seeds: how much fits vary is hardly known, so intervals of differences are "
-            f"wide. Give at least {ENOUGH_SEEDS} evaluation.seeds before claiming a gain or none."
+            f"{seeds} seeds: how much fits vary is hardly known, so intervals of differences, and "
+            f"what follows from them, are uncertain. Give at least {ENOUGH_SEEDS} evaluation.seeds."
         )
     return notes
 

@@ -180,6 +180,8 @@ def _mark(axes: Axes, clear: np.ndarray, hours_per_step: float) -> None:
 
 def _caption(found: GuidanceChange, names: list[str], num_shown: int) -> str:
     text = " ".join(_reading(found, name) for name in names)
+    others = list(found.difference)[len(names) :]
+    text += f" Not drawn: {', '.join(others)}." if others else ""
     text += (
         f" Dots: more than {CLEAR:g} standard errors from 0, where chance alone marks 1 of 20; "
         "series that both sets share cancel. "
@@ -202,7 +204,9 @@ def _reading(found: GuidanceChange, name: str) -> str:
         channel, step = np.unravel_index(np.abs(change).argmax(), change.shape)
         times, unit = time_axis(change.shape[1], found.hours_per_step)
         moved = found.realised[name][row]
-        text = f"{class_name}: " + ("" if moved is None else f"influence {moved:+.2f} s.d., ")
+        text = f"{class_name}: " + (
+            "" if moved is None else f"influence {moved:+.2f} s.d. of the pool, "
+        )
         text += f"{100 * found.new[name][row]:.0f} % of the series are new"
         if change[channel, step] == 0:
             parts.append(f"{text}, no change")

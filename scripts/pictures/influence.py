@@ -118,8 +118,8 @@ def influence_picture(found: Influence, styles: Styles) -> Picture:
         "influence",
         figure,
         f"Histograms of influence per class for {sets}",
-        f"Shift of the mean influence against {found.base} in its s.d., with 95 % interval. "
-        + shifts,
+        f"Shift of the mean influence against {found.base}, in s.d. of that set, with 95 % "
+        f"interval; stage 3 counts in s.d. of the pool that it draws from. {shifts}",
     )
 
 

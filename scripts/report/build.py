@@ -82,7 +82,7 @@ def build_page(results: Results) -> Page:
     sections.append(scale_section(results.tuning))
     sections += _provenance(results)
     found = verdicts(results)
-    sections.insert(0, Section("What next", next_steps(found)))
+    sections.insert(0, Section("What next", next_steps(found, results.retraining is not None)))
     rules = dict.fromkeys(f"{v.question}: {v.decided_by}." for v in found)
     sections.append(Section("How to read this", [*GLOSSARY, *LEGEND, *rules]))
     return Page(
@@ -94,14 +94,18 @@ def build_page(results: Results) -> Page:
     )
 
 
-def next_steps(found: Sequence[Verdict]) -> list[str]:
-    """What to do about the verdicts, with the command."""
+def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
+    """What to do about the verdicts, with the command.
+
+    Args:
+        tested: whether it is known if influence predicts retraining.
+    """
     outcomes = {(v.question, v.outcome) for v in found}
     steps = []
     if outcomes & {("useful", NO), ("useful", CANNOT_TELL)}:
         steps.append(
-            "Not useful, or not surely: more synthetic series come first (generation.ratio), "
-            "then test series and evaluation.seeds, which narrow the intervals."
+            "Not useful, or not surely: what the verdict asks for; else more synthetic series "
+            "(generation.ratio), then test series and evaluation.seeds, which narrow intervals."
         )
     if outcomes & {("faithful", NO), ("faithful", CANNOT_TELL)}:
         steps.append(
@@ -113,10 +117,12 @@ def next_steps(found: Sequence[Verdict]) -> list[str]:
             "A leak: release nothing. Train on more series or for fewer steps, or with "
             "diffusion.private.epsilon (docs/reliability.md), and evaluate again."
         )
-    steps.append(
+    test = (
         "Does influence predict retraining on these data? bash scripts/influence.sh <config.yaml> "
-        "lds=true tests it; bash scripts/tune.sh <config.yaml> draws utility against the strength."
+        "lds=true tests it. "
     )
+    tune = "Utility against the strength of guidance: bash scripts/tune.sh <config.yaml>."
+    steps.append(tune if tested else test + tune)
     if ("private", NO) not in outcomes:
         steps.append(
             "To hand a set on: python -m data_preprocess.export set.npz csv folder, with its card. "

@@ -35,6 +35,19 @@ CLOSER_LIMIT = 0.6  # share nearer to train than to held-out series, likewise
 MOST_NAMED = 3  # quality flags in a sentence
 SMALLEST_STEP = 0.001  # a distance to a limit that more series can resolve
 
+MOST_HELD_OUT = 100  # times those at hand: more cannot be asked for
+
+_SUSPECTED = {
+    "membership_auc": "An attack on the training series may work, though not surely.",
+    "closer_to_train_share": "Series may be nearer to train than chance, though not surely.",
+}
+_NOT_EXCLUDED = {
+    "membership_auc": "No leak was found, but there are too few held-out series to exclude an "
+    f"attack of AUC {MEMBERSHIP_LIMIT:g}.",
+    "closer_to_train_share": "No leak was found, but series may yet be nearer to train than "
+    "chance.",
+}
+
 DISCRIMINATE = "discriminative_auc"
 SCORED = "discriminative_scored"
 
@@ -60,6 +73,9 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
     missing = f"AUROC of the gain must rise by {SMALLEST_GAIN - gain.mean:.3f}"
     if gain.high < 0:
         return Answer(NO, "Adding it to the real data makes models worse.", missing)
+    if (real := row.mean - gain.mean) > 1 - SMALLEST_GAIN:
+        reason = f"Models trained on real data have AUROC {real:.3f}: nothing is left to gain."
+        return Answer(NO, reason, f"a task of AUROC below {1 - SMALLEST_GAIN:g} is needed")
     if gain.high < SMALLEST_GAIN:
         reason = f"Adding it to the real data gains less than {SMALLEST_GAIN:g} of AUROC."
         return Answer(NO, reason, missing)
@@ -206,31 +222,29 @@ def answer_privacy(
     if report.remarks:
         reason = "The comparison itself is in doubt (see the remarks below)."
         return Answer(CANNOT_TELL, reason, f"remarks to resolve: {len(report.remarks)}")
-    for metric, limit, reason in (
-        (
-            "membership_auc",
-            MEMBERSHIP_LIMIT,
-            "No leak was found, but there are too few held-out series to exclude an attack of "
-            f"AUC {MEMBERSHIP_LIMIT:g}.",
-        ),
-        (
-            "closer_to_train_share",
-            CLOSER_LIMIT,
-            "No leak was found, but series may yet be nearer to train than chance.",
-        ),
-    ):
-        value, high = values[metric], values[f"{metric}_high"]
-        if high >= limit and value < limit:
-            needed = _needed(held_out, high - value, limit - value)
-            change = f"about {needed:,} held-out series would exclude {limit:g}"
-            return Answer(CANNOT_TELL, reason, change)
-        if high >= limit:
-            return Answer(CANNOT_TELL, reason, f"{metric} {value:.3f} must fall below {limit:g}")
+    limits = {"membership_auc": MEMBERSHIP_LIMIT, "closer_to_train_share": CLOSER_LIMIT}
+    unsure = {name: limit for name, limit in limits.items() if values[f"{name}_high"] >= limit}
+    if above := next((name for name, limit in unsure.items() if values[name] >= limit), None):
+        return Answer(CANNOT_TELL, _SUSPECTED[above], _must_fall(above, values, unsure[above]))
+    if unsure:
+        needed = {
+            name: _needed(held_out, values[f"{name}_high"] - values[name], limit - values[name])
+            for name, limit in unsure.items()
+        }
+        name = max(needed, key=needed.__getitem__)
+        change = f"about {needed[name]:,} held-out series would exclude {unsure[name]:g}"
+        if needed[name] > MOST_HELD_OUT * held_out:
+            change = _must_fall(name, values, unsure[name], "further ")
+        return Answer(CANNOT_TELL, _NOT_EXCLUDED[name], change)
     if unknown:
         known = MEMBERS[members[0]]
         reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."
         return Answer(CANNOT_TELL, reason, f"only test stays like the {unknown} tell of them")
     return Answer(NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee.")
+
+
+def _must_fall(metric: str, values: dict[str, float], limit: float, further: str = "") -> str:
+    return f"{metric} {values[metric]:.3f} must fall {further}below {limit:g}"
 
 
 def _few_patients(values: dict[str, float]) -> Answer:

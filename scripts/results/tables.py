@@ -19,7 +19,7 @@ from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
 from scripts.utility.protocols import BASELINE, UNPAIRED, UPPER
-from scripts.utility.subgroups import SubgroupScore
+from scripts.utility.subgroups import MIN_PER_CLASS, SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary, select
 from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
 
@@ -158,8 +158,8 @@ def ungrouped(errors: Sequence[AurocError]) -> str:
     if not names:
         return ""
     return (
-        f"No groups of patients in {', '.join(names)}: only a set that is generated with static "
-        "covariates (data.space.static) has an age, a sex or a unit."
+        f"No groups of patients in {', '.join(names)}: a group needs {MIN_PER_CLASS} series of "
+        "every class, in the set and in test, and an age, a sex or a unit (data.space.static)."
     )
 
 

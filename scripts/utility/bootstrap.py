@@ -172,14 +172,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _shared_by_seeds(difference: np.ndarray) -> np.ndarray:
-    """The seed-averaged draws, shrunk about their mean to the covariance between two seeds."""
+    """The seed-averaged draws, shrunk about their mean to the covariance between two seeds.
+
+    A resample that no seed's models differ on stays at 0: moved off it, all that are so would stand
+    on one side and look like evidence.
+    """
     mean = difference.mean(axis=0)
     num_seeds, variance = len(difference), mean.var()
     if num_seeds == 1 or variance == 0:
         return mean
     own = (difference - mean).var(axis=1).sum() / (num_seeds - 1)  # of one seed, not shared
     shared = max(0.0, 1 - own / num_seeds / variance)
-    return mean.mean() + (mean - mean.mean()) * np.sqrt(shared)
+    shrunk = mean.mean() + (mean - mean.mean()) * np.sqrt(shared)
+    return np.where((difference == 0).all(axis=0), 0.0, shrunk)
 
 
 def _seed_errors(per_seed: np.ndarray, resamples: int, seed: int) -> np.ndarray:

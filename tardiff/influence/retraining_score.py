@@ -44,7 +44,8 @@ class RetrainingScore(NamedTuple):
             if self.w
             else "no strength is supported"
         )
-        return f"{tilt}; LDS {self.score:+.2f}, band of chance +-{self.band:.2f}"
+        lds = f"LDS on val_guide {self.score:+.2f}, band of chance +-{self.band:.2f}"
+        return f"{tilt}; {lds}"
 
 
 def read_score(

@@ -270,7 +270,7 @@ def test_a_curve_of_other_data_or_another_model_is_not_shown(tmp_path):
 def test_a_set_that_leaks_is_not_handed_on():
     def steps(outcome):
         verdict = Verdict("guided", "private", outcome, "", "", "", "")
-        return " ".join(build.next_steps([verdict]))
+        return " ".join(build.next_steps([verdict], False))
 
     assert "release nothing" in steps(NO) and "To hand a set on" not in steps(NO)
     assert "To hand a set on" in steps(NO_LEAK_FOUND)
