@@ -89,6 +89,11 @@ def _file(item: str, folder: Path) -> Path:
     own, path = folder / f"{item}.npz", Path(item)
     if path.is_file() or own.is_file():
         return path if path.is_file() else own
+    if path.is_dir():
+        raise DataError(
+            f"synthetic={item}: {path.absolute()} is a folder; name a file, such as a set's .npz "
+            "or the series.csv of an export"
+        )
     there = ", ".join(sorted(found.stem for found in folder.glob("*.npz"))) or "none"
     raise MissingInputError(
         f"synthetic={item}: {path.absolute()} does not exist, and no set of {folder} has this name "

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,10 +10,10 @@ from numpy.typing import ArrayLike
 import configs
 from classifier.train import main as train_classifier
 from configs.run_record import run_dir
-from configs.runtime.errors import MismatchError, MissingInputError
+from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.array_files import Arrays, checked
+from data_preprocess.storage.array_files import Arrays, checked, require_classes
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
@@ -36,7 +37,13 @@ class Synthesiser:
 
     def __init__(self, folder: Path | str, *settings: str, config: Path | str = "demo") -> None:
         self._folder, self._settings = Path(folder), settings
-        self._yaml = BASE / f"{config}.yaml" if (BASE / f"{config}.yaml").is_file() else config
+        own = BASE / f"{config}.yaml"
+        if not own.is_file() and not Path(config).is_file():
+            known = ", ".join(sorted(path.stem for path in BASE.glob("*.yaml")))
+            raise MissingInputError(
+                f"config={str(config)!r}: no such file, and none of configs/base ({known})"
+            )
+        self._yaml = own if own.is_file() else config
 
     def config(self, *more: str) -> configs.ExperimentConfig:
         """The configuration of every stage; `more` are further settings."""
@@ -88,10 +95,11 @@ class Synthesiser:
     def _is_built(self) -> bool:
         return all((self._folder / name).exists() for name in ("series.npz", "data/data.json"))
 
-    def sample(self, counts: Sequence[int], *, name: str = "sample", seed: int = 0) -> EHRDataset:
+    def sample(self, counts: Any, *, name: str = "sample", seed: int = 0) -> EHRDataset:
         """New series, `counts[k]` of class k, in clinical units.
 
         Args:
+            counts: a list, tuple or array of whole numbers.
             name: of the set on disk, where it has a card. `guidance.w` among the settings says how
                 strongly they are guided, `guidance.kind=none` that they are not.
             seed: another one draws other series.
@@ -101,6 +109,11 @@ class Synthesiser:
         """
         if not self._is_built():
             raise MissingInputError(f"{self._folder} holds no fit yet; call fit(x, y) first")
+        if not isinstance(counts, (list, tuple, np.ndarray)):
+            raise DataError(
+                f"sample: counts is a {type(counts).__name__}; expected a list with the number of "
+                "series of class 0, class 1, ..."
+            )
         config = self.config(
             f"generation.name={name}",
             f"generation.counts=[{','.join(map(str, counts))}]",
@@ -123,8 +136,14 @@ def _series(
 ) -> EHRDataset:
     """The arrays as a data set; errors as in `checked`."""
     patients = None if subjects is None else np.asarray(subjects)
-    found = checked(Arrays(np.asarray(x), np.asarray(y), patients), "fit(x, y)")
-    values, labels, patients, *_ = found
+    try:
+        arrays = Arrays(np.asarray(x), np.asarray(y), patients)
+    except ValueError as error:  # lists of unequal length
+        raise DataError(f"fit(x, y): x or y is no array: {error}") from error
+    values, labels, patients, *_ = checked(arrays, "fit(x, y)")
+    require_classes(labels, "fit(x, y)")
+    if isinstance(channels, str):
+        raise DataError(f"fit: channels={channels!r}; expected a list with one name a channel")
     n, num_channels, _ = values.shape
     if patients is None:
         patients = np.arange(n)

@@ -282,8 +282,11 @@ class _Search:
         used = taken | set(channels) | set(section.get("static", []))
         left = [name for seen in (series, labels) for name in seen.columns if name not in used]
         if left:
+            how = "data.table.static=[...]"
+            if not any(name in labels.columns for name in left):
+                how = f"copied into {labels.table.path.name} and named in {how}"
             proposal.understood["not used"] = few(dict.fromkeys(left)) + (
-                "; as static covariates: data.table.static=[...], if known at time zero"
+                f"; as static covariates, if known at time zero: {how}"
             )
         return list(channels)
 

@@ -10,7 +10,14 @@ import numpy as np
 from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
-from data_preprocess.storage.array_files import LAYOUT, SUBJECTS, Arrays, labels_of, read_arrays
+from data_preprocess.storage.array_files import (
+    LAYOUT,
+    SUBJECTS,
+    Arrays,
+    labels_of,
+    read_arrays,
+    require_classes,
+)
 
 log = logging.getLogger("tardiff.data")
 
@@ -83,8 +90,7 @@ def _label_names(arrays: dict[str, Arrays]) -> tuple[str, ...]:
     for names in named:
         if names is not None and len(names) >= num_classes:
             return names
-    if num_classes < 2:
-        raise DataError("data.files: every label is 0; a task needs at least two classes")
+    require_classes(np.concatenate([found.labels for found in arrays.values()]), "data.files")
     return tuple(f"class_{index}" for index in range(num_classes))
 
 

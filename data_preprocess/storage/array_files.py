@@ -217,6 +217,22 @@ def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str
     return flat.astype(np.int64)
 
 
+def require_classes(labels: np.ndarray, where: str) -> None:
+    """Refuses labels of one class, and class numbers that no series has.
+
+    Raises:
+        DataError: names them.
+    """
+    absent = np.flatnonzero(np.bincount(labels) == 0).tolist()
+    if absent:
+        raise DataError(
+            f"{where}: labels go up to {labels.max()}, but no series is of class "
+            f"{', '.join(map(str, absent))}; number the classes 0..K-1 without gaps"
+        )
+    if labels.max() == 0:
+        raise DataError(f"{where}: every label is 0; a task needs at least two classes")
+
+
 def _or_names(classes: Sequence[str]) -> str:
     return f" or names of classes ({', '.join(classes)})" if classes else ""
 

@@ -19,7 +19,7 @@ from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING, Predictio
 from scripts.utility.protocols import BASELINE, REAL, UPPER, Fit
 from scripts.utility.summary import UNGUIDED, Summary, select
 
-LEAST_RANGE = 0.005  # of a difference's axis to either side; equal sets would have none
+LEAST_RANGE = 0.005  # of an axis to either side; equal sets would have none
 SOURCES = {"TSTR": "{}", "TSRTR": "real + {}", BASELINE: "real, no generator, {}"}
 
 
@@ -83,6 +83,10 @@ def tsrtr_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
                 axes.plot([at + aside] * 2, [row.low, row.high], color=style["color"], alpha=0.7)
         axes.set_xlabel("synthetic : real training series")
         axes.set_ylabel(f"{METRICS[metric]} on real test series")
+        low, high = axes.get_ylim()
+        missing = max(0.0, LEAST_RANGE - (high - low) / 2)
+        axes.set_ylim(low - missing, high + missing)
+        axes.ticklabel_format(axis="y", useOffset=False)
 
     title = f"Real plus synthetic training data (TSRTR), downstream model {rows[0].model}"
     note = "mean over seeds; bars: interval over test series. Compare sets by paired differences."
@@ -117,6 +121,7 @@ def headline_figure(rows: Sequence[Summary], styles: Styles) -> Figure:
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(len(shown) - 0.5, -0.7)
     axes.set_xlabel("AUROC on test series (0.5 is guessing)")
+    axes.locator_params(axis="x", nbins=6)
     title = f"What models learn from each source ({rows[0].model})"
     figure.suptitle(title, fontweight="bold")
     return figure

@@ -17,9 +17,10 @@ from configs.runtime.atomic_files import atomic_path
 from scripts.utility.protocols import REAL
 
 OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX*"  # one more than colours, so that 56 sets differ in the pair
 DASHES = ("-", "--", "-.", ":")
 DPI = 110
+CHARACTERS = 11  # of a legend, an inch
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,11 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
-    """The legend of `axes` below all panels."""
+    """The legend of `axes` below all panels, in fewer columns where names are long."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns))
+    fit = int(figure.get_figwidth() * CHARACTERS / (6 + max(map(len, labels), default=0)))
+    columns = max(1, min(len(labels), columns, fit))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:

@@ -24,6 +24,8 @@ IRRELEVANT_WARNINGS = (
     ".*number of training batches.*",
     r".*module\(s\) in eval mode.*",
     r".*isinstance\(treespec, LeafSpec\).*",
+    # A step draws its rows from (seed, step): there is no loader whose place could be lost.
+    ".*resuming from a checkpoint that ended before the epoch ended.*",
     # Gradients of 1 x 1 convolutions; a copy of a few kilobytes a step.
     r".*Grad strides do not match bucket view strides.*",
     # Opacus hooks the first layer, whose input needs no gradient.

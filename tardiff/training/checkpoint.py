@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from classifier.checkpoint_validation import require_length, require_modest, require_weights
+from configs.run_record import read_mapping
 from configs.runtime.errors import DataError, MissingInputError
 from configs.runtime.torch_files import load_plain, save_plain
 from tardiff.diffusion.quantile_mapping import MarginalMap
@@ -69,6 +70,15 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     save_plain(path, content)
 
 
+def _unfinished(folder: Path) -> str:
+    """That the training was stopped on its way to another number of steps than a config may say."""
+    settings = folder / "settings.json"
+    if not settings.is_file():
+        return ""
+    steps = read_mapping(settings).get("diffusion", {}).get("max_steps")
+    return f" diffusion.max_steps={steps}, which goes on with the training that was stopped"
+
+
 def load_model(path: Path, command: str) -> DiffusionModel:
     """Reads what `save_model` wrote.
 
@@ -80,7 +90,9 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         DataError: not such a file.
     """
     if not path.is_file():
-        raise MissingInputError(f"no diffusion model at {path}; make it with: {command}")
+        raise MissingInputError(
+            f"no diffusion model at {path}; make it with: {command}{_unfinished(path.parent)}"
+        )
     content = load_plain(path, "diffusion model")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(

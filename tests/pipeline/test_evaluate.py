@@ -162,6 +162,7 @@ def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):
     ("argument", "message"),
     [
         ("synthetic=[nosuch]", r"no set of .* has this name \(there are: influence, unguided\)"),
+        ("synthetic=[/tmp]", r"/tmp is a folder; name a file, such as a set's .npz"),
         ("evaluation.models=[nosuch]", "unknown 'nosuch'; expected rnn, lstm, gru, gbdt, rocket, "),
     ],
 )

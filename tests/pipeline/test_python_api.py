@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from configs.runtime.errors import DataError, MismatchError
+from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.synthesiser import Synthesiser
@@ -56,12 +57,28 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
         (np.zeros((10, 2, 4)), ["no", "yes"] * 5, "label must hold whole numbers"),
         (np.zeros((10, 2, 4)), np.arange(9) % 2, r"label has shape \(9,\), expected \(10,\)"),
         (np.zeros((0, 2, 4)), [], "none empty"),
+        (np.zeros((10, 2, 4)), np.zeros(10, int), "every label is 0"),
+        (np.zeros((10, 2, 4)), np.arange(10) % 2 * 2, "no series is of class 1"),
+        ([[[1.0, 2.0]], [[1.0]]], [0, 1], "x or y is no array"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(tmp_path, x, y, said):
     with pytest.raises(DataError, match=said):
         Synthesiser(tmp_path, config="tiny").fit(x, y)
     assert not (tmp_path / "series.npz").exists()
+
+
+def test_a_config_that_is_not_there_is_answered_with_those_that_are(tmp_path):
+    with pytest.raises(MissingInputError, match="config='nonesuch': no such file.*demo, .*tiny"):
+        Synthesiser(tmp_path, config="nonesuch")
+
+
+@pytest.mark.parametrize("counts", [{0: 20, 1: 10}, 30, pd.Series([20, 10])])
+def test_counts_are_a_list(tmp_path, monkeypatch, counts):
+    """The keys of a dictionary were taken for the counts."""
+    monkeypatch.setattr(Synthesiser, "_is_built", lambda self: True)
+    with pytest.raises(DataError, match=f"counts is a {type(counts).__name__}; expected a list"):
+        Synthesiser(tmp_path, config="tiny").sample(counts)
 
 
 def test_patients_may_have_names_and_labels_be_booleans(tmp_path):

@@ -84,6 +84,20 @@ def test_a_long_table_by_other_names_is_not_read_as_a_wide_one(tmp_path):
     assert config.data.table.id == "case"
 
 
+def test_covariates_must_stand_with_the_labels(tmp_path, caplog):
+    header, rows = wide()
+    keep = [k for k, name in enumerate(header) if name != "outcome"]
+    series = write(
+        tmp_path / "x.csv", [header[k] for k in keep], [[r[k] for k in keep] for r in rows]
+    )
+    place = {name: k for k, name in enumerate(header)}
+    of_stay = {(r[place["stay_id"]], r[place["outcome"]]) for r in rows}
+    labels = write(tmp_path / "y.csv", ["stay_id", "outcome"], sorted(of_stay))
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, series, labels)
+    assert "copied into y.csv and named in data.table.static=[...]" in caplog.text
+
+
 def test_a_flag_has_no_code_for_missing(tmp_path, caplog):
     """Nor has a dose that is mostly 0."""
     rows = [

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from configs import load_config
-from configs.runtime.errors import ConfigError, MismatchError
+from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
@@ -192,7 +192,9 @@ def test_a_raised_max_steps_goes_on_from_the_last_checkpoint(tmp_path):
         MismatchError, match=r"batch_size: 32 -> 16; diffusion\.max_steps: 80 -> 90"
     ):
         main(load_config([*arguments, "diffusion.max_steps=90", "diffusion.batch_size=16"]))
-    assert (folder / "model.pt").is_file()
+    (folder / "model.pt").unlink()  # as where the longer training was stopped
+    with pytest.raises(MissingInputError, match=r"with: train diffusion\.max_steps=80, which goes"):
+        load_model(folder / "model.pt", "train")
 
 
 def test_going_on_gives_patience_afresh():
