@@ -101,7 +101,7 @@ def influence_picture(found: Influence, styles: Styles) -> Picture:
         edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
         for name, values in scaled.items():
             density, _ = np.histogram(values, edges, density=True)
-            panel.stairs(density, edges, linewidth=1.8, label=name, color=styles.colour(name))
+            panel.stairs(density, edges, linewidth=1.8, label=name, **styles.dashed(name))
             panel.axvline(values.mean(), linewidth=1.2, **styles.dashed(name))
         panel.set_title(f"class {class_name}", fontsize=9, loc="left")
         panel.set_yticks([])
