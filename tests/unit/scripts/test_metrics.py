@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from scripts.utility.metrics import Predictions, point_scores, ranking_scores, score
+from scripts.utility.metrics import (
+    BLOCK,
+    Predictions,
+    confidence_and_truth,
+    point_scores,
+    ranking_scores,
+    score,
+)
 
 
 def binary_case(seed: int, rows: int = 300, levels: int | None = None):
@@ -123,3 +130,27 @@ def test_resample_counts_equal_repeated_rows():
     weighted = score(predictions, weights[:1])
     for name, value in point_scores(repeated).items():
         assert weighted[name][0] == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_every_resample_is_scored_by_itself(classes):
+    """More resamples than one block of the sums holds."""
+    rng = np.random.default_rng(5)
+    y = np.arange(60) % classes
+    p = rng.dirichlet(np.ones(classes), size=60) + 0.5 * np.eye(classes)[y]
+    found = Predictions(
+        probabilities=p / p.sum(axis=1, keepdims=True), labels=y, minority=1, threshold=0.4
+    )
+    weights = rng.integers(0, 4, size=(BLOCK + 7, 60)).astype(np.float32)
+    together = score(found, weights)
+    for row in (0, 1, BLOCK - 1, BLOCK, BLOCK + 6):
+        alone = score(found, weights[row : row + 1])
+        for name, values in together.items():
+            assert values[row] == pytest.approx(alone[name][0], rel=1e-9), name
+
+
+def test_the_answer_of_more_classes_is_the_likeliest():
+    p = np.array([[0.1, 0.3, 0.6], [0.2, 0.5, 0.3]])
+    found = Predictions(probabilities=p, labels=np.array([2, 1]), minority=1, threshold=None)
+    confidence, truth = confidence_and_truth(found)
+    assert confidence.tolist() == [0.6, 0.5] and truth.tolist() == [True, True]

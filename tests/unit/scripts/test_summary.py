@@ -110,6 +110,28 @@ def test_resamples_on_which_no_seed_differs_are_no_evidence():
     assert found.p > 0.2 and not found.excludes_zero
 
 
+def test_draws_are_shrunk_to_the_covariance_between_seeds():
+    """What seeds share is the mean covariance of two of them; written down without the algebra."""
+    rng = np.random.default_rng(1)
+    table = 0.01 + 0.02 * rng.normal(size=500) + 0.03 * rng.normal(size=(4, 500))
+    points = np.full(4, 0.01)  # the fits agree on the test set: no error of seeds is added
+    found = compare(table, 0 * table, points, 0 * points)
+    covariance = np.cov(table, ddof=0)
+    shared = covariance[~np.eye(4, dtype=bool)].mean()
+    mean = table.mean(axis=0)
+    draws = mean.mean() + (mean - mean.mean()) * (shared / mean.var()) ** 0.5
+    assert (found.low, found.high) == pytest.approx(interval(draws), rel=1e-9)
+    assert found.test_high - found.test_low > 1.2 * (found.high - found.low)
+
+
+def test_resamples_are_those_of_their_seed_and_enough_for_holm():
+    ids, labels = np.arange(40), np.arange(40) % 2
+    one, same, other = (resample_counts(ids, labels, resamples=5, seed=seed) for seed in (3, 3, 4))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+    # The smallest p-value, 2 / (resamples + 1), times 30 sets is below 0.05.
+    assert enough_resamples(10, 30) == 1200 and enough_resamples(2000, 30) == 2000
+
+
 def test_without_test_variation_the_interval_is_that_of_the_t_test():
     points = np.array([0.03, 0.01, 0.05, 0.02])
     table = np.repeat(points[:, None], 2000, axis=1)
