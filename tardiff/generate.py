@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 def main(config: ExperimentConfig) -> None:
     """Writes runs/<experiment>/synthetic/<name>.npz, its card, and the unguided counterpart."""
+    _warn_of_few(config)
     loaded = load(config)
     session = session_of(loaded)
     sets = _sets(loaded.config, session)
@@ -39,6 +40,18 @@ def main(config: ExperimentConfig) -> None:
     for name, made, outcome in sets:
         write_generated(loaded, name, made, outcome)
     session.forget()
+
+
+def _warn_of_few(config: ExperimentConfig) -> None:
+    """Says where stage 4 will ask for more series than are about to be made."""
+    made, asked = config.generation.ratio, max(config.evaluation.ratios, default=0.0)
+    if config.generation.counts is None and made < asked:
+        log.warning(
+            "generation.ratio=%g makes fewer series than evaluation.ratios asks for (%g): stage 4 "
+            "will refuse the set; raise the one or lower the other",
+            made,
+            asked,
+        )
 
 
 def _warn_of_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:

@@ -79,6 +79,12 @@ def test_guided_and_unguided_sets_are_written_in_clinical_units(trained, caplog)
     assert {"diffusion", "generation/guided", "generation/unguided"} <= set(record)
 
 
+@pytest.mark.parametrize(("ratios", "told"), [("[1.0]", False), ("[1.0,4.0]", True)])
+def test_too_few_series_for_stage_4_are_told(trained, caplog, ratios, told):
+    run(trained, f"evaluation.ratios={ratios}", "generation.name=few")
+    assert ("evaluation.ratios asks for (4)" in caplog.text) == told
+
+
 def test_same_seed_same_bytes_and_any_batch_size(trained):
     first = load_dataset(run(trained, FEW) / "guided.npz").values
     again = load_dataset(run(trained, FEW) / "guided.npz").values

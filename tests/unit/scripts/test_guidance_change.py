@@ -125,7 +125,7 @@ def test_the_values_are_written_and_drawn(tmp_path):
     assert where == ("died", "lactate", "1.5") and largest["influence_correlation"] == ""
     picture = guidance_change_picture(found)
     assert "died: 100 % of the series are new" in picture.caption
-    assert "survived: influence +0.05 s.d., 100 % of the series" in picture.caption
+    assert "survived: influence +0.05 s.d. of the pool, 100 % of the series" in picture.caption
     assert "(lactate, 1.5 hours)" in picture.caption
     drawn = picture.figure.axes[1].collections[0].get_array()
     assert np.allclose(np.asarray(drawn), found.difference["guided"][1])
