@@ -8,7 +8,7 @@ import nanoarrow as na
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from nanoarrow.ipc import StreamWriter
 
@@ -93,6 +93,7 @@ def test_any_bytes_in_place_of_a_schema_are_no_traceback(raw):
 
 
 @some
+@example(step=1e-7, shift=0.5)
 @given(step=st.floats(1e-7, 1e5), shift=st.sampled_from([0.0, 0.5]))
 def test_small_and_large_numbers_are_minutes(tmp_path_factory, step, shift):
     table = long(time=(long().time / 60 + shift) * step)

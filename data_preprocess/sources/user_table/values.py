@@ -210,10 +210,11 @@ def on_grid(
     values = np.full((*shape, settings.num_steps), np.nan)
     notes = _place_in_time(engine, form, times, settings)
     width = settings.step_minutes
-    step = f"floor((minute + {ROUNDING}) / {width} + 1e-9)"
+    rounding = min(ROUNDING, width / 4)  # on a grid of microseconds half a step is no rounding
+    step = f"floor((minute + {rounding}) / {width} + 1e-9)"
     # A window that ends at a moment holds the values of that moment.
     if form.end is not None and form.start is None:
-        step = f"ceil((minute - {ROUNDING}) / {width} - 1e-9) - 1"
+        step = f"ceil((minute - {rounding}) / {width} - 1e-9) - 1"
     inside = f"{step} >= 0 AND {step} < {settings.num_steps} AND NOT late"
     engine.run(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
