@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from configs.runtime.errors import few
 from data_preprocess.cohort import Cohort
-
-_NAMED = 3  # channels in a sentence
 
 
 def doubts(cohort: Cohort) -> list[str]:
@@ -45,14 +44,12 @@ def codes_for_missing(
                 found[float(end)].append((name, count, f"{low:g} to {high:g}"))
     for end, channels in found.items():
         first, _, most = channels[0]
-        shown = ", ".join(f"`{name}`" for name, _, _ in channels[:_NAMED])
-        more = f" and {len(channels) - _NAMED} more" if len(channels) > _NAMED else ""
-        of = f" of `{first}`" if more or len(channels) > 1 else ""
+        of = f" of `{first}`" if len(channels) > 1 else ""
         total = sum(count for _, count, _ in channels)
         yield (
             first,
-            f"{total:,} values of {shown}{more} are {end:g}, most others{of} {most}: a code for "
-            "missing?",
+            f"{total:,} values of {few(f'`{name}`' for name, *_ in channels)} are {end:g}, most "
+            f"others{of} {most}: a code for missing?",
         )
 
 
@@ -76,4 +73,4 @@ def _alike(names: Sequence[str]) -> Iterator[tuple[str, int]]:
         groups["".join(name.casefold().split())].append(name)
     for same in groups.values():
         if len(same) > 1:
-            yield ", ".join(f"`{name}`" for name in same), len(same)
+            yield few(f"`{name}`" for name in same), len(same)

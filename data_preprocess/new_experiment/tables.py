@@ -161,13 +161,14 @@ class _Search:
                 "the same name in both"
             )
         time = given.get("time") or series.time
-        where = "both files" if labels is not series else str(series.table.path)
-        lacking = [] if key else ["the id of a series: data.table.id=COLUMN"]
-        lacking += [] if time else ["a time: data.table.time=COLUMN"]
         if key is None or time is None:
-            there = few(both if time else series.columns)
+            absent = [] if key else ["the id of a series: data.table.id=COLUMN"]
+            absent += [] if time else ["a time: data.table.time=COLUMN"]
+            shared = time is not None and labels is not series
+            where = "both files" if shared else str(series.table.path)
+            there = few(both if shared else series.columns)
             raise DataError(
-                f"{where}: no column looks like {', none like '.join(lacking)} (there are {there})"
+                f"{where}: no column looks like {', none like '.join(absent)} (there are {there})"
             )
         roles = {"id": key, "time": time}
         found = {"variable": series.find(VARIABLE), "value": series.find(VALUE)}

@@ -139,7 +139,7 @@ def test_one_code_in_many_channels_is_one_question(tmp_path, caplog):
         for name in "abcde"
     ]
     told(tmp_path, caplog, rows)
-    assert "values of `a`, `b`, `c` and 2 more are -999, most others of `a` 6" in caplog.text
+    assert "values of `a`, `b`, `c`, `d`, `e` are -999, most others of `a` 6" in caplog.text
     assert caplog.text.count("a code for missing") == 1
 
 

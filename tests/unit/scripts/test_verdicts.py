@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from scripts.quality.common.metric_report import MetricReport
 from scripts.results.answers import (
     CANNOT_TELL,
     NO,
@@ -19,35 +18,10 @@ from scripts.results.answers import (
 from scripts.results.files import TEXT_WIDTH, verdict_lines
 from scripts.results.results import Results
 from scripts.results.verdicts import verdicts
-from scripts.utility.bootstrap import Difference
-from scripts.utility.summary import Summary
 from tardiff.influence.retraining_score import RetrainingScore
+from tests.support.verdict_rows import LOST, difference, fidelity, privacy, row
 
 NUM_TEST = 400
-
-
-def difference(low, high, p=0.01, p_holm=None):
-    mean = (low + high) / 2
-    return Difference(
-        mean=mean, low=low, high=high, p=p, test_low=low, test_high=high, p_holm=p_holm
-    )
-
-
-def row(vs_real, *, seeds=5):
-    return Summary(
-        protocol="TSRTR",
-        generator="guided",
-        ratio=1.0,
-        model="rnn",
-        metric="auroc",
-        num_seeds=seeds,
-        mean=0.8,
-        sd=0.01,
-        low=0.7,
-        high=0.9,
-        vs_unguided=None,
-        vs_real=vs_real,
-    )
 
 
 @pytest.mark.parametrize(
@@ -79,20 +53,6 @@ def test_a_substitute_may_lose_little(loss, seeds, outcome):
     assert answer_substitute(row(loss, seeds=seeds), NUM_TEST).outcome == outcome
 
 
-def fidelity(auc=0.5, half=0.02, **more):
-    values = {
-        "discriminative_auc": auc,
-        "discriminative_auc_low": auc - half,
-        "discriminative_auc_high": auc + half,
-        "discriminative_auc_reference": 0.5,
-        "discriminative_collapsed": 0.0,
-        "discriminative_scored": 500.0,
-        "flat_share": 0.0,
-        "flat_share_reference": 0.0,
-    }
-    return MetricReport(values=values | more)
-
-
 @pytest.mark.parametrize(
     ("report", "series", "outcome"),
     [
@@ -107,23 +67,6 @@ def fidelity(auc=0.5, half=0.02, **more):
 )
 def test_faithful_needs_silence_that_means_something(report, series, outcome):
     assert answer_fidelity(report, series).outcome == outcome
-
-
-def privacy(remarks=(), **more):
-    values = {
-        "membership_auc": 0.51,
-        "membership_auc_low": 0.46,
-        "membership_auc_high": 0.56,
-        "membership_auc_reference": 0.5,
-        "closer_to_train_share": 0.5,
-        "closer_to_train_share_low": 0.45,
-        "closer_to_train_share_high": 0.55,
-        "closer_to_train_share_reference": 0.5,
-        "exact_copy_share": 0.0,
-        "exact_copy_share_reference": 0.0,
-        "exact_copies": 0.0,
-    }
-    return MetricReport(values=values | more, remarks=list(remarks))
 
 
 @pytest.mark.parametrize(
@@ -158,9 +101,6 @@ def test_the_flag_is_named_with_its_value_and_threshold():
     )
     assert "too narrow or too wide" in many.reason and "and 1 more" in many.reason
     assert many.change.startswith("4 flags must clear")
-
-
-LOST = difference(-0.16, -0.10, p_holm=0.01)  # noise as training data
 
 
 @pytest.mark.parametrize(
@@ -289,189 +229,6 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     assert answer_fidelity(above, 300).change == "its AUC 0.605 must fall below 0.60"
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
     assert answer_privacy(attack, 400).change == "about 1,600 held-out series would exclude 0.6"
-
-
-MORE = "The interval of the gain includes both 0 and a gain worth having."
-MAY = "No quality flag is certain, but a classifier may distinguish it from real series."
-ALONE = "Models trained on it alone are"
-ALIKE = "Series of one patient are alike, and there are few patients to compare with."
-ENOUGH = "20 patients in train and in test are needed (now 5)"
-
-
-@pytest.mark.parametrize(
-    ("ask", "outcome", "reason", "change"),
-    [
-        (
-            lambda: answer_addition(row(difference(0.002, 0.03)), 400),
-            YES,
-            "Adding it to the real data makes models better.",
-            "",
-        ),
-        (
-            lambda: answer_addition(row(difference(-0.002, 0.03)), 400),
-            CANNOT_TELL,
-            MORE,
-            "about 530 test series would decide if +0.014 is true",
-        ),
-        (
-            lambda: answer_addition(row(difference(-0.02, 0.009)), 400),
-            NO,
-            "Adding it to the real data gains less than 0.01 of AUROC.",
-            "AUROC of the gain must rise by 0.015",
-        ),
-        (
-            lambda: answer_addition(row(difference(-0.03, -0.01)), 400),
-            NO,
-            "Adding it to the real data makes models worse.",
-            "AUROC of the gain must rise by 0.030",
-        ),
-        (
-            lambda: answer_addition(row(difference(0.002, 0.03, p_holm=0.2)), 400),
-            CANNOT_TELL,
-            "The gain does not survive the correction for the number of sets.",
-            "corrected p = 0.200 must be < 0.05",
-        ),
-        (
-            lambda: answer_addition(row(difference(0.002, 0.03), seeds=1), 400),
-            CANNOT_TELL,
-            "One seed does not show how much fits vary.",
-            "give 5 evaluation.seeds (now 1)",
-        ),
-        (
-            lambda: answer_substitute(row(difference(-0.015, 0.01)), 400),
-            YES,
-            f"{ALONE} as good as models trained on real data.",
-            "",
-        ),
-        (
-            lambda: answer_substitute(row(difference(-0.03, 0.01)), 400),
-            CANNOT_TELL,
-            "How much models lose that are trained on it alone is not known well enough.",
-            "about 1,600 test series would tell it from a loss of 0.02",
-        ),
-        (
-            lambda: answer_substitute(row(difference(-0.06, -0.021)), 400),
-            NO,
-            f"{ALONE} clearly worse than models trained on real data.",
-            "the AUROC loss of 0.041 must fall to 0.02",
-        ),
-        (
-            lambda: answer_useful(row(difference(0.02, 0.03)), None, 1.0, 400, 9),
-            CANNOT_TELL,
-            "The test series of a class are of 9 patients, too few to speak for others.",
-            "10 of each class are needed",
-        ),
-        (
-            lambda: answer_useful(row(difference(-0.002, 0.03)), row(LOST), 1.0, 400, 40),
-            NO,
-            f"{ALONE} clearly worse than models trained on real data. "
-            "No gain as an addition was shown.",
-            "the AUROC loss of 0.130 must fall to 0.02",
-        ),
-        (
-            lambda: answer_useful(
-                row(difference(-0.002, 0.03)), row(difference(-0.03, 0.01)), 0.08, 400, 40
-            ),
-            NO,
-            "The set has collapsed: a channel has 0.08 times the real spread.",
-            "the spread ratio 0.08 must exceed 0.25",
-        ),
-        (
-            lambda: answer_fidelity(fidelity(), 500),
-            YES,
-            "None of the defects looked for was found.",
-            "",
-        ),
-        (
-            lambda: answer_fidelity(fidelity(), 100),
-            CANNOT_TELL,
-            "With 100 series the absence of quality flags means little.",
-            "200 series in each set are needed",
-        ),
-        (
-            lambda: answer_fidelity(fidelity(discriminative_collapsed=1.0), 500),
-            CANNOT_TELL,
-            "The classifier that should distinguish it from real series does not work here.",
-            "its control AUC must reach 0.75: more series",
-        ),
-        (
-            lambda: answer_fidelity(fidelity(half=0.15), 500),
-            CANNOT_TELL,
-            MAY,
-            "about 1,200 synthetic and test series would place its AUC below or above 0.60",
-        ),
-        (
-            lambda: answer_fidelity(fidelity(auc=0.8), 500),
-            NO,
-            "It differs from real series: a classifier distinguishes it from real.",
-            "1 flag must clear: discriminative_auc 0.800 (> real + 0.1; real 0.500)",
-        ),
-        (lambda: answer_fidelity(fidelity(few_patients=5.0), 500), CANNOT_TELL, ALIKE, ENOUGH),
-        (lambda: answer_privacy(privacy(few_patients=5.0), 400), CANNOT_TELL, ALIKE, ENOUGH),
-        (
-            lambda: answer_privacy(privacy(), 400),
-            NO_LEAK_FOUND,
-            "None of the attacks found a leak; that is no guarantee.",
-            "",
-        ),
-        (
-            lambda: answer_privacy(privacy(remarks=["x"]), 400),
-            CANNOT_TELL,
-            "The comparison itself is in doubt (see the remarks below).",
-            "remarks to resolve: 1",
-        ),
-        (
-            lambda: answer_privacy(privacy(membership_auc=0.61, membership_auc_high=0.65), 400),
-            CANNOT_TELL,
-            "An attack on the training series may work, though not surely.",
-            "membership_auc 0.610 must fall below 0.6",
-        ),
-        (
-            lambda: answer_privacy(privacy(), 400, ["val_guide"]),
-            CANNOT_TELL,
-            "No attack found a leak of the guidance stays; the training stays were not attacked.",
-            "only test stays like the training stays tell of them",
-        ),
-        (
-            lambda: answer_addition(
-                dataclasses.replace(row(difference(-0.001, 0.001)), mean=0.995), 400
-            ),
-            NO,
-            "Models trained on real data have AUROC 0.995: nothing is left to gain.",
-            "a task of AUROC below 0.99 is needed",
-        ),
-        (
-            lambda: answer_privacy(
-                privacy(
-                    membership_auc_high=0.61,
-                    closer_to_train_share=0.667,
-                    closer_to_train_share_high=0.78,
-                ),
-                310,
-            ),
-            CANNOT_TELL,
-            "Series may be nearer to train than chance, though not surely.",
-            "closer_to_train_share 0.667 must fall below 0.6",
-        ),
-        (
-            lambda: answer_privacy(
-                privacy(membership_auc_high=0.61, closer_to_train_share_high=0.65), 400
-            ),
-            CANNOT_TELL,
-            "No leak was found, but series may yet be nearer to train than chance.",
-            "about 900 held-out series would exclude 0.6",
-        ),
-        (
-            lambda: answer_privacy(privacy(membership_auc=0.599, membership_auc_high=0.63), 400),
-            CANNOT_TELL,
-            "No leak was found, but there are too few held-out series to exclude "
-            "an attack of AUC 0.6.",
-            "membership_auc 0.599 must fall further below 0.6",
-        ),
-    ],
-)
-def test_every_answer_is_in_these_words(ask, outcome, reason, change):
-    assert ask() == (outcome, reason, change)
 
 
 def test_one_seed_of_a_substitute_loses_nothing_surely():

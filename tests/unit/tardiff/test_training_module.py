@@ -197,6 +197,14 @@ def test_a_raised_max_steps_goes_on_from_the_last_checkpoint(tmp_path):
         load_model(folder / "model.pt", "train")
 
 
+def test_going_on_does_not_warn_of_results(tmp_path, recwarn):
+    """Evaluations stand at other steps then; the rows of a step do not depend on that."""
+    arguments = tiny_arguments(tmp_path, "diffusion.max_steps=60", "diffusion.val_every=40")
+    main(load_config(arguments))
+    main(load_config([*arguments, "diffusion.max_steps=400"]))
+    assert not [w for w in recwarn if "unreliable results" in str(w.message)]
+
+
 def test_going_on_gives_patience_afresh():
     used, same, longer = (
         Patience("val_loss", patience=3, max_steps=steps) for steps in (40, 40, 80)

@@ -1,0 +1,63 @@
+"""Rows and reports that verdicts are given on."""
+
+from scripts.quality.common.metric_report import MetricReport
+from scripts.utility.bootstrap import Difference
+from scripts.utility.summary import Summary
+
+
+def difference(low, high, p=0.01, p_holm=None):
+    mean = (low + high) / 2
+    return Difference(
+        mean=mean, low=low, high=high, p=p, test_low=low, test_high=high, p_holm=p_holm
+    )
+
+
+def row(vs_real, *, seeds=5):
+    return Summary(
+        protocol="TSRTR",
+        generator="guided",
+        ratio=1.0,
+        model="rnn",
+        metric="auroc",
+        num_seeds=seeds,
+        mean=0.8,
+        sd=0.01,
+        low=0.7,
+        high=0.9,
+        vs_unguided=None,
+        vs_real=vs_real,
+    )
+
+
+def fidelity(auc=0.5, half=0.02, **more):
+    values = {
+        "discriminative_auc": auc,
+        "discriminative_auc_low": auc - half,
+        "discriminative_auc_high": auc + half,
+        "discriminative_auc_reference": 0.5,
+        "discriminative_collapsed": 0.0,
+        "discriminative_scored": 500.0,
+        "flat_share": 0.0,
+        "flat_share_reference": 0.0,
+    }
+    return MetricReport(values=values | more)
+
+
+def privacy(remarks=(), **more):
+    values = {
+        "membership_auc": 0.51,
+        "membership_auc_low": 0.46,
+        "membership_auc_high": 0.56,
+        "membership_auc_reference": 0.5,
+        "closer_to_train_share": 0.5,
+        "closer_to_train_share_low": 0.45,
+        "closer_to_train_share_high": 0.55,
+        "closer_to_train_share_reference": 0.5,
+        "exact_copy_share": 0.0,
+        "exact_copy_share_reference": 0.0,
+        "exact_copies": 0.0,
+    }
+    return MetricReport(values=values | more, remarks=list(remarks))
+
+
+LOST = difference(-0.16, -0.10, p_holm=0.01)  # noise as training data
