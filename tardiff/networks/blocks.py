@@ -56,7 +56,8 @@ class SelfAttention(nn.Module):
     def forward(self, h: Tokens) -> Tokens:
         """What every token takes from all."""
         qkv = rearrange(self.to_qkv(h), "b l (n g d) -> n b g l d", n=3, g=self.heads)
-        mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        # unbind, not qkv[0]: the gradient of an index is a copy of all three, mostly zeros.
+        mixed = functional.scaled_dot_product_attention(*qkv.unbind())
         return self.to_out(rearrange(mixed, "b g l d -> b l (g d)"))
 
 
