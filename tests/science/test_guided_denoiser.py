@@ -8,10 +8,16 @@ import torch
 from torch import nn
 
 from classifier.losses import per_sample_loss
-from tardiff.diffusion.noise_schedule import log_snr_grid
+from tardiff.diffusion.noise_schedule import alpha_sigma, log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.calibration import calibrate, unguided_scale
-from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels, limit
+from tardiff.guidance.guided_denoiser import (
+    Guidance,
+    GuidedDenoiser,
+    Tilt,
+    active_levels,
+    limit,
+)
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
@@ -139,12 +145,53 @@ def test_interval_limits_where_guidance_acts():
         active_levels(levels, (0.42, 0.44))
 
 
+def test_the_interval_holds_the_steps_at_its_ends():
+    levels = log_snr_grid(6, -5.0, 5.0)
+    assert active_levels(levels, (0.0, 1.0)) == pytest.approx((-5.0, 5.0), abs=1e-3)
+    assert active_levels(levels, (1.0, 1.0)) == pytest.approx((5.0, 5.0), abs=1e-3)
+    assert active_levels(levels[:1], (0.0, 0.0)) == pytest.approx((-5.0, -5.0), abs=1e-3)
+
+
+@pytest.mark.parametrize("at, seen", [("x0hat", 3.0), ("xt", 7.0)])
+def test_the_direction_is_evaluated_at_the_estimate_or_as_printed_at_the_noisy_series(at, seen):
+    class Located(LinearDirection):
+        def __call__(self, x, y):
+            self.where = x
+            return super().__call__(x, y)
+
+    direction = Located(torch.ones(1, 2))
+    guidance = Guidance(direction=direction, gain=Tilt(torch.ones(1), torch.ones(1)), at=at)
+    denoise = GuidedDenoiser(lambda x_t, log_snr, y: torch.full_like(x_t, 3.0), guidance)
+    denoise(torch.full((4, 1, 2), 7.0), torch.zeros(4), torch.zeros(4, dtype=torch.long))
+    assert direction.where.unique().tolist() == [seen]
+
+
+def test_stats_count_shifts_steps_and_what_the_trust_region_shortened():
+    direction, level = LinearDirection(torch.ones(1, 2)), torch.tensor([1.0])
+    gain = Tilt(torch.tensor([1.0, 100.0]), torch.ones(2))  # the second class is shortened
+    guidance = Guidance(direction=direction, gain=gain, trust=1.5)
+    estimates = iter((1.0, 4.0))
+    denoise = GuidedDenoiser(lambda x_t, *_: torch.full_like(x_t, next(estimates)), guidance)
+    y, x = torch.tensor([0, 1]), torch.zeros(2, 1, 2)
+    kappa = float(alpha_sigma(level)[1])
+    for estimate in (1.0, 4.0):
+        moved = denoise(x, level.expand(2), y) - estimate
+        assert moved[0].tolist() == [pytest.approx([kappa**2] * 2)]
+        assert moved[1].tolist() == [pytest.approx([1.5 * kappa] * 2)]
+    stats = denoise.stats
+    assert (stats.calls, stats.step_calls, stats.clipped) == (4, 2, 2)
+    assert stats.shift_square == pytest.approx(2 * kappa**4 + 2 * (1.5 * kappa) ** 2)
+    assert stats.step_square == pytest.approx(2 * 3.0**2)
+
+
 def test_trust_region_bounds_the_rms_of_each_series_alone():
     shift = torch.stack([torch.full((2, 3), 5.0), torch.full((2, 3), 0.1)])
     limited, clipped = limit(shift, torch.tensor(1.0).expand(2, 1, 1))
     assert limited[0].square().mean().sqrt() == pytest.approx(1.0)
     assert torch.equal(limited[1], shift[1])
     assert clipped.tolist() == [True, False]
+    smaller, _ = limit(shift, torch.tensor(0.02).expand(2, 1, 1))
+    assert smaller.square().mean(dim=(1, 2)).sqrt().tolist() == pytest.approx([0.02, 0.02])
 
 
 def test_stats_show_a_dead_guidance():

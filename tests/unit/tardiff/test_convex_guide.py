@@ -60,6 +60,31 @@ def test_the_fit_has_converged(fitted):
     assert theta.grad is not None and theta.grad.abs().max() < 1e-5
 
 
+def test_a_step_that_overshoots_is_halved():
+    """Weights far from equal ones: a whole step of the Hessian of equal weights goes too far."""
+    generator = torch.Generator().manual_seed(1)
+    y = torch.arange(60) % 2
+    rows = torch.randn(60, 3, generator=generator).double()
+    rows[:, 0] += y
+    rows = torch.cat([rows, torch.ones(60, 1).double()], 1)
+    guide = fit_guide(rows, y, num_classes=2, penalty=PENALTY)
+    weights = torch.full((60,), 0.01).double()
+    weights[:2] = 30.0
+    before = float(objective(guide, guide.theta, weights))
+    refitted = guide.refitted(weights)
+    best = torch.optim.LBFGS([theta := guide.theta.clone().requires_grad_()], max_iter=200)
+
+    def closure():
+        best.zero_grad()
+        value = objective(guide, theta, weights)
+        value.backward()
+        return value
+
+    best.step(closure)
+    gap = before - float(objective(guide, theta.detach(), weights))
+    assert before - float(objective(guide, refitted, weights)) > 0.95 * gap > 0
+
+
 def test_influence_is_the_measured_change_of_retraining(fitted):
     loss, _, guide, rows, y = fitted
     predicted = guide.influence(guide.toward(guide.gradient(LabelledDesign(rows, y), loss)))
