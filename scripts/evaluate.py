@@ -29,6 +29,7 @@ from scripts.from_config import (
 )
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
+from scripts.quality.held_out_copies import held_out_copies, sentence
 from scripts.quality.suite import fingerprint, require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
@@ -118,16 +119,20 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     wanted |= {PRIVACY: bool(members)}
     kinds = [kind for kind in wanted if wanted[kind]]
     require_scorable(splits, sets, kinds, members)
+    copies = held_out_copies(splits, sets)
     made = {name: made_with(files[name]) for name in sets}
     apart = without_counterpart(made)
     notes = [*_notes(config, sets, same), *_origin_notes(config, made, apart)]
+    for name, found_in in copies.items():
+        notes.append(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
+        logger.warning("%s", notes[-1])
     if other := other_classifier(config):
         logger.warning("%s", other)
         notes.append(other)
     if chosen.privacy and (unknown := not_attacked(members)):
         notes.append(OTHER_POPULATION.format(unknown))
     facts = _provenance(config, splits, sets) | {"notes": notes, "members": members}
-    facts["same_as_unguided"] = same
+    facts |= {"same_as_unguided": same, "held_out_copies": copies}
     data = evaluation_data(splits, sets)
     if REWEIGHTED in chosen.baselines:
         data = dataclasses.replace(data, train_weights=influence_weights(config, splits))

@@ -81,6 +81,11 @@ class Results:
         return list(self.provenance["same_as_unguided"])
 
     @property
+    def held_out_copies(self) -> Mapping[str, Mapping[str, int]]:
+        """set -> split -> exact copies of its series; only sets that hold some."""
+        return self.provenance["held_out_copies"]
+
+    @property
     def models(self) -> list[str]:
         """The downstream models, in the order of evaluation.models."""
         return list(dict.fromkeys(summary.model for summary in self.summaries))

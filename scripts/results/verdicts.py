@@ -1,11 +1,13 @@
 """Is a set useful, faithful, private? One verdict per set and question, with its numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scripts.quality.common.metric_report import MetricReport, with_interval
 from scripts.quality.common.registry import FIDELITY, PRIVACY
+from scripts.quality.held_out_copies import sentence
 from scripts.results.answers import (
+    CANNOT_TELL,
     CLOSER_LIMIT,
     COLLAPSED,
     DISCRIMINATE,
@@ -13,6 +15,7 @@ from scripts.results.answers import (
     FEWEST_SERIES,
     LARGEST_LOSS,
     MEMBERSHIP_LIMIT,
+    NO,
     NO_LEAK_FOUND,
     SMALLEST_GAIN,
     answer_fidelity,
@@ -61,7 +64,20 @@ def verdicts(results: Results) -> list[Verdict]:
         for kind, answer in ((FIDELITY, _faithful), (PRIVACY, _private)):
             if name in results.quality.get(kind, {}):
                 found.append(answer(results, name, results.quality[kind][name]))
-    return [verdict for verdict in found if verdict is not None]
+    return [_voided(results, verdict) for verdict in found if verdict is not None]
+
+
+def _voided(results: Results, verdict: Verdict) -> Verdict:
+    """The verdict, unless the set holds series that it is measured with."""
+    copies = results.held_out_copies.get(verdict.name)
+    if copies is None:
+        return verdict
+    outcome = NO if verdict.question == "private" else CANNOT_TELL
+    change = "a set without them, of a generator that has not seen them"
+    rule = "the set holds held-out series, so no other rule applies"
+    return replace(
+        verdict, outcome=outcome, reason=sentence(copies), change=change, decided_by=rule
+    )
 
 
 def _useful(results: Results, name: str) -> Verdict | None:

@@ -11,6 +11,7 @@ import pytest
 from configs import load_config
 from configs.runtime.errors import ConfigError, MissingInputError, UserError
 from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.dataset import concatenate
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
 from scripts.quality import suite as set_scores
@@ -145,6 +146,25 @@ def test_guidance_stays_are_attacked_where_only_they_are_like_the_test_stays(
         assert answer["outcome"] == "cannot tell"
     assert (summary["privacy"]["unguided"]["values"]["near_copy_share"] > 0.5) == leaks
     assert "Of training stays nothing is known" in (out / "report.md").read_text()
+
+
+def test_a_set_that_holds_test_series_is_voided(tmp_path, caplog):
+    told = arguments(tmp_path, "evaluation.privacy=false", "evaluation.protocols=[TSTR]")
+    config = load_config(told)
+    ensure_built(config.data)
+    splits = load_splits(config.data)
+    few = concatenate(splits.train, splits.test.take(np.arange(3)))
+    few = concatenate(few, splits.val_select.take(np.arange(1)))
+    save_dataset(tmp_path / "runs/tiny/synthetic/unguided.npz", as_synthetic(few, noise=0.0))
+    with caplog.at_level(logging.WARNING):
+        evaluate.main(config)
+    copies = "It holds exact copies of 1 selection series and 3 test series."
+    assert copies in caplog.text
+    summary = json.loads((tmp_path / "runs/tiny/evaluation/summary.json").read_text())
+    assert summary["held_out_copies"] == {"unguided": {"val_select": 1, "test": 3}}
+    found = {one["question"]: one for one in summary["verdicts"]}
+    assert {one["outcome"] for one in found.values()} == {"cannot tell"}
+    assert {one["reason"] for one in found.values()} == {copies}
 
 
 def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):

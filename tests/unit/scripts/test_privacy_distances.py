@@ -77,12 +77,6 @@ def test_the_interval_keeps_its_level_where_the_plain_binomial_one_does_not():
     assert plain > 8
 
 
-def test_copies_of_held_out_series_are_flagged():
-    train, holdout = gaussian(40, 0), gaussian(40, 1)
-    report = distances_report(comparison(train, holdout, dataset(holdout.values)), seed=0)
-    assert "40 synthetic series are exact matches of held-out series" in report.remarks[0]
-
-
 def test_a_subsample_is_that_of_its_seed(monkeypatch):
     monkeypatch.setattr("scripts.quality.privacy.distances.MAX_ROWS", 20)
     three = comparison(gaussian(60, 0), gaussian(60, 1), gaussian(60, 2))

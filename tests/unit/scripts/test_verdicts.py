@@ -151,6 +151,7 @@ def generated(name, alone, spread, **more):
             "real_series_per_class": {"train": [900, 100], "test": [360, 40]},
             "members": ["train", "val_guide"],
             "fewest_test_patients": 40,
+            "held_out_copies": {},
         },
         predictions={},
         summaries=[addition, substitute],
@@ -237,8 +238,8 @@ def test_one_seed_of_a_substitute_loses_nothing_surely():
     assert answer.outcome == CANNOT_TELL
 
 
-def test_the_terminal_shows_one_line_a_verdict():
-    name = "a_set_with_quite_a_long_name_as_files_have"
+def evaluated(name, copies):
+    """An evaluation whose numbers leave usefulness open, and find nothing else but unlikeness."""
     shares = {"near_copy_share", "near_copy_share_low", "near_copy_share_reference_high"}
     report = privacy(**dict.fromkeys(shares, 0.0))
     quality = {
@@ -248,18 +249,32 @@ def test_the_terminal_shows_one_line_a_verdict():
         "privacy": {name: report},
     }
     counts = {"train": [900, 100], "test": [360, 40]}
-    results = Results(
+    return Results(
         provenance={
             "synthetic_series_per_class": {name: [900, 100]},
             "real_series_per_class": counts,
             "members": ["train", "val_guide"],
             "fewest_test_patients": 40,
             "same_as_unguided": ["guided"],
+            "held_out_copies": copies,
         },
         predictions={},
         summaries=[dataclasses.replace(row(difference(-0.015, 0.025)), generator=name)],
         quality=quality,
     )
+
+
+def test_a_set_that_holds_its_test_series_gets_no_other_verdict():
+    name = "leaked"
+    found = verdicts(evaluated(name, {name: {"val_select": 2, "test": 1200}}))
+    assert [verdict.outcome for verdict in found] == [CANNOT_TELL, CANNOT_TELL, NO]
+    told = "It holds exact copies of 2 selection series and 1,200 test series."
+    assert {verdict.reason for verdict in found} == {told}
+
+
+def test_the_terminal_shows_one_line_a_verdict():
+    name = "a_set_with_quite_a_long_name_as_files_have"
+    results = evaluated(name, {})
     *lines, last = verdict_lines(results).splitlines()
     assert last == "guided: the same series as unguided"
     assert [line.split("? ")[1].split(";")[0] for line in lines] == [

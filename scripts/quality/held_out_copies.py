@@ -1,0 +1,43 @@
+"""Copies of the series that results are measured with: with them in a set, no result on it holds.
+
+A generator sees train, and perhaps val_guide; copies of those are a leak, which the privacy metrics
+look for. Series of val_select and test can be in a set only by mistake, and then a model trained on
+it has seen its test.
+"""
+
+from collections.abc import Mapping
+
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.splits import Splits
+from tardiff.privacy.memorisation import closeness
+
+HELD_OUT = {"val_select": "selection series", "test": "test series"}
+
+Copies = Mapping[str, Mapping[str, int]]
+
+
+def held_out_copies(splits: Splits, sets: Mapping[str, EHRDataset]) -> Copies:
+    """set -> split -> how many of its series are exact copies of that split's, where there are any.
+
+    All pairs are compared. A held-out series that stands in train too (an empty one, a repeated
+    record) may be in a set by way of that, and does not count.
+    """
+    normaliser = splits.normaliser
+    train = normaliser.to_model(splits.train.values)
+    found: dict[str, dict[str, int]] = {}
+    for split in HELD_OUT:
+        held_out = normaliser.to_model(getattr(splits, split).values)
+        own = held_out[~closeness(held_out, train).exact]
+        if not len(own):
+            continue
+        for name, dataset in sets.items():
+            count = int(closeness(normaliser.to_model(dataset.values), own).exact.sum())
+            if count:
+                found.setdefault(name, {})[split] = count
+    return found
+
+
+def sentence(copies: Mapping[str, int]) -> str:
+    """How many series of which split a set holds."""
+    parts = " and ".join(f"{count:,} {HELD_OUT[split]}" for split, count in copies.items())
+    return f"It holds exact copies of {parts}."
