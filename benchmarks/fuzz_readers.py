@@ -94,6 +94,7 @@ def _write_guide(path: Path) -> None:
         label_names=made.label_names,
         length=made.length,
         normaliser=normaliser,
+        with_guide=False,
     )
     save_guide(path, content)
 

@@ -21,7 +21,6 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.fit_guide import fitted_guide
-from tardiff.from_config import load
 from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows
 from tardiff.guidance.guide_file import (
     Export,
@@ -47,14 +46,14 @@ REPLACE = {
 def main(config: ExperimentConfig) -> None:
     """Writes the file of `export.path`."""
     given = config.export
-    if given.epsilon is not None and given.guide is None and load(config).model.with_guide:
+    path = None if given.guide is None else Path(given.guide)
+    content = fitted_guide(config) if path is None else load_guide(path)
+    if given.epsilon is not None and content.with_guide:
         raise ConfigError(
             "export.epsilon with diffusion.include_guide: the generator was trained on the "
             "guidance rows, so its series, which go into the file, are not free of them"
         )
     guide, select = _rows(config)
-    path = None if given.guide is None else Path(given.guide)
-    content = fitted_guide(config) if path is None else load_guide(path)
     require_same_layout(path or "of these data", content, guide)
     rows = guide if given.epsilon is None else _one_per_patient(guide)
     known = EncodedSeries.of(rows, content.normaliser)

@@ -48,6 +48,7 @@ def fitted_guide(config: ExperimentConfig) -> GuideFile:
         label_names=train.label_names,
         length=train.length,
         normaliser=loaded.splits.normaliser,
+        with_guide=loaded.model.with_guide,
     )
 
 

@@ -22,7 +22,7 @@ from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures
 
 KIND = "tardiff-guide"
-FORMAT = 1
+FORMAT = 2
 # A file of unknown origin must not ask for all memory.
 WIDEST = 20_000  # features
 _LAYOUT = ("feature_names", "label_names", "length")
@@ -57,6 +57,7 @@ class GuideFile:
         inputs: the parts of a series that it sees (`classifier.inputs`).
         feature_names, label_names, length: channels, classes and grid points of its series.
         normaliser: the map to its model space.
+        with_guide: the generator of its series was trained on guidance rows too.
         export: None until the custodian has added it.
     """
 
@@ -66,6 +67,7 @@ class GuideFile:
     label_names: tuple[str, ...]
     length: int
     normaliser: Normaliser
+    with_guide: bool
     export: Export | None = None
 
 
@@ -74,6 +76,7 @@ def save_guide(path: Path, content: GuideFile) -> None:
     guide, export = content.fitted.guide, content.export
     plain: dict[str, Any] = {name: getattr(content, name) for name in ("inputs", *_LAYOUT)}
     plain |= {name: list(plain[name]) for name in ("inputs", "feature_names", "label_names")}
+    plain["with_guide"] = content.with_guide
     plain["normaliser"] = content.normaliser.to_plain()
     plain["features"] = content.fitted.features.to_plain()
     plain["guide"] = {"rows": guide.rows, "y": guide.y, "penalty": guide.penalty}
@@ -131,6 +134,7 @@ def _parsed(content: dict[str, Any]) -> GuideFile:
         label_names=labels,
         length=int(content["length"]),
         normaliser=normaliser,
+        with_guide=bool(content["with_guide"]),
         export=export,
     )
 

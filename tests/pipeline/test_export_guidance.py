@@ -145,7 +145,7 @@ def test_a_patient_enters_a_private_file_once(sites, tmp_path):
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, asked):
+def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, tmp_path, asked):
     """The file of the model says so, whatever the config asks for."""
     told = ["export.epsilon=1", "influence.guidance_loss=nll"]
     told.append(f"diffusion.include_guide={str(asked).lower()}")
@@ -155,6 +155,10 @@ def test_a_generator_that_has_seen_the_guidance_rows_is_no_private_guide(sites, 
     try:
         with pytest.raises(ConfigError, match="include_guide"):
             export(load_config([*sites[1], *told]))
+        guide = f"{tmp_path}/guide.pt"  # of that generator, taken to the custodian as a file
+        fit_guide(load_config([*sites[1], f"out={guide}"]))
+        with pytest.raises(ConfigError, match="include_guide"):
+            export(load_config([*sites[1], *told, f"export.guide={guide}"]))
     finally:
         path.write_bytes(before)
 
