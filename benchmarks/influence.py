@@ -1,7 +1,5 @@
-"""What influence costs: J against double backward, guided against unguided sampling, and G.
+"""What influence costs: guided against unguided sampling, and G.
 
-    python -m benchmarks.influence gradient --length 24 --channels 7
-    python -m benchmarks.influence gradient --length 288 --channels 3 --chunk 32
     python -m benchmarks.influence sampling
     python -m benchmarks.influence vector
 
@@ -29,7 +27,6 @@ from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection
 from tardiff.networks.unet1d import UNet1D
-from tests.support.oracles import double_backward
 
 CLOCK = time.process_time  # CPU seconds: wall time on a shared machine says little
 GUIDES = {"gru, 2 layers (default)": {}, "lstm, 1 layer": {"cell": "lstm", "layers": 1}}
@@ -38,35 +35,6 @@ GUIDES = {"gru, 2 layers (default)": {}, "lstm, 1 layer": {"cell": "lstm", "laye
 def series(rows: int, channels: int, length: int) -> tuple[Tensor, Tensor]:
     """Random series and labels, one positive in eight."""
     return torch.randn(rows, channels, length), (torch.arange(rows) % 8 == 0).long()
-
-
-def gradient(given: argparse.Namespace) -> None:
-    """J of a 2-layer bidirectional GRU-256 for a batch, in chunks that fit into memory."""
-    model = RNNClassifier(given.channels, given.length, 1, hidden=256).eval()
-    x, y = series(given.rows, given.channels, given.length)
-    guide = series(64, given.channels, given.length)
-    g = guidance_gradient(model, *guide, GuidanceLoss("rank", 2))
-    directions = {
-        "finite_difference": InfluenceDirection(model, per_sample_loss, g),
-        "double_backward": double_backward(model, per_sample_loss, g),
-    }
-
-    def run(name: str) -> Tensor:
-        pairs = zip(x.split(given.chunk), y.split(given.chunk), strict=True)
-        return torch.cat([directions[name](*pair)[1] for pair in pairs])
-
-    seconds = take_turns({name: lambda n=name: run(n) for name in directions}, given.rounds, CLOCK)
-    few = slice(0, 16)
-    double = {name: part.double() for name, part in g.items()}
-    exact = double_backward(model.double(), per_sample_loss, double)(x[few].double(), y[few])[1]
-    error = (run("finite_difference")[few] - exact).flatten(1).norm(dim=1)
-    error = error / exact.flatten(1).norm(dim=1)
-    fast, slow = seconds["finite_difference"], seconds["double_backward"]
-    print(
-        f"| {given.length} x {given.channels}, {given.rows} rows in chunks of {given.chunk} "
-        f"| {fast:.2f} | {slow:.2f} | {slow / fast:.2f} | {error.median():.1e} "
-        f"| {error.max():.1e} |"
-    )
 
 
 def sampling(given: argparse.Namespace) -> None:
@@ -148,14 +116,13 @@ def _epoch(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def main() -> None:
-    """Runs one of the three measurements."""
+    """Runs one of the two measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
-    modes = {"gradient": (gradient, 256), "sampling": (sampling, 512), "vector": (vector, 20000)}
+    modes = {"sampling": (sampling, 512), "vector": (vector, 20000)}
     parser.add_argument("what", choices=modes)
     parser.add_argument("--length", type=int, default=24)
     parser.add_argument("--channels", type=int, default=7)
     parser.add_argument("--rows", type=int)
-    parser.add_argument("--chunk", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -44,18 +44,25 @@ def weights_sha256(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def finite_step(model: nn.Module, direction: ParamGrads, relative: float) -> float:
-    """Step e = relative * ||phi|| / ||direction||, so that e * direction is small beside phi.
+def require_direction(vector: ParamGrads) -> float:
+    """The norm of a guidance gradient.
 
     Raises:
-        DataError: the direction is zero or not finite, so no difference can be taken along it.
+        DataError: it is zero or not finite.
     """
-    size = norm(direction)
+    size = norm(vector)
     if not math.isfinite(size) or size == 0.0:
         raise DataError(
             f"the guidance gradient has norm {size}; the guidance set gives no direction (is the "
             "classifier saturated on it, or the guidance set empty of errors?)"
         )
+    return size
+
+
+def finite_step(model: nn.Module, direction: ParamGrads, relative: float) -> float:
+    """Step e = relative * ||phi|| / ||direction||, so that e * direction is small beside phi;
+    raises as `require_direction`."""
+    size = require_direction(direction)
     return relative * norm({k: p.detach() for k, p in trainable(model).items()}) / size
 
 

@@ -118,7 +118,7 @@ def test_recorded_passes_train_to_the_same_weights(trained, monkeypatch, precisi
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_finite_difference_has_its_digits(name):
+def test_influence_and_its_gradient_have_their_digits(name):
     """Products in TF32 would leave the recurrent ones an error of 3 to 8 %."""
     torch.manual_seed(0)
     model = build_model(*CLASSIFIERS[name], in_channels=7, length=24, num_outputs=1).eval()

@@ -91,23 +91,22 @@ def random_direction(model: nn.Module, seed: int) -> dict[str, Tensor]:
 
 
 def double_backward(model: nn.Module, loss, g: dict[str, Tensor]):
-    """(x, y) -> (I, J) exactly, by differentiating <G, grad_phi sum loss> by the input."""
+    """(x, y) -> (I, J), one series after the other, as <G, grad_phi loss> is written down."""
+
+    def of_one(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = x[None].detach().requires_grad_()
+        parameters = dict(model.named_parameters())
+        value = loss(model(leaf), y[None]).sum()
+        parts = torch.autograd.grad(value, [parameters[name] for name in g], create_graph=True)
+        score = torch.stack(
+            [(g[name] * part).sum() for name, part in zip(g, parts, strict=True)]
+        ).sum()
+        return score.detach(), torch.autograd.grad(score, leaf)[0][0]
 
     def compute(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         # cuDNN's recurrent layers have no second derivative.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            leaf = x.detach().requires_grad_()
-            values = loss(model(leaf), y)
-            weights = torch.ones_like(values, requires_grad=True)
-            parameters = dict(model.named_parameters())
-            parameters = {name: parameters[name] for name in g}
-            gradients = torch.autograd.grad(
-                values, list(parameters.values()), weights, create_graph=True
-            )
-            pairs = zip(parameters, gradients, strict=True)
-            total = torch.stack([(g[name].to(part) * part).sum() for name, part in pairs]).sum()
-            # The derivative with respect to row i's weight is row i's influence.
-            gradient, score = torch.autograd.grad(total, [leaf, weights])
-        return score.detach(), gradient.detach()
+            pairs = [of_one(*pair) for pair in zip(x, y, strict=True)]
+        return torch.stack([score for score, _ in pairs]), torch.stack([j for _, j in pairs])
 
     return compute
