@@ -102,11 +102,13 @@ def flush(path: Path) -> None:
 def fresh_folder(final: Path) -> Iterator[Path]:
     """Yields an empty temporary sibling of `final`; on success it takes the place of `final`.
 
-    On any error the temporary folder is removed and `final` is as it was.
+    A symbolic link stays one: the folder that it names is replaced. On any error the temporary
+    folder is removed and `final` is as it was.
 
     Raises:
         UserError: the parent folder cannot be made or written.
     """
+    final = final.resolve()
     temporary = temporary_sibling(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -124,6 +124,18 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["built"]
 
 
+def test_a_link_to_a_folder_stays_and_its_target_is_replaced(tmp_path):
+    link, target = tmp_path / "link", tmp_path / "disk" / "built"
+    target.mkdir(parents=True)
+    (target / "old").write_text("old")
+    link.symlink_to(target)
+    with atomic.fresh_folder(link) as folder:
+        (folder / "new").write_text("new")
+    assert link.is_symlink()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["built", "disk", "link", "new"]
+
+
 def test_a_folder_that_cannot_be_moved_into_place_leaves_the_old_one(tmp_path, monkeypatch):
     final, rename = tmp_path / "built", os.rename
     with atomic.fresh_folder(final) as folder:
