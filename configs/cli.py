@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 from configs import DEFAULT_CONFIG, load_config
 from configs.runtime.errors import explain
@@ -25,10 +26,36 @@ def run_stage(
     Args:
         arguments: of the config; None: all of the command line.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_matters)
+    log_to_stdout(force=True)
     sys.exit(_guarded(main, list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def log_to_stdout(*, force: bool = False) -> None:
+    """Logs from INFO on go to stdout, which may be closed or end while the work goes on.
+
+    Args:
+        force: in place of the handlers that are there; else nothing is changed where there are any.
+    """
+    sys.stdout = sys.stdout or _nowhere()  # None where the shell closed it: `>&-`
+    sys.stderr = sys.stderr or _nowhere()
+    handler = _PatientHandler(sys.stdout)
+    handler.addFilter(_matters)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=force)
+
+
+class _PatientHandler(logging.StreamHandler[TextIO]):
+    """Goes on in silence where the reader of the pipe has left, as `| head -3` does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], BrokenPipeError):
+            super().handleError(record)
+            return
+        with _nowhere() as nowhere:
+            os.dup2(nowhere.fileno(), self.stream.fileno())
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _matters(record: logging.LogRecord) -> bool:

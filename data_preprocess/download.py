@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from configs.cli import guarded
+from configs.cli import guarded, log_to_stdout
 from configs.run_record import sha256_file
 from configs.runtime.errors import DataError, UserError
 
@@ -175,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sets", nargs="+", metavar="SET", help="parts of the data set")
     parser.add_argument("--address", help="of another server with the same files")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    log_to_stdout()
     release = RELEASES[given.name]
     folder = given.folder or Path("data/raw") / given.name
     sets = given.sets or release.sets[: release.default]

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.cli import guarded
+from configs.cli import guarded, log_to_stdout
 from data_preprocess.export.writers import WRITERS, export
 
 log = logging.getLogger("tardiff.export")
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="is made")
     parser.add_argument("--step-minutes", type=float, default=60.0, help="between grid points")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    log_to_stdout()
 
     def work() -> None:
         names = export(given.source, given.form, given.folder, step_minutes=given.step_minutes)

@@ -18,7 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from configs import load_config, parse_override, require_closed
-from configs.cli import guarded
+from configs.cli import guarded, log_to_stdout
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import make_splits
@@ -198,5 +198,5 @@ def _tell(proposal: Proposal, source: SourceData) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    log_to_stdout()
     sys.exit(guarded(lambda: main(sys.argv[1:])))
