@@ -10,6 +10,7 @@ from torch import nn
 
 from classifier.losses import per_sample_loss
 from classifier.models.registry import SHORT_NAMES, build_model
+from configs.runtime.errors import DataError
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection, loss_and_gradient
@@ -119,6 +120,41 @@ def test_t1_rows_do_not_see_their_batch_mates(name):
     _, alone = direction(x[:1], y[:1])
     for found in (changed[:1], alone):
         assert relative(found, together[:1]).max() < 1e-5
+
+
+class OnlyOnce(torch.autograd.Function):
+    """A square whose backward has no backward."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * gradient * ctx.saved_tensors[0]
+
+
+class Fused(Logistic):
+    def forward(self, x):
+        return super().forward(OnlyOnce.apply(super().forward(x))[:, :, None].expand(-1, 1, 6))
+
+
+class Flash(Logistic):
+    def forward(self, x):
+        heads = super().forward(x)[:, None, None]
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        return kernel(heads, heads, heads)[0].sum(3)[:, 0]
+
+
+@pytest.mark.parametrize("model", [Fused(6), Flash(6, 8)], ids=["once", "flash"])
+def test_t1_a_layer_without_a_second_derivative_is_refused(model):
+    """One that torch would leave out in silence, and a kernel that says so."""
+    model = model.double().eval()
+    direction = InfluenceDirection(model, per_sample_loss, random_direction(model, 1))
+    with pytest.raises(DataError, match="use influence.estimator=convex"):
+        direction(torch.randn(4, 1, 6, dtype=torch.float64), torch.arange(4) % 2)
 
 
 def test_t1_half_precision_context_is_kept_out():
