@@ -17,6 +17,7 @@ import numpy as np
 
 from configs.runtime.errors import ConfigError, DataError, UserError
 
+SAVE_AS_UTF8 = "save it as UTF-8, in Excel as 'CSV UTF-8'"
 _VECTORS_PER_CHUNK = 256  # of 2,048 rows each
 
 
@@ -111,11 +112,7 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
                 raise no_scratch from error
             if source is None:
                 raise
-            told = "utf-8" in str(error).lower()
-            advice = "; save it as UTF-8, in Excel as 'CSV UTF-8'" if told else ""
-            raise DataError(
-                f"{source}: not readable as a table ({_summary(error)}){advice}"
-            ) from error
+            raise _unreadable(error, source) from error
         finally:
             connection.close()
 
@@ -147,8 +144,16 @@ def _explained(error: duckdb.Error, source: Path | None) -> Exception:
     if isinstance(error, duckdb.ConversionException):
         return DataError(f"{where}{_conversion(text)}")
     if "CSV Error" in text:
-        return DataError(f"{where}a row does not fit the header: {_summary(error)}")
+        return _unreadable(error, source)
     return error
+
+
+def _unreadable(error: Exception, source: Path) -> DataError:
+    # A query may read several tables; DuckDB says which CSV file it was.
+    named = re.search(r"^ *file = (.+)$", str(error), re.MULTILINE)
+    advice = f"; {SAVE_AS_UTF8}" if "utf-8" in str(error).lower() else ""
+    where = named[1] if named else source
+    return DataError(f"{where}: not readable as a table ({_summary(error)}){advice}")
 
 
 def _conversion(text: str) -> str:

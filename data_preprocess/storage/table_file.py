@@ -12,6 +12,7 @@ import gzip
 import io
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import nanoarrow
 from nanoarrow.ipc import InputStream
 
 from configs.runtime.errors import DataError, MissingInputError
-from data_preprocess.storage.duckdb_engine import Engine
+from data_preprocess.storage.duckdb_engine import SAVE_AS_UTF8, Engine
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 MAX_HEADER_BYTES = 1 << 20
@@ -209,17 +210,18 @@ def _header_line(path: Path) -> str:
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(path, error) from error
     if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start[:4096]:
-        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); save it as CSV in UTF-8")
+        raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); {SAVE_AS_UTF8}")
     if start.startswith(b"PK\x03\x04"):
         raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
-    line = re.split(
-        r"[\r\n]", start.decode("utf-8-sig", errors="replace").lstrip("\r\n"), maxsplit=1
-    )
+    line = re.split(rb"[\r\n]", start.removeprefix(BOM_UTF8).lstrip(b"\r\n"), maxsplit=1)
     if len(line) == 1 and len(start) == MAX_HEADER_BYTES:
         raise DataError(f"{path}: no line break in the first {MAX_HEADER_BYTES:,} bytes")
     if not line[0].strip():
         raise DataError(f"{path}: the file is empty, expected a header line")
-    return line[0]
+    try:
+        return line[0].decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the header is not UTF-8 text; {SAVE_AS_UTF8}") from error
 
 
 def _is_gzip(path: Path) -> bool:

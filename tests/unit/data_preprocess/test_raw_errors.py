@@ -125,7 +125,7 @@ def test_unreadable_admissions_are_named(raw):
 
 def test_a_row_with_too_few_cells_is_named(raw):
     edit(raw / CHART, lambda lines: [*lines[:40], "1,2,3", *lines[40:]])
-    with pytest.raises(DataError, match=f"{CHART}: a row does not fit the header"):
+    with pytest.raises(DataError, match=f"{CHART}: not readable as a table"):
         read(raw)
 
 

@@ -13,6 +13,7 @@ from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.export.long_csv import write_long_csv
 from data_preprocess.sources.user_table.reader import read_table
 from tests.support import sections
+from tests.support.user_tables import propose
 
 ROOT = Path(__file__).parents[3]
 
@@ -192,6 +193,25 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
         read(series=stored(tmp_path, words, "w.csv"), labels=y)
     with pytest.raises(DataError, match="no value of bp; the table has hr, rr"):
         read(series=x, labels=y, channels=["bp"])
+
+
+@pytest.mark.parametrize("file", ["x.csv", "y.csv"])
+@pytest.mark.parametrize("place", ["header", "cell"])
+def test_the_file_that_is_not_utf8_is_named_with_what_to_do(tmp_path, file, place):
+    frames = {"x.csv": LONG, "y.csv": LABELS}
+    column = frames[file].columns[-1]
+    if place == "header":
+        frames[file] = frames[file].rename(columns={column: "Größe"})
+    else:
+        frames[file] = frames[file].assign(**{column: "groß"})
+    for name, frame in frames.items():
+        frame.to_csv(tmp_path / name, index=False, encoding="latin-1")
+    paths = {"series": tmp_path / "x.csv", "labels": tmp_path / "y.csv"}
+    told = rf"/{file}: .*; save it as UTF-8, in Excel as 'CSV UTF-8'"
+    with pytest.raises(DataError, match=told):
+        read(**paths, subject="person" if (file, place) == ("y.csv", "cell") else None)
+    with pytest.raises(DataError, match=told):
+        propose(tmp_path, *paths.values())
 
 
 def test_the_command_builds_splits(tmp_path):
