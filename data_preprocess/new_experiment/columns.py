@@ -84,10 +84,11 @@ def constant_within(
         for k, cell in enumerate(cells.values())
     )
     most = ", ".join(f"max(n{k}), max(all{k})" for k in range(len(cells)))
+    series = text_sql(identifier(key))
     row = iter(
         engine.rows(
-            f"SELECT {most} FROM (SELECT {counts} FROM {table.scan} GROUP BY "
-            f"{text_sql(identifier(key))})"
+            f"SELECT {most} FROM (SELECT {counts} FROM {table.scan} "
+            f"WHERE {series} IS NOT NULL GROUP BY {series})"
         )[0]
     )
     return {

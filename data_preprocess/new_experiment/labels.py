@@ -38,15 +38,20 @@ def find_label(
             f"{where}: no column looks like a label ({few(constant)}); name it with "
             "data.table.label=COLUMN, or give the file with the labels as well"
         )
+    series, cell = text_sql(identifier(key)), text_sql(identifier(label))
     if not constant.get(label, True):
+        which, one, other = engine.rows(
+            f"SELECT * FROM (SELECT {series}, min({cell}) AS low, max({cell}) AS high FROM "
+            f"{table.scan} WHERE {series} IS NOT NULL GROUP BY ALL) WHERE low < high ORDER BY 1"
+        )[0]
         raise DataError(
-            f"{where}: `{label}` changes within a series; a label is one value per series - "
-            "name another column with data.table.label=COLUMN"
+            f"{where}: `{label}` changes within a series ({which} has {one} and {other}); a label "
+            "is one value per series - name another column with data.table.label=COLUMN"
         )
     # Named in a query of their own: an alias loses against a column of the same name.
     rows = engine.rows(
         f"SELECT name, count(DISTINCT series) FROM (SELECT {id_sql(identifier(label))} AS name,"
-        f" {text_sql(identifier(key))} AS series FROM {table.scan}) "
+        f" {series} AS series FROM {table.scan}) "
         "WHERE name IS NOT NULL GROUP BY name ORDER BY name"
     )
     spellings: dict[str, dict[str, int]] = {}

@@ -74,7 +74,7 @@ def read_outcomes(
             f"{', '.join(filled)} FROM outcomes"
         )
     removed = _remove_unclear(engine, table, form)
-    _require_one_row_each(engine, table.path)
+    _require_one_row_each(engine, table.path, form)
     # A series whose patient is unknown is a patient of its own.
     engine.run(
         "CREATE TABLE ids AS SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS row, *, "
@@ -155,22 +155,26 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
     return len(rows)
 
 
-def _require_one_row_each(engine: Engine, where: Path) -> None:
+def _require_one_row_each(engine: Engine, where: Path, form: TableForm) -> None:
+    columns = {"label": form.label, "subject": form.subject, "first": form.start, "last": form.end}
+    columns |= {f"static_{k}": name for k, name in enumerate(form.static)}
+    kinds = ", ".join(f"count(DISTINCT {c}) + bool_or({c} IS NULL)::INTEGER" for c in columns)
     twice = engine.rows(
-        "SELECT id, count(*), count(DISTINCT raw), min(raw), max(raw) FROM outcomes GROUP BY id "
-        "HAVING count(*) > 1 ORDER BY id"
+        f"SELECT id, count(*), count(DISTINCT raw), min(raw), max(raw), {kinds} FROM outcomes "
+        "GROUP BY id HAVING count(*) > 1 ORDER BY id"
     )
     if not twice:
         return
-    name, count, spellings, one, other = twice[0]
+    name, count, spellings, one, other, *found = twice[0]
     if spellings > 1:
         raise DataError(
             f"{where}: the ids {one} and {other} are the same number ({len(twice):,} such ids); "
             "write each id in one way"
         )
+    differ = [column for column, n in zip(columns.values(), found, strict=True) if n > 1]
     raise DataError(
-        f"{where}: the id {name} has {count} different rows of label, patient, time or static "
-        f"covariates ({len(twice):,} such ids); expected one row per id"
+        f"{where}: the id {name} has {count} rows that differ in {', '.join(map(str, differ))} "
+        f"({len(twice):,} such ids); expected one row per id"
     )
 
 
