@@ -154,6 +154,8 @@ def _build(data: DataConfig, folder: Path) -> None:
     for cohort in source.cohorts().values():
         for step in cohort.flow:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
+        for note in cohort.told:
+            log.info("  %s", note)
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     for doubt in doubts(source.pool):

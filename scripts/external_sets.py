@@ -117,8 +117,7 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
     dropped = [step for step in cohort.flow if step.removed]
     for step in dropped:
         logger.warning("%s: %s: %d series left out", path, step.rule, step.removed)
-    outside = [note for note in cohort.notes if not note.endswith(": 0")]
-    for note in outside:
+    for note in cohort.told:
         logger.warning("%s: %s", path, note)
     lost = sum(step.removed for step in dropped)
     if lost > len(cohort):

@@ -188,9 +188,8 @@ def _tell(proposal: Proposal, source: SourceData) -> None:
     for step in source.pool.flow:
         if step.removed:
             log.info("  %-18s %s: %d", "left out", step.rule, step.removed)
-    for note in source.pool.notes:
-        if not note.endswith(": 0"):
-            log.info("  %-18s %s", "note", note)
+    for note in source.pool.told:
+        log.info("  %-18s %s", "note", note)
     if proposal.decide:
         log.info("\nfor you to decide")
         for sentence in proposal.decide:

@@ -86,6 +86,11 @@ def arrange(
         "NULL AND channel IS NOT NULL AND moment IS NOT NULL AND v IS NOT NULL AND NOT isnan(v) "
         "AND coalesce(v BETWEEN low AND high, true)"
     )
+    differing = (
+        "SELECT count(*) FROM (SELECT 1 FROM measured "
+        "GROUP BY row, channel, moment HAVING min(v) < max(v))"
+    )
+    notes += engine.counted({"repeats of one channel at one time that differ, averaged": differing})
     engine.run("DROP TABLE arranged")
     return notes
 

@@ -200,7 +200,11 @@ HOSTILE = {
     "ids_as_labels": ({"outcome": lambda r: r["stay_id"]}, "looks like ids or measurements"),
     "label_changes": (
         {"outcome": lambda r: "died" if r["hour"] > 3 else "survived"},
-        "changes within a series",
+        r"changes within a series \(5000 has died and survived\)",
+    ),
+    "rows_without_id": (
+        {"stay_id": lambda r: "" if r["hour"] == 5 else r["stay_id"]},
+        r"[0-9]+ rows have an empty or unreadable cell in stay_id, outcome: id \(no id\)",
     ),
     "no_label": ({"outcome": None}, "no column looks like a label.*data.table.label=COLUMN"),
     "no_time": ({"hour": None}, "no column looks like a time.*data.table.time=COLUMN"),

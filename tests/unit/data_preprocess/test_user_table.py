@@ -110,6 +110,13 @@ def test_long_tables_land_on_the_grid(tmp_path, suffix):
     )
 
 
+def test_repeats_that_differ_are_counted(tmp_path):
+    again = pd.concat([LONG, LONG.iloc[[1]].assign(value=92.0), LONG.iloc[[2, 2]]])
+    labels = stored(tmp_path, LABELS, "y.csv")
+    notes = read(series=stored(tmp_path, again, "x.csv"), labels=labels).notes
+    assert "repeats of one channel at one time that differ, averaged: 1" in notes
+
+
 def test_channels_are_taken_in_the_given_order(tmp_path):
     paths = {"series": stored(tmp_path, LONG, "x.csv"), "labels": stored(tmp_path, LABELS, "y.csv")}
     cohort = read(**paths, channels=["rr", "hr"])
@@ -185,8 +192,11 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path):
     with pytest.raises(DataError, match="no column pulse; it has id, time, variable, value"):
         read(series=x, labels=y, value="pulse")
     twice = pd.concat([LABELS, LABELS.assign(label="died")])
-    with pytest.raises(DataError, match="the id b has 2 different rows"):
+    with pytest.raises(DataError, match=r"the id b has 2 rows that differ in label \(1 such"):
         read(series=x, labels=stored(tmp_path, twice, "z.csv"))
+    ages = pd.concat([LABELS.assign(age=40), LABELS.assign(age=[40, None])])
+    with pytest.raises(DataError, match=r"the id b has 2 rows that differ in age \(1 such ids"):
+        read(series=x, labels=stored(tmp_path, ages, "z.csv"), static=["age"])
     words = LONG.astype({"value": object})
     words.loc[1, "value"] = "eighty"
     with pytest.raises(DataError, match=r"w\.csv: cells .* hr 1, first 'eighty' \(id b\)"):
