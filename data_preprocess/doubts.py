@@ -14,8 +14,8 @@ def doubts(cohort: Cohort) -> list[str]:
     """A sentence for each, with what to do."""
     codes = [
         f"{sentence} Empty these cells, or of a table say what is plausible: "
-        f"'data.table.ranges={{{channel}: [LOW, HIGH]}}'"
-        for channel, sentence in codes_for_missing(cohort.values, cohort.feature_names)
+        f'"data.table.ranges={{{", ".join(f"{name!r}: [LOW, HIGH]" for name in names)}}}"'
+        for names, sentence in codes_for_missing(cohort.values, cohort.feature_names)
     ]
     return codes + [
         f"channels {names} differ by case or spaces only: one variable, written in "
@@ -26,8 +26,8 @@ def doubts(cohort: Cohort) -> list[str]:
 
 def codes_for_missing(
     values: Float[np.ndarray, "n channel time"], names: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """The first channel and a sentence for every value that looks like a code, such as -999.
+) -> Iterator[tuple[list[str], str]]:
+    """The channels and a sentence for every value that looks like a code, such as -999.
 
     Args:
         values: NaN where nothing was measured.
@@ -43,13 +43,12 @@ def codes_for_missing(
                 low, high = np.quantile(others, [0.05, 0.95])
                 found[float(end)].append((name, count, f"{low:g} to {high:g}"))
     for end, channels in found.items():
-        first, _, most = channels[0]
-        of = f" of `{first}`" if len(channels) > 1 else ""
-        total = sum(count for _, count, _ in channels)
+        concerned, counts, spans = map(list, zip(*channels, strict=True))
+        of = f" of `{concerned[0]}`" if len(concerned) > 1 else ""
         yield (
-            first,
-            f"{total:,} values of {few(f'`{name}`' for name, *_ in channels)} are {end:g}, most "
-            f"others{of} {most}: a code for missing?",
+            concerned,
+            f"{sum(counts):,} values of {', '.join(f'`{name}`' for name in concerned)} are "
+            f"{end:g}, most others{of} {spans[0]}: a code for missing?",
         )
 
 

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from configs import load_config
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.build import ensure_built
 from data_preprocess.new_experiment.__main__ import main
@@ -60,6 +61,11 @@ def test_a_code_for_missing_is_told_again_where_the_data_are_built(tmp_path, cap
     with caplog.at_level(logging.WARNING):
         ensure_built(config.data)
     assert asked in caplog.text
+    more = re.findall(r'"(data.table.ranges=.*)"', caplog.text.replace("LOW, HIGH", "20, 300"))
+    again = ["data.rebuild=true", *more]
+    caplog.clear()
+    ensure_built(load_config([str(tmp_path / "mine.yaml"), *again]).data)
+    assert len(more) == 1 and "a code for missing" not in caplog.text
 
 
 def test_a_long_table_by_other_names_is_not_read_as_a_wide_one(tmp_path):
@@ -141,6 +147,7 @@ def test_one_code_in_many_channels_is_one_question(tmp_path, caplog):
     told(tmp_path, caplog, rows)
     assert "values of `a`, `b`, `c`, `d`, `e` are -999, most others of `a` 6" in caplog.text
     assert caplog.text.count("a code for missing") == 1
+    assert ", ".join(f"'{name}': [LOW, HIGH]" for name in "abcde") in caplog.text
 
 
 def test_names_that_differ_by_case_or_spaces_are_asked_about(tmp_path, caplog):
