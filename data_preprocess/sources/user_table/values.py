@@ -171,17 +171,25 @@ def _unreadable(
         WHERE {here} AND moment IS NULL AND time_text IS NOT NULL"""
     )[0]
     found += [(form.time, *row)] if row[0] else []
+    limits = engine.counted(
+        {
+            "cells of a limit such as <5 (write the limit, 5, into the file to keep them)": (
+                f"SELECT count(*) FROM arranged WHERE {here} AND isnan(v) AND text[1] IN ('<','>')"
+            )
+        }
+    )
     if found and not form.drop_unreadable:
         shown = "; ".join(
             f"{n} {count:,}, first {text!r} (id {who})" for n, count, text, who in found
         )
+        shown = ". ".join([shown, *limits])
         raise DataError(
             f"{table.path}: cells that cannot be read as numbers or times: {shown}. "
             f"{_hint(form, found)}Leave them out with data.table.drop_unreadable=true"
         )
     notes = [f"{n}: cells that cannot be read, left out: {count:,}" for n, count, _, _ in found]
     untimed = f"SELECT count(*) FROM arranged WHERE {here} AND time_text IS NULL AND v IS NOT NULL"
-    return notes + engine.counted({"values without a time, not used": untimed})
+    return notes + limits + engine.counted({"values without a time, not used": untimed})
 
 
 def _hint(form: TableForm, found: Sequence[tuple]) -> str:

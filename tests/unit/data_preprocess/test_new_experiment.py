@@ -2,6 +2,7 @@
 read is refused in a sentence that says which key or column."""
 
 import logging
+import re
 
 import duckdb
 import numpy as np
@@ -29,6 +30,8 @@ from tests.support.user_tables import (
     wide,
     write,
 )
+
+DROP = "data.table.drop_unreadable"
 
 
 def test_a_wide_table_with_everything_inside(tmp_path, caplog):
@@ -286,15 +289,22 @@ def test_unreadable_cells_are_for_the_user_to_decide(tmp_path, caplog):
     """The config is written and told apart; stage 1 refuses until the user has said so."""
 
     def rule(row):
-        return "ERR" if (row["stay_id"], row["hour"]) == (5003, 0) else row["lactate"]
+        odd = {(5003, 0): "ERR", (5004, 0): "<5", (5007, 2): "> 20"}
+        return odd.get((row["stay_id"], row["hour"]), row["lactate"])
 
     path = write(tmp_path / "x.csv", *changed(lactate=rule))
     with caplog.at_level(logging.INFO):
         config = propose(tmp_path, path)
-    assert "1 cells of `lactate` are no numbers, first 'ERR'" in caplog.text
+    assert "3 cells of `lactate` are no numbers, first '" in caplog.text
     assert config.data.table.drop_unreadable is False
-    with pytest.raises(DataError, match="cannot be read as numbers.*drop_unreadable"):
+    limits = r"cells of a limit such as <5 \(write the limit, 5, into the file to keep them\): 2"
+    with pytest.raises(DataError, match=f"cannot be read as numbers.*{limits}.*drop_unreadable"):
         ensure_built(config.data)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        ensure_built(load_config([str(tmp_path / "mine.yaml"), f"{DROP}=true"]).data)
+    assert "lactate: cells that cannot be read, left out: 3" in caplog.text
+    assert re.search(limits, caplog.text)
 
 
 def test_nothing_is_overwritten_and_files_are_named(tmp_path):
