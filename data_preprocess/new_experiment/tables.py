@@ -24,7 +24,7 @@ from data_preprocess.new_experiment.labels import find_label, tell_classes
 from data_preprocess.new_experiment.proposal import Proposal, shares
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
-from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END, require_clear_ids
 from data_preprocess.storage.cell_text import name_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
@@ -100,6 +100,8 @@ class _Search:
         series, labels, given = self.series, self.labels, self.given
         self._require_given()
         roles = self._roles()
+        for seen in (series, labels):
+            require_clear_ids(self.engine, seen.table, roles["id"])
         own = [name for name in labels.columns if name not in roles.values()]
         constant = constant_within(self.engine, labels.table, roles["id"], own)
         label, counts = find_label(

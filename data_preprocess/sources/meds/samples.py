@@ -7,6 +7,7 @@ import numpy as np
 
 from configs.runtime.errors import DataError
 from data_preprocess.sources.registry import Settings, SourceData
+from data_preprocess.sources.user_table.outcomes import require_clear_ids
 from data_preprocess.storage.cell_text import id_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, open_table, require_columns
@@ -28,6 +29,8 @@ def make_samples(
         DataError: no column of labels, several, or times with a zone in one table only.
     """
     _require_one_clock(engine, events, labels, section)
+    for table in (events, labels):
+        require_clear_ids(engine, table, section.subject_id)
     if (kind := _type(engine, events, section.value)) == "VARCHAR":
         raise DataError(f"{events.path}: {section.value} holds {kind}, expected numbers")
     column = _label_column(engine, labels, section)

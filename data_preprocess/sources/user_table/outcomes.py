@@ -50,6 +50,8 @@ def read_outcomes(
     here = None if elsewhere else form.subject
     named = [form.id, form.label, here or form.id, form.start, form.end, *form.static]
     require_columns(table, [name for name in named if name is not None], COLUMNS_HINT)
+    for each in {table.path: table, series.path: series}.values():
+        require_clear_ids(engine, each, form.id)
     subject = identifier(here) if here else "NULL::VARCHAR"
     anchors = [_anchor(engine, table, column, form, time_kind) for column in (form.start, form.end)]
     static = ", ".join(
@@ -95,6 +97,41 @@ def read_outcomes(
         static_names=static_names,
         removed=removed,
         notes=tuple(notes),
+    )
+
+
+def require_clear_ids(engine: Engine, table: TableFile, column: str) -> None:
+    """Refuses ids that may stand for two series.
+
+    Raises:
+        DataError: an id is a number that floating point has rounded, or one is spelled in two ways.
+    """
+    cell, raw = identifier(column), text_sql(identifier(column))
+    kind = engine.rows(f"SELECT typeof({cell}) FROM {table.scan} LIMIT 1", source=table.path)
+    if kind and "INT" in kind[0][0]:  # exact, in one spelling
+        return
+    exact = f"CASE typeof({cell}) WHEN 'FLOAT' THEN {2**24} ELSE {2**53} END"
+    rounded = (
+        f"regexp_full_match({raw}, '-?[0-9]+([.][0-9]*)?[eE][+][0-9]+') OR (regexp_full_match({raw}"
+        f", '-?[0-9]+[.][0-9]*') AND abs(TRY_CAST({raw} AS DOUBLE)) >= {exact})"
+    )
+    unclear = engine.rows(
+        f"""SELECT min(raw), max(raw), bool_or(rounded) FROM (SELECT DISTINCT {raw} AS raw,
+            {id_sql(cell)} AS id, {rounded} AS rounded FROM {table.scan}) WHERE id IS NOT NULL
+        GROUP BY id HAVING count(*) > 1 OR bool_or(rounded) ORDER BY 1""",
+        source=table.path,
+    )
+    if not unclear:
+        return
+    one, other, was_rounded = unclear[0]
+    if was_rounded:
+        raise DataError(
+            f"{table.path}: the id {one} in {column} is a rounded number ({len(unclear):,} such "
+            "ids), in which two series may have become one; write ids as whole numbers or text"
+        )
+    raise DataError(
+        f"{table.path}: the ids {one} and {other} in {column} are the same number "
+        f"({len(unclear):,} such ids); write each id in one way"
     )
 
 
@@ -160,17 +197,11 @@ def _require_one_row_each(engine: Engine, where: Path, form: TableForm) -> None:
     columns |= {f"static_{k}": name for k, name in enumerate(form.static)}
     kinds = ", ".join(f"count(DISTINCT {c}) + bool_or({c} IS NULL)::INTEGER" for c in columns)
     twice = engine.rows(
-        f"SELECT id, count(*), count(DISTINCT raw), min(raw), max(raw), {kinds} FROM outcomes "
-        "GROUP BY id HAVING count(*) > 1 ORDER BY id"
+        f"SELECT id, count(*), {kinds} FROM outcomes GROUP BY id HAVING count(*) > 1 ORDER BY id"
     )
     if not twice:
         return
-    name, count, spellings, one, other, *found = twice[0]
-    if spellings > 1:
-        raise DataError(
-            f"{where}: the ids {one} and {other} are the same number ({len(twice):,} such ids); "
-            "write each id in one way"
-        )
+    name, count, *found = twice[0]
     differ = [column for column, n in zip(columns.values(), found, strict=True) if n > 1]
     raise DataError(
         f"{where}: the id {name} has {count} rows that differ in {', '.join(map(str, differ))} "

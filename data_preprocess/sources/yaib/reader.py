@@ -16,7 +16,7 @@ from data_preprocess.cohort import FlowStep
 from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
-from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END, require_clear_ids
 from data_preprocess.sources.user_table.reader import read_series
 from data_preprocess.sources.user_table.times import STAMPS, moments
 from data_preprocess.storage.cell_text import id_sql, text_sql, truth_or_number_sql
@@ -67,6 +67,8 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
     with open_engine(
         memory_limit=settings.memory_limit, threads=settings.threads, source=folder
     ) as engine:
+        for name in ("sta", "outc"):
+            require_clear_ids(engine, tables[name], ID)
         columns = _columns(engine, tables["dyn"], section.channels)
         names = label_names(section.rule, settings) if TIME in tables["outc"].columns else None
         flow = _make_labels(engine, tables["outc"], section.rule, settings)

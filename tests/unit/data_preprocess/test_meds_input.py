@@ -59,7 +59,7 @@ def only_floats(folder):
 def contradiction(folder):
     table = label_table()
     store(folder / "labels.parquet", pd.concat([table, table.assign(boolean_value=[False, False])]))
-    return DataError, "1 at 2020-01-02 00:00:00.000000 has 2 different rows of label"
+    return DataError, "1 at 2020-01-02 00:00:00.000000 has 2 rows that differ in label"
 
 
 def no_events(folder):
@@ -146,8 +146,13 @@ def values_as_text(folder):
     return DataError, "numeric_value holds VARCHAR, expected numbers"
 
 
+def rounded_ids(folder):
+    store(folder / "labels.parquet", label_table(subject_id=[1, 2.0**53]))
+    return DataError, "labels.parquet: the id 9007199254740992.0 in subject_id is a rounded number"
+
+
 SPOILED = [misspelt_range, misspelt_section, misspelt_covariate, no_covariate, codes_as_text]
-SPOILED += [range_reversed, values_as_text]
+SPOILED += [range_reversed, values_as_text, rounded_ids]
 SPOILED += [with_zone, time_as_text, no_label_column, two_label_columns, only_floats, contradiction]
 SPOILED += [no_events, no_mapping, other_codes, no_yaml, twice, no_column, damaged_metadata]
 

@@ -224,6 +224,40 @@ def test_the_file_that_is_not_utf8_is_named_with_what_to_do(tmp_path, file, plac
         propose(tmp_path, *paths.values())
 
 
+@pytest.mark.parametrize("rounded", ["x", "y"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "float32", "excel"])
+def test_ids_that_floating_point_has_rounded_are_refused(tmp_path, kind, rounded):
+    """Two stays become one in silence; up to where numbers are exact they are read."""
+    suffix = "csv" if kind in ("csv", "excel") else "parquet"
+    limit = 2**24 if kind == "float32" else 2**53
+    wide = np.float32 if kind == "float32" else np.float64
+    names = {"a": 0, "b": 1, "c": 2}
+    for first, refused in ((limit - 3, kind == "excel"), (limit, True)):
+        given = {}
+        for name, frame in (("x", LONG), ("y", LABELS)):
+            ids = frame.id.map(names) + first
+            if name == rounded:
+                ids = ids.map("{:.5E}".format) if kind == "excel" else ids.astype(wide)
+            given[name] = stored(tmp_path, frame.assign(id=ids), f"{name}{first}.{suffix}")
+        if refused:
+            with pytest.raises(
+                DataError, match=rf"/{rounded}.* the id 9?.* is a rounded number \("
+            ):
+                read(series=given["x"], labels=given["y"])
+        else:
+            found = read(series=given["x"], labels=given["y"]).values
+            np.testing.assert_array_equal(found, EXPECTED.astype(np.float32))
+
+
+def test_one_id_in_two_spellings_is_refused_in_the_series_too(tmp_path):
+    """007 and 7 may be two stays, whose values would be one."""
+    ids = {"a": "7", "b": "8", "c": "007"}
+    x = stored(tmp_path, LONG.assign(id=LONG.id.map(ids)), "x.csv")
+    y = stored(tmp_path, LABELS.assign(id=LABELS.id.map(ids)), "y.csv")
+    with pytest.raises(DataError, match=r"/x.csv: the ids 007 and 7 in id are the same number"):
+        read(series=x, labels=y)
+
+
 def test_the_command_builds_splits(tmp_path):
     rng = np.random.default_rng(0)
     ids = np.repeat(np.arange(60), 4)

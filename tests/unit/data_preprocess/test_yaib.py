@@ -208,12 +208,17 @@ def test_hours_of_labels_may_be_lengths_of_time_and_no_dates(tmp_path):
 
 def two_labels(folder):
     stored(folder, outc=pd.DataFrame({"stay_id": [1, 1, 2, 3], "label": [0, 1, 0, 1]}))
-    return DataError, "the id 1 has 2 different rows"
+    return DataError, "the id 1 has 2 rows that differ in label"
 
 
 def two_persons(folder):
     stored(folder, sta=pd.concat([STA, STA.assign(age=99.0)]))
-    return DataError, "has 2 different rows of label"
+    return DataError, "has 2 rows that differ in age"
+
+
+def rounded_ids(folder):
+    stored(folder, outc=pd.DataFrame({"stay_id": [1, 2, 2.0**53], "label": [0, 1, 0]}))
+    return DataError, "outc.parquet: the id 9007199254740992.0 in stay_id is a rounded number"
 
 
 def no_table(folder):
@@ -242,7 +247,7 @@ def not_parquet(folder):
 
 
 @pytest.mark.parametrize(
-    "spoil", [two_labels, two_persons, no_table, no_column, hours_left, not_parquet]
+    "spoil", [two_labels, two_persons, rounded_ids, no_table, no_column, hours_left, not_parquet]
 )
 def test_a_bad_trio_is_one_error(tmp_path, spoil):
     outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [0, 1, 0]})
