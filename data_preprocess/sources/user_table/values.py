@@ -1,5 +1,7 @@
 """arrange, on_grid: the values of a user's table as (series, channel, minute), then on the grid."""
 
+import logging
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +21,9 @@ _MOST_OUTSIDE = 0.5
 # An early part of a series is a slip if the gap after it is this many times what follows.
 _SLIP_GAP = 10
 _SHOWN = 3
+_UNITS = ("unit", "units", "uom", "valueuom", "valueunit", "unitofmeasure", "measurementunit")
+
+log = logging.getLogger("tardiff.data")
 
 
 def choose_channels(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
@@ -68,6 +73,7 @@ def arrange(
             for k, name in enumerate(channels)
         ],
     )
+    _warn_of_units(engine, table, form)
     engine.run(
         f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
         FROM (SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
@@ -93,6 +99,33 @@ def arrange(
     notes += engine.counted({"repeats of one channel at one time that differ, averaged": differing})
     engine.run("DROP TABLE arranged")
     return notes
+
+
+def _warn_of_units(engine: Engine, table: TableFile, form: TableForm) -> None:
+    """Warns of channels with several units in a column that a long table has for them."""
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in table.columns}
+    column = next((plain[name] for name in _UNITS if name in plain), None)
+    if column is None or form.layout == "wide":
+        return
+    rows = engine.rows(
+        f"""SELECT variable, any_value(unit), count(*) FROM (
+            SELECT {name_sql(identifier(form.variable))} AS variable,
+                {text_sql(identifier(column))} AS unit, {text_sql(identifier(form.value))} AS text
+            FROM {table.scan}) JOIN channels USING (variable)
+        WHERE unit IS NOT NULL AND text IS NOT NULL
+        GROUP BY variable, lower(unit) ORDER BY 1, 3 DESC, 2"""
+    )
+    units: dict[str, list[str]] = {}
+    for variable, unit, count in rows:
+        units.setdefault(variable, []).append(f"{unit} {count:,}")
+    if mixed := [f"`{name}` ({few(found)})" for name, found in units.items() if len(found) > 1]:
+        log.warning(
+            "%s: values in several units by the column %s, read as one: %s. Convert them in the "
+            "file, or give each unit a variable of its own",
+            table.path,
+            column,
+            "; ".join(mixed),
+        )
 
 
 def _pairs(form: TableForm, channels: Sequence[str]) -> str:

@@ -150,6 +150,23 @@ def test_one_code_in_many_channels_is_one_question(tmp_path, caplog):
     assert ", ".join(f"'{name}': [LOW, HIGH]" for name in "abcde") in caplog.text
 
 
+def test_a_variable_in_two_units_is_told(tmp_path, caplog):
+    resp = ("", "hz", "Hz")  # one unit, however it is written, and none
+    rows = [
+        [*row, {"hr": "bpm" if row[0] else "1/s", "spo2": "%"}.get(row[2], resp[row[0] % 3])]
+        for row in long_rows(lambda i: 12)
+    ]
+    columns = ["stay", "minute", "variable", "value", "died", "Value_UOM"]
+    with caplog.at_level(logging.WARNING):
+        config = propose(tmp_path, write(tmp_path / "x.csv", columns, rows))
+    asked = "by the column Value_UOM, read as one: `hr` (bpm 948, 1/s 12). Convert them in the file"
+    assert asked in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        ensure_built(config.data)
+    assert asked in caplog.text
+
+
 def test_names_that_differ_by_case_or_spaces_are_asked_about(tmp_path, caplog):
     names = {"hr": "HR", "resp": "R  R", "spo2": "SpO2"}
     rows = [
