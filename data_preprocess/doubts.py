@@ -5,9 +5,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from configs.runtime.errors import few
 from data_preprocess.cohort import Cohort
+
+_ALONE = 0.99  # AUROC
+_FEWEST = 8  # stays on either side; of fewer, such an AUROC may be chance
 
 
 def doubts(cohort: Cohort) -> list[str]:
@@ -22,6 +26,50 @@ def doubts(cohort: Cohort) -> list[str]:
         f"{count} ways? Write it in one"
         for names, count in _alike(cohort.feature_names)
     ]
+
+
+def leaks(train: Cohort) -> list[str]:
+    """A sentence on what alone gives the label away, if anything does."""
+    classes = range(0 if len(train.label_names) > 2 else 1, len(train.label_names))
+    found: dict[str, str] = {}
+    for owner, name, feature in _summaries(train):
+        for label in classes:
+            score = _auroc(feature, train.labels == label)
+            if score >= _ALONE:
+                found.setdefault(
+                    owner, f"{name} (AUROC {score:.3f} for {train.label_names[label]})"
+                )
+    if not found:
+        return []
+    return [
+        f"alone these predict the label of the training stays: {few(found.values())}. Are they "
+        "known when the prediction is made? If not, leave them out, or shorten the window"
+    ]
+
+
+def _summaries(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Whose, what, and a number per stay (NaN: none) of all that could give a label away."""
+    measured = ~np.isnan(cohort.values)
+    padded = np.logical_or.reduce(measured, axis=1)[:, ::-1].argmax(axis=1)
+    yield "", "the length of a stay", -padded
+    for name, column in zip(cohort.static_names, cohort.static.T, strict=True):
+        yield name, f"`{name}`", column
+        yield name, f"whether `{name}` is known", ~np.isnan(column)
+    for k, name in enumerate(cohort.feature_names):
+        yield name, f"the number of values of `{name}`", measured[:, k].sum(axis=1)
+        yield name, f"the largest value of `{name}`", np.fmax.reduce(cohort.values[:, k], axis=1)
+        yield name, f"the smallest value of `{name}`", np.fmin.reduce(cohort.values[:, k], axis=1)
+
+
+def _auroc(feature: np.ndarray, is_positive: np.ndarray) -> float:
+    """Of a number or of its negative; 0 where too few of either class have it."""
+    known = ~np.isnan(feature)
+    positive = is_positive[known]
+    ones, zeros = positive.sum(), (~positive).sum()
+    if min(ones, zeros) < _FEWEST:
+        return 0.0
+    above = rankdata(feature[known])[positive].sum() - ones * (ones + 1) / 2
+    return float(max(above / (ones * zeros), 1 - above / (ones * zeros)))
 
 
 def codes_for_missing(

@@ -22,6 +22,7 @@ from configs.cli import guarded, log_to_stdout
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import make_splits
+from data_preprocess.doubts import leaks
 from data_preprocess.new_experiment.proposal import (
     Proposal,
     counted,
@@ -155,6 +156,7 @@ def _read(
         proposal.understood["window"] = window
     cohorts = assign(source, loaded)
     require_enough(cohorts, source.pool.label_names)
+    proposal.decide += leaks(cohorts["train"])
     make_splits(cohorts, loaded)  # what stage 1 would refuse is refused here
     proposal.understood["splits"] = "; ".join(
         f"{split} {len(cohort):,} ({counted(cohort, source.pool.label_names)})"
