@@ -127,6 +127,8 @@ class _Search:
             id=roles["id"],
             time=roles["time"],
             decimal=given.get("decimal") or section.get("decimal", "."),
+            start=given.get("start"),
+            end=given.get("end"),
         )
         unit = find_timing(
             self.engine,
@@ -135,6 +137,7 @@ class _Search:
             given.get("time_unit"),
             proposal,
             variable=section.get("variable"),
+            labels=labels.table,
         )
         section |= {"time_unit": unit} if unit else {}
         proposal.data |= shares(sum(counts.values())) | {"table": section}

@@ -6,9 +6,9 @@ from configs.runtime.errors import DataError
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments
-from data_preprocess.storage.cell_text import text_sql
+from data_preprocess.storage.cell_text import id_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier
+from data_preprocess.storage.table_file import TableFile, identifier, require_columns
 
 # Minutes; what most charts are kept in.
 STEPS = (1 / 60, 1 / 12, 1 / 6, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720, 1440)
@@ -34,13 +34,16 @@ def find_timing(
     unit: str | None,
     proposal: Proposal,
     variable: str | None = None,
+    labels: TableFile | None = None,
 ) -> str | None:
     """Proposes the grid for the series of `table`, and returns the unit of its times.
 
     Args:
-        form: id and time are set; numbers count as minutes.
+        form: id and time are set, start and end where the user named them; numbers count as
+            minutes.
         unit: of the times, where the user named it; None is returned where they bring their own.
         variable: column of the variables of a long table, each of which has a rhythm of its own.
+        labels: the table that has `form.start`.
 
     Raises:
         DataError: the column of times holds none.
@@ -63,9 +66,17 @@ def find_timing(
         unit, doubt = named_unit(form.time, float(last or 0.0))
         proposal.decide += [doubt] if doubt else []
     scale = MINUTES[unit] if unit else 1.0
-    gap, begin, early, end = _rhythm(
-        engine, table, found.sql, form, variable, from_first=found.kind == STAMPS
-    )
+    rows, first = table.scan, found.kind == STAMPS
+    minutes = found.sql
+    if form.start and labels:
+        require_columns(labels, [form.start], "data.table.start names a column of the labels")
+        zero = moments(engine, labels, form.start, form).sql
+        ids = f"SELECT {id_sql(identifier(form.id))} AS _id, min({zero}) AS _zero"
+        rows += (
+            f" JOIN ({ids} FROM {labels.scan} GROUP BY 1) ON {id_sql(identifier(form.id))} = _id"
+        )
+        minutes, first = f"({minutes} - _zero)", False
+    gap, begin, early, end = _rhythm(engine, rows, minutes, form, variable, from_first=first)
     _check_origin(table, form, gap, begin, end, proposal)
     gap, early, end = gap * scale, early * scale, end * scale
     late, vary = end, early < _VARY * end
@@ -85,7 +96,7 @@ def find_timing(
     hours = points * step / 60
     proposal.data |= {"window_hours": hours, "step_minutes": float(step)}
     proposal.understood |= {
-        "times": f"{unit or 'stamps or durations'} in `{form.time}`",
+        "times": f"{unit or found.kind} in `{form.time}`, counted from {found.zero(form)}",
         "window": f"{hours:g} h in steps of {step:g} min: a value every {gap:.3g} min (median), "
         + (
             f"{100 * _ENDS:.0f} % of the series go on that long"
@@ -125,9 +136,10 @@ def _check_origin(
         DataError: they surely do not.
     """
     length = end - begin
+    zero = form.start or "0"
     if not gap or begin <= length:
         return
-    text = f"the times in `{form.time}` begin at {begin:.10g} (median) and are counted from 0"
+    text = f"the times in `{form.time}` begin at {begin:.10g} (median) and are counted from {zero}"
     if begin > _FAR * length:
         kind = "; seconds since 1970? Write time stamps" if begin > _EPOCH else ""
         raise DataError(
@@ -141,7 +153,7 @@ def _check_origin(
 
 def _rhythm(
     engine: Engine,
-    table: TableFile,
+    rows: str,
     minutes: str,
     form: TableForm,
     variable: str | None,
@@ -154,7 +166,7 @@ def _rhythm(
     kind = "''" if variable is None else text_sql(identifier(variable))
     row = engine.rows(
         f"""WITH apart AS (SELECT DISTINCT {text_sql(identifier(form.id))} AS id, {kind} AS kind,
-                           {minutes} AS moment FROM {table.scan}),
+                           {minutes} AS moment FROM {rows}),
         gaps AS (SELECT id, moment, moment - lag(moment) OVER
                  (PARTITION BY id, kind ORDER BY moment) AS gap FROM apart
                  WHERE moment IS NOT NULL),

@@ -40,6 +40,11 @@ class Moments:
         """What the times were taken for, for messages."""
         return f"{form.time_unit} (data.table.time_unit)" if self.kind == NUMBERS else self.kind
 
+    def zero(self, form: TableForm) -> str:
+        """What the times count from, for messages."""
+        first = "the first value of each series" if self.kind == STAMPS else "0"
+        return form.start or form.end or first
+
 
 def moments(engine: Engine, table: TableFile, column: str, form: TableForm) -> Moments:
     """How to read the times of a column.

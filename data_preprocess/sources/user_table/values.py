@@ -331,14 +331,9 @@ def _require_plausible(
         raise DataError(
             f"{table.path}: no value lies in {window}; times were taken as {times.described(form)}"
         )
-    origin = (
-        form.start
-        or form.end
-        or ("the first value of each series" if times.kind == STAMPS else "0")
-    )
     assumed = (
-        f"times were taken as {times.described(form)}, counted from {origin} (data.table.start "
-        "names a column with time zero)"
+        f"times were taken as {times.described(form)}, counted from {times.zero(form)} "
+        "(data.table.start names a column with time zero)"
     )
     if not form.drop_outside and outside > _MOST_OUTSIDE * total:
         raise DataError(

@@ -167,6 +167,23 @@ def test_a_variable_in_two_units_is_told(tmp_path, caplog):
     assert asked in caplog.text
 
 
+def test_times_from_a_named_start_have_their_window_from_there(tmp_path, caplog):
+    """Numbers that begin far from 0 are refused with the advice to name it."""
+    given = {"a": ([], "0"), "b": (["data.table.start=admitted"], "admitted")}
+    for name, (more, zero) in given.items():
+        far = 9000 if more else 0
+        rows = [[r[0], r[1] + far * r[0], *r[2:], far * r[0]] for r in long_rows(lambda i: 12)]
+        columns = ["stay", "minute", "variable", "value", "died", "admitted"]
+        (tmp_path / name).mkdir()
+        path = write(tmp_path / name / "x.csv", columns, rows)
+        with caplog.at_level(logging.INFO):
+            config = propose(tmp_path / name, path, *more)
+        assert (config.data.window_hours, config.data.step_minutes) == (12, 60)
+        assert f"minutes in `minute`, counted from {zero}" in caplog.text
+    with pytest.raises(DataError, match="no column nope; .* data.table.start names a column of th"):
+        propose(tmp_path, path, "data.table.start=nope")
+
+
 LEAKS = {
     "static": (
         {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 9},
