@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from data_preprocess.storage.cell_text import name_sql, number_sql, text_sql
+from data_preprocess.storage.cell_text import name_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
 
@@ -46,7 +46,7 @@ def look(engine: Engine, table: TableFile) -> dict[str, Column]:
     measures = []
     for name in table.columns:
         cell = text_sql(identifier(name))
-        point, comma = (number_sql(identifier(name), decimal=sign) for sign in (".", ","))
+        point, comma = (truth_or_number_sql(identifier(name), decimal=sign) for sign in (".", ","))
         only_point = f"NOT isnan({point}) AND isnan({comma})"
         only_comma = f"isnan({point}) AND NOT isnan({comma})"
         measures += [
@@ -117,7 +117,7 @@ def numbers_of(engine: Engine, table: TableFile, variable: str, value: str) -> d
 def _number_text(column: str) -> str:
     """SQL: the text of a cell that is a number with either decimal sign, else NULL."""
     cell = identifier(column)
-    point, comma = (number_sql(cell, decimal=sign) for sign in (".", ","))
+    point, comma = (truth_or_number_sql(cell, decimal=sign) for sign in (".", ","))
     return f"(CASE WHEN NOT isnan({point}) OR NOT isnan({comma}) THEN {text_sql(cell)} END)"
 
 
