@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from configs.runtime.errors import few
 from data_preprocess.cohort import Cohort
 
+_UNKNOWN = ("unknown", "unk", "unclear", "undetermined", "not known")
 _ALONE = 0.99  # AUROC
 _FEWEST = 8  # stays on either side; of fewer, such an AUROC may be chance
 
@@ -20,6 +21,17 @@ def doubts(cohort: Cohort) -> list[str]:
         f"{sentence} Empty these cells, or of a table say what is plausible: "
         f'"data.table.ranges={{{", ".join(f"{name!r}: [LOW, HIGH]" for name in names)}}}"'
         for names, sentence in codes_for_missing(cohort.values, cohort.feature_names)
+    ]
+    codes += [
+        f"{sentence} Empty these cells"
+        for _, sentence in codes_for_missing(cohort.static[:, :, None], cohort.static_names)
+    ]
+    several = enumerate(cohort.label_names if len(cohort.label_names) > 2 else ())
+    codes += [
+        f"the label {name} ({(cohort.labels == k).sum():,} stays) counts as a class; if it means "
+        "unknown, remove these stays"
+        for k, name in several
+        if name.startswith("-") or name.casefold() in _UNKNOWN
     ]
     return codes + [
         f"channels {names} differ by case or spaces only: one variable, written in "
@@ -102,7 +114,10 @@ def codes_for_missing(
 
 def _is_far(end: float, others: np.ndarray) -> bool:
     """Whether a repeated value is farther from all others than these from each other, or ten times
-    as far as most of them: a code that was averaged with measurements leaves values in between."""
+    as far as most of them: a code that was averaged with measurements leaves values in between.
+    Or it is the only one below 0, and the others are above."""
+    if end < 0 < others.min():
+        return True
     for low, high, factor in (
         (others.min(), others.max(), 1),
         (*np.quantile(others, [0.05, 0.95]), 10),

@@ -3,6 +3,7 @@
 import logging
 import re
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -182,6 +183,26 @@ def test_times_from_a_named_start_have_their_window_from_there(tmp_path, caplog)
         assert f"minutes in `minute`, counted from {zero}" in caplog.text
     with pytest.raises(DataError, match="no column nope; .* data.table.start names a column of th"):
         propose(tmp_path, path, "data.table.start=nope")
+
+
+def test_unknown_as_a_class_and_as_a_negative_number_is_asked_about(tmp_path, caplog):
+    rules = {
+        "outcome": lambda r: "Unknown" if r["stay_id"] % 4 == 1 else r["outcome"],
+        "age": lambda r: "-1" if r["stay_id"] % 9 == 1 else r["age"],
+    }
+    with caplog.at_level(logging.WARNING):
+        ensure_built(propose(tmp_path, write(tmp_path / "x.csv", *changed(**rules))).data)
+    assert "the label Unknown (20 stays) counts as a class; if it means unknown" in caplog.text
+    assert re.search(r"[89] values of `age` are -1, most others 4. to 6.*: a code", caplog.text)
+    assert "the label survived" not in caplog.text
+
+
+def test_a_boolean_of_a_parquet_table_is_a_channel(tmp_path):
+    header, rows = changed(ward=lambda r: "true" if (r["stay_id"] + r["hour"]) % 3 else "false")
+    path = write(tmp_path / "x.csv", header, rows)
+    duckdb.sql(f"COPY (FROM read_csv('{path}')) TO '{tmp_path / 'x.parquet'}'")
+    config = propose(tmp_path, tmp_path / "x.parquet")
+    assert config.data.table.channels == [*CHANNELS, "ward"]
 
 
 LEAKS = {
