@@ -3,17 +3,20 @@ and guidance files by digest, the retraining test that may hold guidance back, t
 """
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
 from classifier.train import checkpoint_path
 from configs import to_plain
-from configs.run_record import run_dir, sha256_file
+from configs.run_record import read_mapping, run_dir, sha256_file
 from configs.schema.experiment import ExperimentConfig
 from tardiff.generation.artefacts import tuned_choice
 from tardiff.influence.retraining_score import RetrainingScore, read_score
 
 TUNED = "tuned"
+
+log = logging.getLogger(__name__)
 
 
 def model_path(config: ExperimentConfig) -> Path:
@@ -71,18 +74,36 @@ def estimated_with(config: ExperimentConfig, estimator: str) -> dict[str, Any]:
 
 
 def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
-    """Why nothing should be guided: a tilted set does not help the downstream model. None: it does,
-    there is no retraining test, or guidance.force."""
-    if config.guidance.kind != "influence" or config.guidance.force:
+    """Why nothing should be guided: a set tilted as strongly does not help the downstream model.
+    None: it does, that strength was not tested, or guidance.force."""
+    guidance = config.guidance
+    if guidance.kind != "influence" or guidance.force or guidance.w == 0:
         return None
     found = retraining_score(config, data_fingerprint)
     if found is None or found.predicts:
+        return None
+    if not _was_tested(config, found.w):
+        log.warning(
+            "the retraining test was of w = %g, and says nothing of guidance.w=%s; to test that: "
+            "bash scripts/influence.sh <config.yaml> lds=true guidance.w=%s",
+            found.w,
+            *(guidance.w,) * 2,
+        )
         return None
     return (
         f"influence ({config.influence.estimator}) does not lower the loss of a retrained "
         f"{found.model} here: {found} ({retraining_path(config)}). "
         "Nothing is guided; guidance.force=true guides nevertheless"
     )
+
+
+def _was_tested(config: ExperimentConfig, w: float) -> bool:
+    """Whether the retraining test, of strength `w`, was of what `config` asks for: that number, or
+    "auto" again, which chooses anew in every pool. A tilt of 0 tested nothing."""
+    path = run_dir(config) / "record.json"
+    tested = (read_mapping(path) if path.is_file() else {}).get("influence/retraining", {})
+    asked = tested.get("config", {}).get("guidance", {}).get("w")
+    return w != 0 and config.guidance.w in (w, asked)
 
 
 def tuning_path(config: ExperimentConfig) -> Path:

@@ -159,7 +159,8 @@ def predicts_retraining(found: RetrainingScore | None) -> str:
     if found is None:
         answer = "not measured (bash scripts/influence.sh <config.yaml> lds=true)"
     else:
-        answer = f"{YES if found.predicts else NO} ({found.model}; {found})"
+        tested = YES if found.predicts else NO
+        answer = f"{tested if found.w else 'not measured'} ({found.model}; {found})"
     return f"Influence predicts retraining: {answer}."
 
 

@@ -14,7 +14,7 @@ from scripts.influence_report.__main__ import main as influence_report
 from tardiff.from_config import resamples
 from tardiff.generate import main as generate
 from tardiff.generation import density_ratio
-from tardiff.records_from_config import retraining_score
+from tardiff.records_from_config import held_back, retraining_score
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
@@ -166,6 +166,20 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     assert "does not lower the loss of a retrained lstm here" in caplog.text
     facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
     assert facts["guidance"]["requested"] == [0.3, 0.3]
+    # The strength that was tested is the only one that the record speaks for.
+    for asked, w, want, held in (
+        ("auto", 0.3, "auto", True),
+        (0.3, 0.3, "auto", False),
+        (-1, -1.0, 0.4, False),
+        (0.3, 0.3, -0.3, False),
+        ("auto", 0.0, "auto", False),
+    ):
+        set_tested(root / "runs/tiny", found | {"w": w}, asked)
+        caplog.clear()
+        config = load_config([*arguments, f"guidance.w={want}"])
+        assert (held_back(config, found["data_fingerprint"]) is not None) == held, (asked, w, want)
+        untested = f"says nothing of guidance.w={want}; to test that: bash scripts/influence.sh"
+        assert (untested in caplog.text) != held
     path.unlink()
 
 
@@ -182,3 +196,11 @@ def test_the_retraining_test_is_heeded(trained, caplog):
 def test_what_does_not_go_together(trained, overrides):
     with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at convex|leave it at auto"):
         load_config([*trained[1], *overrides])
+
+
+def set_tested(folder, found, asked):
+    """Makes the record of the retraining test one that was asked for guidance.w=`asked`."""
+    (folder / "influence/retraining.json").write_text(json.dumps(found))
+    record = json.loads((folder / "record.json").read_text())
+    record["influence/retraining"]["config"]["guidance"]["w"] = asked
+    (folder / "record.json").write_text(json.dumps(record))

@@ -193,7 +193,8 @@ def test_noise_and_a_collapsed_set_are_of_no_use():
         ),
         (
             RetrainingScore(0.42, 0.33, "lstm", 0.0, 0.0, 0.0),
-            "no (lstm; no strength is supported; LDS on val_guide +0.42, band of chance +-0.33)",
+            "not measured (lstm; no strength is supported; LDS on val_guide +0.42, band of chance "
+            "+-0.33)",
         ),
         (None, "not measured (bash scripts/influence.sh <config.yaml> lds=true)"),
     ],
