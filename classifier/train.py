@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -65,11 +66,17 @@ def checkpoint_path(config: ExperimentConfig) -> Path:
     return Path(config.classifier.checkpoint_dir) / "best.ckpt"
 
 
-def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
+def classifier_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide the trained classifier."""
     section = to_plain(config)["classifier"]
     section.pop("checkpoint_dir")
     if section["inputs"] == ["values"]:
         section.pop("inputs")  # a classifier from before there was the key is the same
+    return section
+
+
+def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
+    section = classifier_settings(config)
     return ClassifierFacts(
         model_path=config.classifier.model,
         model_args=section["model_args"],

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from classifier.train import checkpoint_path
 from configs import to_plain, to_yaml
 from configs.cli import run_stage
-from configs.run_record import provenance, read_mapping, record_stage, run_dir
+from configs.run_record import provenance, read_mapping, record_stage, run_dir, sha256_file
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
@@ -25,7 +26,6 @@ from scripts.from_config import (
     generator_report,
     influence,
     influence_weights,
-    other_classifier,
 )
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
@@ -63,7 +63,13 @@ from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
 from tardiff.generation.counterpart import made_with
-from tardiff.records_from_config import model_digest, model_path, retraining_score, tuning_path
+from tardiff.records_from_config import (
+    model_digest,
+    model_path,
+    other_settings,
+    retraining_score,
+    tuning_path,
+)
 
 HASH_SHOWN = 16
 SIMULATED = (
@@ -126,7 +132,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     for name, found_in in copies.items():
         notes.append(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
         logger.warning("%s", notes[-1])
-    if other := other_classifier(config):
+    for other in other_settings(config):
         logger.warning("%s", other)
         notes.append(other)
     if chosen.privacy and (unknown := not_attacked(members)):
@@ -295,18 +301,32 @@ def _origin_notes(
         for name, why in apart.items()
     ]
     model, current = model_path(config), model_digest(config)
-    old = [
-        name
-        for name, facts in made.items()
-        if facts.get("experiment") == config.experiment
-        and facts.get("made_with", {}).get("diffusion") != current
-    ]
+    own = {k: v for k, v in made.items() if v.get("experiment") == config.experiment}
+    weights = {name: facts.get("made_with", {}) for name, facts in own.items()}
+    old = [name for name in own if weights[name].get("diffusion") != current]
     if old and current:
         notes.append(
             f"{', '.join(old)}: made by a different diffusion model than the current {model}, "
             "which the white-box attack uses."
         )
+    classifier = checkpoint_path(config)
+    if classifier.is_file():
+        now = sha256_file(classifier)
+        followed = [name for name, facts in own.items() if _follows_classifier(facts)]
+        if old := [name for name in followed if now not in weights[name]["guidance"]]:
+            notes.append(
+                f"{', '.join(old)}: guided by a different classifier than the current {classifier}."
+            )
     return notes
+
+
+def _follows_classifier(facts: Mapping[str, Any]) -> bool:
+    """Whether the classifier of stage 2 guided the set, and not the convex guide."""
+    config = facts.get("config", {})
+    kind, estimator = (config.get(k, {}) for k in ("guidance", "influence"))
+    convex = (kind.get("kind"), estimator.get("estimator")) == ("influence", "convex")
+    guided = "guidance" in facts.get("made_with", {})
+    return guided and (config.get("compat") == "paper" or not convex)
 
 
 def _documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, str]:
@@ -314,7 +334,8 @@ def _documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str,
     cards = {"Data card": Path(config.data.dir) / "card.md"}
     cards |= {f"Card of set {k}": file.with_name(f"{k}.card.md") for k, file in files.items()}
     texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
-    return texts | {SETTINGS: to_yaml(config)}
+    trained = "".join(f"# {line}\n" for line in other_settings(config))
+    return texts | {SETTINGS: trained + to_yaml(config)}
 
 
 def _made_with(

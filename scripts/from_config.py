@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from classifier.checkpoint import load_facts
 from classifier.fit import FitRecipe
 from classifier.train import checkpoint_path
 from configs import from_sections
@@ -30,7 +29,7 @@ from data_preprocess.storage.content_cache import ContentCache, Entry
 from scripts.pictures.influence import Influence, influence_of_sets
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.privacy.white_box import attack_generator
-from scripts.utility.downstream import TASK_CLASSIFIER, Downstream, bare_name
+from scripts.utility.downstream import Downstream
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit
@@ -131,25 +130,6 @@ def fitting(
         fitter=fitter,
         cache=run_dir(config) / "evaluation" / "fits",
         processes=evaluation_processes(config),
-    )
-
-
-def other_classifier(config: ExperimentConfig) -> str | None:
-    """What to say where stage 2 trained another classifier than the downstream model "rnn"."""
-    chosen, path = config.classifier, checkpoint_path(config)
-    if TASK_CLASSIFIER not in map(bare_name, config.evaluation.models) or not path.is_file():
-        return None
-    try:
-        facts = load_facts(path)
-    except UserError as error:
-        return str(error)
-    trained = (facts.model_path, facts.model_args)
-    if trained == (chosen.model, chosen.model_args):
-        return None
-    return (
-        f"The downstream model {TASK_CLASSIFIER} is {chosen.model} {chosen.model_args}, but "
-        f"stage 2 trained {trained[0]} {trained[1]}: give classifier.model and "
-        "classifier.model_args here too, or write them into the config."
     )
 
 

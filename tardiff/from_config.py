@@ -49,6 +49,7 @@ from tardiff.records_from_config import (
     held_back,
     is_convex,
     model_path,
+    other_settings,
     with_tuned_strength,
 )
 from tardiff.training.checkpoint import DiffusionModel, load_model
@@ -111,6 +112,8 @@ def load(config: ExperimentConfig) -> Loaded:
     config = with_tuned_strength(config, splits.fingerprint)
     model = load_model(model_path(config), f"bash train.sh <config of {config.experiment}>")
     require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
+    for line in other_settings(config):
+        log.warning("%s", line)
     device = pick_device(config.accelerator)
     model.network.to(device)
     channels, asked = splits.normaliser.num_model_channels, config.sampler.batch_size

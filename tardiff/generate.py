@@ -11,7 +11,7 @@ from typing import Any
 
 from configs import to_plain
 from configs.cli import run_stage
-from configs.run_record import record_stage, run_dir
+from configs.run_record import describe_differences, record_stage, run_dir
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
@@ -38,6 +38,7 @@ def main(config: ExperimentConfig) -> None:
     sets = _sets(loaded.config, session)
     _warn_of_replaced(loaded, {name: made for name, made, _ in sets})
     for name, made, outcome in sets:
+        _say_replaced(loaded, name)
         write_generated(loaded, name, made, outcome)
     session.forget()
 
@@ -78,6 +79,16 @@ def _warn_of_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:
             ", ".join(changed),
             ", ".join(others),
         )
+
+
+def _say_replaced(loaded: Loaded, name: str) -> None:
+    """In what the set that is there differs from the one that takes its place."""
+    path = run_dir(loaded.config) / "synthetic" / f"{name}.npz"
+    before = made_with(path) if path.is_file() else {}
+    now = _decisive(loaded.config, loaded.splits)
+    changed = describe_differences({key: before.get(key) for key in now}, now)
+    if before and changed:
+        log.info("replacing %s, made with other settings (%s)", path, changed)
 
 
 def _sets(

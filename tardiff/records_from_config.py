@@ -1,5 +1,6 @@
-"""What other commands left beside an experiment, as far as it decides what stage 3 makes: the model
-and guidance files by digest, the retraining test that may hold guidance back, the tuned strength.
+"""What other commands left beside an experiment, as far as it decides what stage 3 makes: digests
+of model and guidance files, the settings of training, the retraining test that may hold guidance
+back, the tuned strength.
 """
 
 import dataclasses
@@ -7,9 +8,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from classifier.train import checkpoint_path
+from classifier.checkpoint import load_facts
+from classifier.train import checkpoint_path, classifier_settings
 from configs import to_plain
-from configs.run_record import read_mapping, run_dir, sha256_file
+from configs.run_record import describe_differences, read_mapping, run_dir, sha256_file
+from configs.runtime.errors import UserError
 from configs.schema.experiment import ExperimentConfig
 from tardiff.generation.artefacts import tuned_choice
 from tardiff.influence.retraining_score import RetrainingScore, read_score
@@ -28,6 +31,40 @@ def model_digest(config: ExperimentConfig) -> str | None:
     """SHA-256 of the diffusion model; None where it was not trained."""
     path = model_path(config)
     return sha256_file(path) if path.is_file() else None
+
+
+def diffusion_settings(config: ExperimentConfig) -> dict[str, Any]:
+    """The settings that decide the trained model, as a finished training is known by."""
+    section = to_plain(config)["diffusion"]
+    if config.diffusion.private.epsilon is None:
+        section.pop("private")  # a model from before there was the key is the same
+    section.pop("micro_batch")  # roundings only: it may be lowered to go on after too much memory
+    return section
+
+
+def other_settings(config: ExperimentConfig) -> list[str]:
+    """In what `config` differs from what the models on disk were trained with, a line each."""
+    settings, classifier = model_path(config).with_name("settings.json"), checkpoint_path(config)
+    told = []
+    if model_path(config).is_file() and settings.is_file():
+        trained = {"diffusion": read_mapping(settings).get("diffusion", {})}
+        told.append(_other(1, trained, {"diffusion": diffusion_settings(config)}))
+    if classifier.is_file():
+        try:
+            trained = {"classifier": load_facts(classifier).settings.get("classifier", {})}
+        except UserError as error:
+            told.append(str(error))
+        else:
+            told.append(_other(2, trained, {"classifier": classifier_settings(config)}))
+    return [line for line in told if line]
+
+
+def _other(stage: int, trained: dict[str, Any], config: dict[str, Any]) -> str:
+    changed = describe_differences(trained, config)
+    return changed and (
+        f"Stage {stage} trained its model with other settings than the config has now ({changed}): "
+        f"run stage {stage} again, or set them back."
+    )
 
 
 def is_convex(config: ExperimentConfig) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from configs import from_sections, to_plain
+from configs import from_sections
 from configs.cli import run_stage
 from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.runtime.device import pick_device
@@ -28,6 +28,7 @@ from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.fit_quantile_mapping import fit_marginals
 from tardiff.networks.registry import build_network, network_arguments
 from tardiff.privacy.accountant import planned, promise_line
+from tardiff.records_from_config import diffusion_settings
 from tardiff.training.callbacks import BestCheckpoint, quiet
 from tardiff.training.checkpoint import DiffusionModel, save_model
 from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
@@ -48,7 +49,7 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     folder = run_dir(config) / "diffusion"
     settings = {
-        "diffusion": _deciding(config),
+        "diffusion": diffusion_settings(config),
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
@@ -230,15 +231,6 @@ def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[in
             size,
         )
     return size
-
-
-def _deciding(config: ExperimentConfig) -> dict[str, Any]:
-    """The settings that decide the trained model, as a finished training is known by."""
-    section = to_plain(config)["diffusion"]
-    if config.diffusion.private.epsilon is None:
-        section.pop("private")  # a model from before there was the key is the same
-    section.pop("micro_batch")  # roundings only: it may be lowered to go on after too much memory
-    return section
 
 
 def level_table(diffusion: DiffusionConfig) -> torch.Tensor | None:

@@ -12,12 +12,13 @@ from classifier import train
 from classifier.checkpoint import save_classifier
 from configs import load_config
 from configs.run_record import sha256_file
+from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
-from scripts.from_config import other_classifier
 from scripts.synthetic_sets import find_sets, load_set
 from scripts.utility.downstream import Downstream
+from tardiff.records_from_config import diffusion_settings, other_settings
 from tests.support.evaluated import arguments, as_synthetic
 
 
@@ -141,6 +142,31 @@ def test_sets_of_an_earlier_model_are_told(experiment):
     assert told.startswith("old: made by a different diffusion model than the current ")
 
 
+def test_sets_of_an_earlier_classifier_are_told(experiment):
+    """Of sets that the classifier guided; the convex guide needs none."""
+    folder, _ = experiment
+    config = load_config(arguments(folder, f"classifier.checkpoint_dir={folder}/c"))
+    write_text(train.checkpoint_path(config), "weights")
+    now = sha256_file(train.checkpoint_path(config))
+
+    def guided(kind, estimator, *weights, compat="none"):
+        facts = made()
+        facts["made_with"]["guidance"] = list(weights)
+        parts = {"guidance": {"kind": kind}, "influence": {"estimator": estimator}}
+        return facts | {"config": facts["config"] | parts | {"compat": compat}}
+
+    sets = {
+        "current": guided("influence", "classifier", now, "of the retraining test"),
+        "convex": guided("influence", "convex", "of the retraining test"),
+        "unguided": made(guided=False),
+        "old": guided("influence", "classifier", "before"),
+        "likelihood": guided("classifier", "convex", "before"),
+        "paper": guided("influence", "convex", "before", compat="paper"),
+    }
+    (told,) = evaluate._origin_notes(config, sets, {})
+    assert told.startswith("old, likelihood, paper: guided by a different classifier than the ")
+
+
 def test_a_set_from_elsewhere_has_no_card_of_ours(experiment, tmp_path):
     """Though it is called as a set of the experiment is."""
     folder, splits = experiment
@@ -171,20 +197,30 @@ def test_sets_that_no_metric_takes_are_refused_before_any_fit(experiment, monkey
         evaluate.main(load_config(arguments(folder)))
 
 
-def test_another_classifier_than_that_of_stage_2_is_told(experiment):
+def test_settings_that_no_model_was_trained_with_are_told(experiment):
     folder, splits = experiment
 
     def load(*more):
         return load_config(arguments(folder, f"classifier.checkpoint_dir={folder}/c", *more))
 
     config = load()
-    assert other_classifier(config) is None  # nothing trained
+    assert not other_settings(config)  # nothing trained
     facts = train._facts(config, splits)
     save_classifier(train.checkpoint_path(config), facts.build(), facts)
-    assert other_classifier(config) is None  # the same
-    for given in ("classifier.model=conv", "classifier.model_args={hidden: 5}"):
-        told = other_classifier(load(given))
-        assert told is not None and "stage 2 trained classifier.models.networks:RNN" in told
-    assert other_classifier(load("evaluation.models=[gbdt]")) is None
+    model = folder / "runs/tiny/diffusion/model.pt"
+    write_text(model, "weights")
+    settings = {"diffusion": diffusion_settings(config)}
+    write_text(model.with_name("settings.json"), json.dumps(settings))
+    assert not other_settings(config)  # the same
+    again = "run stage {} again, or set them back."
+    for given, stage, change in (
+        ("classifier.model_args={hidden: 5}", 2, "classifier.model_args.hidden: 8 -> 5"),
+        ("classifier.max_epochs=7", 2, "(classifier.max_epochs: 1 -> 7)"),
+        ("diffusion.width=16", 1, "(diffusion.width: 8 -> 16)"),
+    ):
+        (told,) = other_settings(load(given))
+        assert change in told and told.endswith(again.format(stage))
+        shown = evaluate._documents(load(given), {})["All settings"]
+        assert shown.startswith(f"# {told}\n") and not shown.startswith("#", len(told) + 3)
     train.checkpoint_path(config).write_bytes(b"torn")
-    assert "best.ckpt" in str(other_classifier(config))
+    assert "best.ckpt" in str(other_settings(config))

@@ -244,11 +244,22 @@ def test_requests(trained):
     assert len(set(pilot_numbers(0, 50)) | set(pilot_numbers(1, 50))) == 100
 
 
+def test_settings_that_the_model_was_not_trained_with_are_told(trained, caplog):
+    run(trained, FEW, "diffusion.ema_decay=0.5")
+    (told,) = [line for line in caplog.messages if line.startswith("Stage 1 trained its model with")]
+    assert "(diffusion.ema_decay: 0.9 -> 0.5): run stage 1 again" in told
+
+
 def test_a_replaced_counterpart_is_told(trained, caplog):
     run(trained)
     caplog.clear()
+    caplog.set_level(logging.INFO)
     run(trained)  # of the same size
-    assert "it was the counterpart of" not in caplog.text
+    assert "it was the counterpart of" not in caplog.text and "replacing" not in caplog.text
+    run(trained, "generation.seed=1", "generation.unguided_too=false")
+    (told,) = [line for line in caplog.messages if line.startswith("replacing")]
+    assert "guided.npz, made with other settings (" in told
+    assert "config.generation.seed: 0 -> 1" in told
     run(trained, FEW, "compat=paper")
     foreign = trained[0] / "runs/tiny/synthetic/foreign.npz"
     np.savez(foreign, x=np.zeros((4, 2, 3)), y=np.arange(4) % 2)  # which no stage 3 made

@@ -16,7 +16,8 @@ from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.denoiser import NetworkDenoiser, to_x0, training_target
 from tardiff.diffusion.noise_schedule import add_noise, cosine_log_snr, draw_levels, linear_log_snr
 from tardiff.networks.unet1d import UNet1D
-from tardiff.train import _deciding, build_module, evaluated_every, main, train
+from tardiff.records_from_config import diffusion_settings
+from tardiff.train import build_module, evaluated_every, main, train
 from tardiff.training.checkpoint import load_model
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tardiff.training.more_steps import Patience
@@ -240,7 +241,7 @@ def test_a_moved_training_remembers_its_best(tiny):
 
 def test_a_finished_run_of_before_stays_valid(tiny):
     config, _, _ = tiny
-    recorded = _deciding(config)
+    recorded = diffusion_settings(config)
     assert recorded["precision"] == "32-true"  # as "auto" was recorded on a CPU
     assert {"compile", "private", "micro_batch"}.isdisjoint(recorded)
 
