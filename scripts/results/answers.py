@@ -228,13 +228,20 @@ def answer_privacy(
     if above := next((name for name, limit in unsure.items() if values[name] >= limit), None):
         return Answer(CANNOT_TELL, _SUSPECTED[above], _must_fall(above, values, unsure[above]))
     if unsure:
+        trials = round(values["closer_to_train_effective_trials"])
+        counted = {"membership_auc": held_out, "closer_to_train_share": trials}
         needed = {
-            name: _needed(held_out, values[f"{name}_high"] - values[name], limit - values[name])
+            name: _needed(
+                counted[name], values[f"{name}_high"] - values[name], limit - values[name]
+            )
             for name, limit in unsure.items()
         }
-        name = max(needed, key=needed.__getitem__)
-        change = f"about {needed[name]:,} held-out series would exclude {unsure[name]:g}"
-        if needed[name] > MOST_HELD_OUT * held_out:
+        name = max(needed, key=lambda name: needed[name] / counted[name])
+        what = "held-out series"
+        if name != "membership_auc":
+            what = f"independent trials (now {trials:,}; more synthetic and real series)"
+        change = f"about {needed[name]:,} {what} would exclude {unsure[name]:g}"
+        if needed[name] > MOST_HELD_OUT * counted[name]:
             change = _must_fall(name, values, unsure[name], "further ")
         return Answer(CANNOT_TELL, _NOT_EXCLUDED[name], change)
     if unknown:
@@ -245,7 +252,9 @@ def answer_privacy(
 
 
 def _must_fall(metric: str, values: dict[str, float], limit: float, further: str = "") -> str:
-    return f"{metric} {values[metric]:.3f} must fall {further}below {limit:g}"
+    value = values[metric]
+    digits = next((d for d in range(3, 9) if round(value, d) != limit), 3)  # 0.600 is not above 0.6
+    return f"{metric} {value:.{digits}f} must fall {further}below {limit:g}"
 
 
 def _few_patients(values: dict[str, float]) -> Answer:

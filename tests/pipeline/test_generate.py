@@ -246,7 +246,9 @@ def test_requests(trained):
 
 def test_settings_that_the_model_was_not_trained_with_are_told(trained, caplog):
     run(trained, FEW, "diffusion.ema_decay=0.5")
-    (told,) = [line for line in caplog.messages if line.startswith("Stage 1 trained its model with")]
+    (told,) = [
+        line for line in caplog.messages if line.startswith("Stage 1 trained its model with")
+    ]
     assert "(diffusion.ema_decay: 0.9 -> 0.5): run stage 1 again" in told
 
 

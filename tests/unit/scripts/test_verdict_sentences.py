@@ -185,7 +185,30 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
             ),
             CANNOT_TELL,
             "No leak was found, but series may yet be nearer to train than chance.",
-            "about 900 held-out series would exclude 0.6",
+            "about 450 independent trials (now 200; more synthetic and real series) "
+            "would exclude 0.6",
+        ),
+        (
+            # 1.5 times as many trials as there are, and 4 times the held-out series.
+            lambda: answer_privacy(
+                privacy(
+                    membership_auc=0.55,
+                    membership_auc_high=0.65,
+                    closer_to_train_share_high=0.62,
+                    closer_to_train_effective_trials=20_000.0,
+                ),
+                400,
+            ),
+            CANNOT_TELL,
+            "No leak was found, but there are too few held-out series to exclude "
+            "an attack of AUC 0.6.",
+            "about 1,600 held-out series would exclude 0.6",
+        ),
+        (
+            lambda: answer_privacy(privacy(membership_auc=0.6004, membership_auc_high=0.65), 400),
+            CANNOT_TELL,
+            "An attack on the training series may work, though not surely.",
+            "membership_auc 0.6004 must fall below 0.6",
         ),
         (
             lambda: answer_privacy(privacy(membership_auc=0.599, membership_auc_high=0.63), 400),
