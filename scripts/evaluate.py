@@ -29,7 +29,7 @@ from scripts.from_config import (
 )
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
-from scripts.quality.held_out_copies import held_out_copies, sentence
+from scripts.quality.held_out_copies import held_out_copies, sentence, sentence_of_nearness
 from scripts.quality.suite import fingerprint, require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
@@ -177,6 +177,10 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         splits, sets, kinds, seed=seed, cache=cache, members=members, processes=processes
     )
     _print(quality_tables(quality))
+    for name, report in quality.get(PRIVACY, {}).items():
+        if near := sentence_of_nearness(report.values):
+            notes.append(f"{name}: {near} Nothing that is measured on this set holds.")
+            logger.warning("%s", notes[-1])
     generator = generator_report(config, splits) if "train" in members else None
     _print([] if generator is None else [generator_table(generator)])
     hours = config.data.step_minutes / 60

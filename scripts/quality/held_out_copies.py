@@ -1,4 +1,4 @@
-"""Copies of the series that results are measured with: with them in a set, no result on it holds.
+"""Series that results are measured with, or near copies, in a set: then no result on it holds.
 
 A generator sees train, and perhaps val_guide; copies of those are a leak, which the privacy metrics
 look for. Series of val_select and test can be in a set only by mistake, and then a model trained on
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
+from scripts.quality.common.comparison import FEW_PATIENTS
+from scripts.quality.common.registry import CHANCE, WIDEN
 from tardiff.privacy.memorisation import closeness
 
 HELD_OUT = {"val_select": "selection series", "test": "test series"}
@@ -41,3 +43,24 @@ def sentence(copies: Mapping[str, int]) -> str:
     """How many series of which split a set holds."""
     parts = " and ".join(f"{count:,} {HELD_OUT[split]}" for split, count in copies.items())
     return f"It holds exact copies of {parts}."
+
+
+def sentence_of_nearness(values: Mapping[str, float]) -> str:
+    """What tells that near copies of test series are in a set; "" where nothing surely does.
+
+    A generator that saw no test series is as near to these as to other patients, and nearer to
+    those it learned from. The two rules are those of the leaks of train on the other side of 0.5.
+
+    Args:
+        values: of the privacy report.
+    """
+    if FEW_PATIENTS in values:
+        return ""
+    for name in ("closer_to_train_share", "membership_auc"):
+        value, high = values[name], values[f"{name}_high"]
+        if value + WIDEN * (high - value) < values[f"{name}_reference"]:
+            return (
+                f"It is nearer to test series than to those it may have learned from ({name} "
+                f"{value:.3f}, p < {CHANCE:g}): test series went into it."
+            )
+    return ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from scripts.quality.common.metric_report import MetricReport, with_interval
 from scripts.quality.common.registry import FIDELITY, PRIVACY
-from scripts.quality.held_out_copies import sentence
+from scripts.quality.held_out_copies import sentence, sentence_of_nearness
 from scripts.results.answers import (
     CANNOT_TELL,
     CLOSER_LIMIT,
@@ -70,14 +70,15 @@ def verdicts(results: Results) -> list[Verdict]:
 def _voided(results: Results, verdict: Verdict) -> Verdict:
     """The verdict, unless the set holds series that it is measured with."""
     copies = results.held_out_copies.get(verdict.name)
-    if copies is None:
+    report = results.quality.get(PRIVACY, {}).get(verdict.name)
+    near = "" if report is None else sentence_of_nearness(report.values)
+    if copies is None and not near:
         return verdict
     outcome = NO if verdict.question == "private" else CANNOT_TELL
+    reason = near if copies is None else sentence(copies)
     change = "a set without them, of a generator that has not seen them"
-    rule = "the set holds held-out series, so no other rule applies"
-    return replace(
-        verdict, outcome=outcome, reason=sentence(copies), change=change, decided_by=rule
-    )
+    rule = "held-out series went into the set, so no other rule applies"
+    return replace(verdict, outcome=outcome, reason=reason, change=change, decided_by=rule)
 
 
 def _useful(results: Results, name: str) -> Verdict | None:

@@ -167,6 +167,20 @@ def test_a_set_that_holds_test_series_is_voided(tmp_path, caplog):
     assert {one["reason"] for one in found.values()} == {copies}
 
 
+def test_a_set_of_noisy_test_series_is_voided(tmp_path, caplog):
+    config = load_config(arguments(tmp_path, "evaluation.protocols=[TSTR]"))
+    ensure_built(config.data)
+    leaked = as_synthetic(load_splits(config.data).test, noise=0.05)
+    save_dataset(tmp_path / "runs/tiny/synthetic/unguided.npz", leaked)
+    with caplog.at_level(logging.WARNING):
+        evaluate.main(config)
+    summary = json.loads((tmp_path / "runs/tiny/evaluation/summary.json").read_text())
+    (told,) = [note for note in summary["notes"] if "nearer to test series" in note]
+    assert told in caplog.text and "Nothing that is measured on this set holds" in told
+    found = [one["outcome"] for one in summary["verdicts"]]
+    assert found == ["cannot tell", "cannot tell", "no"]
+
+
 def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):
     folder, _ = experiment
     (folder / "runs/tiny/synthetic/unguided.npz").unlink()

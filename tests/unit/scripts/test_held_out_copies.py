@@ -5,8 +5,11 @@ import numpy as np
 from data_preprocess.dataset import concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from scripts.quality.held_out_copies import held_out_copies, sentence
-from tests.support.metric_sets import gaussian
+from scripts.quality.held_out_copies import held_out_copies, sentence, sentence_of_nearness
+from scripts.quality.privacy.distances import distances_report
+from scripts.quality.privacy.membership import membership_report
+from tests.support.metric_sets import comparison, gaussian
+from tests.support.verdict_rows import privacy
 
 
 def splits(train, test):
@@ -31,3 +34,32 @@ def test_a_record_that_stands_in_train_too_may_be_in_a_set():
     train, rest = gaussian(300, 0), gaussian(300, 1)
     test = concatenate(rest, train.take(np.arange(1)))
     assert held_out_copies(splits(train, test), {"copy of train": train}) == {}
+
+
+def nearness(made, train, test):
+    compared = comparison(train, test, made)
+    reports = (metric(compared, seed=0) for metric in (distances_report, membership_report))
+    return sentence_of_nearness({k: v for report in reports for k, v in report.values.items()})
+
+
+def test_noisy_test_series_are_found_and_fresh_or_training_ones_are_not():
+    train, test, fresh = gaussian(300, 0), gaussian(200, 1), gaussian(300, 2)
+
+    def noisy(real):
+        noise = np.random.default_rng(3).normal(size=real.values.shape).astype(np.float32)
+        return dataclasses.replace(real, values=real.values + 0.05 * noise)
+
+    assert "nearer to test series" in nearness(noisy(test), train, test)
+    half = concatenate(fresh.take(np.arange(150)), noisy(test.take(np.arange(150))))
+    assert "p < 0.001): test series went into it." in nearness(half, train, test)
+    assert nearness(noisy(train), train, test) == ""
+    assert not any(nearness(gaussian(300, 10 + seed), train, test) for seed in range(20))
+
+
+def test_either_rule_finds_test_series_and_few_patients_tell_nothing():
+    far = {"membership_auc": 0.431, "membership_auc_high": 0.460}
+    assert "(membership_auc 0.431, p < 0.001)" in sentence_of_nearness(privacy(**far).values)
+    few = privacy(**far, few_patients=5.0)
+    assert sentence_of_nearness(few.values) == sentence_of_nearness(privacy().values) == ""
+    unsure = privacy(closer_to_train_share=0.43, closer_to_train_share_high=0.49)  # p = 0.01
+    assert sentence_of_nearness(unsure.values) == ""

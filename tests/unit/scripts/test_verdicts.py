@@ -239,10 +239,10 @@ def test_one_seed_of_a_substitute_loses_nothing_surely():
     assert answer.outcome == CANNOT_TELL
 
 
-def evaluated(name, copies):
+def evaluated(name, copies, **near):
     """An evaluation whose numbers leave usefulness open, and find nothing else but unlikeness."""
     shares = {"near_copy_share", "near_copy_share_low", "near_copy_share_reference_high"}
-    report = privacy(**dict.fromkeys(shares, 0.0))
+    report = privacy(**dict.fromkeys(shares, 0.0), **near)
     quality = {
         "fidelity": {
             name: fidelity(auc=0.9, marginal_sd_ratio_worst=3.0, frechet=9.0, frechet_reference=1.0)
@@ -271,6 +271,13 @@ def test_a_set_that_holds_its_test_series_gets_no_other_verdict():
     assert [verdict.outcome for verdict in found] == [CANNOT_TELL, CANNOT_TELL, NO]
     told = "It holds exact copies of 2 selection series and 1,200 test series."
     assert {verdict.reason for verdict in found} == {told}
+
+
+def test_a_set_nearer_to_its_test_series_gets_no_other_verdict():
+    near = {"closer_to_train_share": 0.2, "closer_to_train_share_high": 0.25}
+    found = verdicts(evaluated("leaked", {}, **near))
+    assert [verdict.outcome for verdict in found] == [CANNOT_TELL, CANNOT_TELL, NO]
+    assert all("It is nearer to test series than" in verdict.reason for verdict in found)
 
 
 def test_the_terminal_shows_one_line_a_verdict():
