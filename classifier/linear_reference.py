@@ -21,6 +21,7 @@ KERNELS = 250
 PENALTIES = np.logspace(-1, 5, 7)  # of the squared weights; chosen by leave-one-out on train
 MOST_VALUES = 4_000_000  # of the training series that are read; a random part of more
 Z95 = 1.959964
+FEWEST_ROWS = 10  # of each class, for an interval
 MARGIN = 0.02  # of AUROC; smaller differences call no classifier blind
 
 Scores = Float[np.ndarray, "n classes"]
@@ -30,7 +31,8 @@ Scores = Float[np.ndarray, "n classes"]
 class AgainstLinear:
     """Validation AUROC of a classifier beside that of the linear reference, with 95 % intervals.
 
-    The intervals are those of DeLong et al. (1988), for the rows at hand and these fitted models.
+    The intervals are those of DeLong et al. (1988), for the rows at hand and these fitted models;
+    of fewer than FEWEST_ROWS rows of a class they leave all open.
 
     Attributes:
         auroc, linear: macro one-vs-rest for more than two classes.
@@ -98,15 +100,15 @@ def against_linear(
     auroc = float(np.mean([value for value, _ in fits]))
     parts = np.mean([part for _, part in fits], axis=0)
     reference, reference_parts = auroc_parts(linear, y)
-    half = Z95 * _error(reference_parts)
-    gap, gap_half = reference - auroc, Z95 * _error(reference_parts - parts)
+    half = Z95 * _error(reference_parts, y)
+    gap, gap_half = reference - auroc, Z95 * _error(reference_parts - parts, y)
     return AgainstLinear(
         auroc=auroc,
         linear=reference,
         linear_low=max(0.0, reference - half),
         linear_high=min(1.0, reference + half),
-        gap_low=gap - gap_half,
-        gap_high=gap + gap_half,
+        gap_low=max(-1.0, gap - gap_half),
+        gap_high=min(1.0, gap + gap_half),
     )
 
 
@@ -131,8 +133,13 @@ def auroc_parts(scores: Scores, y: Int[np.ndarray, " n"]) -> tuple[float, Float[
     return float(np.mean(values)), np.mean(parts, axis=0)
 
 
-def _error(parts: Float[np.ndarray, " n"]) -> float:
-    return float(np.sqrt(np.square(parts).sum()))
+def _error(parts: Float[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> float:
+    """Of a few rows of a class nothing is known. At least half a row's worth: of classes that are
+    told apart wholly (AUROC 1) the variance would be 0, whatever their number."""
+    fewest = int(np.unique(y, return_counts=True)[1].min())
+    if fewest < FEWEST_ROWS:
+        return 1.0
+    return max(float(np.sqrt(np.square(parts).sum())), 0.5 / fewest)
 
 
 def _every_class(rows: Tensor, y: Tensor) -> Tensor:

@@ -143,7 +143,9 @@ def _summary(
         if not wanted or reference == row or reference not in scored:
             return None
         points_there, there = scored[reference][metric]
-        return compare(draws, there, points, points_there)
+        found = compare(draws, there, points, points_there)
+        most = 2.0 if metric == "brier" else 1.0  # t of two seeds reaches beyond what scores can
+        return replace(found, low=max(found.low, -most), high=min(found.high, most))
 
     low, high = interval(draws.mean(axis=0))
     return Summary(

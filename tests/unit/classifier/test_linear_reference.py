@@ -93,6 +93,19 @@ def test_the_interval_of_a_difference_holds_the_truth():
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)  # three standard errors
 
 
+def test_a_few_rows_call_no_classifier_blind_and_no_score_is_certain():
+    """Of classes that are told apart wholly DeLong's variance is 0."""
+    for rows, known in ((9, False), (10, True), (1000, True)):
+        y = np.arange(2 * rows) % 2
+        perfect = two(y + np.linspace(0, 0.1, 2 * rows))
+        found = against_linear([-perfect], perfect, y)
+        assert found.auroc == 0 and found.linear == found.gap_high == 1
+        assert found.is_blind == known
+        low = 1 - 0.98 / rows if known else 0.0
+        assert (found.linear_low, found.linear_high) == (pytest.approx(low, abs=1e-3), 1)
+    assert against_linear([perfect[:4]], perfect[:4], y[:4]).gap_low == -1
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_the_reference_sees_local_shapes(kind):
     fit, rows = local_shapes(KINDS[kind], 500, 0), local_shapes(KINDS[kind], 300, 1)

@@ -222,6 +222,23 @@ def test_summary_averages_seeds_and_pairs_with_the_right_reference():
     assert by_key["TRTR", REAL, "auroc"].vs_real is None
 
 
+def test_differences_stay_within_what_scores_can_differ_by():
+    """Of two seeds t reaches 12.7 standard errors, here those of AUROC near 0 and near 1."""
+    rng, y = np.random.default_rng(0), np.arange(60) % 2
+    signs = {("TRTR", REAL, 0.0): (1, 1), ("TSTR", "unguided", None): (-1, 1)}
+    results = {
+        Fit(protocol, generator, ratio, "rnn", seed): Predictions(
+            probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5
+        )
+        for (protocol, generator, ratio), pair in signs.items()
+        for seed, sign in enumerate(pair)
+        for p in [1 / (1 + np.exp(sign * (rng.normal(size=60) - 4 * y + 2)))]
+    }
+    summaries = summarise(results, np.arange(60), resamples=100)
+    (auroc,) = [s.vs_real for s in summaries if s.vs_real and s.metric == "auroc"]
+    assert (auroc.low, auroc.high) == (-1, 1)
+
+
 def test_the_gap_of_testing_on_synthetic_series_is_that_of_the_same_models():
     results = make_results()
     summaries = summarise(results, np.arange(200), resamples=150)
