@@ -37,15 +37,16 @@ class SubgroupScore:
 def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     """Name, e.g. "age 65-79" or "sex male" -> its series, of every group that is large enough.
 
-    Groups are those of every static covariate that is an age in years or a code; a code says so in
-    its unit: "sex[1=male]", "unit_type[code]". Series whose covariate is unknown are in no group
-    of it.
+    Groups are those of every static covariate that is an age in years or a code: one that says so
+    in its unit, "sex[1=male]", "unit_type[code]", or has two values, as a sex of 1 and 2. Series
+    whose covariate is unknown are in no group of it.
     """
     groups: dict[str, np.ndarray] = {}
     for title, values in zip(test.static_names, test.static.T, strict=True):
         base, codes = _parse(title)
-        if codes or title.endswith("[code]"):
-            for value in np.unique(values[np.isfinite(values)]).tolist():
+        known = np.unique(values[np.isfinite(values)]).tolist()
+        if codes or title.endswith("[code]") or len(known) == 2:
+            for value in known:
                 groups[f"{base} {_code(value, codes)}"] = values == value
         elif base.split("_")[0] == "age" and title in (base, f"{base}[years]"):
             for band, (low, high) in AGES.items():

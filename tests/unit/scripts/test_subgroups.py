@@ -65,6 +65,16 @@ def test_bands_of_age_given_as_categories_are_groups(test_split):
     assert list(find_subgroups(banded)) == ["age 18-40", "age 41+"]
 
 
+def test_a_covariate_of_two_values_is_a_code(test_split):
+    """A sex of 1 and 2 in a user's table, whose unit names no code; three values may be a count."""
+    rng = np.random.default_rng(0)
+    static = np.stack([rng.choice([1, 2, np.nan], 400), rng.integers(3, size=400)], 1)
+    plain = dataclasses.replace(
+        test_split, static=static.astype(np.float32), static_names=("sex", "falls")
+    )
+    assert list(find_subgroups(plain)) == ["sex 1", "sex 2"]
+
+
 def test_groups_with_few_series_of_a_class_are_left_out(test_split):
     rare = dataclasses.replace(test_split, labels=(np.arange(400) % 40 == 0).astype(np.int64))
     assert find_subgroups(rare) == {}
