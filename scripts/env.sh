@@ -48,6 +48,7 @@ resolve_config() {
         case $argument in
             *=*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "${argument#*=}")") ;;
             /* | -*) ARGS+=("$argument") ;;
+            ./* | ../*) ARGS+=("$caller/$argument") ;;
             # A file that is in neither folder was meant to be where the user stands.
             *[./]*) if [ -e "$argument" ] && [ ! -e "$caller/$argument" ]; then ARGS+=("$argument"); else ARGS+=("$caller/$argument"); fi ;;
             *) ARGS+=("$argument") ;;
@@ -55,8 +56,9 @@ resolve_config() {
     done
 }
 
-# resolve_value CALLER_DIR VALUE: the value, or [list], with the names of files below CALLER_DIR made
-# absolute. A word without a dot or a slash, such as a set's name, stays a word.
+# resolve_value CALLER_DIR VALUE: the value, or [list], with what starts with ./ or ../ (a folder that
+# is yet to be made has no other way to say so) and the names of files below CALLER_DIR made absolute.
+# A word without a dot or a slash, such as a set's name, stays a word.
 resolve_value() {
     local item items=() joined
     case $2 in
@@ -66,6 +68,7 @@ resolve_value() {
             echo "[${joined-}]"
             ;;
         /* | "") echo "$2" ;;
+        ./* | ../*) echo "$1/$2" ;;
         *[./]*) if [ -e "$1/$2" ]; then echo "$1/$2"; else echo "$2"; fi ;;
         *) echo "$2" ;;
     esac

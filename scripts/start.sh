@@ -9,6 +9,8 @@ for argument in "$@"; do
             echo "A config names what differs from the defaults; configs/base/ has examples, README.md the"
             echo "stages, docs/data.md the data sources, configs/schema/ every key with its bounds."
             echo "On the command line key=value wins, e.g. diffusion.max_steps=5000 evaluation.seeds=[0,1]"
+            echo "From another folder: ./x and ../x are there, and so is a file x that exists there; any other"
+            echo "relative path, such as runs_dir=out, is in the repository."
             exit 0
             ;;
     esac

@@ -87,6 +87,11 @@ def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
         "guidance=none",
         "tuning.w=[-0.5,0,0.5]",
         "/abs/x.csv",
+        "runs_dir=./out",
+        "synthetic=[../a.npz,./README.md]",
+        "runs_dir=out/",
+        "classifier.model=my:Cls",
+        "./README.md",
     )
     assert found == [
         f"{tmp_path}/mine.yaml",
@@ -97,6 +102,11 @@ def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
         "guidance=none",
         "tuning.w=[-0.5,0,0.5]",
         "/abs/x.csv",
+        f"runs_dir={tmp_path}/./out",  # whether or not it is there yet
+        f"synthetic=[{tmp_path}/../a.npz,{tmp_path}/./README.md]",
+        "runs_dir=out/",
+        "classifier.model=my:Cls",
+        f"{tmp_path}/./README.md",
     ]
     assert said == f"(started in {tmp_path}; paths below are relative to {ROOT})"
 
