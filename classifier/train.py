@@ -92,6 +92,12 @@ def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
     )
 
 
+def require_buildable(config: ExperimentConfig, splits: Splits) -> None:
+    """Raises ConfigError where stage 2 could not make the classifier of `config`."""
+    with torch.random.fork_rng(devices=[]):
+        _facts(config, splits).build()
+
+
 def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
     found = load_facts(path)
     if found.data_fingerprint != wanted.data_fingerprint:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from classifier.train import require_buildable
 from configs import from_sections
 from configs.cli import run_stage
 from configs.run_record import record_stage, require_same_settings, run_dir
@@ -47,6 +48,7 @@ def main(config: ExperimentConfig) -> None:
     """Trains on the train split, stops on val_select, writes runs/<experiment>/diffusion/."""
     ensure_built(config.data)
     splits = load_splits(config.data)
+    require_buildable(config, splits)  # else found out only after this stage
     folder = run_dir(config) / "diffusion"
     settings = {
         "diffusion": diffusion_settings(config),

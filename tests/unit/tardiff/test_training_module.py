@@ -239,6 +239,13 @@ def test_a_moved_training_remembers_its_best(tiny):
     assert without.best_model_score is None
 
 
+def test_a_classifier_that_cannot_be_made_is_refused_before_the_training(tmp_path):
+    config = load_config(tiny_arguments(tmp_path, "classifier.model_args={nosuch: 1}"))
+    with pytest.raises(ConfigError, match=r"nosuch.*the class accepts"):
+        main(config)
+    assert not (tmp_path / "runs/tiny/diffusion").exists()
+
+
 def test_a_finished_run_of_before_stays_valid(tiny):
     config, _, _ = tiny
     recorded = diffusion_settings(config)
