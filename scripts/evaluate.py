@@ -329,8 +329,8 @@ def _follows_classifier(facts: Mapping[str, Any]) -> bool:
     config = facts.get("config", {})
     kind, estimator = (config.get(k, {}) for k in ("guidance", "influence"))
     convex = (kind.get("kind"), estimator.get("estimator")) == ("influence", "convex")
-    guided = "guidance" in facts.get("made_with", {})
-    return guided and (config.get("compat") == "paper" or not convex)
+    guided = facts.get("guidance") and "guidance" in facts.get("made_with", {})
+    return bool(guided) and (config.get("compat") == "paper" or not convex)
 
 
 def _documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, str]:

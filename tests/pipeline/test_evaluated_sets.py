@@ -149,8 +149,8 @@ def test_sets_of_an_earlier_classifier_are_told(experiment):
     write_text(train.checkpoint_path(config), "weights")
     now = sha256_file(train.checkpoint_path(config))
 
-    def guided(kind, estimator, *weights, compat="none"):
-        facts = made()
+    def guided(kind, estimator, *weights, compat="none", by=True):
+        facts = made(guided=by)
         facts["made_with"]["guidance"] = list(weights)
         parts = {"guidance": {"kind": kind}, "influence": {"estimator": estimator}}
         return facts | {"config": facts["config"] | parts | {"compat": compat}}
@@ -158,7 +158,7 @@ def test_sets_of_an_earlier_classifier_are_told(experiment):
     sets = {
         "current": guided("influence", "classifier", now, "of the retraining test"),
         "convex": guided("influence", "convex", "of the retraining test"),
-        "unguided": made(guided=False),
+        "unguided": guided("influence", "classifier", "before", by=False),  # as stage 3 writes it
         "old": guided("influence", "classifier", "before"),
         "likelihood": guided("classifier", "convex", "before"),
         "paper": guided("influence", "convex", "before", compat="paper"),
