@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from configs.runtime.errors import ConfigError, DataError
@@ -72,7 +73,7 @@ class EHRDataset(LabelledSeries):
     Attributes:
         values: always finite.
         observed: True where measured, False where imputed; all True if synthetic.
-        subject_ids: used only to prove splits disjoint; -1 if synthetic.
+        subject_ids: -1 if synthetic.
 
     Raises:
         DataError: as LabelledSeries; and a value is not finite, or an array has another type or
@@ -165,6 +166,19 @@ class EHRDataset(LabelledSeries):
             )
         if len(set(self.feature_names)) != self.num_channels:
             raise DataError(f"feature names repeat: {self.feature_names}")
+
+
+def patient_strata(
+    subject_ids: Int[np.ndarray, " n"] | None, labels: Int[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " patient"]]:
+    """(patient of every row, numbered as they appear; the largest label of each patient). A row
+    whose patient is not known (None, or -1 as in synthetic sets) counts as a patient of its own."""
+    own = -1 - np.arange(len(labels))
+    ids = own if subject_ids is None else np.where(subject_ids < 0, own, subject_ids)
+    member = pd.factorize(ids)[0]
+    stratum = np.zeros(member.max(initial=-1) + 1, np.int64)
+    np.maximum.at(stratum, member, labels)
+    return member, stratum
 
 
 def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:

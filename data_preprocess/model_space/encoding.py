@@ -21,15 +21,17 @@ from data_preprocess.model_space.normaliser import Normaliser
 
 @dataclass(frozen=True)
 class EncodedSeries:
-    """Model-space series with labels."""
+    """Model-space series with labels; `subject_ids` as in LabelledSeries, None: not known."""
 
     x: Float[Tensor, "n channel time"]
     y: Int[Tensor, " n"]
+    subject_ids: Int[np.ndarray, " n"] | None = None
 
     @classmethod
     def of(cls, dataset: EHRDataset, normaliser: Normaliser) -> "EncodedSeries":
         """A data set in model space."""
-        return cls(encode(normaliser, dataset), torch.from_numpy(dataset.labels))
+        x, y = encode(normaliser, dataset), torch.from_numpy(dataset.labels)
+        return cls(x, y, dataset.subject_ids)
 
 
 def encode(normaliser: Normaliser, dataset: EHRDataset) -> Float[Tensor, "n channel time"]:

@@ -146,6 +146,10 @@ def retraining_test(config: ExperimentConfig) -> None:
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
         run=fitting(config, data.num_classes, loaded.splits.normaliser),
         seed=config.seed,
+        patients={
+            "guide": loaded.splits.val_guide.subject_ids,
+            "held_out": loaded.splits.val_select.subject_ids,
+        },
     )
     found = {"data_fingerprint": loaded.splits.fingerprint, **found}
     for name, scores in found["estimators"].items():

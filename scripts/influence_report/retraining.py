@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.utils import resample
 
+from data_preprocess.dataset import patient_strata
 from scripts.utility.loss_change import loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit, draw_per_class
@@ -49,6 +50,7 @@ def retraining_scores(
     loss: GuidanceLoss,
     run: Callable[..., dict[Fit, Predictions]],
     seed: int,
+    patients: Mapping[str, Int[np.ndarray, " _"]],
 ) -> dict[str, Any]:
     """The linear data-modelling score of every estimator and the effect of its tilt, JSON-able.
 
@@ -62,6 +64,7 @@ def retraining_scores(
         loss: the guidance loss.
         run: `run_fits` with all that it needs besides fits and data.
         seed: of the halves.
+        patients: of the guidance rows ("guide") and val_select ("held_out").
     """
     halves, tilted = stratified_halves(pool.y, subsets, seed=seed), min(tilted, subsets)
     tilts = {
@@ -89,7 +92,7 @@ def retraining_scores(
             found["estimators"][name][rows] = scored(values[halves].sum(1), outcome.mean(1))
             if name in tilts:
                 found["estimators"][name]["tilt"][rows] = loss_change(
-                    predictions["half"][:tilted], predictions[name], loss
+                    predictions["half"][:tilted], predictions[name], loss, patients[rows]
                 )
     return found
 
@@ -158,21 +161,25 @@ def loss_change(
     before: Sequence[Sequence[Predictions]],
     after: Sequence[Sequence[Predictions]],
     loss: GuidanceLoss,
+    subject_ids: Int[np.ndarray, " n"],
 ) -> dict[str, float]:
     """Mean change of the loss, pair by pair and seed by seed, with its standard error: that of a
-    bootstrap over the pairs and, within classes, over the rows that score them."""
-    rng, labels = np.random.default_rng(0), before[0][0].labels
-    everyone = np.arange(len(labels))
+    bootstrap over the pairs and, within classes, over the patients whose rows score them."""
+    rng = np.random.default_rng(0)
+    member, strata = patient_strata(subject_ids, before[0][0].labels)
+    rows_of = [np.flatnonzero(member == patient) for patient in range(len(strata))]
 
     def per_pair(rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " pair"]:
         return (_losses(after, loss, rows) - _losses(before, loss, rows)).mean(1)
 
     drawn = []
     for number in range(LOSS_RESAMPLES):
-        rows = np.asarray(resample(everyone, stratify=labels, random_state=number))
+        every = np.arange(len(strata))
+        patients = np.asarray(resample(every, stratify=strata, random_state=number))
+        rows = np.concatenate([rows_of[patient] for patient in patients])
         pairs = rng.integers(len(before), size=len(before))
         drawn.append(per_pair(rows)[pairs].mean())
-    change = per_pair(everyone).mean()
+    change = per_pair(np.arange(len(member))).mean()
     return {"change": float(change), "error": float(np.std(drawn, ddof=1))}
 
 

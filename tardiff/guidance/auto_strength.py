@@ -2,21 +2,21 @@
 
 For every w of a grid: G of four fifths of the guidance rows tilts the unguided series, the guide is
 refitted on the tilted series, and its loss on the remaining fifth is compared with that of equal
-weights. The selection rows are further such folds, for G of all guidance rows. What G owes to
-chance cannot lower the loss of rows it has not seen, so the curve turns where the tilt follows
-noise or goes too far. The strength has the lowest upper bound, change plus standard error: the less
-sure G is, the less is asked for, and 0 where no bound is below 0. No generation and no downstream
-model takes part: seconds.
+weights. Folds are of patients. The selection rows are further folds, for G of all guidance rows.
+What G owes to chance cannot lower the loss of patients it has not seen, so the curve turns where
+the tilt follows noise or goes too far. The strength has the lowest upper bound, change plus
+standard error: the less sure G is, the less is asked for, and 0 where no bound is below 0. No
+generation and no downstream model takes part: seconds.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from tardiff.diffusion.noise_schedule import Labels
+from data_preprocess.dataset import patient_strata
 from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.influence.convex_guide import ConvexGuide, Head, LabelledDesign
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -32,7 +32,7 @@ class AutoStrength:
     Attributes:
         w: chosen; 0 where no strength lowers the loss by more than its standard error.
         change: predicted change of the guidance loss at `w`; negative is better.
-        error: standard error of `change`, over the folds.
+        error: standard error of `change`.
         grid, changes, errors: the whole curve.
         loss: the guidance loss of the guide without tilt, on the guidance rows.
     """
@@ -49,8 +49,8 @@ class AutoStrength:
         """One line for the terminal."""
         if not self.grid:
             return (
-                "strength: w = 0, since a class has fewer than two guidance rows and no strength "
-                "can be tested: nothing is guided"
+                "strength: w = 0, since a class has fewer than two patients among the guidance "
+                "rows and no strength can be tested: nothing is guided"
             )
         if self.w == 0:
             return (
@@ -98,10 +98,9 @@ def cross_validated_strength(
     if _fewest(known, loss) < 2:
         return _none(guide, known, loss)
     rng = np.random.default_rng(seed)
-    repeats = [_fold_changes(guide, known, select, loss, rng) for _ in range(REPEATS)]
-    per_fold = np.mean(repeats, axis=0)
-    changes = per_fold.mean(0)
-    errors = per_fold.std(0, ddof=1) / len(per_fold) ** 0.5
+    repeats = np.stack([_fold_changes(guide, known, select, loss, rng) for _ in range(REPEATS)])
+    changes = repeats.mean((0, 1))
+    errors = _standard_errors(repeats, left_out=_count(known, loss))
     bounds = changes + errors
     best = int(bounds.argmin())
     supported = bounds[best] < 0
@@ -117,13 +116,35 @@ def cross_validated_strength(
 
 
 def _fewest(rows: LabelledDesign, loss: GuidanceLoss) -> int:
-    return int(torch.bincount(rows.y, minlength=loss.num_classes).min())
+    """Patients of the class that has fewest, each counted in the largest of their labels."""
+    _, strata = patient_strata(rows.subject_ids, rows.y.numpy())
+    return int(np.bincount(strata, minlength=loss.num_classes).min())
 
 
 def _none(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
-    """No strength: a class has too few guidance rows to leave one out."""
+    """No strength: a class has too few patients to leave one out."""
     value = loss.value(known.rows @ guide.theta, known.y)
     return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
+
+
+def _standard_errors(
+    repeats: Float[np.ndarray, "repeat fold w"], *, left_out: int
+) -> Float[np.ndarray, " w"]:
+    """Of the mean over folds, of which the first `left_out` are of left-out guidance rows.
+
+    Those share the rows that G comes from, so the spread between them tells too little: the
+    variance of their mean is (1 / K + 1 / (K - 1)) times that of one (Nadeau and Bengio 2003). The
+    selection folds test one and the same G. Another partition of the same rows is no further
+    evidence.
+    """
+    folds = repeats.shape[1]
+    shared = left_out**2 / (left_out - 1)
+    return (repeats.var(1, ddof=1).mean(0) * (folds + shared)) ** 0.5 / folds
+
+
+def _count(known: LabelledDesign, loss: GuidanceLoss) -> int:
+    """Folds of the guidance rows."""
+    return min(FOLDS, _fewest(known, loss))
 
 
 def _fold_changes(
@@ -135,8 +156,8 @@ def _fold_changes(
 ) -> np.ndarray:
     """(fold, w) change of the loss on rows that the tilt has not seen, in folds of about one
     size."""
-    count = min(FOLDS, _fewest(known, loss))
-    folds = _folds(known.y, count, rng)
+    count = _count(known, loss)
+    folds = _folds(known, count, rng)
     changes = []
     for fold in range(count):
         heads = _tilted_heads(guide, known.where(folds != fold), loss)
@@ -144,7 +165,7 @@ def _fold_changes(
     if select is None or not _fewest(select, loss):
         return np.array(changes)
     count = min(max(1, round(count * len(select.y) / len(known.y))), _fewest(select, loss))
-    folds, heads = _folds(select.y, count, rng), _tilted_heads(guide, known, loss)
+    folds, heads = _folds(select, count, rng), _tilted_heads(guide, known, loss)
     unseen = [select.where(folds == fold) for fold in range(count)]
     return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
 
@@ -162,10 +183,11 @@ def _changes(
     return [loss.value(left.rows @ head, left.y) - before for head in heads]
 
 
-def _folds(y: Labels, count: int, rng: np.random.Generator) -> Int[Tensor, " n"]:
-    """A fold per row, every class spread evenly."""
-    folds = torch.zeros_like(y)
-    for label in y.unique().tolist():
-        mine = rng.permutation(torch.nonzero(y == label)[:, 0].numpy())
-        folds[torch.from_numpy(mine)] = torch.arange(len(mine)) % count
-    return folds
+def _folds(rows: LabelledDesign, count: int, rng: np.random.Generator) -> Int[Tensor, " n"]:
+    """A fold per row, the same for all rows of a patient, every class spread evenly."""
+    member, strata = patient_strata(rows.subject_ids, rows.y.numpy())
+    folds = np.zeros_like(strata)
+    for label in np.unique(strata):
+        mine = rng.permutation(np.flatnonzero(strata == label))
+        folds[mine] = np.arange(len(mine)) % count
+    return torch.from_numpy(folds[member])

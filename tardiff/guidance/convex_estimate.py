@@ -37,7 +37,7 @@ class PoolGuide:
 
     def design(self, series: EncodedSeries) -> LabelledDesign:
         """What the guide sees of labelled series."""
-        return LabelledDesign(design(self.features, series.x), series.y)
+        return LabelledDesign(design(self.features, series.x), series.y, series.subject_ids)
 
 
 @dataclass(frozen=True)

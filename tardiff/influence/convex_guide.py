@@ -13,8 +13,9 @@ x need one pass through the features.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,14 +43,16 @@ def design(features: SeriesFeatures, x: Series) -> Design:
 
 @dataclass(frozen=True)
 class LabelledDesign:
-    """Design matrix and labels of rows that are not trained on."""
+    """Design matrix and labels of rows that are not trained on, and their patients where known."""
 
     rows: Design
     y: Labels
+    subject_ids: Int[np.ndarray, " n"] | None = None
 
     def where(self, keep: Bool[Tensor, " n"]) -> "LabelledDesign":
         """The rows that are True in `keep`."""
-        return LabelledDesign(self.rows[keep], self.y[keep])
+        subjects = None if self.subject_ids is None else self.subject_ids[keep.numpy()]
+        return LabelledDesign(self.rows[keep], self.y[keep], subjects)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def found(pool, influence, *, w):
         loss=NLL,
         run=run,
         seed=0,
+        patients={"guide": np.arange(300), "held_out": np.arange(300)},
     )
 
 
@@ -119,12 +120,17 @@ def test_the_error_holds_the_luck_of_rows_and_of_pairs():
     margins = rng.normal(0.2, 1.0, 400)
     after = predictions(margins, labels)
     gains = np.log1p(np.exp(-margins)) - np.log(2)
-    same = loss_change([[before]] * 6, [[after]] * 6, NLL)
+    same = loss_change([[before]] * 6, [[after]] * 6, NLL, np.arange(400))
     assert same["change"] == pytest.approx(gains.mean())
     assert same["error"] == pytest.approx(gains.std() / 20, rel=0.25)
+    # Four equal rows of every patient know no more than one.
+    repeated = [[one.take(np.repeat(np.arange(400), 4))] for one in (before, after)]
+    patients = np.repeat(np.arange(400), 4)
+    again = loss_change([repeated[0]] * 6, [repeated[1]] * 6, NLL, patients)
+    assert again == pytest.approx(same)
     shifts = rng.normal(0, 0.5, 6)
     pairs = [predictions(np.full(400, shift), labels) for shift in shifts]
     losses = np.log1p(np.exp(-shifts)) - np.log(2)
-    unlike = loss_change([[before]] * 6, [[pair] for pair in pairs], NLL)
+    unlike = loss_change([[before]] * 6, [[pair] for pair in pairs], NLL, np.arange(400))
     assert unlike["change"] == pytest.approx(losses.mean())
     assert unlike["error"] == pytest.approx(losses.std() / 6**0.5, rel=0.25)

@@ -1,5 +1,7 @@
 """The predicted strength: positive where guidance rows know more, 0 where they know nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -64,6 +66,29 @@ def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
     assert sum(harm) / len(harm) < 0.003
 
 
+def test_several_series_of_a_patient_are_not_taken_for_several_patients():
+    """G that follows few patients lowers the loss of their further series and of nobody else's."""
+    pool = rows(3000, 0, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.01)
+    asked = {"patients": [], "series": []}
+    for seed in range(1, 7):
+        once = rows(80, seed, slope=0.5)
+        member = np.repeat(np.arange(80), 5)
+        known = LabelledDesign(once.rows[member], once.y[member], member)
+        for name, given in {"patients": known, "series": replace(known, subject_ids=None)}.items():
+            asked[name].append(cross_validated_strength(guide, given, LOSS, seed=0).w)
+    assert sum(asked["patients"]) / 6 < 0.05 < 0.2 < sum(asked["series"]) / 6
+
+
+def test_a_class_of_one_patient_cannot_be_left_out():
+    pool = rows(200, 0, slope=0.5)
+    guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
+    known = rows(50, 1, slope=0.5)
+    patients = np.where(known.y.numpy() == 1, 0, np.arange(1, 51))
+    found = cross_validated_strength(guide, replace(known, subject_ids=patients), LOSS, seed=0)
+    assert found.w == 0 and found.grid == []
+
+
 def test_selection_rows_make_the_strength_surer_or_stop_it():
     """They are folds like the left-out guidance rows: the error shrinks where they agree, and
     nothing is asked for where the guidance rows are of another population."""
@@ -94,8 +119,8 @@ def test_too_few_guidance_rows_of_a_class():
     nothing = {"grid": [], "changes": [], "errors": []}
     assert found == AutoStrength(w=0.0, change=0.0, error=0.0, loss=loss, **nothing)
     assert found.line() == (
-        "strength: w = 0, since a class has fewer than two guidance rows and no strength can be "
-        "tested: nothing is guided"
+        "strength: w = 0, since a class has fewer than two patients among the guidance rows and no "
+        "strength can be tested: nothing is guided"
     )
     two = cross_validated_strength(guide, rows(10, 1, slope=0.5), LOSS, seed=0)
     assert two.grid == list(GRID)
@@ -122,7 +147,7 @@ class Counting(GuidanceLoss):
         return super().value(logits, y)
 
 
-def test_the_error_is_that_of_the_mean_over_folds_that_share_no_row():
+def test_the_error_is_that_of_folds_some_of_which_share_what_g_comes_from():
     pool, known = rows(1500, 0, slope=-0.5), rows(100, 1, slope=0.5)
     select = rows(60, 2, slope=0.5)
     guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.1)
@@ -133,9 +158,11 @@ def test_the_error_is_that_of_the_mean_over_folds_that_share_no_row():
     # 20 rows a fold, of both; each is taken once before the tilt and once for every strength.
     assert counting.sizes == [20] * REPEATS * (FOLDS + 3) * (len(GRID) + 1)
     found = cross_validated_strength(guide, known, LOSS, select=select, seed=0)
-    per_fold = sum(repeats) / REPEATS
-    errors = (((per_fold - per_fold.mean(0)) ** 2).sum(0) / (8 - 1) / 8) ** 0.5
-    assert np.allclose(found.changes, per_fold.mean(0)) and np.allclose(found.errors, errors)
+    variances = [((one - one.mean(0)) ** 2).sum(0) / (8 - 1) for one in repeats]
+    assert np.allclose(found.changes, sum(repeats).mean(0) / REPEATS)
+    # Five eighths of the mean are of left-out rows, three eighths of selection rows.
+    factor = (5 / 8) ** 2 * (1 / 5 + 1 / 4) + (3 / 8) ** 2 / 3
+    assert np.allclose(np.square(found.errors), factor * sum(variances) / REPEATS)
 
 
 def test_another_strength_has_its_own_prediction():
