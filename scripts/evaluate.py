@@ -57,6 +57,7 @@ from scripts.synthetic_sets import find_sets, load_set, without_counterpart
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.bootstrap import enough_resamples, fewest_patients
+from scripts.utility.downstream import TASK_CLASSIFIER, bare_name
 from scripts.utility.fits import upper_bound
 from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
@@ -132,7 +133,8 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     for name, found_in in copies.items():
         notes.append(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
         logger.warning("%s", notes[-1])
-    for other in other_settings(config):
+    evaluated = TASK_CLASSIFIER in map(bare_name, chosen.models)
+    for other in other_settings(config, of_classifier=evaluated):
         logger.warning("%s", other)
         notes.append(other)
     if chosen.privacy and (unknown := not_attacked(members)):
@@ -338,7 +340,7 @@ def _documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str,
     cards = {"Data card": Path(config.data.dir) / "card.md"}
     cards |= {f"Card of set {k}": file.with_name(f"{k}.card.md") for k, file in files.items()}
     texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
-    trained = "".join(f"# {line}\n" for line in other_settings(config))
+    trained = "".join(f"# {line}\n" for line in other_settings(config, of_classifier=True))
     return texts | {SETTINGS: trained + to_yaml(config)}
 
 

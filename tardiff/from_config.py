@@ -112,7 +112,8 @@ def load(config: ExperimentConfig) -> Loaded:
     config = with_tuned_strength(config, splits.fingerprint)
     model = load_model(model_path(config), f"bash train.sh <config of {config.experiment}>")
     require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
-    for line in other_settings(config):
+    followed = config.guidance.kind != "none" and not is_convex(config)
+    for line in other_settings(config, of_classifier=followed):
         log.warning("%s", line)
     device = pick_device(config.accelerator)
     model.network.to(device)

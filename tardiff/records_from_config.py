@@ -42,14 +42,15 @@ def diffusion_settings(config: ExperimentConfig) -> dict[str, Any]:
     return section
 
 
-def other_settings(config: ExperimentConfig) -> list[str]:
-    """In what `config` differs from what the models on disk were trained with, a line each."""
+def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str]:
+    """In what `config` differs from what the diffusion model on disk, and if asked for the
+    classifier, was trained with; a line each."""
     settings, classifier = model_path(config).with_name("settings.json"), checkpoint_path(config)
     told = []
     if model_path(config).is_file() and settings.is_file():
         trained = {"diffusion": read_mapping(settings).get("diffusion", {})}
         told.append(_other(1, trained, {"diffusion": diffusion_settings(config)}))
-    if classifier.is_file():
+    if of_classifier and classifier.is_file():
         try:
             trained = {"classifier": load_facts(classifier).settings.get("classifier", {})}
         except UserError as error:
@@ -119,7 +120,7 @@ def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
     found = retraining_score(config, data_fingerprint)
     if found is None or found.predicts:
         return None
-    if not _was_tested(config, found.w):
+    if found.w == 0 or guidance.w not in (found.w, found.asked):
         log.warning(
             "the retraining test was of w = %g, and says nothing of guidance.w=%s; to test that: "
             "bash scripts/influence.sh <config.yaml> lds=true guidance.w=%s",
@@ -132,15 +133,6 @@ def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
         f"{found.model} here: {found} ({retraining_path(config)}). "
         "Nothing is guided; guidance.force=true guides nevertheless"
     )
-
-
-def _was_tested(config: ExperimentConfig, w: float) -> bool:
-    """Whether the retraining test, of strength `w`, was of what `config` asks for: that number, or
-    "auto" again, which chooses anew in every pool. A tilt of 0 tested nothing."""
-    path = run_dir(config) / "record.json"
-    tested = (read_mapping(path) if path.is_file() else {}).get("influence/retraining", {})
-    asked = tested.get("config", {}).get("guidance", {}).get("w")
-    return w != 0 and config.guidance.w in (w, asked)
 
 
 def tuning_path(config: ExperimentConfig) -> Path:

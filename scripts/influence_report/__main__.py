@@ -151,7 +151,8 @@ def retraining_test(config: ExperimentConfig) -> None:
             "held_out": loaded.splits.val_select.subject_ids,
         },
     )
-    found = {"data_fingerprint": loaded.splits.fingerprint, **found}
+    asked = loaded.config.guidance.w
+    found = {"data_fingerprint": loaded.splits.fingerprint, "asked": asked, **found}
     for name, scores in found["estimators"].items():
         scores["estimated_with"] = estimated_with(config, name)
     path = retraining_path(config)

@@ -19,7 +19,8 @@ class RetrainingScore(NamedTuple):
         score: linear data-modelling score (LDS) on the guidance rows: rank correlation of predicted
             and measured changes; chance stays within +-`band`.
         model: the downstream model that was retrained.
-        w: strength of the tilt, unguided standard deviations.
+        w: strength of the tilt, unguided standard deviations; 0: nothing was tested.
+        asked: what asked for it; "auto" chooses anew in every pool.
         change: of the guidance loss of `model` on val_select by that tilt; 0 at w = 0.
         error: standard error of `change`.
     """
@@ -28,6 +29,7 @@ class RetrainingScore(NamedTuple):
     band: float
     model: str
     w: float
+    asked: float | str
     change: float
     error: float
 
@@ -52,7 +54,7 @@ def read_score(
     path: Path, estimator: str, data_fingerprint: str, estimated_with: Mapping[str, Any]
 ) -> RetrainingScore | None:
     """What the record of the test says; None where it is of other data, of another generator or
-    estimator, or of an earlier version, which tilted nothing.
+    estimator, or of an earlier version, which did not say what was asked.
 
     Args:
         path: of the record, which exists.
@@ -62,10 +64,15 @@ def read_score(
     """
     found = read_mapping(path)
     of_estimator = found["estimators"].get(estimator)
-    if found["data_fingerprint"] != data_fingerprint or of_estimator is None or "w" not in found:
+    if (
+        found["data_fingerprint"] != data_fingerprint
+        or of_estimator is None
+        or "asked" not in found
+    ):
         return None
     if of_estimator.get("estimated_with") != dict(estimated_with):
         return None
     tilt = of_estimator["tilt"].get("held_out", {"change": 0.0, "error": 0.0})
     score = of_estimator["guide"]["score"]
-    return RetrainingScore(score, found["band"], found["model"], found["w"], **tilt)
+    strength = (found["w"], found["asked"])
+    return RetrainingScore(score, found["band"], found["model"], *strength, **tilt)

@@ -146,7 +146,11 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     found = json.loads(path.read_text())
     score, tilt = (found["estimators"]["convex"][name] for name in ("guide", "tilt"))
     assert score["low"] <= score["score"] <= score["high"] and found["subsets"] == 8
-    assert found["w"] == 0.3 and found["tilted"] == 8 and tilt["guide"] != tilt["held_out"]
+    assert (
+        found["w"] == found["asked"] == 0.3
+        and found["tilted"] == 8
+        and tilt["guide"] != tilt["held_out"]
+    )
     for change, requested in ((-0.2, 0.3), (-0.1, 0.0)):
         tilt["held_out"] = {"change": change, "error": 0.15}
         path.write_text(json.dumps(found))
@@ -174,7 +178,7 @@ def test_the_retraining_test_is_heeded(trained, caplog):
         (0.3, 0.3, -0.3, False),
         ("auto", 0.0, "auto", False),
     ):
-        set_tested(root / "runs/tiny", found | {"w": w}, asked)
+        path.write_text(json.dumps(found | {"w": w, "asked": asked}))
         caplog.clear()
         config = load_config([*arguments, f"guidance.w={want}"])
         assert (held_back(config, found["data_fingerprint"]) is not None) == held, (asked, w, want)
@@ -196,11 +200,3 @@ def test_the_retraining_test_is_heeded(trained, caplog):
 def test_what_does_not_go_together(trained, overrides):
     with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at convex|leave it at auto"):
         load_config([*trained[1], *overrides])
-
-
-def set_tested(folder, found, asked):
-    """Makes the record of the retraining test one that was asked for guidance.w=`asked`."""
-    (folder / "influence/retraining.json").write_text(json.dumps(found))
-    record = json.loads((folder / "record.json").read_text())
-    record["influence/retraining"]["config"]["guidance"]["w"] = asked
-    (folder / "record.json").write_text(json.dumps(record))

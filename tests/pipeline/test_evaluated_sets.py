@@ -204,23 +204,24 @@ def test_settings_that_no_model_was_trained_with_are_told(experiment):
         return load_config(arguments(folder, f"classifier.checkpoint_dir={folder}/c", *more))
 
     config = load()
-    assert not other_settings(config)  # nothing trained
+    assert not other_settings(config, of_classifier=True)  # nothing trained
     facts = train._facts(config, splits)
     save_classifier(train.checkpoint_path(config), facts.build(), facts)
     model = folder / "runs/tiny/diffusion/model.pt"
     write_text(model, "weights")
     settings = {"diffusion": diffusion_settings(config)}
     write_text(model.with_name("settings.json"), json.dumps(settings))
-    assert not other_settings(config)  # the same
+    assert not other_settings(config, of_classifier=True)  # the same
     again = "run stage {} again, or set them back."
     for given, stage, change in (
         ("classifier.model_args={hidden: 5}", 2, "classifier.model_args.hidden: 8 -> 5"),
         ("classifier.max_epochs=7", 2, "(classifier.max_epochs: 1 -> 7)"),
         ("diffusion.width=16", 1, "(diffusion.width: 8 -> 16)"),
     ):
-        (told,) = other_settings(load(given))
+        (told,) = other_settings(load(given), of_classifier=True)
         assert change in told and told.endswith(again.format(stage))
         shown = evaluate._documents(load(given), {})["All settings"]
         assert shown.startswith(f"# {told}\n") and not shown.startswith("#", len(told) + 3)
+    assert not other_settings(load("classifier.max_epochs=7"), of_classifier=False)
     train.checkpoint_path(config).write_bytes(b"torn")
-    assert "best.ckpt" in str(other_settings(config))
+    assert "best.ckpt" in str(other_settings(config, of_classifier=True))

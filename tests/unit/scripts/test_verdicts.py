@@ -182,17 +182,17 @@ def test_noise_and_a_collapsed_set_are_of_no_use():
     ("score", "said"),
     [
         (
-            RetrainingScore(0.30, 0.33, "lstm", 0.25, -0.02, 0.01),
+            RetrainingScore(0.30, 0.33, "lstm", 0.25, "auto", -0.02, 0.01),
             "yes (lstm; change of its guidance loss on val_select by w = 0.25: -0.0200 +- 0.0100; "
             "LDS on val_guide +0.30, band of chance +-0.33)",
         ),
         (
-            RetrainingScore(0.42, 0.33, "lstm", 0.25, -0.01, 0.01),
+            RetrainingScore(0.42, 0.33, "lstm", 0.25, "auto", -0.01, 0.01),
             "no (lstm; change of its guidance loss on val_select by w = 0.25: -0.0100 +- 0.0100; "
             "LDS on val_guide +0.42, band of chance +-0.33)",
         ),
         (
-            RetrainingScore(0.42, 0.33, "lstm", 0.0, 0.0, 0.0),
+            RetrainingScore(0.42, 0.33, "lstm", 0.0, "auto", 0.0, 0.0),
             "not measured (lstm; no strength is supported; LDS on val_guide +0.42, band of chance "
             "+-0.33)",
         ),
