@@ -3,6 +3,7 @@ read is refused in a sentence that says which key or column."""
 
 import logging
 import re
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -302,9 +303,12 @@ def test_unreadable_cells_are_for_the_user_to_decide(tmp_path, caplog):
         ensure_built(config.data)
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        ensure_built(load_config([str(tmp_path / "mine.yaml"), f"{DROP}=true"]).data)
-    assert "lactate: cells that cannot be read, left out: 3" in caplog.text
-    assert re.search(limits, caplog.text)
+        config = load_config([str(tmp_path / "mine.yaml"), f"{DROP}=true"])
+        ensure_built(config.data)
+    assert "values left out or averaged: 2 notes in the data card" in caplog.text
+    card = (Path(config.data.dir) / "card.md").read_text()
+    assert "lactate: cells that cannot be read, left out: 3" in card
+    assert re.search(limits, card)
 
 
 def test_nothing_is_overwritten_and_files_are_named(tmp_path):
