@@ -180,7 +180,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     )
     _print(quality_tables(quality))
     for name, report in quality.get(PRIVACY, {}).items():
-        if near := sentence_of_nearness(report.values):
+        if near := sentence_of_nearness(report):
             notes.append(f"{name}: {near} Nothing that is measured on this set holds.")
             logger.warning("%s", notes[-1])
     generator = generator_report(config, splits) if "train" in members else None

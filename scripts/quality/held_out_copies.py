@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from scripts.quality.common.comparison import FEW_PATIENTS
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import CHANCE, WIDEN
 from tardiff.privacy.memorisation import closeness
 
@@ -45,16 +46,15 @@ def sentence(copies: Mapping[str, int]) -> str:
     return f"It holds exact copies of {parts}."
 
 
-def sentence_of_nearness(values: Mapping[str, float]) -> str:
+def sentence_of_nearness(privacy: MetricReport) -> str:
     """What tells that near copies of test series are in a set; "" where nothing surely does.
 
     A generator that saw no test series is as near to these as to other patients, and nearer to
     those it learned from. The two rules are those of the leaks of train on the other side of 0.5.
-
-    Args:
-        values: of the privacy report.
+    A comparison with remarks, as of train and test sets that differ in distribution, tells nothing.
     """
-    if FEW_PATIENTS in values:
+    values = privacy.values
+    if FEW_PATIENTS in values or privacy.remarks:
         return ""
     for name in ("closer_to_train_share", "membership_auc"):
         value, high = values[name], values[f"{name}_high"]

@@ -71,7 +71,7 @@ def _voided(results: Results, verdict: Verdict) -> Verdict:
     """The verdict, unless the set holds series that it is measured with."""
     copies = results.held_out_copies.get(verdict.name)
     report = results.quality.get(PRIVACY, {}).get(verdict.name)
-    near = "" if report is None else sentence_of_nearness(report.values)
+    near = "" if report is None else sentence_of_nearness(report)
     if copies is None and not near:
         return verdict
     outcome = NO if verdict.question == "private" else CANNOT_TELL

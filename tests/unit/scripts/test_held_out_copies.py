@@ -5,6 +5,7 @@ import numpy as np
 from data_preprocess.dataset import concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
+from scripts.quality.common.metric_report import merge
 from scripts.quality.held_out_copies import held_out_copies, sentence, sentence_of_nearness
 from scripts.quality.privacy.distances import distances_report
 from scripts.quality.privacy.membership import membership_report
@@ -39,7 +40,7 @@ def test_a_record_that_stands_in_train_too_may_be_in_a_set():
 def nearness(made, train, test):
     compared = comparison(train, test, made)
     reports = (metric(compared, seed=0) for metric in (distances_report, membership_report))
-    return sentence_of_nearness({k: v for report in reports for k, v in report.values.items()})
+    return sentence_of_nearness(merge(list(reports)))
 
 
 def test_noisy_test_series_are_found_and_fresh_or_training_ones_are_not():
@@ -58,8 +59,11 @@ def test_noisy_test_series_are_found_and_fresh_or_training_ones_are_not():
 
 def test_either_rule_finds_test_series_and_few_patients_tell_nothing():
     far = {"membership_auc": 0.431, "membership_auc_high": 0.460}
-    assert "(membership_auc 0.431, p < 0.001)" in sentence_of_nearness(privacy(**far).values)
+    assert "(membership_auc 0.431, p < 0.001)" in sentence_of_nearness(privacy(**far))
     few = privacy(**far, few_patients=5.0)
-    assert sentence_of_nearness(few.values) == sentence_of_nearness(privacy().values) == ""
+    assert sentence_of_nearness(few) == sentence_of_nearness(privacy()) == ""
+    assert not sentence_of_nearness(
+        dataclasses.replace(privacy(**far), remarks=["train and test differ"])
+    )
     unsure = privacy(closer_to_train_share=0.43, closer_to_train_share_high=0.49)  # p = 0.01
-    assert sentence_of_nearness(unsure.values) == ""
+    assert sentence_of_nearness(unsure) == ""
