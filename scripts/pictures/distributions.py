@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.channel_transforms import charted_step
 from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
 from scripts.quality.fidelity.marginals import kolmogorov_smirnov
@@ -12,8 +13,6 @@ from scripts.quality.fidelity.marginals import kolmogorov_smirnov
 MAX_SERIES = 2000
 MAX_CHANNELS = 16
 BINS = 40
-MAX_STEPS = 400  # distinct values; with more they are drawn as continuous
-ON_STEPS = 0.98  # share of values that must lie on the steps
 TAIL = 0.005  # share of held-out values beyond either end of the axis
 
 
@@ -75,23 +74,10 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
     """
     low, high = np.quantile(values.astype(np.float64), [TAIL, 1 - TAIL])
     inside = values[(values >= low) & (values <= high)]
-    step = charted_step(inside)
-    if step is None:
+    step = charted_step(inside.astype(np.float64))
+    if not step:
         return np.linspace(low, high if high > low else low + 1.0, BINS + 1)
     low, high = float(inside.min()), float(inside.max())
     width = step * np.ceil((high - low + step) / (BINS * step))
     count = int(np.ceil((high - low + step / 2) / width - 1e-6))
     return low - step / 2 + width * np.arange(max(count, 1) + 1)
-
-
-def charted_step(values: np.ndarray) -> float | None:
-    """The step in which nearly all values are charted; None if there is none."""
-    distinct = np.unique(values.astype(np.float64).round(4))
-    if not 2 <= len(distinct) <= MAX_STEPS:
-        return None
-    steps, counts = np.unique(np.diff(distinct).round(3), return_counts=True)
-    step = float(steps[counts.argmax()])
-    if step == 0:
-        return None
-    places = (values - distinct[0]) / step
-    return step if (np.abs(places - places.round()) < 0.01).mean() > ON_STEPS else None
