@@ -1,7 +1,8 @@
-"""The tilted set: series weighted, or chosen, by exp(w I / s) within each class.
+"""The tilted set: series weighted, or chosen, by exp(m I / s) within each class, so that the mean
+influence I is higher by w s.
 
-s is the unguided standard deviation of the influence I in the class, so w is dimensionless; class
-proportions do not change. Choosing from a larger pool and weighting all of it are two samples of
+s is the unguided standard deviation of I in the class, so w is dimensionless; class proportions do
+not change. Choosing from a larger pool and weighting all of it are two samples of
 one distribution, and neither can leave the data, as a push of the sampler can.
 """
 
@@ -21,14 +22,30 @@ BISECTIONS = 25
 
 
 def tilted_weights(scores: Scores, y: Labels, w: float) -> Scores:
-    """exp(w I / s) of winsorised scores, of mean 1 in every class."""
+    """exp(m I / s) of winsorised scores, of mean 1 in every class, with the m that raises the
+    weighted mean by w s, or comes nearest."""
     weights = torch.ones_like(scores)
-    for label in y.unique().tolist():
+    for label in y.unique().tolist() if w else ():
         mine = y == label
-        exponent = w * winsorised(scores[mine]) / unguided_scale(scores[mine])
-        raised = (exponent - exponent.max()).exp()
-        weights[mine] = raised / raised.mean()
+        standard = winsorised(scores[mine]) / unguided_scale(scores[mine])
+        weights[mine] = _raised(standard, w)
     return weights
+
+
+def _raised(standard: Scores, w: float) -> Scores:
+    standard = standard - standard.mean()
+
+    def weights(multiplier: float) -> Scores:
+        exponent = multiplier * standard
+        raised = (exponent - exponent.max()).exp()
+        return raised / raised.mean()
+
+    low, high = -LARGEST, LARGEST
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        enough = float((weights(middle) * standard).mean()) >= w
+        low, high = (low, middle) if enough else (middle, high)
+    return weights(high)
 
 
 def draw(log_weights: Scores, count: int, *, seed: int) -> Rows:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tardiff.guidance.calibration import Calibration, unguided_scale, winsorised_mean
+from tardiff.guidance.calibration import Calibration, unguided_scale, winsorised, winsorised_mean
 from tardiff.guidance.pool_selection import choose, tilted_weights
 
 
@@ -67,18 +67,27 @@ def test_a_class_that_nobody_asked_for():
     assert outcome == Calibration(multiplier=0.0, scale=1.0, requested=0.0, realised=0.0)
 
 
-def test_weights_follow_the_exponential_within_each_class():
-    scores = torch.randn(600, generator=torch.Generator().manual_seed(0)).double()
+@pytest.mark.parametrize("w", [0.4, -0.4])
+def test_weights_are_an_exponential_that_has_the_asked_mean_in_each_class(w):
+    scores = heavy_tailed(600).abs()  # skewed: exp(0.4 I / s) would raise the mean by 0.8 s
     y = torch.arange(600) % 3
     scores[y == 1] = scores[y == 1] * 5 + 7
-    weights = tilted_weights(scores, y, 0.3)
+    weights = tilted_weights(scores, y, w)
     for label in (0, 1, 2):
         mine = weights[y == label]
         assert float(mine.mean()) == pytest.approx(1.0)
         inner = scores[y == label]
-        low, high = inner.kthvalue(50).indices, inner.kthvalue(150).indices
-        gap = (inner[high] - inner[low]) / unguided_scale(inner)
-        assert float((mine[high] / mine[low]).log()) == pytest.approx(0.3 * float(gap))
+        shift = float((mine * winsorised(inner)).mean()) - winsorised_mean(inner)
+        assert shift / unguided_scale(inner) == pytest.approx(w, abs=1e-5)
+        low, middle, high = (inner.kthvalue(k).indices for k in (50, 120, 190))
+        exponents = [float((mine[k] / mine[low]).log()) for k in (middle, high)]
+        gaps = [float(inner[k] - inner[low]) for k in (middle, high)]
+        assert exponents[0] / exponents[1] == pytest.approx(gaps[0] / gaps[1])
+
+
+def test_no_strength_weighs_every_series_alike():
+    weights = tilted_weights(heavy_tailed(), torch.zeros(2000, dtype=torch.int64), 0.0)
+    assert weights.tolist() == [1.0] * 2000
 
 
 def test_a_strength_whose_exponential_overflows_gives_finite_weights():
