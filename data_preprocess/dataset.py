@@ -171,14 +171,16 @@ class EHRDataset(LabelledSeries):
 def patient_strata(
     subject_ids: Int[np.ndarray, " n"] | None, labels: Int[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " patient"]]:
-    """(patient of every row, numbered as they appear; the largest label of each patient). A row
-    whose patient is not known (None, or -1 as in synthetic sets) counts as a patient of its own."""
+    """(patient of every row, numbered as they appear; of each patient the label that is rarest
+    among all rows). A row whose patient is not known (None, or -1 as in synthetic sets) counts as a
+    patient of its own."""
     own = -1 - np.arange(len(labels))
     ids = own if subject_ids is None else np.where(subject_ids < 0, own, subject_ids)
     member = pd.factorize(ids)[0]
-    stratum = np.zeros(member.max(initial=-1) + 1, np.int64)
-    np.maximum.at(stratum, member, labels)
-    return member, stratum
+    by_count = np.argsort(-np.bincount(labels), kind="stable")  # labels, common to rare
+    rarest = np.zeros(member.max(initial=-1) + 1, np.int64)
+    np.maximum.at(rarest, member, np.argsort(by_count)[labels])
+    return member, by_count[rarest]
 
 
 def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:

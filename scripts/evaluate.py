@@ -181,7 +181,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     _print(quality_tables(quality))
     for name, report in quality.get(PRIVACY, {}).items():
         if near := sentence_of_nearness(report):
-            notes.append(f"{name}: {near} Nothing that is measured on this set holds.")
+            notes.append(f"{name}: {near} What is measured on this set need not hold.")
             logger.warning("%s", notes[-1])
     generator = generator_report(config, splits) if "train" in members else None
     _print([] if generator is None else [generator_table(generator)])

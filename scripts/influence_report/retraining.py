@@ -165,8 +165,8 @@ def loss_change(
 ) -> dict[str, float]:
     """Mean change of the loss, pair by pair and seed by seed, with its standard error: that of a
     bootstrap over the pairs and, within classes, over the patients whose rows score them."""
-    rng = np.random.default_rng(0)
-    member, strata = patient_strata(subject_ids, before[0][0].labels)
+    rng, labels = np.random.default_rng(0), before[0][0].labels
+    member, strata = patient_strata(subject_ids, labels)
     rows_of = [np.flatnonzero(member == patient) for patient in range(len(strata))]
 
     def per_pair(rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " pair"]:
@@ -177,6 +177,8 @@ def loss_change(
         every = np.arange(len(strata))
         patients = np.asarray(resample(every, stratify=strata, random_state=number))
         rows = np.concatenate([rows_of[patient] for patient in patients])
+        if len(np.unique(labels[rows])) < len(np.unique(labels)):
+            continue  # of patients with series of several classes none with this one was drawn
         pairs = rng.integers(len(before), size=len(before))
         drawn.append(per_pair(rows)[pairs].mean())
     change = per_pair(np.arange(len(member))).mean()

@@ -51,16 +51,17 @@ def sentence_of_nearness(privacy: MetricReport) -> str:
 
     A generator that saw no test series is as near to these as to other patients, and nearer to
     those it learned from. The two rules are those of the leaks of train on the other side of 0.5.
-    A comparison with remarks, as of train and test sets that differ in distribution, tells nothing.
+    Where training series themselves are nearer to test series than to each other, the two differ in
+    distribution, and nearness tells nothing.
     """
     values = privacy.values
-    if FEW_PATIENTS in values or privacy.remarks:
+    if FEW_PATIENTS in values or values["train_closer_to_train_high"] < 0.5:
         return ""
     for name in ("closer_to_train_share", "membership_auc"):
         value, high = values[name], values[f"{name}_high"]
         if value + WIDEN * (high - value) < values[f"{name}_reference"]:
             return (
                 f"It is nearer to test series than to those it may have learned from ({name} "
-                f"{value:.3f}, p < {CHANCE:g}): test series went into it."
+                f"{value:.3f}, p < {CHANCE:g}): test series may have gone into it."
             )
     return ""

@@ -74,10 +74,11 @@ def _voided(results: Results, verdict: Verdict) -> Verdict:
     near = "" if report is None else sentence_of_nearness(report)
     if copies is None and not near:
         return verdict
-    outcome = NO if verdict.question == "private" else CANNOT_TELL
-    reason = near if copies is None else sentence(copies)
+    certain = copies is not None
+    outcome = NO if certain and verdict.question == "private" else CANNOT_TELL
+    reason = sentence(copies) if certain else near
     change = "a set without them, of a generator that has not seen them"
-    rule = "held-out series went into the set, so no other rule applies"
+    rule = "held-out series are in the set, or seem to be, so no other rule applies"
     return replace(verdict, outcome=outcome, reason=reason, change=change, decided_by=rule)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from data_preprocess.dataset import patient_strata
@@ -30,7 +30,8 @@ class AutoStrength:
     """The strength and the prediction that it rests on.
 
     Attributes:
-        w: chosen; 0 where no strength lowers the loss by more than its standard error.
+        w: chosen; 0 where no strength lowers the loss by more than its standard error, or fewer
+            than FOLDS patients have a class: with two or three folds chance alone asks for much.
         change: predicted change of the guidance loss at `w`; negative is better.
         error: standard error of `change`.
         grid, changes, errors: the whole curve.
@@ -49,8 +50,8 @@ class AutoStrength:
         """One line for the terminal."""
         if not self.grid:
             return (
-                "strength: w = 0, since a class has fewer than two patients among the guidance "
-                "rows and no strength can be tested: nothing is guided"
+                f"strength: w = 0, since the guidance rows cannot be cut into {FOLDS} parts with "
+                "patients of every class, to test a strength on: nothing is guided"
             )
         if self.w == 0:
             return (
@@ -95,12 +96,12 @@ def cross_validated_strength(
         select: rows of the same population that G never sees.
         seed: of the folds.
     """
-    if _fewest(known, loss) < 2:
-        return _none(guide, known, loss)
     rng = np.random.default_rng(seed)
-    repeats = np.stack([_fold_changes(guide, known, select, loss, rng) for _ in range(REPEATS)])
-    changes = repeats.mean((0, 1))
-    errors = _standard_errors(repeats, left_out=_count(known, loss))
+    repeats = [_fold_changes(guide, known, select, loss, rng) for _ in range(REPEATS)]
+    folds = min(map(len, repeats))
+    if folds < FOLDS:
+        return _none(guide, known, loss)
+    changes, errors = _mean_and_error(np.stack([found[:folds] for found in repeats]))
     bounds = changes + errors
     best = int(bounds.argmin())
     supported = bounds[best] < 0
@@ -115,22 +116,16 @@ def cross_validated_strength(
     )
 
 
-def _fewest(rows: LabelledDesign, loss: GuidanceLoss) -> int:
-    """Patients of the class that has fewest, each counted in the largest of their labels."""
-    _, strata = patient_strata(rows.subject_ids, rows.y.numpy())
-    return int(np.bincount(strata, minlength=loss.num_classes).min())
-
-
 def _none(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
-    """No strength: a class has too few patients to leave one out."""
+    """No strength: a class has too few patients to leave some out."""
     value = loss.value(known.rows @ guide.theta, known.y)
     return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
 
 
-def _standard_errors(
-    repeats: Float[np.ndarray, "repeat fold w"], *, left_out: int
-) -> Float[np.ndarray, " w"]:
-    """Of the mean over folds, of which the first `left_out` are of left-out guidance rows.
+def _mean_and_error(
+    repeats: Float[np.ndarray, "repeat fold w"],
+) -> tuple[Float[np.ndarray, " w"], Float[np.ndarray, " w"]]:
+    """Of all folds, of which the first FOLDS are of left-out guidance rows.
 
     Those share the rows that G comes from, so the spread between them tells too little: the
     variance of their mean is (1 / K + 1 / (K - 1)) times that of one (Nadeau and Bengio 2003). The
@@ -138,13 +133,9 @@ def _standard_errors(
     evidence.
     """
     folds = repeats.shape[1]
-    shared = left_out**2 / (left_out - 1)
-    return (repeats.var(1, ddof=1).mean(0) * (folds + shared)) ** 0.5 / folds
-
-
-def _count(known: LabelledDesign, loss: GuidanceLoss) -> int:
-    """Folds of the guidance rows."""
-    return min(FOLDS, _fewest(known, loss))
+    shared = FOLDS**2 / (FOLDS - 1)
+    errors = (repeats.var(1, ddof=1).mean(0) * (folds + shared)) ** 0.5 / folds
+    return repeats.mean((0, 1)), errors
 
 
 def _fold_changes(
@@ -155,18 +146,18 @@ def _fold_changes(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(fold, w) change of the loss on rows that the tilt has not seen, in folds of about one
-    size."""
-    count = _count(known, loss)
-    folds = _folds(known, count, rng)
-    changes = []
-    for fold in range(count):
-        heads = _tilted_heads(guide, known.where(folds != fold), loss)
-        changes.append(_changes(guide, heads, known.where(folds == fold), loss))
-    if select is None or not _fewest(select, loss):
+    size; none where the guidance rows cannot be cut into FOLDS that have every class."""
+    parts, changes = _folds(known, FOLDS, loss, rng), []
+    if len(parts) < FOLDS:
         return np.array(changes)
-    count = min(max(1, round(count * len(select.y) / len(known.y))), _fewest(select, loss))
-    folds, heads = _folds(select, count, rng), _tilted_heads(guide, known, loss)
-    unseen = [select.where(folds == fold) for fold in range(count)]
+    for left_out in parts:
+        heads = _tilted_heads(guide, known.where(~left_out), loss)
+        changes.append(_changes(guide, heads, known.where(left_out), loss))
+    if select is None:
+        return np.array(changes)
+    heads = _tilted_heads(guide, known, loss)
+    parts = _folds(select, max(1, round(FOLDS * len(select.y) / len(known.y))), loss, rng)
+    unseen = [select.where(part) for part in parts]
     return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
 
 
@@ -183,11 +174,20 @@ def _changes(
     return [loss.value(left.rows @ head, left.y) - before for head in heads]
 
 
-def _folds(rows: LabelledDesign, count: int, rng: np.random.Generator) -> Int[Tensor, " n"]:
-    """A fold per row, the same for all rows of a patient, every class spread evenly."""
+def _folds(
+    rows: LabelledDesign, most: int, loss: GuidanceLoss, rng: np.random.Generator
+) -> list[Bool[Tensor, " n"]]:
+    """The rows of every fold: `most` of them, or fewer if only so each has every class; none if a
+    class has no row. All rows of a patient are in one, every class is spread evenly."""
+    if len(rows.y.unique()) < loss.num_classes:
+        return []
     member, strata = patient_strata(rows.subject_ids, rows.y.numpy())
-    folds = np.zeros_like(strata)
-    for label in np.unique(strata):
-        mine = rng.permutation(np.flatnonzero(strata == label))
-        folds[mine] = np.arange(len(mine)) % count
-    return torch.from_numpy(folds[member])
+    for count in range(most, 0, -1):
+        folds = np.zeros_like(strata)
+        for label in np.unique(strata):
+            mine = rng.permutation(np.flatnonzero(strata == label))
+            folds[mine] = np.arange(len(mine)) % count
+        parts = [torch.from_numpy(folds[member] == fold) for fold in range(count)]
+        if all(len(rows.y[part].unique()) == loss.num_classes for part in parts):
+            return parts
+    return []

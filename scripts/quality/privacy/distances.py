@@ -47,6 +47,9 @@ def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
     others; its interval is binomial at the `effective_trials`. Distances are per entry: root mean
     square, in model space. Train and hold-out are cut to equal sizes: a larger set is nearer to
     everything.
+    `train_closer_to_train` is the share of one half of the training series that are nearer to the
+    other half than to equally many held-out series: below 0.5 where held-out series lie more
+    centrally, and a set that knows none of them is nearer to them too.
     """
     size = min(MAX_ROWS, len(comparison.train), len(comparison.holdout))
     synthetic = comparison.drawn("synthetic", MAX_ROWS, seed)[0].flatten(1)
@@ -54,6 +57,7 @@ def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
         name: nearest(synthetic, comparison.drawn(name, size, seed)[0].flatten(1), k=2)
         for name in ("train", "holdout")
     }
+    control, tosses = _train_against_train(comparison, seed)
     two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
     closest = {name: distances[:, 0] for name, distances in two.items()}
     share = share_closer(closest["train"], closest["holdout"])
@@ -62,12 +66,26 @@ def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
     trials = effective_trials(np.where(is_train, rows["train"], size + rows["holdout"]))
     values = bounded("closer_to_train_share", share, wilson(share, trials), 0.5)
     values["closer_to_train_effective_trials"] = trials
+    values |= bounded("train_closer_to_train", control, wilson(control, tosses), 0.5)
     ratios = {name: distance_ratio(distances) for name, distances in two.items()}
     for name, suffix in (("train", ""), ("holdout", "_reference")):
         values |= _quantiles("dcr", closest[name], suffix)
         values |= _quantiles("nndr", ratios[name], suffix)
     arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
     return MetricReport(values=values, arrays=arrays)
+
+
+def _train_against_train(comparison: Comparison, seed: int) -> tuple[float, float]:
+    """(share, effective trials) of `train_closer_to_train`."""
+    rows = np.random.default_rng(seed).permutation(len(comparison.train))
+    first, second = (comparison.x_train[half].flatten(1) for half in np.array_split(rows, 2))
+    size = min(MAX_ROWS, len(second), len(comparison.holdout))
+    others = (second[:size], comparison.drawn("holdout", size, seed)[0].flatten(1))
+    found = [nearest(first[:MAX_ROWS], other, k=1) for other in others]
+    own, held_out = (distances[:, 0].numpy() for distances, _ in found)
+    closest = [places[:, 0].numpy() for _, places in found]
+    trials = effective_trials(np.where(own < held_out, closest[0], size + closest[1]))
+    return share_closer(own, held_out), trials
 
 
 def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]:

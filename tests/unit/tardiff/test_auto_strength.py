@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
+from data_preprocess.dataset import patient_strata
 from tardiff.guidance.auto_strength import (
     FOLDS,
     GRID,
@@ -89,6 +91,30 @@ def test_a_class_of_one_patient_cannot_be_left_out():
     assert found.w == 0 and found.grid == []
 
 
+@pytest.mark.parametrize("codes", [[0, 1], [1, 0]])
+def test_patients_with_series_of_both_classes_are_patients_of_both(codes):
+    """Whichever is coded 1: each of 60 patients has one series of the rarer class and four others,
+    or four others alone."""
+    pool, once = rows(1500, 0, slope=-0.5), rows(300, 1, slope=0.5)
+    swapped = torch.tensor(codes)
+    guide = fit_guide(pool.rows, swapped[pool.y], num_classes=2, penalty=0.1)
+    known = LabelledDesign(once.rows, swapped[once.y], np.arange(300) // 5)
+    select = replace(known, subject_ids=known.subject_ids + 60)
+    found = cross_validated_strength(guide, known, LOSS, select=select, seed=0)
+    assert found.grid == list(GRID) and found.w > 0.2
+    rng = np.random.default_rng(0)
+    assert _fold_changes(guide, known, select, LOSS, rng).shape == (FOLDS + 5, len(GRID))
+
+
+def test_unknown_patients_are_each_their_own():
+    labels = np.array([0, 1, 0, 1, 1])
+    for ids in (None, np.full(5, -1)):
+        member, strata = patient_strata(ids, labels)
+        assert member.tolist() == [0, 1, 2, 3, 4] and strata.tolist() == labels.tolist()
+    member, strata = patient_strata(np.array([7, 7, -1, 3, -1]), labels)
+    assert member.tolist() == [0, 0, 1, 2, 3] and strata.tolist() == [0, 0, 1, 1]
+
+
 def test_selection_rows_make_the_strength_surer_or_stop_it():
     """They are folds like the left-out guidance rows: the error shrinks where they agree, and
     nothing is asked for where the guidance rows are of another population."""
@@ -119,11 +145,12 @@ def test_too_few_guidance_rows_of_a_class():
     nothing = {"grid": [], "changes": [], "errors": []}
     assert found == AutoStrength(w=0.0, change=0.0, error=0.0, loss=loss, **nothing)
     assert found.line() == (
-        "strength: w = 0, since a class has fewer than two patients among the guidance rows and no "
-        "strength can be tested: nothing is guided"
+        "strength: w = 0, since the guidance rows cannot be cut into 5 parts with patients of "
+        "every class, to test a strength on: nothing is guided"
     )
-    two = cross_validated_strength(guide, rows(10, 1, slope=0.5), LOSS, seed=0)
-    assert two.grid == list(GRID)
+    for n, tested in ((20, False), (24, True)):  # 4 and 5 rows of the rarer class
+        given = cross_validated_strength(guide, rows(n, 1, slope=0.5), LOSS, seed=0)
+        assert given.grid == (list(GRID) if tested else [])
 
 
 def test_an_unsupported_strength_predicts_no_change():
