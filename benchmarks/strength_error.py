@@ -1,8 +1,8 @@
 """Is the error of the predicted strength right, and does the strength that it supports help?
 
-    bash train.sh CONFIG data.seed=1
-    bash generation.sh CONFIG data.seed=1 guidance=none generation.resample=never
-    python -m benchmarks.strength_error CONFIG data.seed=1 [--sets 40]
+    bash train.sh CONFIG experiment=NAME data.seed=1
+    bash generation.sh CONFIG experiment=NAME data.seed=1 guidance=none generation.resample=never
+    python -m benchmarks.strength_error CONFIG experiment=NAME data.seed=1 [--sets 40]
 
 Guidance and selection rows are drawn again and again from all rows of the guidance population
 (val_guide, val_select and test; for simulated cohorts, whose test split is large). Every draw has

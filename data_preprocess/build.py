@@ -154,8 +154,6 @@ def _build(data: DataConfig, folder: Path) -> None:
     for cohort in source.cohorts().values():
         for step in cohort.flow:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
-        if cohort.told:
-            log.info("  values left out or averaged: %d notes in the data card", len(cohort.told))
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
     for doubt in doubts(source.pool):

@@ -12,6 +12,7 @@ from data_preprocess.cohort import Cohort
 
 _UNKNOWN = ("unknown", "unk", "unclear", "undetermined", "not known")
 _ALONE = 0.99  # AUROC
+_SELDOM = 0.2
 _FEWEST = 8  # stays on either side; of fewer, such an AUROC may be chance
 
 
@@ -99,7 +100,7 @@ def codes_for_missing(
         for end in np.unique(channel[[channel.argmin(), channel.argmax()]]) if len(channel) else ():
             others = channel[channel != end]
             count = len(channel) - len(others)
-            if len(others) > 1 and count > 1 and _is_far(float(end), others):
+            if len(others) > 1 and count > 1 and _is_far(float(end), count, others):
                 low, high = np.quantile(others, [0.05, 0.95])
                 found[float(end)].append((name, count, f"{low:g} to {high:g}"))
     for end, channels in found.items():
@@ -112,11 +113,11 @@ def codes_for_missing(
         )
 
 
-def _is_far(end: float, others: np.ndarray) -> bool:
+def _is_far(end: float, count: int, others: np.ndarray) -> bool:
     """Whether a repeated value is farther from all others than these from each other, or ten times
     as far as most of them: a code that was averaged with measurements leaves values in between.
-    Or it is the only one below 0, and the others are above."""
-    if end < 0 < others.min():
+    Or it is the only one below 0, seldom, and the others are several above."""
+    if end < 0 < others.min() < others.max() and count < _SELDOM * len(others):
         return True
     for low, high, factor in (
         (others.min(), others.max(), 1),

@@ -24,7 +24,8 @@ from tardiff.guidance.diagnostics import GuidanceOutcome
 from tardiff.records_from_config import guidance_files, model_digest
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
-SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")  # that decide a set
+OF_GUIDANCE = ("guidance", "influence")
+SECTIONS = ("compat", "sampler", *OF_GUIDANCE, "generation")  # that decide a set
 DECISIVE = ("data_fingerprint", "made_with", "config", "seed")
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,12 @@ def _say_replaced(loaded: Loaded, name: str) -> None:
     path = run_dir(loaded.config) / "synthetic" / f"{name}.npz"
     before = made_with(path) if path.is_file() else {}
     now = _decisive(loaded.config, loaded.splits)
-    changed = describe_differences({key: before.get(key) for key in now}, now)
+    del now["made_with"]  # digests, which tell nobody anything
+    if name == NAMES["none"]:
+        now["config"] = {k: v for k, v in now["config"].items() if k not in OF_GUIDANCE}
+    then = {key: before.get(key) for key in now}
+    then["config"] = {key: before.get("config", {}).get(key) for key in now["config"]}
+    changed = describe_differences(then, now)
     if before and changed:
         log.info("replacing %s, made with other settings (%s)", path, changed)
 

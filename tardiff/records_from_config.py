@@ -5,6 +5,7 @@ back, the tuned strength.
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,24 +49,36 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
     settings, classifier = model_path(config).with_name("settings.json"), checkpoint_path(config)
     told = []
     if model_path(config).is_file() and settings.is_file():
-        trained = {"diffusion": read_mapping(settings).get("diffusion", {})}
-        told.append(_other(1, trained, {"diffusion": diffusion_settings(config)}))
+        now = {"diffusion": diffusion_settings(config), "seed": config.seed}
+        told.append(_other(1, read_mapping(settings), now))
     if of_classifier and classifier.is_file():
         try:
-            trained = {"classifier": load_facts(classifier).settings.get("classifier", {})}
+            trained = load_facts(classifier).settings
         except UserError as error:
             told.append(str(error))
         else:
-            told.append(_other(2, trained, {"classifier": classifier_settings(config)}))
+            now = {"classifier": classifier_settings(config), "seed": config.seed}
+            told.append(_other(2, trained, now))
     return [line for line in told if line]
 
 
-def _other(stage: int, trained: dict[str, Any], config: dict[str, Any]) -> str:
-    changed = describe_differences(trained, config)
+def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Of the keys that both have: one of another version is no difference."""
+    both = {name: part for name, part in config.items() if name in trained}
+    changed = describe_differences(
+        {name: _common(trained[name], part) for name, part in both.items()},
+        {name: _common(part, trained[name]) for name, part in both.items()},
+    )
     return changed and (
         f"Stage {stage} trained its model with other settings than the config has now ({changed}): "
         f"run stage {stage} again, or set them back."
     )
+
+
+def _common(part: Any, other: Any) -> Any:
+    if not (isinstance(part, Mapping) and isinstance(other, Mapping)):
+        return part
+    return {key: value for key, value in part.items() if key in other}
 
 
 def is_convex(config: ExperimentConfig) -> bool:
@@ -120,7 +133,14 @@ def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
     found = retraining_score(config, data_fingerprint)
     if found is None or found.predicts:
         return None
-    if found.w == 0 or guidance.w not in (found.w, found.asked):
+    if found.w == 0 and guidance.w == found.asked:
+        log.warning(
+            "in the pool of the retraining test guidance.w=%s gave no strength, so none was "
+            "tested; guidance.w=NUMBER tests one",
+            guidance.w,
+        )
+        return None
+    if guidance.w not in (found.w, found.asked):
         log.warning(
             "the retraining test was of w = %g, and says nothing of guidance.w=%s; to test that: "
             "bash scripts/influence.sh <config.yaml> lds=true guidance.w=%s",

@@ -111,13 +111,15 @@ def require_clear_ids(engine: Engine, table: TableFile, column: str) -> None:
     if kind and "INT" in kind[0][0]:  # exact, in one spelling
         return
     exact = f"CASE typeof({cell}) WHEN 'FLOAT' THEN {2**24} ELSE {2**53} END"
+    # Excel writes 1.2E+15, with at least two digits of the exponent.
     rounded = (
-        f"regexp_full_match({raw}, '-?[0-9]+([.][0-9]*)?[eE][+][0-9]+') OR (regexp_full_match({raw}"
-        f", '-?[0-9]+[.][0-9]*') AND abs(TRY_CAST({raw} AS DOUBLE)) >= {exact})"
+        f"regexp_full_match({raw}, '-?[0-9]([.,][0-9]*)?[eE][+][0-9]{{2,}}') OR (regexp_full_match("
+        f"{raw}, '-?[0-9]+[.]0*') AND abs(TRY_CAST({raw} AS DOUBLE)) >= {exact})"
     )
     unclear = engine.rows(
         f"""SELECT min(raw), max(raw), bool_or(rounded) FROM (SELECT DISTINCT {raw} AS raw,
-            {id_sql(cell)} AS id, {rounded} AS rounded FROM {table.scan}) WHERE id IS NOT NULL
+            {id_sql(cell)} AS id, {rounded} AS rounded FROM (SELECT DISTINCT {cell} FROM
+            {table.scan})) WHERE id IS NOT NULL
         GROUP BY id HAVING count(*) > 1 OR bool_or(rounded) ORDER BY 1""",
         source=table.path,
     )

@@ -225,19 +225,21 @@ def test_the_file_that_is_not_utf8_is_named_with_what_to_do(tmp_path, file, plac
 
 
 @pytest.mark.parametrize("rounded", ["x", "y"])
-@pytest.mark.parametrize("kind", ["csv", "parquet", "float32", "excel"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "float32", "excel", "deutsch"])
 def test_ids_that_floating_point_has_rounded_are_refused(tmp_path, kind, rounded):
     """Two stays become one in silence; up to where numbers are exact they are read."""
-    suffix = "csv" if kind in ("csv", "excel") else "parquet"
+    excel = kind in ("excel", "deutsch")
+    suffix = "csv" if kind == "csv" or excel else "parquet"
     limit = 2**24 if kind == "float32" else 2**53
     wide = np.float32 if kind == "float32" else np.float64
     names = {"a": 0, "b": 1, "c": 2}
-    for first, refused in ((limit - 3, kind == "excel"), (limit, True)):
+    for first, refused in ((limit - 3, excel), (limit, True)):
         given = {}
         for name, frame in (("x", LONG), ("y", LABELS)):
             ids = frame.id.map(names) + first
             if name == rounded:
-                ids = ids.map("{:.5E}".format) if kind == "excel" else ids.astype(wide)
+                ids = ids.map("{:.5E}".format) if excel else ids.astype(wide)
+                ids = ids.str.replace(".", ",") if kind == "deutsch" else ids
             given[name] = stored(tmp_path, frame.assign(id=ids), f"{name}{first}.{suffix}")
         if refused:
             with pytest.raises(
@@ -247,6 +249,14 @@ def test_ids_that_floating_point_has_rounded_are_refused(tmp_path, kind, rounded
         else:
             found = read(series=given["x"], labels=given["y"]).values
             np.testing.assert_array_equal(found, EXPECTED.astype(np.float32))
+
+
+@pytest.mark.parametrize("form", ["20240101123456789.00{}", "{}E+5", "1.2.840.113619.2.{}", "{}.0"])
+def test_ids_that_only_look_like_rounded_numbers_are_read(tmp_path, form):
+    ids = {name: form.format(k) for k, name in enumerate("abc", 1)}
+    x = stored(tmp_path, LONG.assign(id=LONG.id.map(ids)), "x.csv")
+    y = stored(tmp_path, LABELS.assign(id=LABELS.id.map(ids)), "y.csv")
+    np.testing.assert_array_equal(read(series=x, labels=y).values, EXPECTED.astype(np.float32))
 
 
 def test_one_id_in_two_spellings_is_refused_in_the_series_too(tmp_path):

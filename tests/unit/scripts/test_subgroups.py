@@ -127,3 +127,9 @@ def test_ages_in_other_units_make_no_bands_of_years():
         rng.normal(size=(400, 1, 4)), static=static[:, 1:] / 12, static_names=("age[months]",)
     )
     assert find_subgroups(months) == {}
+
+
+def test_one_known_value_makes_no_groups():
+    static = np.where(np.arange(400) % 5, 1.0, np.nan)[:, None].astype(np.float32)
+    made = dataset(np.zeros((400, 1, 4)), static=static, static_names=("ventilated",))
+    assert find_subgroups(made) == {}

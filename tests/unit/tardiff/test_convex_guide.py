@@ -1,9 +1,12 @@
 """The convex guide: its influence against actual retraining, its gradient against autograd."""
 
+import numpy as np
 import pytest
 import torch
 
 from classifier.losses import per_sample_loss
+from data_preprocess.model_space.encoding import EncodedSeries
+from tardiff.guidance.convex_estimate import PoolGuide
 from tardiff.influence.convex_guide import (
     ConvexInfluence,
     GuidanceLoss,
@@ -162,3 +165,12 @@ def test_features_see_the_view_alone():
     changed = x.clone()
     changed[:, 2] += 5
     torch.testing.assert_close(features(changed), features(x))
+
+
+def test_the_design_of_series_knows_their_patients():
+    """Folds of the predicted strength are of patients."""
+    x, y = series(12, 2, 0)
+    features = fit_features(x, view=everything, kernels=6, seed=0)
+    guide = fit_guide(design(features, x), y, num_classes=2, penalty=PENALTY)
+    seen = PoolGuide(features, guide).design(EncodedSeries(x, y, np.arange(12) // 3))
+    assert seen.where(y == 1).subject_ids.tolist() == [k // 3 for k in range(1, 12, 2)]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from classifier.train import require_buildable
 from configs import load_config
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from configs.runtime.torch_files import load_plain
@@ -244,6 +245,16 @@ def test_a_classifier_that_cannot_be_made_is_refused_before_the_training(tmp_pat
     with pytest.raises(ConfigError, match=r"nosuch.*the class accepts"):
         main(config)
     assert not (tmp_path / "runs/tiny/diffusion").exists()
+
+
+def test_looking_at_the_classifier_changes_no_training(tiny):
+    """Its initial weights are drawn from a stream of their own."""
+    config, splits, _ = tiny
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    require_buildable(config, splits)
+    assert torch.equal(torch.rand(4), expected)
 
 
 def test_a_finished_run_of_before_stays_valid(tiny):
