@@ -227,4 +227,6 @@ def test_stage_2_does_not_warn_of_a_classifier_that_sees(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         train.main(config_of(tmp_path, *chosen))
     assert "a linear model on 250 random convolutions" in caplog.text
-    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+    warned = [r for r in caplog.records if r.levelname == "WARNING"]
+    # The build asks whether the bump, which alone tells the class, is known in time.
+    assert {r.name for r in warned} == {"tardiff.data"}

@@ -233,7 +233,7 @@ LEAKS = {
         "the largest value of `lactate` (AUROC 1.000 for died)",
     ),
     "few": (
-        {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 7 if r["stay_id"] % 20 < 4 else ""},
+        {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 7 if r["stay_id"] % 20 < 10 else ""},
         "",
     ),
     "count": (
