@@ -70,16 +70,16 @@ def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
 
 def test_several_series_of_a_patient_are_not_taken_for_several_patients():
     """G that follows few patients lowers the loss of their further series and of nobody else's."""
-    pool = rows(3000, 0, slope=0.5)
+    pool = rows(1500, 0, slope=0.5)
     guide = fit_guide(pool.rows, pool.y, num_classes=2, penalty=0.01)
     asked = {"patients": [], "series": []}
-    for seed in range(1, 7):
+    for seed in range(1, 5):
         once = rows(80, seed, slope=0.5)
         member = np.repeat(np.arange(80), 5)
         known = LabelledDesign(once.rows[member], once.y[member], member)
         for name, given in {"patients": known, "series": replace(known, subject_ids=None)}.items():
             asked[name].append(cross_validated_strength(guide, given, LOSS, seed=0).w)
-    assert sum(asked["patients"]) / 6 < 0.05 < 0.2 < sum(asked["series"]) / 6
+    assert sum(asked["patients"]) / 4 < 0.05 < 0.2 < sum(asked["series"]) / 4
 
 
 def test_a_class_of_one_patient_cannot_be_left_out():
