@@ -52,9 +52,10 @@ def draws(
         found["true"].append([loss.value(unseen.rows @ h, unseen.y) - before for h in heads])
         for name, given in {"with selection rows": select, "without": None}.items():
             auto = cross_validated_strength(guide, known, loss, select=given, seed=0)
-            parts = {"change": auto.changes, "error": auto.errors, "w": auto.w}
-            for part, value in parts.items():
-                found.setdefault(f"{part} {name}", []).append(value)
+            for what, value in zip(
+                ("change", "error", "w"), (auto.changes, auto.errors, auto.w), strict=True
+            ):
+                found.setdefault(f"{what} {name}", []).append(value)
     return {name: np.array(values) for name, values in found.items()}
 
 

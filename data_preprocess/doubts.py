@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from configs.runtime.errors import few
 from data_preprocess.cohort import Cohort
@@ -78,11 +78,10 @@ def _auroc(feature: np.ndarray, is_positive: np.ndarray) -> float:
     """Of a number or of its negative; 0 where too few of either class have it."""
     known = ~np.isnan(feature)
     positive = is_positive[known]
-    ones, zeros = positive.sum(), (~positive).sum()
-    if min(ones, zeros) < _FEWEST:
+    if min(positive.sum(), (~positive).sum()) < _FEWEST:
         return 0.0
-    above = rankdata(feature[known])[positive].sum() - ones * (ones + 1) / 2
-    return float(max(above / (ones * zeros), 1 - above / (ones * zeros)))
+    score = float(roc_auc_score(positive, feature[known]))
+    return max(score, 1 - score)
 
 
 def codes_for_missing(

@@ -1,7 +1,5 @@
 """arrange, on_grid: the values of a user's table as (series, channel, minute), then on the grid."""
 
-import logging
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +10,7 @@ from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import COLUMNS_HINT
 from data_preprocess.sources.user_table.times import STAMPS, Moments
+from data_preprocess.sources.user_table.units import warn_of_units
 from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, quoted, require_columns
@@ -21,9 +20,6 @@ _MOST_OUTSIDE = 0.5
 # An early part of a series is a slip if the gap after it is this many times what follows.
 _SLIP_GAP = 10
 _SHOWN = 3
-_UNITS = ("unit", "units", "uom", "valueuom", "valueunit", "unitofmeasure", "measurementunit")
-
-log = logging.getLogger("tardiff.data")
 
 
 def choose_channels(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
@@ -73,7 +69,7 @@ def arrange(
             for k, name in enumerate(channels)
         ],
     )
-    _warn_of_units(engine, table, form)
+    warn_of_units(engine, table, form)
     engine.run(
         f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
         FROM (SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
@@ -99,39 +95,6 @@ def arrange(
     notes += engine.counted({"repeats of one channel at one time that differ, averaged": differing})
     engine.run("DROP TABLE arranged")
     return notes
-
-
-def _warn_of_units(engine: Engine, table: TableFile, form: TableForm) -> None:
-    """Warns of channels with several units in a column that a long table has for them."""
-    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in table.columns}
-    column = next((plain[name] for name in _UNITS if name in plain), None)
-    if column is None or form.layout == "wide" or column in (form.subject, *form.static):
-        return
-    cells = [identifier(name) for name in (form.variable, column)]
-    rows = engine.rows(
-        f"""SELECT variable, any_value(unit), sum(n)::BIGINT FROM (
-            SELECT {name_sql(cells[0])} AS variable, {text_sql(cells[1])} AS unit, n
-            FROM (SELECT {", ".join(cells)}, count({identifier(form.value)}) AS n FROM {table.scan}
-                GROUP BY ALL)) JOIN channels USING (variable)
-        WHERE unit IS NOT NULL AND n > 0
-        GROUP BY variable, lower(unit) ORDER BY 1, 3 DESC, 2"""
-    )
-    units: dict[str, list[str]] = {}
-    names: dict[str, set[str]] = {}
-    for variable, unit, count in rows:
-        units.setdefault(variable, []).append(f"{unit} {count:,}")
-        names.setdefault(variable, set()).add(unit.lower())
-    shared = set.intersection(*names.values()) if len(names) > 2 else set()
-    if len(shared) > 1:  # wards, say: pressures alone share two units, and nothing else does
-        return
-    if mixed := [f"`{name}` ({few(found)})" for name, found in units.items() if len(found) > 1]:
-        log.warning(
-            "%s: values in several units by the column %s, read as one: %s. Convert them in the "
-            "file, or give each unit a variable of its own",
-            table.path,
-            column,
-            "; ".join(mixed),
-        )
 
 
 def _pairs(form: TableForm, channels: Sequence[str]) -> str:
