@@ -32,12 +32,23 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> None:
         names = export(given.source, given.form, given.folder, step_minutes=given.step_minutes)
-        log.info("%s written to %s", given.form, given.folder)
-        if given.form == "csv":  # a table says nothing about order
+        log.info(
+            "%s written to %s, with %g minutes between grid points (--step-minutes)",
+            given.form,
+            given.folder,
+            given.step_minutes,
+        )
+        if given.form == "csv":  # a table does not say its order, nor what is a covariate
+            keys = {
+                "classes": names.label_names,
+                "channels": names.feature_names,
+                "static": names.static_names,
+            }
             log.info(
-                "read back in the same order with %s %s",
-                _argument("data.table.classes", names.label_names),
-                _argument("data.table.channels", names.feature_names),
+                "read back in the same order with %s",
+                " ".join(
+                    _argument(f"data.table.{key}", them) for key, them in keys.items() if them
+                ),
             )
 
     return guarded(work)

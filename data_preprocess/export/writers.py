@@ -33,8 +33,10 @@ def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> EHR
         step_minutes: minutes between grid points, as data.step_minutes was.
 
     Raises:
-        UserError: the set cannot be read, or `folder` is there already.
+        UserError: the set cannot be read, `folder` is there already, or the step is no length.
     """
+    if not 0 < step_minutes < np.inf:
+        raise UserError(f"step_minutes={step_minutes:g}: expected a number above 0")
     if folder.exists():
         raise UserError(f"{folder} exists and is left alone; choose another folder for the export")
     dataset = load_dataset(source)

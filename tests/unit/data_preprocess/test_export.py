@@ -153,6 +153,16 @@ def test_the_printed_keys_read_a_table_back_in_order(tmp_path, dataset, caplog):
     table = load_config(["configs/base/tiny.yaml", *arguments]).data.table
     assert tuple(table.classes or ()) == dataset.label_names
     assert tuple(table.channels or ()) == dataset.feature_names
+    assert tuple(table.static or ()) == dataset.static_names
+
+
+@pytest.mark.parametrize("minutes", ["0", "-5", "nan", "inf"])
+def test_a_step_without_length_is_refused(tmp_path, dataset, caplog, minutes):
+    """All events were written at one moment, or backwards."""
+    source, out = tmp_path / "set.npz", tmp_path / "out"
+    save_dataset(source, dataset)
+    assert main([str(source), "meds", str(out), f"--step-minutes={minutes}"]) == 2
+    assert "expected a number above 0" in caplog.text and not out.exists()
 
 
 def test_patients_with_several_series_are_told(tmp_path, dataset, caplog):
