@@ -86,7 +86,7 @@ def _read_npz(path: Path) -> Arrays:
     return Arrays(
         values=np.where(dataset.observed, dataset.values, np.nan),
         labels=dataset.labels,
-        subject_ids=dataset.subject_ids if (dataset.subject_ids >= 0).any() else None,
+        subject_ids=dataset.subject_ids if (dataset.subject_ids != -1).any() else None,
         feature_names=dataset.feature_names,
         label_names=dataset.label_names,
         static=dataset.static,
@@ -183,10 +183,20 @@ def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndar
         )
     if subjects.dtype.kind in "US":
         return subjects
+    if all(isinstance(cell, str) for cell in subjects):
+        return subjects.astype(str)  # a column of texts in pandas is an array of objects
     whole = subjects.dtype.kind in "fiu" and np.isfinite(subjects.astype(np.float64)).all()
     if not whole or (subjects != np.floor(subjects.astype(np.float64))).any():
-        raise DataError(f"{path}: {SUBJECTS} must be whole numbers or texts, one a series")
+        strange = next((k for k, s in enumerate(subjects.tolist()) if not _names_patient(s)), 0)
+        raise DataError(
+            f"{path}: {SUBJECTS} must be whole numbers or texts, not both, one a series (-1: "
+            f"unknown); found {_describe(subjects)}, series {strange} has {subjects[strange]}"
+        )
     return subjects.astype(np.int64)
+
+
+def _names_patient(cell: Any) -> bool:
+    return isinstance(cell, (str, int)) or (isinstance(cell, float) and cell.is_integer())
 
 
 def _coded(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:

@@ -83,8 +83,14 @@ def test_counts_are_a_list(tmp_path, monkeypatch, counts):
 
 def test_patients_may_have_names_and_labels_be_booleans(tmp_path):
     x = np.random.default_rng(0).normal(80, 10, (120, 2, 12)).tolist()
-    names = [f"P{k // 2}" for k in range(120)]
+    names = pd.Series([f"P{k // 2}" for k in range(120)])  # an array of objects
     few = ("diffusion.max_steps=2", "diffusion.marginal_rows=0", "classifier.max_epochs=1")
     model = Synthesiser(tmp_path, *few).fit(x, np.arange(120) % 4 < 2, subjects=names)
     subjects = [set(s.subject_ids.tolist()) for _, s in load_splits(model.config().data).items()]
     assert sum(map(len, subjects)) == 60
+
+
+def test_patients_without_a_name_are_shown(tmp_path):
+    x, y, names = np.zeros((4, 2, 4)), [0, 1, 0, 1], np.array(["P1", None, "P2", "P2"], object)
+    with pytest.raises(DataError, match=r"-1: unknown\); found .* of object, series 1 has None"):
+        Synthesiser(tmp_path, config="tiny").fit(x, y, subjects=names)

@@ -128,6 +128,9 @@ def test_fresh_patient_ids_collide_with_none(make_dataset, tmp_path):
     assert len(set(ids)) == len(ids)
     save_dataset(tmp_path / "c.npz", make_dataset(subject_ids=np.full(12, -1)))
     assert len(set(read(train=str(tmp_path / "c.npz"))[0].subject_ids)) == 12
+    # Hashes may all be below zero; each series became a patient of its own.
+    save_dataset(tmp_path / "d.npz", make_dataset(subject_ids=-7 - np.arange(12) // 2))
+    assert len(set(read(train=str(tmp_path / "d.npz"))[0].subject_ids)) == 6
 
 
 def test_patients_of_arrays_are_numbers_or_texts(tmp_path, caplog):
@@ -146,7 +149,10 @@ def test_patients_of_arrays_are_numbers_or_texts(tmp_path, caplog):
         read(train=str(path), test=str(other))
     np.savez(path, x=x, y=y, subject_ids=np.arange(10) // 2 + 0.0)
     assert read(train=str(path))[0].subject_ids.tolist() == [k // 2 for k in range(10)]
-    for ids, said in ((np.arange(10) / 10, "whole numbers or texts"), (np.arange(3), r"\(3,\)")):
+    for ids, said in (
+        (np.arange(10) / 10, "whole numbers or texts.*series 1 has 0.1"),
+        (np.arange(3), r"\(3,\)"),
+    ):
         np.savez(path, x=x, y=y, subject_ids=ids)
         with pytest.raises(DataError, match=f"subject_ids .*{said}"):
             read(train=str(path))
