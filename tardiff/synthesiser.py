@@ -1,6 +1,7 @@
 """Synthesiser: all stages behind `fit(x, y)` and `sample(counts)`, for arrays at hand."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from configs.run_record import run_dir
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.storage.array_files import Arrays, checked, require_classes
+from data_preprocess.storage.array_files import LAYOUT, Arrays, checked, require_classes
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion
+
+log = logging.getLogger("tardiff.data")
 
 BASE = Path(configs.__file__).parent / "base"
 # A base config may fix sizes for the data that it was made for; arrays at hand have their own.
@@ -67,7 +70,7 @@ class Synthesiser:
         y: ArrayLike,
         *,
         subjects: ArrayLike | None = None,
-        channels: Sequence[str] | None = None,
+        channels: Iterable[str] | None = None,
     ) -> "Synthesiser":
         """Splits the series by patient, trains the diffusion model and the task classifier.
 
@@ -109,10 +112,10 @@ class Synthesiser:
         """
         if not self._is_built():
             raise MissingInputError(f"{self._folder} holds no fit yet; call fit(x, y) first")
-        if not isinstance(counts, (list, tuple, np.ndarray)):
+        if not isinstance(counts, (list, tuple, np.ndarray)) or np.ndim(counts) != 1:
             raise DataError(
                 f"sample: counts is a {type(counts).__name__}; expected a list with the number of "
-                "series of class 0, class 1, ..."
+                "series of class 0, class 1, ..., each a whole number"
             )
         config = self.config(
             f"generation.name={name}",
@@ -132,7 +135,7 @@ def _same(one: EHRDataset, other: EHRDataset) -> bool:
 
 
 def _series(
-    x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None, channels: Sequence[str] | None
+    x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None, channels: Iterable[str] | None
 ) -> EHRDataset:
     """The arrays as a data set; errors as in `checked`."""
     patients = None if subjects is None else np.asarray(subjects)
@@ -144,7 +147,22 @@ def _series(
     require_classes(labels, "fit(x, y)")
     if isinstance(channels, str):
         raise DataError(f"fit: channels={channels!r}; expected a list with one name a channel")
-    n, num_channels, _ = values.shape
+    n, num_channels, length = values.shape
+    names = [f"channel_{k}" for k in range(num_channels)] if channels is None else list(channels)
+    swapped = "if yours are (series, time, channel), give x.transpose(0, 2, 1)"
+    if len(names) != num_channels:
+        raise DataError(
+            f"fit: {len(names)} names of channels for x of shape {values.shape}, read as {LAYOUT}; "
+            f"{swapped}"
+        )
+    if channels is None and num_channels > length:
+        log.warning(
+            "fit: %d channels x %d points: x is read as %s; %s",
+            num_channels,
+            length,
+            LAYOUT,
+            swapped,
+        )
     if patients is None:
         patients = np.arange(n)
     elif patients.dtype.kind in "US":
@@ -155,7 +173,7 @@ def _series(
         observed=observed,
         labels=labels,
         subject_ids=patients,
-        feature_names=tuple(channels or (f"channel_{k}" for k in range(num_channels))),
+        feature_names=tuple(map(str, names)),
         label_names=tuple(f"class_{k}" for k in range(int(labels.max()) + 1)),
         static=np.zeros((n, 0), np.float32),
         static_names=(),

@@ -45,8 +45,28 @@ def test_the_default_settings_take_arrays_of_any_number(tmp_path):
 
 def test_arrays_that_do_not_fit_are_refused(tmp_path):
     x, y = np.zeros((10, 2, 4)), np.arange(10) % 2
-    with pytest.raises(DataError, match="2 feature names|3 feature names"):
-        Synthesiser(tmp_path, config="tiny").fit(x, y, channels=["a", "b", "c"])
+    model = Synthesiser(tmp_path, config="tiny")
+    with pytest.raises(
+        DataError, match=r"4 names of channels .*\(10, 2, 4\).*x\.transpose\(0, 2, 1\)"
+    ):
+        model.fit(x, y, channels=["a", "b", "c", "d"])
+    with pytest.raises(DataError, match="expected a list with one name a channel"):
+        model.fit(x, y, channels="ab")
+
+
+@pytest.mark.parametrize(("shape", "told"), [((10, 12, 3), True), ((10, 3, 12), False)])
+def test_axes_that_may_be_swapped_are_asked_about(tmp_path, caplog, shape, told):
+    x, y = np.zeros(shape), np.arange(10) % 2
+    with pytest.raises(DataError, match="only 0 in the train split"):
+        Synthesiser(tmp_path, config="tiny").fit(x, y)
+    assert ("12 channels x 3 points: x is read as (N, C, T)" in caplog.text) == told
+
+
+@pytest.mark.parametrize("kind", [np.array, pd.Index])
+def test_names_of_channels_may_be_an_array(tmp_path, kind):
+    x, y = np.zeros((10, 2, 4)), np.arange(10) % 2
+    with pytest.raises(DataError, match="channel spo2"):
+        Synthesiser(tmp_path, config="tiny").fit(x, y, channels=kind(["spo2", "gcs"]))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +93,7 @@ def test_a_config_that_is_not_there_is_answered_with_those_that_are(tmp_path):
         Synthesiser(tmp_path, config="nonesuch")
 
 
-@pytest.mark.parametrize("counts", [{0: 20, 1: 10}, 30, pd.Series([20, 10])])
+@pytest.mark.parametrize("counts", [{0: 20, 1: 10}, 30, pd.Series([20, 10]), [[20, 10]]])
 def test_counts_are_a_list(tmp_path, monkeypatch, counts):
     """The keys of a dictionary were taken for the counts."""
     monkeypatch.setattr(Synthesiser, "_is_built", lambda self: True)
