@@ -378,3 +378,17 @@ def test_repeated_headers_and_too_few_series(tmp_path):
     few = [row for row in rows if row[0] < 5020]
     with pytest.raises(DataError, match="too few series for four splits: 20 in all, train would"):
         propose(tmp_path, write(tmp_path / "y.csv", header, few))
+
+
+def test_meds_events_are_not_read_as_a_table(tmp_path):
+    """The window began at the birth, and the prediction times were not used."""
+    events, labels = tmp_path / "0.parquet", tmp_path / "labels.parquet"
+    duckdb.sql(
+        "SELECT 1 AS subject_id, TIMESTAMP '2020-01-01' AS time, 'hr' AS code, "
+        "80.0 AS numeric_value"
+    ).write_parquet(str(events))
+    duckdb.sql(
+        "SELECT 1 AS subject_id, TIMESTAMP '2020-01-02' AS prediction_time, true AS boolean_value"
+    ).write_parquet(str(labels))
+    with pytest.raises(DataError, match="MEDS events.*data=meds data.meds.folder="):
+        propose(tmp_path, events, labels, "data.table.label=boolean_value")
