@@ -126,7 +126,7 @@ def _propose_arrays(files: Sequence[Path]) -> Proposal:
     if found.subject_ids is None:
         proposal.decide.append(
             "the file has no patient ids, so every series counts as a patient; if patients have "
-            "several, one can be in train and test: a table with data.table.subject avoids it"
+            "several, one can be in train and test: numpy.savez(..., subject_ids=...) avoids it"
         )
     proposal.decide.append(
         "how far apart are the points? data.step_minutes (60 was assumed; it is shown on axes only)"

@@ -118,8 +118,11 @@ def _plain_npz(path: Path) -> Arrays | None:
     data, label = found
     try:
         arrays = read_npz(path)
-    except UNREADABLE:
-        return None  # the reader of the project's own files says what is wrong
+    except UNREADABLE as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); {ARRAY_FORMS}. Python objects in an array, such as "
+            "a column of texts in pandas, become plain by .astype(float) or .astype(str)"
+        ) from error
     if unread := sorted(set(arrays) - {data, label, SUBJECTS}):
         log.warning("%s: not read: %s (patients stand in %s)", path, ", ".join(unread), SUBJECTS)
     return Arrays(arrays[data], arrays[label], arrays.get(SUBJECTS))

@@ -161,6 +161,14 @@ def test_patients_of_arrays_are_numbers_or_texts(tmp_path, caplog):
     assert "not read: patients (patients stand in subject_ids)" in caplog.text
 
 
+def test_objects_in_an_npz_are_answered_with_how_to_make_them_plain(tmp_path):
+    """It was called no dataset file of this project, which it need not be."""
+    x, y = series()
+    np.savez(tmp_path / "x.npz", x=x, y=y.astype(str).astype(object))
+    with pytest.raises(DataError, match=r"x\.npz: .*Python objects.* become plain by \.astype"):
+        read(train=str(tmp_path / "x.npz"))
+
+
 BAD = {
     r"data has shape \(30, 5\), expected \(N, C, T\)": (np.zeros((30, 5)), np.zeros(30)),
     r"label has shape \(9,\), expected \(10,\)": (series()[0], np.zeros(9)),

@@ -107,7 +107,8 @@ def test_arrays(tmp_path, names, caplog):
     with caplog.at_level(logging.INFO):
         config = propose(tmp_path, path)
     require_true(config)
-    assert "no patient ids" in caplog.text and "what are the channels called" in caplog.text
+    assert "no patient ids" in caplog.text and "subject_ids=...) avoids it" in caplog.text
+    assert "what are the channels called" in caplog.text
 
 
 def test_ids_of_patients_in_arrays_keep_them_in_one_split(tmp_path):
