@@ -2,9 +2,13 @@
 
     @network("mine")
     class Mine(nn.Module):
-        def __init__(self, in_channels: int, num_classes: int, *, width: int, ...) -> None: ...
+        def __init__(self, in_channels: int, num_classes: int, *, width: int, ...) -> None:
+            self.null_label = num_classes  # of classifier-free guidance: labels are 0..num_classes
+        def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Tensor: ...  # as x_t
 
-stands in any file of this folder. Its keyword arguments are keys of the section `diffusion`.
+stands in any file of this folder. Its keyword arguments are keys of the section `diffusion`. It
+takes series of any length, rows are independent, every step sees all others, and the untrained
+network predicts zero (tests/unit/tardiff/test_networks.py).
 """
 
 import importlib
