@@ -85,9 +85,10 @@ class Synthesiser:
         """
         series = _series(x, y, subjects, channels)
         path, config = self._folder / "series.npz", self.config()
-        if self._is_built() and not _same(load_dataset(path), series):
+        if self._is_built() and (other := _differing(load_dataset(path), series)):
             raise MismatchError(
-                f"{self._folder} holds a fit of other series; give another folder, or remove it"
+                f"{self._folder} holds a fit of other series; give another folder, or remove it "
+                f"(not the same: {', '.join(other)})"
             )
         save_dataset(path, series)
         ensure_built(config.data)
@@ -127,11 +128,9 @@ class Synthesiser:
         return load_dataset(run_dir(config) / "synthetic" / f"{name}.npz")
 
 
-def _same(one: EHRDataset, other: EHRDataset) -> bool:
-    arrays = ("values", "observed", "labels", "subject_ids")
-    return one.feature_names == other.feature_names and all(
-        np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays
-    )
+def _differing(one: EHRDataset, other: EHRDataset) -> list[str]:
+    names = ("values", "observed", "labels", "subject_ids", "feature_names")
+    return [name for name in names if not np.array_equal(getattr(one, name), getattr(other, name))]
 
 
 def _series(

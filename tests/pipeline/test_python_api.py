@@ -29,8 +29,10 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch):
     first, same, other = (model.sample([2, 3], seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.values, same.values)
     assert not np.array_equal(first.values, other.values)
-    with pytest.raises(MismatchError, match="a fit of other series; give another folder"):
-        model.fit(x + 1, y)
+    for changes, what in (({"x": x + 1}, "values, feature_names"), ({}, "feature_names")):
+        said = rf"a fit of other series; give another folder.*\(not the same: {what}\)"
+        with pytest.raises(MismatchError, match=said):
+            model.fit(**({"x": x, "y": y} | changes))  # without names of channels
     np.testing.assert_array_equal(model.sample([2, 3], seed=1).values, first.values)
 
 
