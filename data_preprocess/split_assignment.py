@@ -127,7 +127,8 @@ def _draw(
     if size > available:
         raise DataError(
             f"{name} split: {size} stays wanted but only {available} are left in the pool after "
-            "the splits assigned before it - ask for fewer or add data"
+            "the splits assigned before it - ask for fewer (data.train_size, data.guide_size, "
+            "data.select_size; null takes a share of the pool) or add data"
         )
     totals = np.bincount(strata[free], weights=stays[free])
     quotas = _none_left_out(apportion(totals, size), totals)
