@@ -34,6 +34,11 @@ from data_preprocess.storage.table_file import (
 
 SHOWN_CODES = 40
 _YEAR = 365.25 * 24 * 3600
+_STATIC_FORM = {
+    "birth": "with a time",
+    "codes": "without a time",
+    "code": "without a time, with a number",
+}
 
 
 @reader("meds")
@@ -157,6 +162,16 @@ def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section
         GROUP BY 1""",
         source=events.path,
     )
+    for k, (name, (kind, what)) in enumerate(mapping.static.items()):
+        if not engine.number(f"SELECT count(static_{k}) FROM samples JOIN facts USING (subject)"):
+            own = [*what] if kind == "codes" else [what]
+            there = f"FROM {events.scan} WHERE {code} IN ({', '.join(map(quoted, own))})"
+            raise DataError(
+                f"{events.path}: no labelled subject has a value of static covariate {name}: "
+                f"{engine.number(f'SELECT count(*) {there}'):,} events are {' or '.join(own)}, "
+                f"{engine.number(f'SELECT count({time}) {there}'):,} of them with a time; expected "
+                f"events {_STATIC_FORM[kind]}. Correct the mapping, or leave {name} out"
+            )
 
 
 def _read(

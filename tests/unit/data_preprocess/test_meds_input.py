@@ -127,6 +127,19 @@ def no_covariate(folder):
     return DataError, r"age\[years\]: expected one of birth, codes, code"
 
 
+def sex_by_other_codes(folder):
+    mapped(folder, static={"sex": {"unit": "1=male", "codes": {"GENDER//Male": 1, "hr": 0}}})
+    said = (
+        r"no labelled subject .* sex\[1=male\]: 9 events are GENDER//Male or hr, 9 of them with a"
+    )
+    return DataError, f"{said} time; expected events without a time. Correct the mapping"
+
+
+def age_by_another_code(folder):
+    mapped(folder, static={"age": {"unit": "years", "birth": "BIRTH"}})
+    return DataError, r"age\[years\]: 0 events are BIRTH, 0 .*; expected events with a time"
+
+
 def codes_as_text(folder):
     mapped(folder, heart_rate={"codes": "hr"})
     return DataError, "codes 'hr', expected a list"
@@ -152,6 +165,7 @@ def rounded_ids(folder):
 
 
 SPOILED = [misspelt_range, misspelt_section, misspelt_covariate, no_covariate, codes_as_text]
+SPOILED += [sex_by_other_codes, age_by_another_code]
 SPOILED += [range_reversed, values_as_text, rounded_ids]
 SPOILED += [with_zone, time_as_text, no_label_column, two_label_columns, only_floats, contradiction]
 SPOILED += [no_events, no_mapping, other_codes, no_yaml, twice, no_column, damaged_metadata]
