@@ -6,6 +6,7 @@ a search over strengths pays for its guided sampling only. What is finished stay
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -121,10 +122,13 @@ class GenerationSession:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
         and of every class, else new ones."""
         train = self.splits.train
-        # All of the pool; where it is resampled, one series in `pool_ratio` is left to choose from.
-        y = self.y.repeat(self.pool_ratio - self.resampled)
+        enough = min(len(train), MOST_GUIDE_ROWS)
+        # All of the pool; where it is resampled, the set itself, of whose mixture the rest is not,
+        # unless that is too small for a guide.
+        least = min(math.ceil(enough / len(self.y)), self.pool_ratio - 1)
+        y = self.y.repeat(least if self.resampled else self.pool_ratio)
         counts = torch.bincount(y, minlength=train.num_classes)
-        if len(y) >= min(len(train), MOST_GUIDE_ROWS) and int(counts.min()) > 1:
+        if len(y) >= enough and int(counts.min()) > 1:
             rows = torch.cat(self._pool.draw(y)) if self.resampled else torch.arange(len(y))
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
             some = rows[order[:MOST_GUIDE_ROWS]].sort().values

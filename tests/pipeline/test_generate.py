@@ -21,7 +21,9 @@ from tardiff.from_config import load, session_of
 from tardiff.generate import main as generate
 from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.batches import Drawn
+from tardiff.generation.density_ratio import DensityRatio
 from tardiff.generation.pilot import pilot_numbers
+from tardiff.generation.pool import as_released
 from tardiff.guidance.guided_denoiser import GuidanceStats
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -311,6 +313,32 @@ def test_the_guide_learns_from_no_copy_either(trained):
     again = dataclasses.replace(session, trained_on=seen).guide_series()
     same = (again.x == first.x).flatten(1).all(1)
     assert not same[:4].any() and same.float().mean() > 0.5
+
+
+@pytest.mark.parametrize(("ratio", "sets"), [(1.0, 1), (0.4, 3)])
+def test_the_guide_of_a_resampled_pool_sees_the_mixture_of_the_set(
+    trained, monkeypatch, ratio, sets
+):
+    """The set itself, or as little more of the pool as makes it as large as the training split."""
+    loaded = load(
+        load_config(
+            [
+                *trained[1],
+                "guidance=none",
+                "generation.resample=always",
+                f"generation.ratio={ratio}",
+            ]
+        )
+    )
+    monkeypatch.setattr(
+        "tardiff.generation.pool.density_ratio",
+        lambda real, made, **_: DensityRatio(torch.linspace(-3, 3, len(made.y)).double(), 0.7, 1.0),
+    )
+    session = session_of(loaded)
+    guide, made = session.guide_series(), as_released(session.unguided, loaded.splits)
+    assert len(guide.y) == sets * len(made.y)
+    in_set = (guide.x[:, None] == made.x).flatten(2).all(2).any(1)
+    assert in_set.all() if sets == 1 else not in_set.all()
 
 
 def test_the_cached_guidance_vector_is_used_only_for_the_same_inputs(trained, caplog):
