@@ -37,9 +37,8 @@ def main(config: ExperimentConfig) -> None:
     loaded = load(config)
     session = session_of(loaded)
     sets = _sets(loaded.config, session)
-    _warn_of_replaced(loaded, {name: made for name, made, _ in sets})
+    _tell_replaced(loaded, {name: made for name, made, _ in sets})
     for name, made, outcome in sets:
-        _say_replaced(loaded, name)
         write_generated(loaded, name, made, outcome)
     session.forget()
 
@@ -56,45 +55,34 @@ def _warn_of_few(config: ExperimentConfig) -> None:
         )
 
 
-def _warn_of_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:
-    """Says where the unguided set of other sets is replaced by another one."""
-    folder, name = run_dir(loaded.config) / "synthetic", NAMES["none"]
-    path = folder / f"{name}.npz"
-    if name not in sets or not path.is_file():
-        return
-    before = made_with(path)
-    changed = differences(before, _set_facts(loaded, sets[name], None))
-    kept = {
-        file.stem: made_with(file) for file in sorted(folder.glob("*.npz")) if file.stem not in sets
-    }
-    others = [
-        other
-        for other, facts in kept.items()
-        if facts.get("guidance") and not differences(before, facts)
-    ]
-    if changed and others:
-        log.warning(
-            "%s is replaced by a set with another %s; it was the counterpart of %s too "
-            "(generation.unguided_too=false keeps it, making that set again restores it)",
-            path,
-            ", ".join(changed),
-            ", ".join(others),
-        )
-
-
-def _say_replaced(loaded: Loaded, name: str) -> None:
-    """In what the set that is there differs from the one that takes its place."""
-    path = run_dir(loaded.config) / "synthetic" / f"{name}.npz"
-    before = made_with(path) if path.is_file() else {}
-    now = _decisive(loaded.config, loaded.splits)
-    del now["made_with"]  # digests, which tell nobody anything
-    if name == NAMES["none"]:
-        now["config"] = {k: v for k, v in now["config"].items() if k not in OF_GUIDANCE}
-    then = {key: before.get(key) for key in now}
-    then["config"] = {key: before.get("config", {}).get(key) for key in now["config"]}
-    changed = describe_differences(then, now)
-    if before and changed:
-        log.info("replacing %s, made with other settings (%s)", path, changed)
+def _tell_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:
+    """In what the sets that are there differ from those that take their place; a warning where the
+    unguided one was the counterpart of others too."""
+    folder = run_dir(loaded.config) / "synthetic"
+    there = {file.stem: made_with(file) for file in sorted(folder.glob("*.npz"))}
+    for name in (name for name in sets if there.get(name)):
+        path, unguided = folder / f"{name}.npz", name == NAMES["none"]
+        before, now = there[name], _set_facts(loaded, sets[name], None)
+        shown = {k: v for k, v in now["config"].items() if not (unguided and k in OF_GUIDANCE)}
+        # Without digests, which tell nobody anything.
+        then = {key: before.get(key) for key in DECISIVE if key != "made_with"}
+        then["config"] = {key: before.get("config", {}).get(key) for key in shown}
+        changed = describe_differences(then, {key: now[key] for key in then} | {"config": shown})
+        if changed:
+            log.info("replacing %s, made with other settings (%s)", path, changed)
+        others = [
+            other
+            for other, facts in there.items()
+            if other not in sets and facts.get("guidance") and not differences(before, facts)
+        ]
+        if unguided and others and (apart := differences(before, now)):
+            log.warning(
+                "%s is replaced by a set with another %s; it was the counterpart of %s too "
+                "(generation.unguided_too=false keeps it, making that set again restores it)",
+                path,
+                ", ".join(apart),
+                ", ".join(others),
+            )
 
 
 def _sets(
