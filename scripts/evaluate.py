@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from classifier.train import checkpoint_path
-from configs import to_plain, to_yaml
+from configs import to_plain
 from configs.cli import run_stage
-from configs.run_record import provenance, read_mapping, record_stage, run_dir, sha256_file
+from configs.run_record import record_stage, run_dir
 from configs.schema.evaluation import EvaluationConfig
 from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess.build import load_splits, load_true_risk
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from scripts.from_config import (
+    documents,
     evaluation_data,
     evaluation_processes,
     fitting,
@@ -30,7 +31,7 @@ from scripts.from_config import (
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
 from scripts.quality.held_out_copies import held_out_copies, sentence, sentence_of_nearness
-from scripts.quality.suite import fingerprint, require_scorable, score_sets
+from scripts.quality.suite import require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
 from scripts.results.answers import ENOUGH_SEEDS, not_attacked
@@ -43,7 +44,7 @@ from scripts.results.files import (
     write_results,
     write_summary,
 )
-from scripts.results.results import SETTINGS, Results
+from scripts.results.results import Results, how_made
 from scripts.results.tables import (
     Table,
     difference_tables,
@@ -53,7 +54,13 @@ from scripts.results.tables import (
     testing_table,
     ungrouped,
 )
-from scripts.synthetic_sets import find_sets, load_set, without_counterpart
+from scripts.synthetic_sets import (
+    copies_of_unguided,
+    find_sets,
+    load_set,
+    origin_notes,
+    without_counterpart,
+)
 from scripts.utility import beside_linear, loss_change
 from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.bootstrap import enough_resamples, fewest_patients
@@ -63,6 +70,7 @@ from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
+from tardiff.generation.artefacts import tuning_record
 from tardiff.generation.counterpart import made_with
 from tardiff.records_from_config import (
     model_digest,
@@ -72,7 +80,6 @@ from tardiff.records_from_config import (
     tuning_path,
 )
 
-HASH_SHOWN = 16
 SIMULATED = (
     "The patients are simulated: 'real' stands for the simulated cohort, and nothing here is a "
     "finding about patients."
@@ -119,7 +126,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     chosen, folder = config.evaluation, run_dir(config)
     seed, step = chosen.seeds[0], config.data.step_minutes
     found = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
-    same = _copies_of_unguided(found)
+    same = copies_of_unguided(found)
     sets = {name: dataset for name, dataset in found.items() if name not in same}
     members = _members(config.data) if chosen.privacy else []
     wanted = {kind: getattr(chosen, kind) for kind in (*KINDS, PUBLISHED)}
@@ -129,7 +136,9 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     copies = held_out_copies(splits, sets)
     made = {name: made_with(files[name]) for name in sets}
     apart = without_counterpart(made)
-    notes = [*_notes(config, sets, same), *_origin_notes(config, made, apart)]
+    files_of = {"model": model_path(config), "classifier": checkpoint_path(config)}
+    origins = origin_notes(made, apart, experiment=config.experiment, **files_of)
+    notes = _notes(config, sets, same) + origins
     for name, found_in in copies.items():
         notes.append(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
         logger.warning("%s", notes[-1])
@@ -206,9 +215,9 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
             realised={name: record["realised"] for name, record in coupled.items()},
             hours_per_step=hours,
         ),
-        tuning=_tuning(tuning_path(config), splits.fingerprint, model_digest(config)),
-        made_with=_made_with(chosen.seeds, splits, sets),
-        documents=_documents(config, files),
+        tuning=tuning_record(tuning_path(config), splits.fingerprint, model_digest(config)),
+        made_with=how_made(chosen.seeds, splits, sets),
+        documents=documents(config, files),
         splits=splits,
         synthetic=sets,
         data=data,
@@ -221,14 +230,6 @@ def _members(data: DataConfig) -> list[str]:
     an attack tells members from others of their population."""
     rules = {"train": data.train_where, "val_guide": data.guide_where}
     return [split for split in MEMBERS if rules[split] == data.test_where]
-
-
-def _tuning(path: Path, data_fingerprint: str, model: str | None) -> Mapping[str, Any] | None:
-    """The record of the tuning; None where there is none, or it is of other data or another
-    diffusion model."""
-    found = read_mapping(path) if path.is_file() else {}
-    same = found.get("data_fingerprint") == data_fingerprint and found.get("model") == model
-    return found if same else None
 
 
 def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
@@ -282,83 +283,6 @@ def _notes(
             f"what follows from them, are uncertain. Give at least {ENOUGH_SEEDS} evaluation.seeds."
         )
     return notes
-
-
-def _copies_of_unguided(sets: Mapping[str, EHRDataset]) -> list[str]:
-    """The sets that hold the series of the unguided one, in its order."""
-    if UNGUIDED not in sets:
-        return []
-    prints = {name: fingerprint(found) for name, found in sets.items()}
-    return [name for name in sets if name != UNGUIDED and prints[name] == prints[UNGUIDED]]
-
-
-def _origin_notes(
-    config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]], apart: Mapping[str, str]
-) -> list[str]:
-    """Sentences about sets that cannot be compared as their names suggest.
-
-    Args:
-        made: `made_with` of every set.
-        apart: guided sets that `unguided` is no counterpart of, and what differs.
-    """
-    notes = [
-        f"{name} and {UNGUIDED} differ in more than guidance ({why}): their difference is not the "
-        "effect of guidance."
-        for name, why in apart.items()
-    ]
-    model, current = model_path(config), model_digest(config)
-    own = {k: v for k, v in made.items() if v.get("experiment") == config.experiment}
-    weights = {name: facts.get("made_with", {}) for name, facts in own.items()}
-    old = [name for name in own if weights[name].get("diffusion") != current]
-    if old and current:
-        notes.append(
-            f"{', '.join(old)}: made by a different diffusion model than the current {model}, "
-            "which the white-box attack uses."
-        )
-    classifier = checkpoint_path(config)
-    if classifier.is_file():
-        now = sha256_file(classifier)
-        followed = [name for name, facts in own.items() if _follows_classifier(facts)]
-        if old := [name for name in followed if now not in weights[name]["guidance"]]:
-            notes.append(
-                f"{', '.join(old)}: guided by a different classifier than the current {classifier}."
-            )
-    return notes
-
-
-def _follows_classifier(facts: Mapping[str, Any]) -> bool:
-    """Whether the classifier of stage 2 guided the set, and not the convex guide."""
-    config = facts.get("config", {})
-    kind, estimator = (config.get(k, {}) for k in ("guidance", "influence"))
-    convex = (kind.get("kind"), estimator.get("estimator")) == ("influence", "convex")
-    guided = facts.get("guidance") and "guidance" in facts.get("made_with", {})
-    return bool(guided) and (config.get("compat") == "paper" or not convex)
-
-
-def _documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, str]:
-    """Title -> text of the cards, "" of those that do not exist, and of the settings."""
-    cards = {"Data card": Path(config.data.dir) / "card.md"}
-    cards |= {f"Card of set {k}": file.with_name(f"{k}.card.md") for k, file in files.items()}
-    texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
-    trained = "".join(f"# {line}\n" for line in other_settings(config, of_classifier=True))
-    return texts | {SETTINGS: trained + to_yaml(config)}
-
-
-def _made_with(
-    seeds: Sequence[int], splits: Splits, sets: Mapping[str, EHRDataset]
-) -> dict[str, str]:
-    """Code, packages, seeds and fingerprints, by what they are."""
-    made = provenance()
-    code = made["git"].get("commit", "no git checkout")
-    return {
-        "finished (UTC)": made["finished"],
-        "code": code + (" with uncommitted changes" if made["git"].get("dirty") else ""),
-        "Python": made["python"],
-        "packages": ", ".join(f"{k} {v}" for k, v in made["packages"].items()),
-        "seeds": ", ".join(map(str, seeds)),
-        "real data, SHA-256": splits.fingerprint[:HASH_SHOWN],
-        **{f"set {k}, SHA-256": fingerprint(v)[:HASH_SHOWN] for k, v in sets.items()},
-    }
 
 
 def _print(tables: Sequence[Table]) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxtyping import Float
 
 from classifier.fit import FitRecipe
 from classifier.train import checkpoint_path
-from configs import from_sections
+from configs import from_sections, to_yaml
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, UserError
@@ -29,6 +30,7 @@ from data_preprocess.storage.content_cache import ContentCache, Entry
 from scripts.pictures.influence import Influence, influence_of_sets
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.privacy.white_box import attack_generator
+from scripts.results.results import SETTINGS
 from scripts.utility.downstream import Downstream
 from scripts.utility.fits import run_fits
 from scripts.utility.metrics import Predictions
@@ -41,7 +43,12 @@ from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.pool_selection import tilted_weights
-from tardiff.records_from_config import is_convex, model_path, with_tuned_strength
+from tardiff.records_from_config import (
+    is_convex,
+    model_path,
+    other_settings,
+    with_tuned_strength,
+)
 from tardiff.training.checkpoint import load_model
 
 logger = logging.getLogger(__name__)
@@ -157,6 +164,15 @@ def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport |
     key = {"model": sha256_file(path), "data": splits.fingerprint, "seed": seed}
     entry = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE).fetch(key, attack)
     return MetricReport(values=entry.facts["values"])
+
+
+def documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, str]:
+    """Title -> text of the cards, "" of those that do not exist, and of the settings."""
+    cards = {"Data card": Path(config.data.dir) / "card.md"}
+    cards |= {f"Card of set {k}": file.with_name(f"{k}.card.md") for k, file in files.items()}
+    texts = {k: path.read_text("utf-8") if path.is_file() else "" for k, path in cards.items()}
+    trained = "".join(f"# {line}\n" for line in other_settings(config, of_classifier=True))
+    return texts | {SETTINGS: trained + to_yaml(config)}
 
 
 def influence(

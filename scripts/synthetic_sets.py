@@ -1,17 +1,20 @@
-"""find_sets: the synthetic sets to evaluate, checked against the real data before any fit."""
+"""find_sets: the synthetic sets to evaluate, checked against the real data before any fit; and what
+is to be said of where they come from."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.splits import Splits
 from scripts.external_sets import read_set, set_name
+from scripts.quality.suite import fingerprint
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
-from tardiff.generation.counterpart import differences, made_with
+from tardiff.generation.counterpart import convex_guides, differences, made_with
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +85,60 @@ def without_counterpart(made: Mapping[str, Mapping[str, Any]]) -> dict[str, str]
     guided = {name: facts for name, facts in made.items() if facts.get("guidance")}
     apart = {name: differences(facts, made[UNGUIDED]) for name, facts in guided.items()}
     return {name: ", ".join(found) for name, found in apart.items() if found}
+
+
+def copies_of_unguided(sets: Mapping[str, EHRDataset]) -> list[str]:
+    """The sets that hold the series of the unguided one, in its order."""
+    prints = {name: fingerprint(found) for name, found in sets.items()}
+    return [name for name in sets if name != UNGUIDED and prints[name] == prints.get(UNGUIDED)]
+
+
+def origin_notes(
+    made: Mapping[str, Mapping[str, Any]],
+    apart: Mapping[str, str],
+    *,
+    experiment: str,
+    model: Path,
+    classifier: Path,
+) -> list[str]:
+    """Sentences about sets that cannot be compared as their names suggest.
+
+    Args:
+        made: `made_with` of every set.
+        apart: guided sets that `unguided` is no counterpart of, and what differs.
+        experiment: that is evaluated, of which a set may be; model, classifier: its files, which
+            need not be there.
+    """
+    notes = [
+        f"{name} and {UNGUIDED} differ in more than guidance ({why}): their difference is not the "
+        "effect of guidance."
+        for name, why in apart.items()
+    ]
+    own = {name: facts for name, facts in made.items() if facts.get("experiment") == experiment}
+    weights = {name: facts.get("made_with", {}) for name, facts in own.items()}
+    now = {path: sha256_file(path) for path in (model, classifier) if path.is_file()}
+    old = [name for name, used in weights.items() if used.get("diffusion") != now.get(model)]
+    if old and model in now:
+        notes.append(
+            f"{', '.join(old)}: made by a different diffusion model than the current {model}, "
+            "which the white-box attack uses."
+        )
+    followed = [name for name, facts in own.items() if _follows_classifier(facts)]
+    old = [name for name in followed if now.get(classifier) not in weights[name]["guidance"]]
+    if old and classifier in now:
+        notes.append(
+            f"{', '.join(old)}: guided by a different classifier than the current {classifier}."
+        )
+    return notes
+
+
+def _follows_classifier(facts: Mapping[str, Any]) -> bool:
+    """Whether the classifier of stage 2 guided the set, and not the convex guide."""
+    config = facts.get("config", {})
+    kind, estimator = config.get("guidance", {}), config.get("influence", {})
+    convex = convex_guides(config.get("compat"), kind.get("kind"), estimator.get("estimator"))
+    guided = facts.get("guidance") and "guidance" in facts.get("made_with", {})
+    return bool(guided) and not convex
 
 
 def _file(item: str, folder: Path) -> Path:

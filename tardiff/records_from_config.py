@@ -16,6 +16,7 @@ from configs.run_record import describe_differences, read_mapping, run_dir, sha2
 from configs.runtime.errors import UserError
 from configs.schema.experiment import ExperimentConfig
 from tardiff.generation.artefacts import tuned_choice
+from tardiff.generation.counterpart import convex_guides
 from tardiff.influence.retraining_score import RetrainingScore, read_score
 
 TUNED = "tuned"
@@ -83,8 +84,7 @@ def _common(part: Any, other: Any) -> Any:
 
 def is_convex(config: ExperimentConfig) -> bool:
     """Whether the convex guide decides what guidance prefers."""
-    convex = config.guidance.kind == "influence" and config.influence.estimator == "convex"
-    return convex and config.compat == "none"
+    return convex_guides(config.compat, config.guidance.kind, config.influence.estimator)
 
 
 def guidance_files(config: ExperimentConfig) -> list[str]:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs.run_record import provenance
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.splits import Splits
 from scripts.pictures.guidance_change import GuidanceChange
 from scripts.pictures.influence import Influence
 from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.suite import SetScores
+from scripts.quality.suite import SetScores, fingerprint
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EvaluationData, Fit
 from scripts.utility.subgroups import SubgroupScore
@@ -19,6 +20,7 @@ from scripts.utility.synthetic_testing import AurocError
 from tardiff.influence.retraining_score import RetrainingScore
 
 SETTINGS = "All settings"  # title of the document that holds the config
+HASH_SHOWN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +91,20 @@ class Results:
     def models(self) -> list[str]:
         """The downstream models, in the order of evaluation.models."""
         return list(dict.fromkeys(summary.model for summary in self.summaries))
+
+
+def how_made(
+    seeds: Sequence[int], splits: Splits, sets: Mapping[str, EHRDataset]
+) -> dict[str, str]:
+    """Code, packages, seeds and fingerprints, by what they are."""
+    made = provenance()
+    code = made["git"].get("commit", "no git checkout")
+    return {
+        "finished (UTC)": made["finished"],
+        "code": code + (" with uncommitted changes" if made["git"].get("dirty") else ""),
+        "Python": made["python"],
+        "packages": ", ".join(f"{k} {v}" for k, v in made["packages"].items()),
+        "seeds": ", ".join(map(str, seeds)),
+        "real data, SHA-256": splits.fingerprint[:HASH_SHOWN],
+        **{f"set {k}, SHA-256": fingerprint(v)[:HASH_SHOWN] for k, v in sets.items()},
+    }

@@ -64,6 +64,14 @@ def tuned_choice(path: Path, data_fingerprint: str, model: str | None) -> dict[s
     return content["chosen"]
 
 
+def tuning_record(path: Path, data_fingerprint: str, model: str | None) -> dict[str, Any] | None:
+    """All that tuning wrote; None where there is nothing, or it is of other data or another model.
+    Arguments as in `tuned_choice`."""
+    found = read_mapping(path) if path.is_file() else {}
+    same = found.get("data_fingerprint") == data_fingerprint and found.get("model") == model
+    return found if same else None
+
+
 def requested_labels(
     train: EHRDataset, *, ratio: float, counts: Sequence[int] | None
 ) -> Int[Tensor, " n"]:

@@ -20,6 +20,15 @@ def made_with(path: Path) -> dict[str, Any]:
         return {}
 
 
+def convex_guides(compat: str | None, kind: str | None, estimator: str | None) -> bool:
+    """Whether the convex guide decides what guidance prefers, and not the classifier.
+
+    Args:
+        compat, kind, estimator: the keys compat, guidance.kind and influence.estimator.
+    """
+    return compat != "paper" and (kind, estimator) == ("influence", "convex")
+
+
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """In what two sets differ besides guidance, by name; empty for counterparts.
 

@@ -16,9 +16,10 @@ from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
-from scripts.synthetic_sets import find_sets, load_set
+from scripts.from_config import documents
+from scripts.synthetic_sets import find_sets, load_set, origin_notes
 from scripts.utility.downstream import Downstream
-from tardiff.records_from_config import diffusion_settings, other_settings
+from tardiff.records_from_config import diffusion_settings, model_path, other_settings
 from tests.support.evaluated import arguments, as_synthetic
 
 
@@ -130,6 +131,11 @@ def test_a_set_of_the_unguided_series_is_told_and_not_compared(experiment, caplo
     assert "influence: the same series as unguided, as where" in caplog.text
 
 
+def origins(config, sets):
+    files = {"model": model_path(config), "classifier": train.checkpoint_path(config)}
+    return origin_notes(sets, {}, experiment=config.experiment, **files)
+
+
 def test_sets_of_an_earlier_model_are_told(experiment):
     folder, _ = experiment
     config = load_config(arguments(folder))
@@ -137,8 +143,8 @@ def test_sets_of_an_earlier_model_are_told(experiment):
     model.parent.mkdir()
     model.write_bytes(b"weights")
     now, elsewhere = made(model=sha256_file(model)), made() | {"experiment": "another"}
-    assert not evaluate._origin_notes(config, {"a": now, "b": elsewhere, "c": {}}, {})
-    (told,) = evaluate._origin_notes(config, {"a": now, "old": made()}, {})
+    assert not origins(config, {"a": now, "b": elsewhere, "c": {}})
+    (told,) = origins(config, {"a": now, "old": made()})
     assert told.startswith("old: made by a different diffusion model than the current ")
 
 
@@ -163,7 +169,7 @@ def test_sets_of_an_earlier_classifier_are_told(experiment):
         "likelihood": guided("classifier", "convex", "before"),
         "paper": guided("influence", "convex", "before", compat="paper"),
     }
-    (told,) = evaluate._origin_notes(config, sets, {})
+    (told,) = origins(config, sets)
     assert told.startswith("old, likelihood, paper: guided by a different classifier than the ")
 
 
@@ -174,8 +180,8 @@ def test_a_set_from_elsewhere_has_no_card_of_ours(experiment, tmp_path):
     card.write_text("ours")
     own, other = card.with_name("influence.npz"), tmp_path / "elsewhere" / "influence.npz"
     config = load_config(arguments(folder))
-    assert evaluate._documents(config, {"influence": own})["Card of set influence"] == "ours"
-    assert evaluate._documents(config, {"influence": other})["Card of set influence"] == ""
+    assert documents(config, {"influence": own})["Card of set influence"] == "ours"
+    assert documents(config, {"influence": other})["Card of set influence"] == ""
 
 
 def test_plain_arrays_are_a_set(experiment, tmp_path):
@@ -220,7 +226,7 @@ def test_settings_that_no_model_was_trained_with_are_told(experiment):
     ):
         (told,) = other_settings(load(given), of_classifier=True)
         assert change in told and told.endswith(again.format(stage))
-        shown = evaluate._documents(load(given), {})["All settings"]
+        shown = documents(load(given), {})["All settings"]
         assert shown.startswith(f"# {told}\n") and not shown.startswith("#", len(told) + 3)
     assert not other_settings(load("classifier.max_epochs=7"), of_classifier=False)
     train.checkpoint_path(config).write_bytes(b"torn")

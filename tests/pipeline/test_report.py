@@ -23,6 +23,7 @@ from scripts.report import build
 from scripts.results.answers import NO, NO_LEAK_FOUND
 from scripts.results.verdicts import Verdict
 from scripts.utility.downstream import Downstream
+from tardiff.generation.artefacts import tuning_record
 from tests.support.evaluated import arguments, as_synthetic
 
 SETS = ("unguided", "export", "timegan")
@@ -262,9 +263,9 @@ def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
 def test_a_curve_of_other_data_or_another_model_is_not_shown(tmp_path):
     path, record = tmp_path / "scale.json", SCALE | {"data_fingerprint": "mine", "model": "a"}
     path.write_text(json.dumps(record))
-    assert evaluate._tuning(path, "mine", "a") == record
-    assert evaluate._tuning(path, "other", "a") is evaluate._tuning(path, "mine", "b") is None
-    assert evaluate._tuning(tmp_path / "absent.json", "mine", "a") is None
+    assert tuning_record(path, "mine", "a") == record
+    assert tuning_record(path, "other", "a") is tuning_record(path, "mine", "b") is None
+    assert tuning_record(tmp_path / "absent.json", "mine", "a") is None
 
 
 def test_a_set_that_leaks_is_not_handed_on():
