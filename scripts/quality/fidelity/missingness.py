@@ -1,11 +1,13 @@
 """Missingness: does the synthetic mask behave like the real one?"""
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, metric
+from scripts.quality.fidelity.temporal import lagged_correlations
 
 MAX_ROWS = 20_000
 
@@ -14,11 +16,7 @@ def mask_correlations(
     observed: Bool[np.ndarray, "n channel time"],
 ) -> Float[np.ndarray, "channel channel"]:
     """Correlation of "measured at this grid point" between channels; 0 where it never varies."""
-    rows = observed.transpose(1, 0, 2).reshape(observed.shape[1], -1).astype(np.float64)
-    centred = rows - rows.mean(1, keepdims=True)
-    spread = np.sqrt(np.square(centred).mean(1))
-    unit = centred / np.where(spread > 0, spread, 1)[:, None]
-    return unit @ unit.T / unit.shape[1]
+    return lagged_correlations(torch.from_numpy(observed).double(), max_lag=0)[0]
 
 
 def gap_lengths(observed: Bool[np.ndarray, "n channel time"]) -> np.ndarray:
