@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
@@ -11,6 +12,8 @@ from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 20_000  # series per set
 LOW_QUANTILE = 0.05
+
+Found = tuple[Tensor, Tensor]  # distances and row numbers, a column per neighbour
 
 
 def share_closer(to_train: Float[np.ndarray, " n"], to_holdout: Float[np.ndarray, " n"]) -> float:
@@ -58,12 +61,9 @@ def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
         for name in ("train", "holdout")
     }
     control, tosses = _train_against_train(comparison, seed)
+    share, trials = _nearer_to_first(found["train"], found["holdout"], size)
     two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
     closest = {name: distances[:, 0] for name, distances in two.items()}
-    share = share_closer(closest["train"], closest["holdout"])
-    rows = {name: pair[1][:, 0].numpy() for name, pair in found.items()}
-    is_train = closest["train"] < closest["holdout"]
-    trials = effective_trials(np.where(is_train, rows["train"], size + rows["holdout"]))
     values = bounded("closer_to_train_share", share, wilson(share, trials), 0.5)
     values["closer_to_train_effective_trials"] = trials
     values |= bounded("train_closer_to_train", control, wilson(control, tosses), 0.5)
@@ -80,12 +80,20 @@ def _train_against_train(comparison: Comparison, seed: int) -> tuple[float, floa
     rows = np.random.default_rng(seed).permutation(len(comparison.train))
     first, second = (comparison.x_train[half].flatten(1) for half in np.array_split(rows, 2))
     size = min(MAX_ROWS, len(second), len(comparison.holdout))
-    others = (second[:size], comparison.drawn("holdout", size, seed)[0].flatten(1))
-    found = [nearest(first[:MAX_ROWS], other, k=1) for other in others]
-    own, held_out = (distances[:, 0].numpy() for distances, _ in found)
-    closest = [places[:, 0].numpy() for _, places in found]
-    trials = effective_trials(np.where(own < held_out, closest[0], size + closest[1]))
-    return share_closer(own, held_out), trials
+    holdout = comparison.drawn("holdout", size, seed)[0].flatten(1)
+    own, others = (nearest(first[:MAX_ROWS], other) for other in (second[:size], holdout))
+    return _nearer_to_first(own, others, size)
+
+
+def _nearer_to_first(first: Found, second: Found, size: int) -> tuple[float, float]:
+    """The share of series nearer to the first set than to the second, and its effective trials.
+
+    Args:
+        first, second: what `nearest` found in each, the nearest first; size: of the first set.
+    """
+    distances, rows = ([found[part][:, 0].numpy() for found in (first, second)] for part in (0, 1))
+    trials = effective_trials(np.where(distances[0] < distances[1], rows[0], size + rows[1]))
+    return share_closer(*distances), trials
 
 
 def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]:
