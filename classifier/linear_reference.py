@@ -16,11 +16,11 @@ from sklearn.linear_model import RidgeClassifierCV
 from torch import Tensor
 
 from classifier.fixed_features import RandomConvolutions, Standardiser
+from classifier.metrics import Z95
 
 KERNELS = 250
 PENALTIES = np.logspace(-1, 5, 7)  # of the squared weights; chosen by leave-one-out on train
 MOST_VALUES = 4_000_000  # of the training series that are read; a random part of more
-Z95 = 1.959964
 FEWEST_ROWS = 10  # of each class, for an interval
 MARGIN = 0.02  # of AUROC; smaller differences call no classifier blind
 

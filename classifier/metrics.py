@@ -5,12 +5,14 @@ Ranking scores come first: with 8-14 % positives, accuracy crowns the model that
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 from torch import Tensor
 
 from classifier.losses import class_probabilities, per_sample_loss
 
 HIGHER_IS_BETTER = {"auroc": True, "auprc": True, "loss": False}
+Z95 = float(norm.ppf(0.975))  # standard errors to either side, of a normal 95 % interval
 
 
 def selection_scores(logits: Float[Tensor, "n out"], y: Int[Tensor, " n"]) -> dict[str, float]:

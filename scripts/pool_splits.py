@@ -25,6 +25,7 @@ from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from scripts.quality.common.metric_report import interval_text, number
 from scripts.results.tables import TRAINED_ON, Table
+from scripts.utility.bootstrap import CONFIDENCE
 from scripts.utility.metrics import METRICS, RANKING
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
@@ -121,7 +122,7 @@ def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, floa
     n, mean = len(values), float(np.mean(values))
     if n == 1:
         return mean, np.nan, np.nan
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * stats.sem(values))
     return mean, mean - half, mean + half
 
 

@@ -21,7 +21,9 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.utils import resample
 
+from classifier.metrics import Z95
 from data_preprocess.dataset import patient_strata
+from scripts.utility.bootstrap import interval
 from scripts.utility.loss_change import loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit, draw_per_class
@@ -79,7 +81,7 @@ def retraining_scores(
         "w": w,
         "seeds": list(seeds),
         "pool_rows": len(pool),
-        "band": 1.96 / (subsets - 1) ** 0.5,
+        "band": Z95 / (subsets - 1) ** 0.5,
         "repeats": {},
         "estimators": {name: {"tilt": {}} for name in influence},
     }
@@ -200,8 +202,8 @@ def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subs
     draws = rng.integers(len(sums), size=(RESAMPLES, len(sums)))
     pair = torch.from_numpy(sums), torch.from_numpy(outcome)
     resampled = [rank_correlation(pair[0][draw], pair[1][draw]) for draw in draws]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return {"score": rank_correlation(*pair), "low": float(low), "high": float(high)}
+    low, high = interval(np.array(resampled))
+    return {"score": rank_correlation(*pair), "low": low, "high": high}
 
 
 def repeatability(outcomes: Outcomes) -> float | None:

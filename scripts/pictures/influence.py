@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from classifier.metrics import Z95
 from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
-from scripts.quality.common.metric_report import Z95
 from scripts.utility.protocols import EncodedArrays
 from scripts.utility.summary import UNGUIDED
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from classifier.metrics import Z95
 from configs.runtime.errors import DataError
 
 
@@ -59,9 +60,6 @@ def bounded(
     """The values of a metric with its 95 % interval and the value of real series."""
     low, high = interval
     return {name: value, f"{name}_low": low, f"{name}_high": high, f"{name}_reference": reference}
-
-
-Z95 = 1.959963984540054
 
 
 def number(value: float, sign: str = "") -> str:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from scipy.stats import norm
+
+from classifier.metrics import Z95
 from scripts.quality.common.metric_report import MetricReport
 
 # The splits whose series reach a generator, which learns from them or is guided by them.
@@ -22,7 +25,8 @@ PUBLISHED = "published"  # as other papers print them: no flag, no answer
 Values = dict[str, float]
 Compute = Callable[..., MetricReport]  # (comparison, *, seed)
 CHANCE = 1e-3  # of a false flag of one privacy rule
-WIDEN = 3.0902 / 1.9600  # from the lower end of a normal 95 % interval to that of CHANCE
+# From the lower end of a normal 95 % interval to that of CHANCE.
+WIDEN = float(norm.isf(CHANCE)) / Z95
 
 
 @dataclass(frozen=True)

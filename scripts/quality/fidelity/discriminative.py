@@ -21,8 +21,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from classifier.fixed_features import RandomConvolutions, summary_features
+from classifier.metrics import Z95
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.metric_report import Z95, MetricReport, auc_variance, bounded
+from scripts.quality.common.metric_report import MetricReport, auc_variance, bounded
 from scripts.quality.common.registry import FIDELITY, above, metric
 
 MAX_ROWS = 3000  # of each set, two thirds of which a classifier is fitted on

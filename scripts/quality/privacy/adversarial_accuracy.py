@@ -5,8 +5,9 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from classifier.metrics import Z95
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.metric_report import Z95, MetricReport, bounded
+from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 

@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from sklearn.utils.class_weight import compute_sample_weight
 from torch import Tensor
 
+from classifier.metrics import Z95
 from data_preprocess.dataset import EHRDataset
 from scripts.quality.common.comparison import Comparison
-from scripts.quality.common.metric_report import Z95, MetricReport, bounded
+from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.nearest_neighbours import nearest
 
