@@ -77,8 +77,8 @@ class ConvexGuide:
         return known.rows.T @ loss.gradient(known.rows @ self.theta, known.y)
 
     def toward(self, gradient: Head) -> Head:
-        """v = H^-1 G."""
-        return self._solve(gradient)
+        """H^-1 of a gradient: v of G, Newton's step of the objective's."""
+        return torch.cholesky_solve(gradient.T.reshape(-1, 1), self.factor).view(gradient.T.shape).T
 
     def influence(self, toward: Head) -> Float[Tensor, " n"]:
         """I of the training series."""
@@ -93,13 +93,10 @@ class ConvexGuide:
         objective = _Objective(self.rows, self.y, self.penalty, weights)
         theta = self.theta
         for _ in range(CHORD_STEPS):
-            theta, decrement = objective.step(theta, self._solve(objective.gradient(theta)))
+            theta, decrement = objective.step(theta, self.toward(objective.gradient(theta)))
             if decrement < CONVERGED:
                 break
         return theta
-
-    def _solve(self, right: Head) -> Head:
-        return torch.cholesky_solve(right.T.reshape(-1, 1), self.factor).view(right.T.shape).T
 
 
 def fit_guide(rows: Design, y: Labels, *, num_classes: int, penalty: float) -> ConvexGuide:
@@ -108,7 +105,7 @@ def fit_guide(rows: Design, y: Labels, *, num_classes: int, penalty: float) -> C
     theta = torch.zeros(rows.shape[1], num_outputs(num_classes), dtype=rows.dtype)
     guide = ConvexGuide(rows, y, penalty, theta, objective.factor(theta))
     for _ in range(NEWTON_STEPS):
-        theta, decrement = objective.step(theta, guide._solve(objective.gradient(theta)))
+        theta, decrement = objective.step(theta, guide.toward(objective.gradient(theta)))
         guide = ConvexGuide(rows, y, penalty, theta, objective.factor(theta))
         if decrement < CONVERGED:
             break
