@@ -12,6 +12,7 @@ from classifier.losses import per_sample_loss
 from data_preprocess.model_space.encoding import EncodedSeries
 from scripts.influence_report.named_sets import RankedSet
 from scripts.utility.protocols import draw_per_class
+from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -97,7 +98,7 @@ def class_guidance(
     for key, vector in vectors.items():
         direction = inputs.along(model, vector)
         for set_name, rows in series.items():
-            scores = direction.score(rows.x.to(inputs.device), rows.y.to(inputs.device)).cpu()
+            scores = score_all(direction, rows.x, rows.y, inputs.device)
             means = {
                 names[k]: float(scores[rows.y == k].mean() / scores.std())
                 for k in rows.y.unique().tolist()
@@ -138,7 +139,7 @@ def size_curve(
 
     def influence(g: dict[str, Tensor]) -> Tensor:
         direction = inputs.along(inputs.classifier(), g)
-        return direction.score(candidates.x.to(inputs.device), candidates.y.to(inputs.device)).cpu()
+        return score_all(direction, candidates.x, candidates.y, inputs.device)
 
     full = vector(torch.arange(len(guide.y)))
     reference = influence(full)

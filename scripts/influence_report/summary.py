@@ -6,10 +6,9 @@ from typing import Any
 import pandas as pd
 
 from data_preprocess.card import markdown_table
+from scripts.influence_report.measures import Row
 from scripts.influence_report.named_sets import RankedSet
 from tardiff.influence.one_step_check import StepTest
-
-Row = dict[str, Any]
 
 
 def markdown(

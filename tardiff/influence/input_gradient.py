@@ -1,9 +1,6 @@
 """I(z) = <G, grad_phi loss(z)> of a series z = (x, y), and its input gradient J = grad_x I.
 
-Sign, from first principles: one SGD step on z moves phi by -eta grad_phi loss(z), so the guidance
-loss changes by -eta <G, grad_phi loss(z)> to first order. Training on a series with a higher score
-lowers the guidance loss more; guidance raises I, along J = +grad_x I (TarDiff eq. 23 with G as
-in Algorithm 1). docs/method.md says where the paper's signs disagree.
+Guidance raises I, along J = +grad_x I; guidance_gradient.py derives the sign.
 
 J is exact, by double backward. A difference of two input gradients at phi +- e G would cost half,
 but where the classifier takes a maximum over time the two can be of different grid points, and
@@ -85,11 +82,6 @@ class InfluenceDirection:
                     f"influence needs ({error}); use influence.estimator=convex"
                 ) from error
         return score.detach(), gradient.detach()
-
-    def score(self, x: Series, y: Labels, batch_size: int = 512) -> Tensor:
-        """I of any number of series, (n,)."""
-        pairs = zip(x.split(batch_size), y.split(batch_size), strict=True)
-        return torch.cat([self(rows, labels)[0] for rows, labels in pairs])
 
 
 def loss_and_gradient(

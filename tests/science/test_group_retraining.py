@@ -58,7 +58,7 @@ def predictions(task, pool, hidden, seed=1000):
     g = guidance_gradient(model, task.guide[0].double(), task.guide[1], GuidanceLoss("rank", 2))
     solved, _ = precondition(model, g, x.double(), damping=0.015, iterations=20)
     return {
-        name: InfluenceDirection(model, per_sample_loss, vector).score(pool[0].double(), pool[1])
+        name: InfluenceDirection(model, per_sample_loss, vector)(pool[0].double(), pool[1])[0]
         for name, vector in (("raw", g), ("gauss-newton", solved))
     }
 

@@ -272,7 +272,7 @@ def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
     labels = (torch.arange(400) < 48).long()
     plain = run.run(denoise, labels, range(400)).x
     scale = torch.tensor(
-        [unguided_scale(direction.score(plain[labels == k], labels[labels == k])) for k in (0, 1)]
+        [unguided_scale(direction(plain[labels == k], labels[labels == k])[0]) for k in (0, 1)]
     )
 
     def changes(w):
@@ -304,13 +304,13 @@ def test_preconditioned_guidance_calibrates_to_what_was_asked():
     denoise = KernelDenoiser(x[train], y[train], 0.3)
     run = process(15, 3, 8)
     labels = torch.ones(96, dtype=torch.long)
-    natural = direction.score(run.run(denoise, labels, range(96)).x, labels)
+    natural = direction(run.run(denoise, labels, range(96)).x, labels)[0]
 
     def pilot(label, multiplier):
         guide_m = guided(
             direction, multiplier, unguided_scale(natural), run.levels, (0.2, 0.8), 1.0
         )
-        return direction.score(run.run(denoise, labels, range(96), guide_m).x, labels)
+        return direction(run.run(denoise, labels, range(96), guide_m).x, labels)[0]
 
     for w in (0.5, -0.5):
         found = calibrate(pilot, 1, natural, w)

@@ -214,7 +214,7 @@ def test_t3_predicts_the_measured_change_of_one_step():
     guide_x, guide_y = torch.randn(64, 3, 8, dtype=torch.float64), torch.randint(0, 2, (64,))
     x, y = torch.randn(200, 3, 8, dtype=torch.float64), torch.randint(0, 2, (200,))
     g = guidance_gradient(model, guide_x, guide_y, GuidanceLoss("nll", 2))
-    score = InfluenceDirection(model, per_sample_loss, g).score(x, y)
+    score = InfluenceDirection(model, per_sample_loss, g)(x, y)[0]
     before = guide_loss(model, guide_x, guide_y)
     size = 1e-3 * norm({k: p.detach() for k, p in model.named_parameters()})
     changes, predicted = [], []

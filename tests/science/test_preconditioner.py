@@ -139,7 +139,7 @@ def test_t8_ranks_rows_like_exact_leave_one_in_newton_on_ridge_logistic():
     product = GaussNewton(model, x[:n])
     solved, _ = conjugate_gradient(product, g, damping=ridge, iterations=50)
     candidates = list(range(n + 300, n + 360))
-    score = InfluenceDirection(model, per_sample_loss, solved).score(x[candidates], y[candidates])
+    score = InfluenceDirection(model, per_sample_loss, solved)(x[candidates], y[candidates])[0]
 
     def guide_loss(w):
         return float(per_sample_loss((x[guide, 0] @ w)[:, None], y[guide]).mean())

@@ -14,6 +14,7 @@ from classifier.losses import per_sample_loss
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.generation.reverse_process import ReverseProcess
 from tardiff.guidance.calibration import unguided_scale
+from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.guided_denoiser import Guidance, Tilt, active_levels
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -58,7 +59,7 @@ def tsrtr(task, synthetic):
 def scores_of(seed):
     task = make_task(seed)
     plain, direction = KernelDenoiser(*task.train, WIDTH), direction_of(task)
-    pilot = direction.score(sample(plain, 10_000), LABELS)
+    pilot = score_all(direction, sample(plain, 10_000), LABELS, torch.device("cpu"))
     scale = torch.tensor([unguided_scale(pilot[LABELS == k]) for k in (0, 1)])
     levels = log_snr_grid(25, -10.0, 9.0)
 
