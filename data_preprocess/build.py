@@ -171,9 +171,7 @@ def _build(data: DataConfig, folder: Path) -> None:
     files = describe_files(source.files)
     for name, split in splits.items():
         save_dataset(folder / f"{name}.npz", split)
-        counts = zip(split.class_counts, split.label_names, strict=True)
-        per_class = ", ".join(f"{count:,} {label}" for count, label in counts)
-        log.info("  %s: %s stays (%s)", name, f"{len(split):,}", per_class)
+        log.info("  %s: %s stays (%s)", name, f"{len(split):,}", split.per_class)
     splits.normaliser.save(folder / "normaliser.json")
     write_text(folder / "card.md", card.markdown(known, settings, splits, files))
     names = [*_FILES, *_save_true_risk(folder / TRUE_RISK, cohorts)]

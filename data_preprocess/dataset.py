@@ -60,6 +60,22 @@ class LabelledSeries:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def num_classes(self) -> int:
+        """Classes of the task, absent ones included."""
+        return len(self.label_names)
+
+    @property
+    def class_counts(self) -> Int[np.ndarray, " k"]:
+        """Stays per class, absent classes included as 0."""
+        return np.bincount(self.labels, minlength=self.num_classes)
+
+    @property
+    def per_class(self) -> str:
+        """Such as "1,204 survived, 96 died"."""
+        counts = zip(self.class_counts, self.label_names, strict=True)
+        return ", ".join(f"{count:,} {name}" for count, name in counts)
+
     def take(self: Kind, rows: Int[np.ndarray, " m"]) -> Kind:
         """The given stays, in the given order."""
         arrays = {name: value for name, value in vars(self).items() if hasattr(value, "ndim")}
@@ -105,19 +121,9 @@ class EHRDataset(LabelledSeries):
         return np.where(measured.any(axis=1), last, 0)
 
     @property
-    def num_classes(self) -> int:
-        """Classes of the task, absent ones included."""
-        return len(self.label_names)
-
-    @property
     def is_synthetic(self) -> bool:
         """Whether no series is a patient's."""
         return bool((self.subject_ids < 0).all())
-
-    @property
-    def class_counts(self) -> Int[np.ndarray, " k"]:
-        """Stays per class, absent classes included as 0."""
-        return np.bincount(self.labels, minlength=self.num_classes)
 
     def require_all_classes(self, where: str, advice: str) -> None:
         """Raises DataError if a class of `label_names` has no stay.

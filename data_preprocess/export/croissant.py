@@ -114,12 +114,10 @@ def hub_head(dataset: EHRDataset, *, name: str) -> str:
 
 
 def _description(dataset: EHRDataset) -> str:
-    counts = zip(dataset.label_names, dataset.class_counts.tolist(), strict=True)
-    per_class = ", ".join(f"{label} {count}" for label, count in counts)
     kind = SUMMARY if dataset.is_synthetic else "Time series of patients."
     return (
         f"{kind} {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, "
-        f"in clinical units; per class: {per_class}."
+        f"in clinical units; per class: {dataset.per_class}."
     )
 
 

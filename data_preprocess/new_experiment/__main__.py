@@ -25,7 +25,6 @@ from data_preprocess.build import make_splits
 from data_preprocess.doubts import leaks
 from data_preprocess.new_experiment.proposal import (
     Proposal,
-    counted,
     require_enough,
     shares,
     tell_ranges,
@@ -155,12 +154,11 @@ def _read(
         window = f"{loaded.window_hours:g} h in steps of {loaded.step_minutes:g} min, as asked for"
         proposal.understood["window"] = window
     cohorts = assign(source, loaded)
-    require_enough(cohorts, source.pool.label_names)
+    require_enough(cohorts)
     proposal.decide += leaks(cohorts["train"])
     make_splits(cohorts, loaded)  # what stage 1 would refuse is refused here
     proposal.understood["splits"] = "; ".join(
-        f"{split} {len(cohort):,} ({counted(cohort, source.pool.label_names)})"
-        for split, cohort in cohorts.items()
+        f"{split} {len(cohort):,} ({cohort.per_class})" for split, cohort in cohorts.items()
     )
     return source, config
 

@@ -1,6 +1,6 @@
 """Proposal: what was understood of a user's data and what was not, and the config that follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,25 +97,18 @@ def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
     proposal.understood["ranges"] = few(spans)
 
 
-def counted(cohort: Cohort, names: Sequence[str]) -> str:
-    """How many series of each class there are."""
-    counts = np.bincount(cohort.labels, minlength=len(names)).tolist()
-    return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True))
-
-
-def require_enough(cohorts: Mapping[str, Cohort], names: Sequence[str]) -> None:
+def require_enough(cohorts: Mapping[str, Cohort]) -> None:
     """Refuses splits that no stage could work with.
 
     Raises:
         DataError: names the split, the class and how many series are needed.
     """
     for split, cohort in cohorts.items():
-        counts = np.bincount(cohort.labels, minlength=len(names)).tolist()
         needed = FEWEST_TRAINED if split in ("train", "test") else 1
-        if min(counts) >= FEWEST_PER_CLASS and len(cohort) >= needed:
+        if cohort.class_counts.min() >= FEWEST_PER_CLASS and len(cohort) >= needed:
             continue
         raise DataError(
             f"too few series for four splits: {sum(map(len, cohorts.values())):,} in all, {split} "
-            f"would have {len(cohort)} ({counted(cohort, names)}); needed are {FEWEST_TRAINED} in "
+            f"would have {len(cohort)} ({cohort.per_class}); needed are {FEWEST_TRAINED} in "
             f"train and in test, and {FEWEST_PER_CLASS} of every class in each split"
         )

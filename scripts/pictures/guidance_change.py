@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from data_preprocess.dataset import EHRDataset
+from data_preprocess.dataset import EHRDataset, bare_name
 from scripts.pictures.influence import Influence, coupled_weights
 from scripts.pictures.styles import Picture, time_axis
 from scripts.quality.fidelity.marginals import train_spread
@@ -211,7 +211,7 @@ def _reading(found: GuidanceChange, name: str) -> str:
         if change[channel, step] == 0:
             parts.append(f"{text}, no change")
             continue
-        bare = found.channels[channel].split("[")[0]
+        bare = bare_name(found.channels[channel])
         text += f", largest change {change[channel, step]:+.3f} s.d. ({bare}"
         text += f", {times[step]:.3g} {unit})"
         if found.influence is not None and found.influence[row].std() > 0:

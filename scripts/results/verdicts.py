@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from data_preprocess.dataset import bare_name
 from scripts.quality.common.metric_report import MetricReport, with_interval
 from scripts.quality.common.registry import FIDELITY, PRIVACY
 from scripts.quality.held_out_copies import sentence, sentence_of_nearness
@@ -136,7 +137,7 @@ def _worst_channel(values: Mapping[str, float]) -> str:
     worst = values["marginal_sd_ratio_worst"]
     ratios = {k.partition("/")[2]: v for k, v in values.items() if k.startswith(_SD_RATIO)}
     name = min(ratios, key=lambda name: abs(ratios[name] - worst), default="the worst channel")
-    return name.partition("[")[0]
+    return bare_name(name)
 
 
 def _private(results: Results, name: str, report: MetricReport) -> Verdict:

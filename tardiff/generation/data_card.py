@@ -17,11 +17,6 @@ from tardiff.guidance.diagnostics import GuidanceOutcome
 from tardiff.privacy.accountant import privacy_lines
 
 
-def facts_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
-    """Markdown lines; none where the set has neither gaps nor static covariates."""
-    return [*_gap_lines(synthetic, train), *_static_lines(synthetic, train)]
-
-
 def _gap_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
     if synthetic.observed.all():
         return []
@@ -109,7 +104,7 @@ def card(name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDatase
         "",
         f"- {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, in "
         "clinical units, within the range measured in the training split",
-        f"- per class: {_counts(dataset)}; training split: {_counts(train)}",
+        f"- per class: {dataset.per_class}; training split: {train.per_class}",
         f"- diffusion model: held-out denoising loss "
         f"{facts['diffusion']['val_loss']:.4f} at step {facts['diffusion']['step']}",
         f"- sampler: {_pairs(config['sampler'])}",
@@ -124,7 +119,8 @@ def card(name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDatase
         "",
         markdown_table(["channel", "synthetic", "train"], _channel_rows(dataset, train)),
         "",
-        *facts_lines(dataset, train),
+        *_gap_lines(dataset, train),
+        *_static_lines(dataset, train),
     ]
     return "\n".join(lines)
 
@@ -206,11 +202,6 @@ def _channel_rows(dataset: EHRDataset, train: EHRDataset) -> list[list[str]]:
         made, real = dataset.values[:, index], train.values[:, index]
         rows.append([name, *(f"{side.mean():.4g}, {side.std():.3g}" for side in (made, real))])
     return rows
-
-
-def _counts(dataset: EHRDataset) -> str:
-    pairs = zip(dataset.label_names, dataset.class_counts.tolist(), strict=True)
-    return ", ".join(f"{name} {count}" for name, count in pairs)
 
 
 def _pairs(settings: dict[str, Any]) -> str:

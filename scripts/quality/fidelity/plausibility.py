@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from data_preprocess.dataset import EHRDataset
+from data_preprocess.dataset import EHRDataset, bare_name
 from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
@@ -22,7 +22,7 @@ CHANGE_QUANTILES = (0.5, 0.95, 0.99)
 
 def find_channel(feature_names: tuple[str, ...], spellings: tuple[str, ...]) -> int | None:
     """First channel whose name, unit and case aside, is one of `spellings`."""
-    bases = [name.split("[")[0].strip().lower() for name in feature_names]
+    bases = [bare_name(name).strip().lower() for name in feature_names]
     return next((index for index, base in enumerate(bases) if base in spellings), None)
 
 
