@@ -19,7 +19,7 @@ from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
 from configs import from_sections, to_plain
 from configs.cli import run_stage
-from configs.run_record import describe_differences, record_stage
+from configs.run_record import describe_differences, record_stage, write_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
 from configs.schema.experiment import ClassifierConfig, ExperimentConfig
@@ -162,7 +162,7 @@ def _tensors(
 def _save(path: Path, fitted: Training, facts: ClassifierFacts) -> None:
     """Writes the checkpoint last: where it stands, all else that the training leaves does too."""
     metrics = {"best_epoch": fitted.best_epoch, "val_select": facts.scores, **facts.settings}
-    write_text(path.with_name("metrics.json"), json.dumps(metrics, indent=1))
+    write_mapping(path.with_name("metrics.json"), metrics)
     write_text(path.with_name("history.csv"), pd.DataFrame(fitted.history).to_csv(index=False))
     save_classifier(path, fitted.model, facts)
 

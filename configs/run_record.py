@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -43,7 +44,7 @@ def record_stage(config: ExperimentConfig, stage: str, facts: dict[str, Any]) ->
     entry = {**provenance(), "config": to_plain(config), **facts}
     with alone_in(folder):  # else one of two stages that end together loses its entry
         record = read_mapping(path) if path.is_file() else {}
-        write_text(path, json.dumps(record | {stage: entry}, indent=1))
+        write_mapping(path, record | {stage: entry})
 
 
 def provenance() -> dict[str, Any]:
@@ -63,7 +64,7 @@ def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> 
         MismatchError: the file holds other settings; names every difference, then `remedy`.
     """
     if not path.is_file():
-        write_text(path, json.dumps(settings, indent=1))
+        write_mapping(path, settings)
         return False
     stored = read_mapping(path)
     differences = describe_differences(stored, settings)
@@ -90,6 +91,11 @@ def sha256_file(path: Path) -> str:
         for block in iter(lambda: handle.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_mapping(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes keys as JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_mapping(path: Path, remedy: str = "remove it") -> dict[str, Any]:

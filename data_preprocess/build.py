@@ -6,7 +6,6 @@ or `load_splits`. The folder appears under its name only when all of it is writt
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from jaxtyping import Float
 
 from configs import from_sections
 from configs.cli import run_stage
-from configs.run_record import read_mapping, sha256_file
+from configs.run_record import read_mapping, sha256_file, write_mapping
 from configs.runtime.atomic_files import fresh_folder, write_text
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from configs.schema.experiment import DataConfig, ExperimentConfig
@@ -177,7 +176,7 @@ def _build(data: DataConfig, folder: Path) -> None:
     names = [*_FILES, *_save_true_risk(folder / TRUE_RISK, cohorts)]
     digests = {name: sha256_file(folder / name) for name in names}
     record = {"format": FORMAT, "settings": settings, **known, "sha256": digests, "files": files}
-    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    write_mapping(folder / RECORD, record)
 
 
 def _save_true_risk(path: Path, cohorts: Mapping[str, Cohort]) -> list[str]:

@@ -10,14 +10,13 @@ runs/<experiment>/matrix; the strength marked as chosen was chosen on val_select
 """
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from classifier.train import main as train_classifier
 from configs.cli import run_stage
-from configs.run_record import run_dir
+from configs.run_record import read_mapping, run_dir
 from configs.runtime.errors import ConfigError
 from configs.schema.evaluation import BASELINES
 from configs.schema.experiment import ExperimentConfig
@@ -49,7 +48,7 @@ def main(config: ExperimentConfig) -> None:
     train_diffusion(config)
     train_classifier(config)
     tune(config)
-    tuned = json.loads(tuning_path(config).read_text(encoding="utf-8"))
+    tuned = read_mapping(tuning_path(config))
     sets = [sets_folder(config) / f"{point['set']}.npz" for point in tuned["points"]]
     sets += [_generated(configuration) for configuration in others]
     # Real series by influence need guidance rows, which an imported G stands for.

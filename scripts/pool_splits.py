@@ -9,7 +9,6 @@ and of the downstream model; a test set that all experiments share is fixed. `ch
 experiment, the set that its own val_select chose.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from configs.cli import guarded
+from configs.cli import guarded, log_to_stdout
 from configs.run_record import read_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
@@ -80,7 +79,7 @@ def read_scores(folder: Path) -> pd.DataFrame:
     tuned = folder / "tuning" / "scale.json"
     if not tuned.is_file():
         return means
-    chosen = json.loads(tuned.read_text(encoding="utf-8"))["chosen"]["set"]
+    chosen = read_mapping(tuned)["chosen"]["set"]
     return pd.concat([means, means[means["generator"] == chosen].assign(generator=CHOSEN)])
 
 
@@ -144,5 +143,5 @@ def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stdout()
     sys.exit(guarded(lambda: main(sys.argv[1:])))

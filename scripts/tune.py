@@ -7,7 +7,6 @@ The fits are kept with those of the evaluation, which need not be made again for
 """
 
 import dataclasses
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,7 @@ import numpy as np
 
 from configs import to_plain
 from configs.cli import run_stage
-from configs.run_record import record_stage
-from configs.runtime.atomic_files import write_text
+from configs.run_record import record_stage, write_mapping
 from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
@@ -49,7 +47,7 @@ def main(config: ExperimentConfig) -> None:
         "model": model_digest(config),
     }
     path = tuning_path(config)
-    write_text(path, json.dumps(content, indent=1))
+    write_mapping(path, content)
     save(scale_figure(content), path.with_suffix(".png"))
     record_stage(config, "tuning", {"chosen": content["chosen"]})
     log.info("%s", as_text(content))

@@ -5,7 +5,6 @@ figures and one ranking per set to runs/<experiment>/influence_report/. It needs
 stage 2; the cost of guided sampling is measured where a diffusion model is there too.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from functools import cache
@@ -17,7 +16,7 @@ import torch
 from classifier.fit import predict_logits
 from classifier.losses import per_sample_loss
 from configs.cli import run_stage
-from configs.run_record import record_stage, run_dir
+from configs.run_record import record_stage, run_dir, write_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError
@@ -100,7 +99,7 @@ def main(config: ExperimentConfig) -> None:
     write_text(folder / "report.md", page)
     proof = {"spearman": step.spearman, "slope": step.slope, "sign_agreement": step.sign_agreement}
     numbers = {"guidance": facts, "one_step": proof, "overhead": cost, **tables}
-    write_text(folder / "report.json", json.dumps(numbers, indent=1) + "\n")
+    write_mapping(folder / "report.json", numbers)
     hours = config.data.step_minutes / 60
     _draw(given, folder, sets, step, tables["guidance_size"], hours_per_step=hours)
     record_stage(config, FOLDER, {"sets": list(named), "one_step": proof})
@@ -156,7 +155,7 @@ def retraining_test(config: ExperimentConfig) -> None:
     for name, scores in found["estimators"].items():
         scores["estimated_with"] = estimated_with(config, name)
     path = retraining_path(config)
-    write_text(path, json.dumps(found, indent=1) + "\n")
+    write_mapping(path, found)
     record_stage(config, "influence/retraining", found)
     session.forget()
     log.info("%s\nwritten to %s", as_text(found), path)

@@ -7,8 +7,7 @@ from typing import Any
 
 from pytorch_lightning.callbacks import EarlyStopping
 
-from configs.run_record import read_mapping
-from configs.runtime.atomic_files import write_text
+from configs.run_record import read_mapping, write_mapping
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def accept_more_steps(folder: Path, settings: dict[str, Any]) -> None:
     log.info("trained for %d steps so far; going on to step %d", before, asked["max_steps"])
     # In this order a run killed in between starts again from here.
     (folder / "model.pt").unlink(missing_ok=True)
-    write_text(path, json.dumps(settings, indent=1))
+    write_mapping(path, settings)
 
 
 class Patience(EarlyStopping):
