@@ -26,9 +26,9 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries, encode
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from data_preprocess.storage.content_cache import ContentCache, Entry
+from data_preprocess.storage.content_cache import ContentCache
 from scripts.pictures.influence import Influence, influence_of_sets
-from scripts.quality.common.metric_report import MetricReport
+from scripts.quality.common.metric_report import MetricReport, kept_report
 from scripts.quality.privacy.white_box import attack_generator
 from scripts.results.results import SETTINGS
 from scripts.utility.downstream import Downstream
@@ -157,13 +157,10 @@ def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport |
     device, seed = pick_device(config.accelerator), config.evaluation.seeds[0]
     denoiser = NetworkDenoiser(model.network.to(device), prediction=model.prediction)
 
-    def attack() -> Entry:
-        report = attack_generator(denoiser, splits, seed=seed, device=device)
-        return Entry(facts={"values": report.values})
-
+    attack = partial(attack_generator, denoiser, splits, seed=seed, device=device)
     key = {"model": sha256_file(path), "data": splits.fingerprint, "seed": seed}
-    entry = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE).fetch(key, attack)
-    return MetricReport(values=entry.facts["values"])
+    cache = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE)
+    return kept_report(cache, key, attack)
 
 
 def documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, str]:

@@ -12,9 +12,9 @@ from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
+from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
 from scripts.quality.common.comparison import independent, make_comparison, require_comparable
-from scripts.quality.common.metric_report import MetricReport, merge
+from scripts.quality.common.metric_report import MetricReport, kept_report, merge
 from scripts.quality.common.registry import MEMBERS, PRIVACY, metrics
 
 # Whose source decides a report.
@@ -136,15 +136,13 @@ def _report(
     if kind == PRIVACY:
         key["members"] = members
 
-    def compute() -> Entry:
+    def compute() -> MetricReport:
         sides = _train(kind, splits, members), splits.test, sets[name]
         try:
-            report = quality_report(kind, *sides, normaliser=splits.normaliser, seed=seed)
+            return quality_report(kind, *sides, normaliser=splits.normaliser, seed=seed)
         except DataError as error:
             raise DataError(
                 f"{kind} of set {name!r}: {error}; evaluation.{kind}=false leaves it out"
             ) from error
-        return Entry(report.arrays, {"values": report.values, "remarks": report.remarks})
 
-    entry = store.fetch(key, compute)
-    return MetricReport(arrays=dict(entry.arrays), **entry.facts)
+    return kept_report(store, key, compute)

@@ -1,11 +1,14 @@
 """MetricReport: what a family of fidelity or privacy metrics returns; intervals of its values."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from classifier.metrics import Z95
 from configs.runtime.errors import DataError
+from data_preprocess.storage.content_cache import ContentCache, Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,19 @@ def merge(reports: list[MetricReport]) -> MetricReport:
         arrays |= report.arrays
         remarks += report.remarks
     return MetricReport(values=values, arrays=arrays, remarks=remarks)
+
+
+def kept_report(
+    cache: ContentCache, key: Mapping[str, Any], compute: Callable[[], MetricReport]
+) -> MetricReport:
+    """The report that `cache` holds under `key`; computed and kept if there is none."""
+
+    def entry() -> Entry:
+        report = compute()
+        return Entry(report.arrays, {"values": report.values, "remarks": report.remarks})
+
+    found = cache.fetch(key, entry)
+    return MetricReport(arrays=dict(found.arrays), **found.facts)
 
 
 def bounded(
