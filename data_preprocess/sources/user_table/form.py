@@ -13,23 +13,8 @@ MEDS_END = "prediction_time"
 
 @dataclass(frozen=True, kw_only=True)
 class TableForm:
-    """Files, column names and rules of a table; docs/data.md explains each.
-
-    Attributes:
-        series: the table of values; labels: one with a row per id, None: columns of `series`.
-        layout: "long", "wide" or "meds".
-        id, time, variable, value, label, subject: column names.
-        start, end: columns of `labels`: time zero of a series; its last moment, from which the
-            window counts back where there is no `start`.
-        static: columns of `labels` that become static covariates.
-        channels: variables in channel order; None: all, by name.
-        classes: labels in class order; None: by number or name.
-        ranges: plausible values per channel, [low, high].
-        time_unit: of times that are numbers, one of MINUTES.
-        decimal: the decimal sign of CSV cells.
-        drop_unreadable: leave cells out that cannot be read, instead of refusing the table.
-        drop_outside: accept that most values lie outside the window.
-    """
+    """Files, column names and rules of a table: the keys of `data.table`, as
+    configs/schema/data_sources.py and docs/data.md explain them."""
 
     series: str | None
     labels: str | None = None
