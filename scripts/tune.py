@@ -24,8 +24,9 @@ from data_preprocess.storage.dataset_files import load_extra
 from scripts.from_config import changed, evaluation_data, fitting
 from scripts.pictures.strength_curve import scale_figure
 from scripts.pictures.styles import save
+from scripts.results.tables import Table
 from scripts.synthetic_sets import load_set
-from scripts.utility.metrics import RANKING, point_scores
+from scripts.utility.metrics import METRICS, RANKING, point_scores
 from scripts.utility.protocols import plan_fits
 from tardiff.from_config import Loaded, load, session_of
 from tardiff.generate import is_current, write_generated
@@ -174,23 +175,23 @@ def _stats(rows: np.ndarray) -> dict[str, float | None]:
 
 def as_text(content: dict[str, Any]) -> str:
     """The curve as a table and the choice as the arguments that use it."""
-    lines = [
+    title = (
         f"scores on val_select, mean over {', '.join(content['settings']['protocols'])} and "
-        f"{len(content['seeds'])} seeds",
-        f"{'w':>6} {'cfg':>5} {'AUROC':>7} {'AUPRC':>7}  realised per class",
+        f"{len(content['seeds'])} seeds"
+    )
+    rows = [
+        [f"{p['w']:g}", f"{p['cfg_scale']:g}", *(f"{p[metric]:.3f}" for metric in RANKING)]
+        + [" ".join(f"{shift:+.2f}" for shift in p["realised"])]
+        for p in content["points"]
     ]
-    for p in content["points"]:
-        shifts = " ".join(f"{shift:+.2f}" for shift in p["realised"])
-        lines.append(
-            f"{p['w']:>6g} {p['cfg_scale']:>5g} {p['auroc']:>7.3f} {p['auprc']:>7.3f}  {shifts}"
-        )
+    columns = ["w", "cfg", *(METRICS[metric] for metric in RANKING), "realised per class"]
     chosen = content["chosen"]
-    lines.append(
+    return (
+        f"{Table(title, columns, rows).as_text()}\n"
         f"chosen by {content['metric']}: guidance.w={chosen['w']:g} "
         f"sampler.cfg_scale={chosen['cfg_scale']:g}   "
         "(or guidance.w=tuned sampler.cfg_scale=tuned)"
     )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

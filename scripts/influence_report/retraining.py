@@ -23,6 +23,7 @@ from sklearn.utils import resample
 
 from classifier.metrics import Z95
 from data_preprocess.dataset import patient_strata
+from scripts.results.tables import Table
 from scripts.utility.bootstrap import interval
 from scripts.utility.loss_change import loss_of
 from scripts.utility.metrics import Predictions
@@ -219,33 +220,24 @@ def repeatability(outcomes: Outcomes) -> float | None:
 
 def as_text(found: Mapping[str, Any]) -> str:
     """The scores as a table, and what the tilted halves changed."""
-    lines = [
+    sides = {"guide": "guidance rows", "held_out": "val_select"}
+    columns, estimators = ["influence of", *sides.values()], found["estimators"]
+    spread, change = "{score:+.2f} [{low:+.2f}, {high:+.2f}]", "{change:+.4f} +- {error:.4f}"
+    rows = [[k, *(spread.format(**v[side]) for side in sides)] for k, v in estimators.items()]
+    repeats = [found["repeats"][side] for side in sides]
+    rows += [["repeatability", *("-" if r is None else f"{r:.2f}" for r in repeats)]]
+    title = (
         f"linear data-modelling score: {found['model']} retrained on {found['subsets']} halves of "
         f"{found['pool_rows']} unguided series, {len(found['seeds'])} seeds; band of chance "
-        f"+-{found['band']:.2f}",
-        _line("influence of", "guidance rows", "val_select"),
-    ]
-    for name, scores in found["estimators"].items():
-        lines.append(_line(name, *(_interval(scores[rows]) for rows in ("guide", "held_out"))))
-    repeats = [found["repeats"][rows] for rows in ("guide", "held_out")]
-    lines.append(_line("repeatability", *("-" if r is None else f"{r:.2f}" for r in repeats)))
+        f"+-{found['band']:.2f}"
+    )
+    scores = Table(title, columns, rows).as_text()
     if not found["w"]:
-        return "\n".join([*lines, "no strength is supported (w = 0), so no half was tilted"])
-    lines.append(
+        return f"{scores}\n\nno strength is supported (w = 0), so no half was tilted"
+    title = (
         f"change of the guidance loss by a tilt of w = {found['w']:g}, {found['tilted']} halves:"
     )
-    for name, scores in found["estimators"].items():
-        lines.append(_line(name, *(_change(scores["tilt"][row]) for row in ("guide", "held_out"))))
-    return "\n".join(lines)
-
-
-def _line(name: str, guide: str, held_out: str) -> str:
-    return f"{name:<14}{guide:>24}{held_out:>24}"
-
-
-def _interval(score: Mapping[str, float]) -> str:
-    return "{score:+.2f} [{low:+.2f}, {high:+.2f}]".format(**score)
-
-
-def _change(found: Mapping[str, float]) -> str:
-    return "{change:+.4f} +- {error:.4f}".format(**found)
+    rows = [
+        [k, *(change.format(**v["tilt"][side]) for side in sides)] for k, v in estimators.items()
+    ]
+    return f"{scores}\n\n{Table(title, columns, rows).as_text()}"
