@@ -25,7 +25,6 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries
-from data_preprocess.splits import Splits
 from scripts.from_config import asked_strength, changed, evaluation_data, fitting
 from scripts.influence_report.figures import (
     curve_figure,
@@ -130,7 +129,7 @@ def retraining_test(config: ExperimentConfig) -> None:
         EncodedArrays(x=pool.x.numpy(), y=pool.y.numpy()),
         {
             name: _influence(
-                convex().direction if name == "convex" else _classifier_direction(*place),
+                (convex() if name == "convex" else direction_loader(*place).direction()).direction,
                 pool,
                 loaded.device,
                 f"influence of the pool ({name})",
@@ -159,12 +158,6 @@ def retraining_test(config: ExperimentConfig) -> None:
     record_stage(config, "influence/retraining", found)
     session.forget()
     log.info("%s\nwritten to %s", as_text(found), path)
-
-
-def _classifier_direction(
-    config: ExperimentConfig, splits: Splits, device: torch.device
-) -> Direction:
-    return direction_loader(config, splits, device).direction().direction
 
 
 def _influence(
