@@ -28,9 +28,6 @@ _FAR = 100  # times the range from the 1st to the 99th percentile
 def read_files(section: Any, settings: Settings) -> SourceData:
     """The pool (`train`), and the test and validation cohorts where files are named for them.
 
-    Args:
-        section: the keys of `data.files`, as configs/schema/data_sources.py explains them.
-
     Without patient ids in a file every series counts as a patient of its own.
 
     Raises:

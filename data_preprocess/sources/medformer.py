@@ -26,9 +26,6 @@ log = logging.getLogger("tardiff.data")
 def read_medformer(section: Any, settings: Settings) -> SourceData:
     """The pool, and the test and validation cohorts where subjects are named for them.
 
-    Args:
-        section: the keys of `data.medformer`, as configs/schema/data_sources.py explains them.
-
     Raises:
         MissingInputError: a folder or file is not there.
         DataError: files do not fit together, or names do not fit the arrays.

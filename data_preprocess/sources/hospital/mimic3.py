@@ -41,9 +41,6 @@ def read_mimic3(section: Any, settings: Settings) -> SourceData:
     the first charted vital; nearest value. Task "mortality" is hospital_expire_flag of the stay's
     own admission, "icustay" longer than `los_days` in the unit.
 
-    Args:
-        section: the keys of `data.mimic3`, as configs/schema/data_sources.py explains them.
-
     Raises:
         ConfigError: no folder is given, a channel is unknown or the step does not fit the window.
         MissingInputError: the folder or a table is not there.

@@ -45,9 +45,6 @@ _STATIC_FORM = {
 def read_meds(section: Any, settings: Settings) -> SourceData:
     """The samples on the grid: mean per step, NaN where nothing was measured.
 
-    Args:
-        section: the keys of `data.meds`, as configs/schema/data_sources.py explains them.
-
     Raises:
         MissingInputError: a file is not there.
         DataError: a column, code or label is not what it should be, or only one of the tables has

@@ -46,9 +46,6 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
     Rule "later" removes stays that are positive within the window; "longer" takes the first hour's
     label for the remaining hours.
 
-    Args:
-        section: the keys of `data.yaib`, as configs/schema/data_sources.py explains them.
-
     Raises:
         MissingInputError: a table is not there.
         DataError: a column is missing, a stay stands twice, or nobody is left.
