@@ -13,11 +13,9 @@ from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.diffusion.noise_schedule import log_snr_grid
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.diffusion.samplers import Steps
-from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.reverse_process import MARGINALS, ReverseProcess
 from tardiff.training.checkpoint import DiffusionModel
 
-# Noise of numbers that no generated, pilot or replacement series has.
-OFFSET = 1 << 52
 # Series per denoiser call: one number everywhere, since the map is a part of the model.
 BATCH_SIZE = 256
 # The defaults of the sampler section: (steps, lowest, highest log-SNR).
@@ -57,7 +55,7 @@ def fit_marginals(
     parts = []
     with Progress("marginal distributions", rows, "series") as progress:
         for chosen in torch.arange(rows).split(BATCH_SIZE):
-            numbers = [OFFSET + row for row in chosen.tolist()]
+            numbers = [MARGINALS + row for row in chosen.tolist()]
             parts.append(process.run(denoiser, y[chosen], numbers).x)
             progress.update(len(chosen))
     drawn = torch.cat(parts)
@@ -73,7 +71,7 @@ def _dithered(splits: Splits, seed: int) -> Float[Tensor, "n channel time"]:
     """`encode` of the training split, each charted value spread over what it stands for."""
     x, train = encode(splits.normaliser, splits.train), splits.train
     x[:, : train.num_channels] = splits.normaliser.dithered(
-        train.values, np.random.default_rng([seed, OFFSET])
+        train.values, np.random.default_rng([seed, MARGINALS])
     )
     return x
 

@@ -9,13 +9,10 @@ from torch import Tensor
 
 from data_preprocess.storage.content_cache import ContentCache, Entry
 from tardiff.diffusion.denoiser import Denoiser
-from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.reverse_process import PILOT, ReverseProcess
 from tardiff.guidance.calibration import Calibration, calibrate, unguided_scale
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Gain, Guidance, Tilt, active_levels
-
-# Pilot series take their noise from numbers that no generated series reaches.
-PILOT_OFFSET = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +37,7 @@ class GuidanceSettings:
 
 def pilot_numbers(label: int, rows: int) -> list[int]:
     """Series numbers of the pilot of one class."""
-    return [PILOT_OFFSET + (label << 20) + row for row in range(rows)]
+    return [PILOT + (label << 20) + row for row in range(rows)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from tardiff.diffusion.denoiser import Denoiser
@@ -14,6 +14,10 @@ from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.diffusion.samplers import sample_ddim, sample_dpmpp_2m
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, GuidedDenoiser
+
+# A series' number decides its noise. Those of a set count from 0; here begin those of the pilot, of
+# the guide's series, of replacements for copies and of the map of marginals, none of which meet.
+PILOT, GUIDE, FRESH, MARGINALS = 1 << 40, 1 << 45, 1 << 50, 1 << 52
 
 
 class SeriesNoise:
@@ -46,6 +50,11 @@ def _generator(seed: int, number: int) -> torch.Generator:
     # 1 equal to run 1 series 0.
     mixed = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> 1))
+
+
+def fresh_numbers(rows: Int[np.ndarray, " m"], attempt: int) -> list[int]:
+    """Series numbers of the replacements of `rows`."""
+    return [FRESH + (attempt << 40) + int(row) for row in rows]
 
 
 class Drawn(NamedTuple):

@@ -29,7 +29,7 @@ from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.batches import Job, sample_batches
 from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.pool import Pool, Sampled, as_released
-from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.reverse_process import GUIDE, ReverseProcess, fresh_numbers
 from tardiff.guidance.algorithm1 import algorithm1
 from tardiff.guidance.calibration import Calibration, unguided_scale
 from tardiff.guidance.convex_estimate import ConvexEstimate
@@ -37,14 +37,13 @@ from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
 from tardiff.influence.parameter_space import weights_sha256
-from tardiff.privacy.memorisation import CopyCheck, fresh_numbers, replace_copies
+from tardiff.privacy.memorisation import CopyCheck, replace_copies
 from tardiff.training.checkpoint import DiffusionModel
 
 CODE = ("tardiff", "classifier", "data_preprocess.model_space")  # decides what is sampled
 
 MOST_GUIDE_ROWS = 4096  # that the convex guide is trained on
 FEWEST_PER_CLASS = 32
-GUIDE_OFFSET = 1 << 45  # numbers of series made for it, which no other series reaches
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +137,7 @@ class GenerationSession:
         y = requested_labels(train, ratio=ratio, counts=wanted)
         log.info("sampling %d unguided series to train the guide on", len(y))
         with one_thread():
-            numbers = range(GUIDE_OFFSET, GUIDE_OFFSET + len(y))
+            numbers = range(GUIDE, GUIDE + len(y))
             x = self.process.run(self.denoiser, y, numbers, None).x
         if not self.allow_copies:  # a guide file holds what it was trained on
             x, _ = self._without_copies(x, y, None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from configs.runtime.errors import UserError
@@ -25,8 +25,6 @@ SAME = 1e-3
 NEIGHBOUR = 5
 NEAR_RATIO = 0.5
 TRIES = 10
-# Replacements take their noise from numbers that no generated or pilot series reaches.
-FRESH_OFFSET = 1 << 50
 
 
 class Closeness(NamedTuple):
@@ -101,8 +99,3 @@ def replace_copies(
     if near:
         log.info("%d copies of training stays (%d exact) replaced by new series", near, exact)
     return x, CopyCheck(exact=exact, near=near, tries=tries)
-
-
-def fresh_numbers(rows: Int[np.ndarray, " m"], attempt: int) -> list[int]:
-    """Series numbers of the replacements of `rows`."""
-    return [FRESH_OFFSET + (attempt << 40) + int(row) for row in rows]

@@ -6,7 +6,8 @@ import torch
 
 from configs.runtime.errors import UserError
 from tardiff.generation.pilot import pilot_numbers
-from tardiff.privacy.memorisation import TRIES, closeness, fresh_numbers, replace_copies
+from tardiff.generation.reverse_process import fresh_numbers
+from tardiff.privacy.memorisation import TRIES, closeness, replace_copies
 
 
 def series(n, seed, shape=(3, 8)):
