@@ -93,15 +93,16 @@ def make_comparison(
     require_comparable(train, holdout, synthetic)
     for name, dataset in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
         normaliser.require_channels(dataset, f"metrics, {name} set")
+    x_train = normaliser.to_model(train.values)
     return Comparison(
         train=train,
         holdout=holdout,
         synthetic=synthetic,
-        x_train=normaliser.to_model(train.values),
+        x_train=x_train,
         x_holdout=normaliser.to_model(holdout.values),
         x_synthetic=normaliser.to_model(synthetic.values),
         normaliser=normaliser,
-        x_train_all=normaliser.to_model(train.values),
+        x_train_all=x_train,
     )
 
 
