@@ -74,7 +74,7 @@ class FilesConfig:
 
 @dataclass(frozen=True)
 class Mimic3Config:
-    """MIMIC-III as PhysioNet ships it (data_preprocess/sources/hospital/mimic3.py)."""
+    """MIMIC-III as PhysioNet ships it (data_preprocess/sources/hospital/mimic.py)."""
 
     folder: str | None = None  # holds CHARTEVENTS.csv.gz, ...; only building needs it
     preset: str = choice("clinical", "paper")  # cohort, time zero and value per step
@@ -84,7 +84,7 @@ class Mimic3Config:
 
 @dataclass(frozen=True)
 class Mimic4Config(Mimic3Config):
-    """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic4.py)."""
+    """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic.py)."""
 
 
 @dataclass(frozen=True)

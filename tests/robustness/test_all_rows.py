@@ -13,7 +13,7 @@ from configs.schema.data_sources import MedsConfig, YaibConfig
 from data_preprocess.export.meds import write_meds
 from data_preprocess.export.yaib import write_yaib
 from data_preprocess.sources.hospital.eicu import read_eicu
-from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.sources.hospital.mimic import read_mimic3
 from data_preprocess.sources.meds.reader import read_meds
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.yaib.reader import read_yaib

@@ -15,7 +15,7 @@ from configs.schema.data_sources import TableConfig
 from data_preprocess.sources.arrays import read_files
 from data_preprocess.sources.hospital import resample
 from data_preprocess.sources.hospital.eicu import read_eicu
-from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.sources.hospital.mimic import read_mimic3
 from data_preprocess.sources.medformer import read_medformer
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.storage.dataset_files import save_dataset

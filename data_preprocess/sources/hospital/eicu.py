@@ -62,7 +62,7 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
     known outcome, monitored from the first hour to the end of the first day. Task "mortality" is
     hospitaldischargestatus Expired, "icustay" longer than `los_days` in the unit.
 
-    Errors are those of `read_mimic3`.
+    Errors are those of `read_mimic`.
     """
     folder, is_paper = require_folder(section.folder, "eicu"), section.preset == "paper"
     variables = choose_variables(section.channels, ["eicu"])

@@ -1,11 +1,13 @@
-"""What MIMIC-III and MIMIC-IV share: stays and labels, one pass over the chart, the two presets.
+"""read_mimic: the tables of MIMIC-III and MIMIC-IV as PhysioNet ships them -> a cohort on a grid.
 
 The releases differ in folders, column names, how age is given and whether rows carry an error
-mark; a `Release` says so, and mimic3.py and mimic4.py each hold one.
+mark; a `Release` says so. The item ids of MIMIC-IV are the MetaVision ones of MIMIC-III. No data of
+MIMIC-IV were at hand: tested on made-up tables with the documented columns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from data_preprocess.sources.hospital.tables import (
     require_unique,
 )
 from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
-from data_preprocess.sources.registry import Settings, SourceData, require_folder
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.storage.cell_text import (
     NO,
     YES,
@@ -64,12 +66,54 @@ class Release:
     published: stays.Published | None = None
 
 
+PAPER_CHANNELS = (
+    "heart_rate",
+    "systolic_pressure",
+    "diastolic_pressure",
+    "mean_pressure",
+    "respiratory_rate",
+    "temperature",
+    "spo2",
+)
+MIMIC3 = Release(
+    source="mimic3",
+    stay_id="icustay_id",
+    systems=("carevue", "metavision"),
+    # Dates of birth of patients above 89 are shifted back to hide their age; the release's
+    # documentation gives no more than "above 89", which 90 stands for.
+    age="least(90, epoch(i.intime - p.dob) / (365.2425 * 86400))",
+    patient_columns={"dob": stamp_sql},
+    mark_columns={"chartevents": "error", "outputevents": "iserror"},
+    # TarDiff's numbers equal the cell outputs of TimeDiff's MIMIC-III notebook: MetaVision item
+    # ids, every stay with a vital, no rule on age or length of stay.
+    published=stays.Published("MIMIC-III v1.4", 61_532, PAPER_CHANNELS, stays=26_150, train=20_920),
+)
+MIMIC4 = Release(
+    source="mimic4",
+    stay_id="stay_id",
+    systems=("metavision",),
+    # anchor_age is the age in anchor_year; 91 stands for everyone older.
+    age="p.anchor_age + year(i.intime) - p.anchor_year",
+    patient_columns={"anchor_age": number_sql, "anchor_year": number_sql},
+    mark_columns={},  # the release has no error column
+)
+
+
 def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData:
-    """The cohort of a MIMIC release; see the readers in mimic3.py and mimic4.py.
+    """The ICU stays of MIMIC, to be split by patient.
+
+    The folder holds CHARTEVENTS, ICUSTAYS, PATIENTS, ADMISSIONS (and OUTPUTEVENTS for urine) as
+    .csv.gz or .csv; those of MIMIC-IV in `hosp/` and `icu/` below it, or all in it. Preset
+    "clinical": adults, first stay, alive in the unit for at least the window; time from INTIME;
+    mean per step. "paper": every stay with a MetaVision vital; time from the first charted vital;
+    nearest value. Task "mortality" is hospital_expire_flag of the stay's own admission, "icustay"
+    longer than `los_days` in the unit.
 
     Raises:
-        MissingInputError, DataError, UserError: as `find_table`, `Engine.run` and
-            `published_note` say.
+        ConfigError: no folder is given, a channel is unknown or the step does not fit the window.
+        MissingInputError: the folder or a table is not there.
+        DataError: a table is damaged or wrong, or no stay is left; names the file.
+        UserError: the paper preset on a full release gives other counts than published.
     """
     folder, is_paper = require_folder(section.folder, release.source), section.preset == "paper"
     variables = choose_variables(section.channels, PAPER_SYSTEMS if is_paper else release.systems)
@@ -104,6 +148,10 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
     return SourceData(
         cohort, files=(DICTIONARY, *(table.path for table in (*small, *charts.values())))
     )
+
+
+read_mimic3 = reader("mimic3")(partial(read_mimic, MIMIC3))
+read_mimic4 = reader("mimic4")(partial(read_mimic, MIMIC4))
 
 
 def _chart_columns(release: Release, table: str) -> list[str]:

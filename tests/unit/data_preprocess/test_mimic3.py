@@ -10,7 +10,7 @@ import pytest
 
 from configs.runtime.errors import UserError
 from data_preprocess.sources.hospital import inclusion_criteria as stays
-from data_preprocess.sources.hospital.mimic3 import RELEASE, read_mimic3
+from data_preprocess.sources.hospital.mimic import MIMIC3, read_mimic3
 from tests.support import sections
 
 CHANNELS = [
@@ -188,9 +188,9 @@ def test_plain_and_gzip_tables_upper_and_lower_case_headers_agree(demo, tmp_path
 
 
 def test_a_full_release_with_other_counts_is_refused_unless_allowed():
-    def note(left=26_149, total=61_532, allow=False, channels=RELEASE.published.channels):
+    def note(left=26_149, total=61_532, allow=False, channels=MIMIC3.published.channels):
         section = SimpleNamespace(channels=list(channels), allow_other_counts=allow)
-        return stays.published_note(RELEASE.published, section, left=left, total=total)
+        return stays.published_note(MIMIC3.published, section, left=left, total=total)
 
     with pytest.raises(UserError, match="difference -1.*allow_other_counts=true"):
         note()

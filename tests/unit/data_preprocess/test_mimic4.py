@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_preprocess.sources.hospital.mimic4 import read_mimic4
+from data_preprocess.sources.hospital.mimic import read_mimic4
 from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
 from tests.support.simulated_release.charting import CHANNELS

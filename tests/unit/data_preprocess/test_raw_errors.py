@@ -14,7 +14,7 @@ import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError, UserError
 from data_preprocess.sources.hospital import resample as extract
-from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.sources.hospital.mimic import read_mimic3
 from data_preprocess.storage.duckdb_engine import open_engine
 from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw

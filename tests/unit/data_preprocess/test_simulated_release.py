@@ -7,7 +7,7 @@ import pytest
 
 from data_preprocess.sources.hospital import resample as extract
 from data_preprocess.sources.hospital.eicu import read_eicu
-from data_preprocess.sources.hospital.mimic3 import read_mimic3
+from data_preprocess.sources.hospital.mimic import read_mimic3
 from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
 from tests.support.simulated_release.charting import CHANNELS
