@@ -2,6 +2,8 @@
 
 import errno
 from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
 
 # Causes outside the program, and what to do.
 OUTSIDE = {
@@ -43,6 +45,28 @@ def few(names: Iterable[object], most: int = 8) -> str:
     shown = [str(name) for name in names]
     more = f", ... ({len(shown)})" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
+
+
+def optional(module: str, *, extra: str, needed_by: str) -> Any:
+    """A module of an optional package.
+
+    Args:
+        extra: of pyproject.toml, which installs it.
+        needed_by: what asks for it, for the message.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    package = module.split(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != package:
+            raise  # one of its own dependencies
+        raise UserError(
+            f"{needed_by} needs the package {package}, which is not installed: "
+            f"pip install -c constraints.txt -e '.[{extra}]'"
+        ) from error
 
 
 def explain(error: Exception) -> str | None:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from typing import Any, TypeVar
 
 import joblib
 
 from configs.runtime.device import one_thread
-from configs.runtime.errors import ConfigError, UserError
+from configs.runtime.errors import ConfigError, UserError, optional
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -113,13 +112,7 @@ def _dask_client(scheduler: str | None) -> Any:
             "processes.backend=dask: no scheduler is named; set processes.scheduler to its "
             "address, such as tcp://node1:8786, or the variable DASK_SCHEDULER_ADDRESS"
         )
-    try:
-        distributed = import_module("distributed")
-    except ImportError as error:
-        raise UserError(
-            "processes.backend=dask needs dask.distributed: "
-            "pip install -c constraints.txt -e .[cluster]"
-        ) from error
+    distributed = optional("distributed", extra="cluster", needed_by="processes.backend=dask")
     try:
         return distributed.Client(address, timeout=30, set_as_default=True)
     except (OSError, ValueError) as error:

@@ -5,7 +5,6 @@ Needs the optional package wfdb (`pip install -e .[ecg]`).
 """
 
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,7 @@ from jaxtyping import Float, Int
 from scipy.signal import butter, find_peaks, resample_poly, sosfiltfilt
 from tqdm import tqdm
 
-from configs.runtime.errors import DataError, MissingInputError, UserError
+from configs.runtime.errors import DataError, MissingInputError, optional
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 
@@ -40,7 +39,7 @@ def read_ptb(section: Any, settings: Settings) -> SourceData:
         DataError: a record is damaged or lacks lead II, or no beat is found.
     """
     root = require_folder(section.folder, "ptb")
-    wfdb = _import_wfdb()
+    wfdb = optional("wfdb", extra="ecg", needed_by="data.source=ptb")
     headers = sorted(root.glob("patient*/*.hea"))
     if not headers:
         raise MissingInputError(f"{root}: no patient*/*.hea; expected PhysioNet's ptbdb folder")
@@ -129,12 +128,3 @@ def _labelled(wfdb: ModuleType, headers: list[Path]) -> Iterator[tuple[Path, int
         for name, label in CLASSES.items():
             if reason.startswith(name):
                 yield path, label
-
-
-def _import_wfdb() -> ModuleType:
-    try:
-        return import_module("wfdb")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "reading PTB needs the optional package wfdb: pip install -c constraints.txt -e .[ecg]"
-        ) from error

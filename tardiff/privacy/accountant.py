@@ -2,10 +2,9 @@
 
 import warnings
 from dataclasses import asdict, dataclass, fields
-from importlib import import_module
 from typing import Any
 
-from configs.runtime.errors import DataError, UserError
+from configs.runtime.errors import DataError, UserError, optional
 
 ALWAYS_OUTSIDE = (
     "the range and scale of every channel (normaliser), the number of stays per class and of "
@@ -146,15 +145,7 @@ def opacus_part(name: str) -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        return import_module(f"opacus.{name}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "opacus":
-            raise  # one of its own dependencies
-        raise UserError(
-            "diffusion.private.epsilon needs the opacus package, which is not installed: "
-            "pip install -c constraints.txt -e '.[dp]'"
-        ) from error
+    return optional(f"opacus.{name}", extra="dp", needed_by="diffusion.private.epsilon")
 
 
 def _noise_multiplier(epsilon: float, delta: float, rate: float, steps: int) -> float:

@@ -6,13 +6,12 @@ generator has 32 bits that count, few enough to try them all against a file that
 """
 
 import secrets
-from importlib import import_module
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from configs.runtime.errors import UserError
+from configs.runtime.errors import optional
 
 # torch's CPU generator: 24 bytes, then the words of its Mersenne Twister, 8 bytes each.
 _TWISTER, _FIRST_WORD = 624, 24
@@ -38,16 +37,8 @@ def noise_multiplier(epsilon: float, delta: float) -> float:
     Raises:
         UserError: dp-accounting is not installed.
     """
-    try:
-        get_sigma = import_module("dp_accounting").get_sigma_gaussian
-    except ModuleNotFoundError as error:
-        if error.name != "dp_accounting":
-            raise  # one of its own dependencies
-        raise UserError(
-            "export.epsilon needs the dp-accounting package, which is not installed: "
-            "pip install -c constraints.txt -e '.[dp]'"
-        ) from error
-    return float(get_sigma(epsilon, delta))
+    accounting = optional("dp_accounting", extra="dp", needed_by="export.epsilon")
+    return float(accounting.get_sigma_gaussian(epsilon, delta))
 
 
 def add_noise(gradient: Tensor, sd: float) -> Tensor:
