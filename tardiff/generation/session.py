@@ -93,10 +93,10 @@ class GenerationSession:
     @cached_property
     def unguided(self) -> Sampled:
         """The set without guidance."""
-        return self._pool.take(torch.cat(self._pool.draw(self.y)))
+        return self.pool.take(torch.cat(self.pool.draw(self.y)))
 
     @cached_property
-    def _pool(self) -> Pool:
+    def pool(self) -> Pool:
         """The unguided series that sets are drawn from."""
         return Pool(
             sampled=self._sample("unguided", None, None, self.y.repeat(self.pool_ratio)),
@@ -128,10 +128,10 @@ class GenerationSession:
         y = self.y.repeat(least if self.resampled else self.pool_ratio)
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= enough and int(counts.min()) > 1:
-            rows = torch.cat(self._pool.draw(y)) if self.resampled else torch.arange(len(y))
+            rows = torch.cat(self.pool.draw(y)) if self.resampled else torch.arange(len(y))
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
             some = rows[order[:MOST_GUIDE_ROWS]].sort().values
-            return as_released(self._pool.take(some), self.splits)
+            return as_released(self.pool.take(some), self.splits)
         ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
         wanted = [max(FEWEST_PER_CLASS, round(ratio * int(n))) for n in train.class_counts]
         y = requested_labels(train, ratio=ratio, counts=wanted)
@@ -164,7 +164,7 @@ class GenerationSession:
         return self._guided(title, guidance, key, calibrations)
 
     def _chosen(self, wanted: Sequence[float]) -> tuple[Sampled, GuidanceOutcome]:
-        loaded, pool = self._direction, self._pool
+        loaded, pool = self._direction, self.pool
         made, device = pool.released, self.process.device
         scores = score_all(loaded.direction, made.x, pool.sampled.y, device).double()
         rows, found = pool.choose(self.y, scores, wanted)
