@@ -8,6 +8,7 @@ Definitions are those of scikit-learn (ties count one half in AUROC; AUPRC is th
 a step function).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,9 +58,11 @@ class Predictions:
 
 
 def score(
-    predictions: Predictions, weights: Float[np.ndarray, "resamples n"]
+    predictions: Predictions,
+    weights: Float[np.ndarray, "resamples n"],
+    metrics: Collection[str] = tuple(METRICS),
 ) -> dict[str, Float[np.ndarray, " resamples"]]:
-    """Every metric of `METRICS` under each weighting.
+    """The metrics, of `METRICS`, under each weighting.
 
     Binary: AUROC and AUPRC of class 1, F1 of the minority class at the threshold, Brier score
     mean((p1 - y)^2). More classes: macro averages of the one-vs-rest AUROC and AUPRC and of the
@@ -69,7 +72,10 @@ def score(
     """
     p, y = predictions.probabilities, predictions.labels
     scored = [1] if predictions.is_binary else list(range(p.shape[1]))
-    ranking = [ranking_scores(p[:, k], y == k, weights) for k in scored]
+    ranking = np.mean([ranking_scores(p[:, k], y == k, weights) for k in scored], axis=0)
+    found: dict[str, np.ndarray] = dict(zip(RANKING, ranking, strict=True))
+    if set(metrics) <= set(RANKING):  # the sums over all rows are most of the work
+        return {name: found[name] for name in metrics}
     if predictions.is_binary:
         called = {predictions.minority: p[:, predictions.minority] >= predictions.threshold}
         errors = (p[:, 1] - (y == 1)) ** 2
@@ -82,19 +88,20 @@ def score(
     gaps = calibration_gaps(*confidence_and_truth(predictions))
     sums = weighted_sums(np.column_stack([*columns, gaps]), weights)
     total, wrong, counts = sums[:, 0], sums[:, 1], sums[:, 2 : len(columns)]
-    return {
-        "auroc": np.mean([auroc for auroc, _ in ranking], axis=0),
-        "auprc": np.mean([auprc for _, auprc in ranking], axis=0),
+    found |= {
         "f1": f1_scores(counts[:, ::2], counts[:, 1::2]).mean(axis=1),
         "brier": wrong / total,
         "ece": np.abs(sums[:, len(columns) :]).sum(axis=1) / total,
     }
+    return {name: found[name] for name in metrics}
 
 
-def point_scores(predictions: Predictions) -> dict[str, float]:
-    """Every metric of `METRICS` with each row counted once."""
+def point_scores(
+    predictions: Predictions, metrics: Collection[str] = tuple(METRICS)
+) -> dict[str, float]:
+    """The metrics, of `METRICS`, with each row counted once."""
     ones = np.ones((1, len(predictions.labels)))
-    return {name: float(values[0]) for name, values in score(predictions, ones).items()}
+    return {name: float(values[0]) for name, values in score(predictions, ones, metrics).items()}
 
 
 def ranking_scores(

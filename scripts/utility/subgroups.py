@@ -72,9 +72,8 @@ def subgroup_scores(
     for name, rows in find_subgroups(test).items():
         within = {fit: results[fit].take(rows) for fit in chosen}
         subjects = test.subject_ids[rows]
-        summaries = summarise(within, subjects, resamples=resamples)
-        size = int(rows.sum())
-        scores += [SubgroupScore(name, size, s) for s in summaries if s.metric == "auroc"]
+        summaries = summarise(within, subjects, resamples=resamples, metrics=["auroc"])
+        scores += [SubgroupScore(name, int(rows.sum()), found) for found in summaries]
     return scores
 
 

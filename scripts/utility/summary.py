@@ -3,7 +3,7 @@
 How series and seeds are resampled, and what the intervals cover, is said in utility/bootstrap.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,6 +60,7 @@ def summarise(
     test_subjects: Int[np.ndarray, " n"],
     *,
     resamples: int,
+    metrics: Collection[str] = tuple(METRICS),
 ) -> list[Summary]:
     """One `Summary` per row and metric, in the order of `results`.
 
@@ -69,9 +70,10 @@ def summarise(
     Args:
         test_subjects: patient of each real test series.
         resamples: bootstrap resamples.
+        metrics: of `METRICS`.
     """
-    scored = _score_rows(results, test_subjects, resamples=resamples)
-    summaries = [_summary(row, metric, scored) for row in scored for metric in METRICS]
+    scored = _score_rows(results, test_subjects, metrics, resamples=resamples)
+    summaries = [_summary(row, metric, scored) for row in scored for metric in metrics]
     for reference in REFERENCES:
         summaries = _correct(summaries, reference)
     return summaries
@@ -100,7 +102,11 @@ def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
 
 
 def _score_rows(
-    results: Mapping[Fit, Predictions], test_subjects: np.ndarray, *, resamples: int
+    results: Mapping[Fit, Predictions],
+    test_subjects: np.ndarray,
+    metrics: Collection[str],
+    *,
+    resamples: int,
 ) -> dict[Row, dict[str, Scores]]:
     grouped: dict[Row, list[Predictions]] = {}
     for fit, predictions in results.items():
@@ -114,9 +120,9 @@ def _score_rows(
             labels = per_seed[0].labels
             subjects = test_subjects if scored_on == REAL else np.arange(len(labels))
             counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=SEED)
-        points = [point_scores(predictions) for predictions in per_seed]
-        draws = [score(predictions, counts[scored_on]) for predictions in per_seed]
-        scored[row] = {m: _about_points(m, points, draws) for m in METRICS}
+        points = [point_scores(predictions, metrics) for predictions in per_seed]
+        draws = [score(predictions, counts[scored_on], metrics) for predictions in per_seed]
+        scored[row] = {m: _about_points(m, points, draws) for m in metrics}
     return scored
 
 

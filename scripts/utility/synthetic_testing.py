@@ -105,10 +105,12 @@ def _small_sets(of_seeds: list[Predictions], truths: np.ndarray, seed: int) -> d
         whole = np.all([counts[:, labels == k].any(axis=1) for k in classes], axis=0)
         if whole.mean() > 0.5:
             counts = counts[whole].astype(np.float32)
-            aurocs = np.stack([score(predictions, counts)["auroc"] for predictions in of_seeds])
+            aurocs = np.stack(
+                [score(predictions, counts, ["auroc"])["auroc"] for predictions in of_seeds]
+            )
             errors[size] = float(np.abs(aurocs - truths[:, None]).mean())
     return errors
 
 
 def _auroc(predictions: Predictions) -> float:
-    return point_scores(predictions)["auroc"]
+    return point_scores(predictions, ["auroc"])["auroc"]
