@@ -122,8 +122,8 @@ class GenerationSession:
         and of every class, else new ones."""
         train = self.splits.train
         enough = min(len(train), MOST_GUIDE_ROWS)
-        # All of the pool; where it is resampled, the set itself, of whose mixture the rest is not,
-        # unless that is too small for a guide.
+        # The rest of a resampled pool is of another mixture than the set drawn from it, so no more
+        # of it takes part than a guide needs.
         least = min(math.ceil(enough / len(self.y)), self.pool_ratio - 1)
         y = self.y.repeat(least if self.resampled else self.pool_ratio)
         counts = torch.bincount(y, minlength=train.num_classes)
