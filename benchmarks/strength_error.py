@@ -12,7 +12,6 @@ part.
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +81,8 @@ def draws(
         found["true"].append([loss.value(unseen.rows @ h, unseen.y) - before for h in heads])
         for name, given in {"with selection rows": select, "without": None}.items():
             auto = cross_validated_strength(guide, known, loss, select=given, seed=0)
-            for what, value in zip(
-                ("change", "error", "w"), (auto.changes, auto.errors, auto.w), strict=True
-            ):
+            told = {"change": auto.changes, "error": auto.errors, "w": auto.w}
+            for what, value in told.items():
                 found.setdefault(f"{what} {name}", []).append(value)
     return {name: np.array(values) for name, values in found.items()}
 
@@ -123,12 +121,12 @@ def population(splits: Splits, spare: EHRDataset | None) -> EHRDataset:
     place, the spare ones that are in no split."""
     other = splits.test
     if spare is not None:
-        used = np.concatenate([p.subject_ids for p in dict(splits.items()).values()])
+        used = np.concatenate([part.subject_ids for _, part in splits.items()])
         other = spare.take(np.flatnonzero(~np.isin(spare.subject_ids, used)))
     return concatenate(concatenate(splits.val_guide, splits.val_select), other)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("config", nargs="+", help="config and key=value")
@@ -136,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--spare", type=Path, help="data folder of the same config with data.train_size=null"
     )
-    given = parser.parse_intermixed_args(arguments)
+    given = parser.parse_intermixed_args()
     loaded = load(load_config(given.config))
     config, splits, session = loaded.config, loaded.splits, session_of(loaded)
     fitted = pool_guide(config, splits, loaded.device, session.guide_series())

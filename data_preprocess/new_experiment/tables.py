@@ -78,14 +78,13 @@ def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
             sentence that names the key to give.
     """
     tables = [open_table(path, key="your file") for path in paths]
-    for table in tables:
-        if MEDS_EVENTS <= set(table.columns):
-            raise DataError(
-                f"{table.path}: MEDS events, whose windows end at the prediction times of labels; "
-                "nothing is proposed for them. Write a YAML with `experiment: NAME` and give "
-                "data=meds data.meds.folder=, data.meds.labels= and data.meds.mapping= to stage 1, "
-                "as docs/data.md shows"
-            )
+    if meds := [table.path for table in tables if MEDS_EVENTS <= set(table.columns)]:
+        raise DataError(
+            f"{meds[0]}: MEDS events, whose windows end at the prediction times of labels; nothing "
+            "is proposed for them. Write a YAML with `experiment: NAME` and give data=meds "
+            "data.meds.folder=, data.meds.labels= and data.meds.mapping= to stage 1, as "
+            "docs/data.md shows"
+        )
     with open_engine(memory_limit="1GB", threads=0, source=paths[0]) as engine:
         for table in tables:
             require_all_rows(engine, table)

@@ -124,8 +124,8 @@ class GenerationSession:
         enough = min(len(train), MOST_GUIDE_ROWS)
         # The rest of a resampled pool is of another mixture than the set drawn from it, so no more
         # of it takes part than a guide needs.
-        least = min(math.ceil(enough / len(self.y)), self.pool_ratio - 1)
-        y = self.y.repeat(least if self.resampled else self.pool_ratio)
+        repeats = min(math.ceil(enough / len(self.y)), self.pool_ratio - 1)
+        y = self.y.repeat(repeats if self.resampled else self.pool_ratio)
         counts = torch.bincount(y, minlength=train.num_classes)
         if len(y) >= enough and int(counts.min()) > 1:
             rows = torch.cat(self.pool.draw(y)) if self.resampled else torch.arange(len(y))

@@ -320,16 +320,8 @@ def test_the_guide_of_a_resampled_pool_sees_the_mixture_of_the_set(
     trained, monkeypatch, ratio, sets
 ):
     """The set itself, or as little more of the pool as makes it as large as the training split."""
-    loaded = load(
-        load_config(
-            [
-                *trained[1],
-                "guidance=none",
-                "generation.resample=always",
-                f"generation.ratio={ratio}",
-            ]
-        )
-    )
+    asked = ["guidance=none", "generation.resample=always", f"generation.ratio={ratio}"]
+    loaded = load(load_config([*trained[1], *asked]))
     monkeypatch.setattr(
         "tardiff.generation.pool.density_ratio",
         lambda real, made, **_: DensityRatio(torch.linspace(-3, 3, len(made.y)).double(), 0.7, 1.0),
