@@ -48,5 +48,5 @@ def _nearness(name: str, report: MetricReport) -> str:
         reading = "no nearer to training series than chance can explain"
     return (
         f"{name}: share nearer to train {with_interval(report, metric)}, {reading}; "
-        f"{values['exact_copies']:.0f} exact copies."
+        f"{values['copies']:.0f} copies."
     )

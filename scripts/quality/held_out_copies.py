@@ -20,7 +20,7 @@ Copies = Mapping[str, Mapping[str, int]]
 
 
 def held_out_copies(splits: Splits, sets: Mapping[str, EHRDataset]) -> Copies:
-    """set -> split -> how many of its series are exact copies of that split's, where there are any.
+    """set -> split -> how many of its series are copies of that split's, where there are any.
 
     All pairs are compared. A held-out series that stands in train too (an empty one, a repeated
     record) may be in a set by way of that, and does not count.
@@ -30,11 +30,11 @@ def held_out_copies(splits: Splits, sets: Mapping[str, EHRDataset]) -> Copies:
     found: dict[str, dict[str, int]] = {}
     for split in HELD_OUT:
         held_out = normaliser.to_model(getattr(splits, split).values)
-        own = held_out[~closeness(held_out, train).exact]
+        own = held_out[~closeness(held_out, train).copy]
         if not len(own):
             continue
         for name, dataset in sets.items():
-            count = int(closeness(normaliser.to_model(dataset.values), own).exact.sum())
+            count = int(closeness(normaliser.to_model(dataset.values), own).copy.sum())
             if count:
                 found.setdefault(name, {})[split] = count
     return found
@@ -43,7 +43,7 @@ def held_out_copies(splits: Splits, sets: Mapping[str, EHRDataset]) -> Copies:
 def sentence(copies: Mapping[str, int]) -> str:
     """How many series of which split a set holds."""
     parts = " and ".join(f"{count:,} {HELD_OUT[split]}" for split, count in copies.items())
-    return f"It holds exact copies of {parts}."
+    return f"It holds copies of {parts}."
 
 
 def sentence_of_nearness(privacy: MetricReport) -> str:

@@ -215,7 +215,7 @@ def answer_privacy(
     """
     values, flags = report.values, raised_flags(report.values)
     unknown = not_attacked(members)
-    if FEW_PATIENTS in values and not values["exact_copies"]:
+    if FEW_PATIENTS in values and not values["copies"]:
         return _few_patients(values)
     if flags:
         whose = f" {MEMBERS[members[0]]}" if unknown else ""

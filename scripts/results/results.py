@@ -84,7 +84,7 @@ class Results:
 
     @property
     def held_out_copies(self) -> Mapping[str, Mapping[str, int]]:
-        """set -> split -> exact copies of its series; only sets that hold some."""
+        """set -> split -> copies of its series; only sets that hold some."""
         return self.provenance["held_out_copies"]
 
     @property

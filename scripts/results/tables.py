@@ -234,7 +234,7 @@ SHOWN = {
     PRIVACY: {
         "membership_auc": "membership AUC",
         "membership_tpr": "TPR at 1 %",
-        "exact_copy_share": "exact copies",
+        "copy_share": "copies",
         "near_copy_share": "near copies",
         "closer_to_train_share": "closer to train",
     },

@@ -146,7 +146,7 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
     answer = answer_privacy(report, held_out, facts["members"])
     numbers = (
         f"The strongest membership attack has AUC {with_interval(report, 'membership_auc')} "
-        f"(guessing: 0.500); {values['exact_copies']:.0f} exact copies; "
+        f"(guessing: 0.500); {values['copies']:.0f} copies; "
         f"{100 * values['near_copy_share']:.1f} % near copies; share nearer to train than to "
         f"held-out series {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
     )

@@ -179,8 +179,8 @@ def _copies_line(copies: dict[str, int] | None) -> str:
     if copies is None:
         return "copies of training stays: **not looked for** (generation.allow_copies=true)"
     return (
-        f"copies of training stays: none left; {copies['near']} series that copied one "
-        f"({copies['exact']} of them exactly) were replaced by new ones"
+        f"copies of training stays: none left; {copies['near']} near copies ({copies['copies']} of "
+        "them copies) were replaced by new series"
     )
 
 

@@ -55,9 +55,9 @@ def privacy(remarks=(), **more):
         "closer_to_train_share_reference": 0.5,
         "closer_to_train_effective_trials": 200.0,
         "train_closer_to_train_high": 0.54,
-        "exact_copy_share": 0.0,
-        "exact_copy_share_reference": 0.0,
-        "exact_copies": 0.0,
+        "copy_share": 0.0,
+        "copy_share_reference": 0.0,
+        "copies": 0.0,
     }
     return MetricReport(values=values | more, remarks=list(remarks))
 

@@ -105,7 +105,7 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
 
 @metric(
     PRIVACY,
-    above("exact_copy_share", 0.0, "it holds training series"),
+    above("copy_share", 0.0, "it holds training series"),
     QualityFlag(
         "near_copy_share",
         "it holds near copies of training series",
@@ -114,7 +114,7 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
     ),
 )
 def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
-    """Counts of synthetic series that equal, or single out, a training series.
+    """Counts of synthetic series that are a copy, or a near copy, of a training series.
 
     Every synthetic series is compared with every training series; a subsample would miss copies.
     The references are the same shares among held-out series.
@@ -124,13 +124,13 @@ def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     fresh = closeness(comparison.x_holdout, comparison.x_train_all)
     near = float(found.near.mean())
     reference = float(fresh.near.mean())
-    exact = int(found.exact.sum())
+    copies = int(found.copy.sum())
     values = {
-        "exact_copies": float(exact),
-        "exact_copy_share": float(found.exact.mean()),
-        "exact_copy_share_reference": float(fresh.exact.mean()),
+        "copies": float(copies),
+        "copy_share": float(found.copy.mean()),
+        "copy_share_reference": float(fresh.copy.mean()),
         **bounded("near_copy_share", near, wilson(near, len(found.near)), reference),
         "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
     }
-    remarks = [f"{exact} synthetic series are exact matches of training series"] if exact else []
+    remarks = [f"{copies} synthetic series are copies of training series"] if copies else []
     return MetricReport(values=values, remarks=remarks)

@@ -93,7 +93,7 @@ def test_too_few_patients_are_said(kind):
         leaked = quality_report(
             kind, c.train, c.holdout, c.train, normaliser=c.normaliser, seed=0
         ).values
-        assert leaked["exact_copies"] == 300
+        assert leaked["copies"] == 300
 
 
 def test_the_smaller_number_of_patients_is_said():

@@ -11,7 +11,7 @@ from tests.support.known_defects import NEGATIVE_CONTROLS
 
 MEANT_FOR = {
     "copied": {
-        "exact_copy_share",
+        "copy_share",
         "near_copy_share",
         "closer_to_train_share",
         "nnaa_loss",
@@ -20,6 +20,7 @@ MEANT_FOR = {
         "attribute_advantage",
     },
     "nearly_copied": {
+        "copy_share",
         "near_copy_share",
         "membership_auc",
         "membership_tpr",

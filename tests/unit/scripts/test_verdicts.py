@@ -73,7 +73,7 @@ def test_faithful_needs_silence_that_means_something(report, series, outcome):
     ("report", "outcome"),
     [
         (privacy(), NO_LEAK_FOUND),
-        (privacy(exact_copy_share=0.001), NO),
+        (privacy(copy_share=0.001), NO),
         (privacy(membership_auc=0.7, membership_auc_low=0.66, membership_auc_high=0.74), NO),
         (privacy(membership_auc_high=0.61), CANNOT_TELL),
         (privacy(closer_to_train_share_high=0.62), CANNOT_TELL),
@@ -88,14 +88,14 @@ def test_what_was_not_attacked_is_not_cleared():
     found = answer_privacy(privacy(), NUM_TEST, ["val_guide"])
     assert found.outcome == CANNOT_TELL
     assert "leak of the guidance stays; the training stays were not attacked" in found.reason
-    leaks = answer_privacy(privacy(exact_copy_share=0.001), NUM_TEST, ["val_guide"])
+    leaks = answer_privacy(privacy(copy_share=0.001), NUM_TEST, ["val_guide"])
     assert leaks.outcome == NO and leaks.reason.startswith("It leaks guidance stays: ")
 
 
 def test_the_flag_is_named_with_its_value_and_threshold():
-    found = answer_privacy(privacy(exact_copy_share=0.001), NUM_TEST)
+    found = answer_privacy(privacy(copy_share=0.001), NUM_TEST)
     assert "it holds training series" in found.reason
-    assert found.change == "1 flag must clear: exact_copy_share 0.001 (> real + 0; real 0.000)"
+    assert found.change == "1 flag must clear: copy_share 0.001 (> real + 0; real 0.000)"
     many = answer_fidelity(
         fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0), 500
     )
@@ -134,10 +134,7 @@ def test_few_test_patients_decide_nothing():
 def test_series_of_a_patient_that_are_alike_ask_for_patients():
     alike = privacy(membership_auc=0.7, membership_auc_low=0.66, few_patients=5.0)
     assert answer_privacy(alike, NUM_TEST).outcome == CANNOT_TELL
-    assert (
-        answer_privacy(privacy(few_patients=5.0, exact_copies=3.0, exact_copy_share=0.01), 400)[0]
-        == NO
-    )
+    assert answer_privacy(privacy(few_patients=5.0, copies=3.0, copy_share=0.01), 400)[0] == NO
     assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400).outcome == CANNOT_TELL
 
 
@@ -269,7 +266,7 @@ def test_a_set_that_holds_its_test_series_gets_no_other_verdict():
     name = "leaked"
     found = verdicts(evaluated(name, {name: {"val_select": 2, "test": 1200}}))
     assert [verdict.outcome for verdict in found] == [CANNOT_TELL, CANNOT_TELL, NO]
-    told = "It holds exact copies of 2 selection series and 1,200 test series."
+    told = "It holds copies of 2 selection series and 1,200 test series."
     assert {verdict.reason for verdict in found} == {told}
 
 
