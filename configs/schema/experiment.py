@@ -84,7 +84,7 @@ class DiffusionConfig:
     marginal_rows: int = number(2048, low=0)
     label_dropout: float = number(0.1, low=0.0, high=0.9)  # enables classifier-free guidance
     # Batches draw each class equally often: a rare class is learned sooner, and then memorised
-    # (docs/results.md).
+    # (docs/earlier_results.md).
     class_balanced: bool = False
     # Train on the guidance rows too: the fair upper comparison of guidance (docs/method.md).
     include_guide: bool = False

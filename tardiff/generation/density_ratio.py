@@ -7,8 +7,8 @@ artefacts, is drawn less often, what it draws too seldom more often.
 
 Boosted trees on summary statistics. Every series is judged by trees that have not seen it, so no
 generated series is favoured for being near a training series by itself. That is done several times
-with other folds: their mean log odds tell more than those of one (docs/results.md). They are
-multiplied by the slope that fits best on series left out, which is about 0 where real and
+with other folds: their mean log odds tell more than those of one (docs/earlier_results.md).
+They are multiplied by the slope that fits best on series left out, which is about 0 where real and
 generated series cannot be told apart: nothing is preferred then.
 
 The ratio is used within classes. Where sets are asked for with other class shares than the real
@@ -132,7 +132,7 @@ def _left_out_odds(
         known, others = fit_rows[is_real[fit_rows]], rng.permutation(fit_rows[~is_real[fit_rows]])
         others = others[: GENERATED_PER_REAL * len(known)]
         # Not weighted to equal shares: that moves all odds alike, and scikit-learn's bins of
-        # weighted rows take most of the time (docs/results.md).
+        # weighted rows take most of the time (docs/earlier_results.md).
         rows = np.concatenate([known, others])
         trees = HistGradientBoostingClassifier(random_state=seed, **TREES)
         with threadpool_limits(1):

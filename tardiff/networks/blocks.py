@@ -80,7 +80,8 @@ class GatedResidual(nn.Module):
     """(B, L, D), (B, E) -> (B, L, D): h + (1 + gate) * inner(norm(h) * (1 + scale) + shift).
 
     Gate, scale and shift come from the embedding and start at zero (adaLN, Peebles & Xie 2023). The
-    gate starts open: closed, as in adaLN-zero, a short training comes less far (docs/results.md).
+    gate starts open: closed, as in adaLN-zero, a short training comes less far
+    (docs/earlier_results.md).
     """
 
     def __init__(self, width: int, embed: int, inner: nn.Module) -> None:

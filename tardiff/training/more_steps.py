@@ -17,8 +17,8 @@ def accept_more_steps(folder: Path, settings: dict[str, Any]) -> None:
 
     The finished model is removed, so that training goes on from the last checkpoint (of the last
     evaluation that was an improvement), with the learning rate that a training of that length has
-    there (docs/results.md compares). Private training is left alone: its noise was planned for its
-    number of steps.
+    there (docs/earlier_results.md compares). Private training is left alone: its noise was planned
+    for its number of steps.
 
     Args:
         settings: of the run, with section "diffusion".
