@@ -1,7 +1,8 @@
 """Synthesiser: all stages behind `fit(x, y)` and `sample(counts)`, for arrays at hand."""
 
+import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from configs.run_record import run_dir
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.build import ensure_built
 from data_preprocess.dataset import EHRDataset
+from data_preprocess.sources.arrays import numbered_patients
 from data_preprocess.storage.array_files import LAYOUT, Arrays, checked, require_classes
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from tardiff.generate import main as generate
@@ -34,12 +36,18 @@ class Synthesiser:
 
     Args:
         folder: of data, models and sets.
-        settings: "key=value" as on the command line, such as "diffusion.max_steps=6000".
+        settings: "key=value" as on the command line, such as "diffusion.max_steps=6000", or
+            mappings such as {"diffusion.max_steps": 6000}.
         config: a YAML, or the name of one in configs/base.
     """
 
-    def __init__(self, folder: Path | str, *settings: str, config: Path | str = "demo") -> None:
-        self._folder, self._settings = Path(folder), settings
+    def __init__(
+        self,
+        folder: Path | str,
+        *settings: str | Mapping[str, Any],
+        config: Path | str = "demo",
+    ) -> None:
+        self._folder, self._settings = Path(folder), tuple(_texts(settings))
         own = BASE / f"{config}.yaml"
         if not own.is_file() and not Path(config).is_file():
             known = ", ".join(sorted(path.stem for path in BASE.glob("*.yaml")))
@@ -50,6 +58,7 @@ class Synthesiser:
 
     def config(self, *more: str) -> configs.ExperimentConfig:
         """The configuration of every stage; `more` are further settings."""
+        guidance = self._folder / "guidance.npz"
         return configs.load_config(
             [
                 str(self._yaml),
@@ -58,6 +67,7 @@ class Synthesiser:
                 f"data.dir={self._folder / 'data'}",
                 "data.source=files",
                 f"data.files.train={self._folder / 'series.npz'}",
+                *([f"data.files.val={guidance}"] if guidance.exists() else []),
                 *SHARES,
                 *self._settings,
                 *more,
@@ -71,6 +81,7 @@ class Synthesiser:
         *,
         subjects: ArrayLike | None = None,
         channels: Iterable[str] | None = None,
+        guidance: Any = None,
     ) -> "Synthesiser":
         """Splits the series by patient, trains the diffusion model and the task classifier.
 
@@ -79,18 +90,31 @@ class Synthesiser:
             y: (series,) classes 0..K-1.
             subjects: (series,) patient of each, numbers or text; None: each has its own.
             channels: names with units ("heart_rate[bpm]"); None: channel_0, ...
+            guidance: (x, y) or (x, y, subjects) of other patients, those whom the series are to
+                serve: `data.val_guide` to `data.val_select` of them guide, the others choose
+                checkpoints and thresholds. None: both are drawn from `x`, as the test split is.
 
         Raises:
             UserError: the arrays do not fit, or the folder holds a fit of other series.
         """
-        series = _series(x, y, subjects, channels)
-        path, config = self._folder / "series.npz", self.config()
-        if self._is_built() and (other := _differing(load_dataset(path), series)):
+        given: dict[str, Sequence[Any]] = {"series": (x, y, subjects)}
+        if guidance is not None:
+            if not isinstance(guidance, (tuple, list)) or len(guidance) not in (2, 3):
+                raise DataError(
+                    f"fit: guidance is a {type(guidance).__name__}; expected the tuple (x, y) or "
+                    "(x, y, subjects)"
+                )
+            given["guidance"] = guidance
+        sets = _series(given, channels)
+        if self._is_built() and (other := self._differing(sets)):
             raise MismatchError(
                 f"{self._folder} holds a fit of other series; give another folder, or remove it "
                 f"(not the same: {', '.join(other)})"
             )
-        save_dataset(path, series)
+        (self._folder / "guidance.npz").unlink(missing_ok=True)  # of a fit that built nothing
+        for name, series in sets.items():
+            save_dataset(self._folder / f"{name}.npz", series)
+        config = self.config()
         ensure_built(config.data)
         train_diffusion(config)
         train_classifier(config)
@@ -127,26 +151,54 @@ class Synthesiser:
         generate(config)
         return load_dataset(run_dir(config) / "synthetic" / f"{name}.npz")
 
+    def _differing(self, sets: Mapping[str, EHRDataset]) -> list[str]:
+        """What of a set is not as the fit in the folder has it."""
+        paths = {name: self._folder / f"{name}.npz" for name in ("series", "guidance")}
+        kept = {name: load_dataset(path) for name, path in paths.items() if path.exists()}
+        if kept.keys() != sets.keys():
+            return ["guidance"]
+        names = ("values", "observed", "labels", "subject_ids", "feature_names")
+        return [
+            name if of == "series" else f"{name} of {of}"
+            for of, series in sets.items()
+            for name in names
+            if not np.array_equal(getattr(kept[of], name), getattr(series, name))
+        ]
 
-def _differing(one: EHRDataset, other: EHRDataset) -> list[str]:
-    names = ("values", "observed", "labels", "subject_ids", "feature_names")
-    return [name for name in names if not np.array_equal(getattr(one, name), getattr(other, name))]
+
+def _texts(settings: Iterable[str | Mapping[str, Any]]) -> Iterator[str]:
+    """Settings as on the command line; JSON is YAML."""
+    for given in settings:
+        if isinstance(given, str):
+            yield given
+        else:
+            yield from (f"{key}={json.dumps(value, default=str)}" for key, value in given.items())
+
+
+def _checked(where: str, x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None = None) -> Arrays:
+    """The arrays of one set; errors as in `checked`."""
+    found = {}
+    for name, given in {"x": x, "y": y, "subjects": subjects}.items():
+        try:
+            found[name] = None if given is None and name == "subjects" else np.asarray(given)
+        except ValueError as error:  # lists of unequal length
+            raise DataError(f"{where}: {name} is no array: {error}") from error
+    return checked(Arrays(*found.values()), f"{where}, x as data and y as label")
 
 
 def _series(
-    x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None, channels: Iterable[str] | None
-) -> EHRDataset:
-    """The arrays as a data set; errors as in `checked`."""
-    patients = None if subjects is None else np.asarray(subjects)
-    try:
-        arrays = Arrays(np.asarray(x), np.asarray(y), patients)
-    except ValueError as error:  # lists of unequal length
-        raise DataError(f"fit(x, y): x or y is no array: {error}") from error
-    values, labels, patients, *_ = checked(arrays, "fit(x, y)")
-    require_classes(labels, "fit(x, y)")
+    given: Mapping[str, Sequence[Any]], channels: Iterable[str] | None
+) -> dict[str, EHRDataset]:
+    """The sets as data sets, "series" first."""
     if isinstance(channels, str):
         raise DataError(f"fit: channels={channels!r}; expected a list with one name a channel")
-    n, num_channels, length = values.shape
+    sets = {
+        name: _checked("fit" if name == "series" else f"fit, {name}", *parts)
+        for name, parts in given.items()
+    }
+    values, labels, *_ = sets["series"]
+    require_classes(labels, "fit(x, y)")
+    _, num_channels, length = values.shape
     names = [f"channel_{k}" for k in range(num_channels)] if channels is None else list(channels)
     swapped = "if yours are (series, time, channel), give x.transpose(0, 2, 1)"
     if len(names) != num_channels:
@@ -162,18 +214,24 @@ def _series(
             LAYOUT,
             swapped,
         )
-    if patients is None:
-        patients = np.arange(n)
-    elif patients.dtype.kind in "US":
-        patients = np.unique(patients, return_inverse=True)[1]
-    observed = ~np.isnan(values)
-    return EHRDataset(
-        values=np.where(observed, values, 0).astype(np.float32),
-        observed=observed,
-        labels=labels,
-        subject_ids=patients,
-        feature_names=tuple(map(str, names)),
-        label_names=tuple(f"class_{k}" for k in range(int(labels.max()) + 1)),
-        static=np.zeros((n, 0), np.float32),
-        static_names=(),
-    )
+    for name, found in sets.items():
+        if found.values.shape[1:] != (num_channels, length):
+            raise DataError(
+                f"fit: {name} has x of shape {found.values.shape}, the series {values.shape}; "
+                f"channels and points must agree, {LAYOUT}"
+            )
+    patients = numbered_patients(sets)
+    num_classes = 1 + max(int(found.labels.max()) for found in sets.values())
+    return {
+        name: EHRDataset(
+            values=np.nan_to_num(found.values).astype(np.float32),
+            observed=~np.isnan(found.values),
+            labels=found.labels,
+            subject_ids=patients[name],
+            feature_names=tuple(map(str, names)),
+            label_names=tuple(f"class_{k}" for k in range(num_classes)),
+            static=np.zeros((len(found.labels), 0), np.float32),
+            static_names=(),
+        )
+        for name, found in sets.items()
+    }

@@ -97,7 +97,8 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     """
     module, network_args = build_module(config, splits)
     best = best_checkpoint(folder)
-    trainer = build_trainer(_trainer_settings(config), folder, best)
+    with quiet():
+        trainer = build_trainer(_trainer_settings(config), folder, best)
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
     done = load_plain(last, "training checkpoint")["global_step"] if resume else 0

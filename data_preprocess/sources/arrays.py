@@ -42,7 +42,7 @@ def read_files(section: Any, settings: Settings) -> SourceData:
     arrays = {name: read_arrays(path, key=f"data.files.{name}") for name, path in paths.items()}
     feature_names = _feature_names(arrays, section.channels)
     label_names = _label_names(arrays)
-    subjects = _subjects(arrays)
+    subjects = numbered_patients(arrays)
     cohorts = {
         name: _cohort(paths[name], found, subjects[name], feature_names, label_names)
         for name, found in arrays.items()
@@ -97,7 +97,7 @@ def _numbered(ids: np.ndarray, names: np.ndarray) -> np.ndarray:
     return places if ids.dtype.kind in "US" else np.where(ids == -1, -1, places)
 
 
-def _subjects(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
+def numbered_patients(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
     """Patient ids per file; series without one get fresh ids that collide with none."""
     known = [found.subject_ids for found in arrays.values() if found.subject_ids is not None]
     texts = [ids for ids in known if ids.dtype.kind in "US"]

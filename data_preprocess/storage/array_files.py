@@ -164,7 +164,10 @@ def _checked_values(values: np.ndarray, path: str) -> np.ndarray:
     if values.ndim != 3 or 0 in values.shape:
         raise DataError(f"{path}: data has shape {values.shape}, expected {LAYOUT}, none empty")
     if values.dtype.kind not in "fiub":
-        raise DataError(f"{path}: data has dtype {values.dtype}, expected numbers")
+        raise DataError(
+            f"{path}: data has dtype {values.dtype}, expected numbers; .astype(float) makes them "
+            "of objects, and NaN of None"
+        )
     with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN like any other
         as_float = values.astype(np.float64)
     if np.isinf(as_float).any():

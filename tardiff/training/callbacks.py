@@ -1,6 +1,7 @@
 """Progress bar with ETA, the CSV log of stage 1, and quiet."""
 
 import csv
+import logging
 import math
 import time
 import warnings
@@ -119,11 +120,18 @@ class CSVLog(pl.Callback):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """None of the warnings that a user can do nothing about."""
-    with warnings.catch_warnings():
-        for message in IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
-        yield
+    """None of the warnings that a user can do nothing about, and no remarks of Lightning, which
+    has a handler of its own where nobody else logs yet."""
+    remarks = logging.getLogger("pytorch_lightning")
+    level = remarks.level
+    remarks.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in IRRELEVANT_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        remarks.setLevel(level)
 
 
 def shown_losses(metrics: Mapping[str, Tensor], last_loss: float) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """The blocks of docs/python_api.md, run as they stand, in order."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.synthesiser import Synthesiser
 
 PAGE = Path(__file__).parents[2] / "docs" / "python_api.md"
+FEW = ("diffusion.max_steps=2", "diffusion.marginal_rows=0", "classifier.max_epochs=1")
 
 
 def test_the_page_does_what_it_says(tmp_path, monkeypatch):
@@ -39,10 +42,69 @@ def test_the_page_does_what_it_says(tmp_path, monkeypatch):
 def test_the_default_settings_take_arrays_of_any_number(tmp_path):
     """The demo's config fixes the sizes of its own, much larger cohort."""
     x = np.random.default_rng(0).normal(80, 10, (120, 2, 12))
-    few = ("diffusion.max_steps=2", "diffusion.marginal_rows=0", "classifier.max_epochs=1")
-    model = Synthesiser(tmp_path, *few).fit(x, np.arange(120) % 2)
+    model = Synthesiser(tmp_path, *FEW).fit(x, np.arange(120) % 2)
     sizes = {name: len(split) for name, split in load_splits(model.config().data).items()}
     assert sizes == {"train": 72, "val_guide": 12, "val_select": 12, "test": 24}
+
+
+def test_guidance_rows_may_be_given(tmp_path):
+    """Patients of x and of the guidance rows have numbers of their own where one has no names."""
+    rng = np.random.default_rng(0)
+    x, guide = rng.normal(80, 10, (120, 2, 12)), rng.normal(90, 10, (40, 2, 12))
+    y, names = np.arange(120) % 2, [k // 2 for k in range(120)]
+    model = Synthesiser(tmp_path, *FEW)
+    model.fit(x, y, subjects=names, guidance=(guide, np.arange(40) % 2))
+    splits = load_splits(Synthesiser(tmp_path, *FEW).config().data)
+    sizes = {name: len(split) for name, split in splits.items()}
+    assert sizes == {"train": 96, "val_guide": 20, "val_select": 20, "test": 24}
+    given = {row.tobytes() for row in guide.astype(np.float32)}
+    assert {row.tobytes() for row in splits.val_guide.values} <= given
+    model.fit(x, y, subjects=names, guidance=(guide, np.arange(40) % 2))  # up to date
+    for other, what in ((None, "guidance"), ((guide + 1, np.arange(40) % 2), "values of guidance")):
+        with pytest.raises(MismatchError, match=rf"not the same: {what}\)"):
+            model.fit(x, y, subjects=names, guidance=other)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "said"),
+    [
+        (np.zeros((4, 2, 4)), r"guidance is a ndarray; expected the tuple \(x, y\)"),
+        ((np.zeros((4, 3, 4)), [0, 1, 0, 1]), r"guidance has x of shape \(4, 3, 4\), the series"),
+        ((np.zeros((4, 2, 4)), [0, 1]), r"fit, guidance, .*label has shape \(2,\)"),
+    ],
+)
+def test_guidance_rows_that_do_not_fit_are_refused(tmp_path, guidance, said):
+    with pytest.raises(DataError, match=said):
+        Synthesiser(tmp_path).fit(np.zeros((10, 2, 4)), np.arange(10) % 2, guidance=guidance)
+
+
+def test_guidance_rows_of_a_fit_that_failed_are_forgotten(tmp_path):
+    x, y, model = np.zeros((10, 2, 4)), np.arange(10) % 2, Synthesiser(tmp_path)
+    for guidance in ((x, y), None):
+        with pytest.raises(DataError, match="only 0 in the train split"):
+            model.fit(x, y, guidance=guidance)
+        assert (model.config().data.files.val is None) == (guidance is None)
+
+
+def test_settings_may_be_a_mapping(tmp_path):
+    given = {"guidance.w": 0.5, "seed": 3, "data.guide_size": None, "data.space": {"masks": True}}
+    config = Synthesiser(tmp_path, given, "seed=4", {"evaluation.seeds": [1, 2]}).config()
+    assert (config.guidance.w, config.seed, config.data.guide_size) == (0.5, 4, None)
+    assert config.data.space.masks and config.evaluation.seeds == [1, 2]
+
+
+def test_nothing_but_warnings_is_printed(tmp_path):
+    """Lightning logs by itself where nobody has set up logging when it is imported."""
+    program = f"""
+import numpy as np
+from tardiff.synthesiser import Synthesiser
+x = np.random.default_rng(0).normal(80, 10, (120, 2, 12))
+Synthesiser({str(tmp_path)!r}, *{FEW}).fit(x, np.arange(120) % 2)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "" and not re.search("GPU|Tip|Trainer", done.stderr), done.stderr
 
 
 def test_arrays_that_do_not_fit_are_refused(tmp_path):
@@ -75,13 +137,18 @@ def test_names_of_channels_may_be_an_array(tmp_path, kind):
     ("x", "y", "said"),
     [
         (np.zeros((10, 4)), np.arange(10) % 2, r"data has shape \(10, 4\), expected"),
-        (np.zeros((10, 2, 4), object), np.arange(10) % 2, "data has dtype object"),
+        (
+            np.zeros((10, 2, 4), object),
+            np.arange(10) % 2,
+            r"fit, x as data and y as label: data has dtype object, expected numbers; \.astype",
+        ),
         (np.zeros((10, 2, 4)), ["no", "yes"] * 5, "label must hold whole numbers"),
         (np.zeros((10, 2, 4)), np.arange(9) % 2, r"label has shape \(9,\), expected \(10,\)"),
         (np.zeros((0, 2, 4)), [], "none empty"),
         (np.zeros((10, 2, 4)), np.zeros(10, int), "every label is 0"),
         (np.zeros((10, 2, 4)), np.arange(10) % 2 * 2, "no series is of class 1"),
-        ([[[1.0, 2.0]], [[1.0]]], [0, 1], "x or y is no array"),
+        ([[[1.0, 2.0]], [[1.0]]], [0, 1], "fit: x is no array"),
+        (np.zeros((2, 2, 4)), [[0], [0, 1]], "fit: y is no array"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(tmp_path, x, y, said):
@@ -106,8 +173,7 @@ def test_counts_are_a_list(tmp_path, monkeypatch, counts):
 def test_patients_may_have_names_and_labels_be_booleans(tmp_path):
     x = np.random.default_rng(0).normal(80, 10, (120, 2, 12)).tolist()
     names = pd.Series([f"P{k // 2}" for k in range(120)])  # an array of objects
-    few = ("diffusion.max_steps=2", "diffusion.marginal_rows=0", "classifier.max_epochs=1")
-    model = Synthesiser(tmp_path, *few).fit(x, np.arange(120) % 4 < 2, subjects=names)
+    model = Synthesiser(tmp_path, *FEW).fit(x, np.arange(120) % 4 < 2, subjects=names)
     subjects = [set(s.subject_ids.tolist()) for _, s in load_splits(model.config().data).items()]
     assert sum(map(len, subjects)) == 60
 
