@@ -5,11 +5,12 @@ of `window_hours` that ends there, and nothing of that moment or later.
 """
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from configs.runtime.errors import DataError
+from configs.runtime.errors import DataError, few
 from data_preprocess.export.meds import MAPPING
 from data_preprocess.sources.meds.mapping import CodeMapping, load_mapping
 from data_preprocess.sources.meds.samples import (
@@ -22,6 +23,7 @@ from data_preprocess.sources.meds.samples import (
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_series
+from data_preprocess.sources.user_table.units import warn_of_units
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,
@@ -31,6 +33,8 @@ from data_preprocess.storage.table_file import (
     require_all_rows,
     require_columns,
 )
+
+log = logging.getLogger("tardiff.data")
 
 SHOWN_CODES = 40
 _YEAR = 365.25 * 24 * 3600
@@ -105,6 +109,7 @@ def _make_window(
         "code VARCHAR, variable VARCHAR, scale DOUBLE, shift DOUBLE, low DOUBLE, high DOUBLE",
         mapping.rows,
     )
+    _warn_of_units(engine, events, section)
     time, code = (f"e.{identifier(name)}" for name in (section.time, section.code))
     # Two steps: with all conditions at once, DuckDB compares every event with every sample.
     engine.run(
@@ -137,6 +142,18 @@ def _make_window(
     return notes
 
 
+def _warn_of_units(engine: Engine, events: TableFile, section: Any) -> None:
+    """Of a channel, or of each of its codes where these are converted in several ways."""
+    name = "channel or code"
+    scan = f"""(SELECT e.*, CASE WHEN m.ways = 1 THEN m.variable ELSE m.code END AS "{name}"
+        FROM {events.scan} e JOIN (SELECT code, variable, ways FROM mapping JOIN (SELECT variable,
+            count(DISTINCT (scale, shift)) AS ways FROM mapping GROUP BY 1) USING (variable)) m
+        ON e.{identifier(section.code)} = m.code)"""
+    names = [str(row[0]) for row in engine.rows("SELECT unnest([variable, code]) FROM mapping")]
+    form = TableForm(series=str(events.path), variable=name, value=section.value)
+    warn_of_units(engine, replace(events, scan=scan), form, names)
+
+
 def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section: Any) -> None:
     """Adds the static covariates to `samples`, as columns named static_0, ..."""
     code, time = identifier(section.code), identifier(section.time)
@@ -159,9 +176,20 @@ def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section
         GROUP BY 1""",
         source=events.path,
     )
+    total = engine.number("SELECT count(*) FROM samples")
     for k, (name, (kind, what)) in enumerate(mapping.static.items()):
-        if not engine.number(f"SELECT count(static_{k}) FROM samples JOIN facts USING (subject)"):
-            own = [*what] if kind == "codes" else [what]
+        own = [*what] if kind == "codes" else [what]
+        known = engine.number(f"SELECT count(static_{k}) FROM samples JOIN facts USING (subject)")
+        if 0 < known < total:
+            log.info(
+                "  static covariate %s: unknown for %s of %s samples, no event %s %s",
+                name,
+                f"{total - known:,}",
+                f"{total:,}",
+                few(own),
+                _STATIC_FORM[kind],
+            )
+        if not known:
             there = f"FROM {events.scan} WHERE {code} IN ({', '.join(map(quoted, own))})"
             raise DataError(
                 f"{events.path}: no labelled subject has a value of static covariate {name}: "

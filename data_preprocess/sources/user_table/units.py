@@ -2,20 +2,27 @@
 
 import logging
 import re
+from collections.abc import Collection
 
 from configs.runtime.errors import few
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.storage.cell_text import name_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier
+from data_preprocess.storage.table_file import TableFile, identifier, quoted
 
 _UNITS = ("unit", "units", "uom", "valueuom", "valueunit", "unitofmeasure", "measurementunit")
 
 log = logging.getLogger("tardiff.data")
 
 
-def warn_of_units(engine: Engine, table: TableFile, form: TableForm) -> None:
-    """Warns of channels with several units in a column that a long table has for them."""
+def warn_of_units(
+    engine: Engine, table: TableFile, form: TableForm, names: Collection[str]
+) -> None:
+    """Warns of channels with several units in a column that a long table has for them.
+
+    Args:
+        names: the variables that are read.
+    """
     plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in table.columns}
     column = next((plain[name] for name in _UNITS if name in plain), None)
     if column is None or form.layout == "wide" or column in (form.subject, *form.static):
@@ -25,8 +32,8 @@ def warn_of_units(engine: Engine, table: TableFile, form: TableForm) -> None:
         f"""SELECT variable, any_value(unit), sum(n)::BIGINT FROM (
             SELECT {name_sql(cells[0])} AS variable, {text_sql(cells[1])} AS unit, n
             FROM (SELECT {", ".join(cells)}, count({identifier(form.value)}) AS n FROM {table.scan}
-                GROUP BY ALL)) JOIN channels USING (variable)
-        WHERE unit IS NOT NULL AND n > 0
+                GROUP BY ALL))
+        WHERE unit IS NOT NULL AND n > 0 AND variable IN ({", ".join(map(quoted, names))})
         GROUP BY variable, lower(unit) ORDER BY 1, 3 DESC, 2"""
     )
     units: dict[str, list[str]] = {}

@@ -69,7 +69,7 @@ def arrange(
             for k, name in enumerate(channels)
         ],
     )
-    warn_of_units(engine, table, form)
+    warn_of_units(engine, table, form, channels)
     engine.run(
         f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
         FROM (SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,

@@ -1,6 +1,7 @@
 """MEDS: a genuine shard against independent code, no look into the future, splits, bad input."""
 
 import datetime
+import logging
 
 import duckdb
 import numpy as np
@@ -195,3 +196,44 @@ def test_other_spellings_of_columns_and_ids_as_text(folder):
     store(folder / "labels.parquet", labels.assign(prediction_time=DAY))
     cohort = read(folder, subject_id="patient_id", value="value").pool
     assert cohort.labels.tolist() == [1, 0] and cohort.values[1, 0, 2] == 20
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (["hr", "pulse"], "by the column Unit, read as one: `heart_rate[bpm]` (bpm 8, 1/s 2)."),
+        ({"hr": {}, "pulse": {"scale": 60}}, ""),
+        ({"hr": {"scale": 60}, "pulse": {}}, "`pulse` (1/s 1, bpm 1)"),
+    ],
+)
+def test_a_channel_in_two_units_is_told(folder, caplog, codes, said):
+    """Where its codes are converted in several ways, each code in several units."""
+    rows = [(1, "pulse", 1.5, "1/s"), (2, "pulse", 1.1, "bpm" if "pulse" in said else "1/s")]
+    events = pd.DataFrame(rows, columns=["subject_id", "code", "numeric_value", "Unit"])
+    hour = datetime.timedelta(hours=1)
+    store(folder / "data" / "train" / "2.parquet", events.assign(time=DAY - hour))
+    for path in sorted((folder / "data" / "train").glob("[01].parquet")):
+        with duckdb.connect() as connection:
+            old = connection.execute(f"FROM '{path}'").df()
+        store(path, old.assign(Unit="bpm").drop(index=old.index[old["subject_id"] == 9]))
+    (folder / "channels.yaml").write_text(
+        yaml.safe_dump({"channels": {"heart_rate": {"unit": "bpm", "codes": codes}}})
+    )
+    read(folder)
+    assert said in caplog.text and ("several units" in caplog.text) == bool(said)
+
+
+def test_a_covariate_that_some_subjects_lack_is_told(folder, caplog):
+    events = pd.DataFrame({"subject_id": [1, 2], "code": ["GENDER//M", "GENDER//F"]})
+    store(
+        folder / "data" / "train" / "2.parquet",
+        events,
+        "*, NULL::TIMESTAMP AS time, NULL::FLOAT AS numeric_value",
+    )
+    mapping = yaml.safe_load((folder / "channels.yaml").read_text())
+    mapping["static"] = {"sex": {"unit": "1=male", "codes": {"GENDER//Male": 1, "GENDER//F": 0}}}
+    (folder / "channels.yaml").write_text(yaml.safe_dump(mapping))
+    with caplog.at_level(logging.INFO):
+        read(folder)
+    said = "sex[1=male]: unknown for 3 of 4 samples, no event GENDER//F, GENDER//Male without a"
+    assert said in caplog.text
