@@ -5,7 +5,7 @@ import re
 from configs.runtime.errors import DataError
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
-from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments
+from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments, unreadable
 from data_preprocess.storage.cell_text import id_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, require_columns
@@ -55,11 +55,7 @@ def find_timing(
         f"FROM {table.scan}"
     )[0]
     if 2 * readable < filled:
-        raise DataError(
-            f"{table.path}: the times in `{form.time}` cannot be read (such as {first!r}); "
-            "expected numbers, time stamps like 2020-01-31 13:05 "
-            "(pandas.to_datetime(..., dayfirst=True) makes them) or lengths of time like 01:00:00"
-        )
+        raise DataError(unreadable(table, form.time, first))
     if found.kind != NUMBERS:
         unit = None
     elif unit is None:

@@ -107,7 +107,10 @@ def test_small_and_large_numbers_are_minutes(tmp_path_factory, step, shift):
     [
         (long().time / 60, "5 of 6 steps are empty.*taken as minutes"),
         (long().time * 60, "lie outside the window of 6 h.*taken as minutes"),
-        ((FIRST + STEPS).dt.strftime("%d.%m.%Y %H:%M"), "cannot be read as numbers or times"),
+        ((FIRST + STEPS).dt.strftime("%d.%m.%Y %H:%M"), "'14.03.2021 02:00'.*format='%d.%m"),
+        ((FIRST + STEPS).dt.strftime("%m/%d/%y %I:%M %p"), r"such as '03/14/21.*format='%d.%m"),
+        (long().time.map("{},5".format), r"'0,5'.*Set data.table.decimal=','"),
+        ((FIRST + STEPS).astype(str).where(long().index > 2, "14.03.2021 02:00"), "as pandas.to_d"),
         (long().time.astype(str).where(long().index > 2, "soon"), "time 3, first 'soon'"),
         (in_zone("Z").where(long().index > 2, "2021-03-14 02:00"), "have a zone and 3 have none"),
     ],
@@ -115,6 +118,13 @@ def test_small_and_large_numbers_are_minutes(tmp_path_factory, step, shift):
 def test_times_in_another_unit_or_form_are_refused(tmp_path, times, message):
     with pytest.raises(DataError, match=message):
         read(tmp_path, long(time=times), labels())
+
+
+def test_an_admission_in_another_form_is_refused(tmp_path):
+    """It was said to hold numbers, or every row to be unreadable."""
+    outcome = labels().assign(admitted=FIRST.strftime("%d.%m.%Y"))
+    with pytest.raises(DataError, match="the times in `admitted` cannot be read .*'14.03.2021'"):
+        read(tmp_path, long(time=FIRST + STEPS), outcome, start="admitted")
 
 
 def test_the_unit_can_be_said_and_a_long_stay_be_allowed(tmp_path):

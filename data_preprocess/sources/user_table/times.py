@@ -22,6 +22,11 @@ _PATTERNS = {
     _ZONED: f"{STAMP}{ZONE}",
     DURATIONS: rf"-?[0-9]+ days?(,? ?{_CLOCK})?|{_CLOCK}",
 }
+# Which number of 02.03.2020 or 02/03/2020 is the month, the user knows.
+EXPECTED = (
+    "expected numbers, lengths of time like 01:00:00, or stamps like 2020-01-31 13:05, as "
+    "pandas.to_datetime(..., format='%d.%m.%Y %H:%M') makes them"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ def moments(engine: Engine, table: TableFile, column: str, form: TableForm) -> M
     """How to read the times of a column.
 
     Raises:
-        DataError: a type without a date, or time stamps of which only some have a zone.
+        DataError: a type without a date, text without any time, or time stamps of which only some
+            have a zone.
     """
     cell = identifier(column)
     found = engine.rows(f"SELECT typeof({cell}) FROM {table.scan} LIMIT 1")
@@ -88,6 +94,9 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
             f"{table.path}: in the column {column} {found[_ZONED]:,} time stamps have a zone and "
             f"{found[STAMPS]:,} have none; give all or none"
         )
+    other = f"SELECT {text} FROM {table.scan} WHERE {text} IS NOT NULL LIMIT 1"
+    if not any(found.values()) and (cells := engine.rows(other)):
+        raise DataError(unreadable(table, column, cells[0][0]))
     kind = max(found, key=lambda name: found[name])
     if kind == NUMBERS:
         number = number_sql(identifier(column), decimal=form.decimal)
@@ -101,3 +110,9 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
     plain = f"replace({text}, ',', '.')"
     stamp = f"epoch(TRY_CAST({plain} AS TIMESTAMPTZ)) / 60"
     return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS, zoned=kind == _ZONED)
+
+
+def unreadable(table: TableFile, column: str, cell: str) -> str:
+    """What to say of a column whose cells are no times."""
+    text = f"{table.path}: the times in `{column}` cannot be read (such as {cell!r}); {EXPECTED}"
+    return f"{text}. A decimal comma? Set data.table.decimal=','" if "," in cell else text

@@ -9,7 +9,7 @@ from configs.runtime.errors import ConfigError, DataError, few
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import COLUMNS_HINT
-from data_preprocess.sources.user_table.times import STAMPS, Moments
+from data_preprocess.sources.user_table.times import EXPECTED, STAMPS, Moments
 from data_preprocess.sources.user_table.units import warn_of_units
 from data_preprocess.storage.cell_text import id_sql, name_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine
@@ -197,6 +197,8 @@ def _unreadable(
 def _hint(form: TableForm, found: Sequence[tuple]) -> str:
     if form.decimal == "." and any("," in str(text) for _, _, text, _ in found):
         return "A decimal comma? Set data.table.decimal=','. "
+    if any(name == form.time for name, *_ in found):
+        return f"Of times are {EXPECTED}. "
     if form.layout == "wide" and form.channels is None:
         return (
             "A column that is no channel? List the channels in data.table.channels, and columns "
