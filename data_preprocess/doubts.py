@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from sklearn.metrics import roc_auc_score
 
 from configs.runtime.errors import few
@@ -27,17 +27,25 @@ def doubts(cohort: Cohort) -> list[str]:
         f"{sentence} Empty these cells"
         for _, sentence in codes_for_missing(cohort.static[:, :, None], cohort.static_names)
     ]
-    several = enumerate(cohort.label_names if len(cohort.label_names) > 2 else ())
-    codes += [
-        f"the label {name} ({(cohort.labels == k).sum():,} stays) counts as a class; if it means "
-        "unknown, remove these stays"
-        for k, name in several
-        if name.startswith("-") or name.casefold() in _UNKNOWN
-    ]
+    codes += unknown_classes(cohort.label_names, cohort.class_counts)
     return codes + [
         f"channels {names} differ by case or spaces only: one variable, written in "
         f"{count} ways? Write it in one"
         for names, count in _alike(cohort.feature_names)
+    ]
+
+
+def unknown_classes(names: Sequence[str], counts: Int[np.ndarray, " k"]) -> list[str]:
+    """A sentence for each of three or more classes that may be no class.
+
+    Args:
+        names, counts: of the classes, and stays in each.
+    """
+    return [
+        f"the label {name} ({count:,} stays) counts as a class; if it means unknown, remove these "
+        "stays"
+        for name, count in zip(names, counts, strict=True)
+        if len(names) > 2 and (name.startswith("-") or name.casefold() in _UNKNOWN)
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from configs.runtime.errors import DataError, few
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import bare_name
-from data_preprocess.doubts import doubts
+from data_preprocess.doubts import doubts, unknown_classes
 from data_preprocess.model_space.static_covariates import MAX_LEVELS
 
 FEW, MANY = 1000, 5000  # series
@@ -107,8 +107,10 @@ def require_enough(cohorts: Mapping[str, Cohort]) -> None:
         needed = FEWEST_TRAINED if split in ("train", "test") else 1
         if cohort.class_counts.min() >= FEWEST_PER_CLASS and len(cohort) >= needed:
             continue
+        totals = np.sum([each.class_counts for each in cohorts.values()], axis=0)
         raise DataError(
             f"too few series for four splits: {sum(map(len, cohorts.values())):,} in all, {split} "
             f"would have {len(cohort)} ({cohort.per_class}); needed are {FEWEST_TRAINED} in "
             f"train and in test, and {FEWEST_PER_CLASS} of every class in each split"
+            + "".join(f". And {doubt}" for doubt in unknown_classes(cohort.label_names, totals))
         )

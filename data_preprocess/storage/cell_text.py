@@ -56,10 +56,10 @@ def number_sql(column: str, *, decimal: str = ".") -> str:
 
 
 def truth_or_number_sql(column: str, *, decimal: str = ".") -> str:
-    """As `number_sql`; a BOOLEAN is 1 or 0."""
+    """As `number_sql`; true is 1 and false 0, as a BOOLEAN or in words."""
+    word = f"lower({text_sql(column)})"
     return (
-        f"(CASE WHEN typeof({column}) = 'BOOLEAN' "
-        f"THEN ({column}::VARCHAR = 'true')::INTEGER::DOUBLE "
+        f"(CASE WHEN {word} IN ('true', 'false') THEN ({word} = 'true')::INTEGER::DOUBLE "
         f"ELSE {number_sql(column, decimal=decimal)} END)"
     )
 

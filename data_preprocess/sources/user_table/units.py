@@ -37,11 +37,11 @@ def warn_of_units(
         GROUP BY variable, lower(unit) ORDER BY 1, 3 DESC, 2"""
     )
     units: dict[str, list[str]] = {}
-    names: dict[str, set[str]] = {}
+    spellings: dict[str, set[str]] = {}
     for variable, unit, count in rows:
         units.setdefault(variable, []).append(f"{unit} {count:,}")
-        names.setdefault(variable, set()).add(unit.lower())
-    shared = set.intersection(*names.values()) if len(names) > 2 else set()
+        spellings.setdefault(variable, set()).add(unit.lower())
+    shared = set.intersection(*spellings.values()) if len(spellings) > 2 else set()
     if len(shared) > 1:  # wards, say: pressures alone share two units, and nothing else does
         return
     if mixed := [f"`{name}` ({few(found)})" for name, found in units.items() if len(found) > 1]:

@@ -9,7 +9,7 @@ import pytest
 
 from configs import load_config
 from configs.runtime.errors import DataError, MissingInputError
-from data_preprocess.build import ensure_built
+from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.new_experiment.__main__ import main
 from tardiff.synthesiser import Synthesiser
 from tests.support.user_tables import CHANNELS, N, changed, propose, wide, write
@@ -207,12 +207,27 @@ def test_unknown_as_a_class_and_as_a_negative_number_is_asked_about(tmp_path, ca
     assert "the label survived" not in caplog.text
 
 
-def test_a_boolean_of_a_parquet_table_is_a_channel(tmp_path):
-    header, rows = changed(ward=lambda r: "true" if (r["stay_id"] + r["hour"]) % 3 else "false")
+def test_a_boolean_of_a_table_is_a_channel(tmp_path):
+    """As a type in Parquet, in words in CSV, where pandas writes True."""
+    header, rows = changed(ward=lambda r: str((r["stay_id"] + r["hour"]) % 3 > 0))
     path = write(tmp_path / "x.csv", header, rows)
     duckdb.sql(f"COPY (FROM read_csv('{path}')) TO '{tmp_path / 'x.parquet'}'")
-    config = propose(tmp_path, tmp_path / "x.parquet")
-    assert config.data.table.channels == [*CHANNELS, "ward"]
+    found = []
+    for number, name in enumerate(("x.csv", "x.parquet")):
+        (tmp_path / f"{number}").mkdir()
+        config = propose(tmp_path / f"{number}", tmp_path / name)
+        assert config.data.table.channels == [*CHANNELS, "ward"]
+        ensure_built(config.data)
+        found.append(load_splits(config.data).train.values)
+    np.testing.assert_array_equal(*found)
+    assert set(np.unique(found[0][:, -1])) == {0.0, 1.0}
+
+
+def test_a_label_that_may_be_unknown_is_named_where_its_class_is_too_small(tmp_path):
+    rows = changed(outcome=lambda r: -1 if r["stay_id"] == 5003 else r["stay_id"] % 2)
+    said = "too few series .* And the label -1 \\(1 stays\\) counts as a class; if it means unknown"
+    with pytest.raises(DataError, match=said):
+        propose(tmp_path, write(tmp_path / "x.csv", *rows))
 
 
 LEAKS = {
