@@ -46,6 +46,8 @@ resolve_config() {
     ARGS=()
     for argument in "$@"; do
         case $argument in
+            # A list without brackets.
+            synthetic=[!\[]* | set=[!\[]*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "[${argument#*=}]")") ;;
             *=*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "${argument#*=}")") ;;
             /* | -*) ARGS+=("$argument") ;;
             ./* | ../*) ARGS+=("$caller/$argument") ;;
@@ -56,21 +58,28 @@ resolve_config() {
     done
 }
 
-# resolve_value CALLER_DIR VALUE: the value, or [list], with what starts with ./ or ../ (a folder that
-# is yet to be made has no other way to say so) and the names of files below CALLER_DIR made absolute.
-# A word without a dot or a slash, such as a set's name, stays a word.
+# resolve_value CALLER_DIR VALUE: the value, [list] or {key: value}, with what starts with ./ or ../ (a
+# folder that is yet to be made has no other way to say so) and the names of files below CALLER_DIR made
+# absolute. A word without a dot or a slash, such as a set's name, stays a word.
 resolve_value() {
-    local item items=() joined
-    case $2 in
-        "["*"]")
-            IFS=, read -ra items <<<"${2:1:${#2}-2}"
-            for item in ${items[@]+"${items[@]}"}; do joined=${joined-}${joined+,}$(resolve_value "$1" "$item"); done
-            echo "[${joined-}]"
+    local value=$2 item items=() joined key
+    value=${value#"${value%%[![:space:]]*}"}
+    value=${value%"${value##*[![:space:]]}"}
+    case $value in
+        "["*"]" | "{"*"}")
+            IFS=, read -ra items <<<"${value:1:${#value}-2}"
+            for item in ${items[@]+"${items[@]}"}; do
+                key=
+                if [[ $value == "{"* && $item == *": "* ]]; then key="${item%%: *}: " item=${item#*: }; fi
+                joined=${joined-}${joined+,}$key$(resolve_value "$1" "$item")
+            done
+            echo "${value:0:1}${joined-}${value: -1}"
             ;;
-        /* | "") echo "$2" ;;
-        ./* | ../*) echo "$1/$2" ;;
-        *[./]*) if [ -e "$1/$2" ]; then echo "$1/$2"; else echo "$2"; fi ;;
-        *) echo "$2" ;;
+        \"*\" | \'*\') echo "${value:0:1}$(resolve_value "$1" "${value:1:${#value}-2}")${value:0:1}" ;;
+        /* | "") echo "$value" ;;
+        ./* | ../*) echo "$1/$value" ;;
+        *[./]*) if [ -e "$1/$value" ]; then echo "$1/$value"; else echo "$value"; fi ;;
+        *) echo "$value" ;;
     esac
 }
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 ALL = sorted(
@@ -109,6 +110,28 @@ def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
         f"{tmp_path}/./README.md",
     ]
     assert said == f"(started in {tmp_path}; paths below are relative to {ROOT})"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("synthetic=[ ./a.npz , x.npz ]", "synthetic=[{0}/./a.npz,{0}/x.npz]"),
+        ("synthetic=guided,x.npz", "synthetic=[guided,{0}/x.npz]"),
+        ("set='x.npz'", "set=['{0}/x.npz']"),
+        (
+            "data.files={train: ./t.npz, val: x.npz}",
+            "data.files={train: {0}/./t.npz,val: {0}/x.npz}",
+        ),
+        ('data.files={"train": "x.npz"}', 'data.files={"train": "{0}/x.npz"}'),
+        ("data.guide_where={icu_type: [3, 4], ward: [0.5]}", None),
+        ("data.space.ordered=[[a, b.c], [c, d]]", None),
+    ],
+)
+def test_spaces_quotes_and_mappings_are_those_of_yaml(tmp_path, given, found):
+    (tmp_path / "x.npz").touch()
+    key, value = resolved(tmp_path, given)[0][0].split("=", 1)
+    wanted = (found or given).replace("{0}", str(tmp_path)).split("=", 1)
+    assert (key, yaml.safe_load(value)) == (wanted[0], yaml.safe_load(wanted[1]))
 
 
 def test_in_the_repository_nothing_is_changed():
