@@ -12,7 +12,8 @@ OUTSIDE = {
     errno.EROFS: "the file system is read-only; choose another folder",
     errno.EACCES: "permission denied; change the permissions or choose another folder",
     errno.EPERM: "permission denied; change the permissions or choose another folder",
-    errno.EFBIG: "the file system does not take files this large; choose another folder",
+    errno.EFBIG: "the file system, or `ulimit -f`, does not take files this large; raise the limit "
+    "or choose another folder",
 }
 # What numpy, torch, pickle, zipfile and json raise on files that are empty, damaged or of another
 # kind: classes of nearly every module, without a common base.
@@ -75,6 +76,8 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in OUTSIDE:
         return f"{error.filename or 'a file'}: {OUTSIDE[error.errno]}"
+    if isinstance(error, FileNotFoundError) and "No usable temporary" in str(error):  # tempfile's
+        return f"{error.strerror}; free some space, or name a folder in TMPDIR"
     if is_out_of_memory(error):
         return (
             f"out of memory ({str(error).strip().splitlines()[0][:200] or 'allocation failed'}); "

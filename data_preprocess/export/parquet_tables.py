@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from configs.runtime.errors import UserError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.table_file import identifier, quoted
 
@@ -19,20 +20,29 @@ def write_parquet(path: Path, columns: Mapping[str, str], chunks: Iterable[pd.Da
 
     Args:
         columns: name -> SQL type, in order; every chunk has these columns.
+
+    Raises:
+        UserError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     names = ", ".join(map(identifier, columns))
     declared = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns.items())
-    with (
-        tempfile.TemporaryDirectory(prefix="tardiff-export-") as scratch,
-        duckdb.connect(str(Path(scratch) / "rows.duckdb")) as connection,
-    ):
-        connection.execute(f"CREATE TABLE rows ({declared})")
-        for chunk in chunks:
-            connection.register("chunk", chunk)
-            connection.execute(f"INSERT INTO rows SELECT {names} FROM chunk")
-            connection.unregister("chunk")
-        connection.execute(f"COPY rows TO {quoted(str(path))} (FORMAT parquet)")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="tardiff-export-") as scratch,
+            duckdb.connect(str(Path(scratch) / "rows.duckdb")) as connection,
+        ):
+            connection.execute(f"CREATE TABLE rows ({declared})")
+            for chunk in chunks:
+                connection.register("chunk", chunk)
+                connection.execute(f"INSERT INTO rows SELECT {names} FROM chunk")
+                connection.unregister("chunk")
+            connection.execute(f"COPY rows TO {quoted(str(path))} (FORMAT parquet)")
+    except duckdb.IOException as error:
+        raise UserError(
+            f"cannot write {path}: {str(error).splitlines()[0]}; free some space there, or choose "
+            "another folder (TMPDIR: for scratch files)"
+        ) from error
 
 
 def series_chunks(dataset: EHRDataset) -> Iterator[tuple[np.ndarray, EHRDataset]]:

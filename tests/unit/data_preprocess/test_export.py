@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import logging
+import re
 import shlex
+import subprocess
+import sys
 
 import duckdb
 import numpy as np
@@ -173,3 +176,29 @@ def test_patients_with_several_series_are_told(tmp_path, dataset, caplog):
         caplog.clear()
         export.export(source, "csv", tmp_path / f"out{told}", step_minutes=60.0)
         assert ("do not split it again" in caplog.text) == told
+
+
+@pytest.mark.parametrize(
+    ("form", "kilobytes", "said"),
+    [
+        (
+            "csv",
+            0,
+            "`ulimit -f`, does not take files this large; raise the limit or choose another",
+        ),
+        ("meds", 4, "0.parquet: IO Error.* or choose another folder"),
+        ("yaib", 4, "dyn.parquet: IO Error.* or choose another folder"),
+        ("meds", 0, "No usable temporary directory.*name a folder in TMPDIR"),
+    ],
+)
+def test_a_file_that_may_not_be_so_large_is_one_message_and_leaves_nothing(
+    tmp_path, dataset, form, kilobytes, said
+):
+    source, out = tmp_path / "set.npz", tmp_path / "out"
+    save_dataset(source, dataset)
+    export = f'"{sys.executable}" -m data_preprocess.export {source} {form} {out}'
+    command = ["bash", "-c", f"ulimit -f {kilobytes}; {export}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert re.fullmatch(f"error: .*{said}.*\n", done.stdout)
+    assert [path.name for path in tmp_path.iterdir()] == ["set.npz"]
