@@ -13,6 +13,7 @@ from data_preprocess.cohort import Cohort
 _UNKNOWN = ("unknown", "unk", "unclear", "undetermined", "not known")
 _ALONE = 0.99  # AUROC
 _SELDOM = 0.2
+_MOST_LEVELS = 20
 _FEWEST = 8  # stays on either side; of fewer, such an AUROC may be chance
 
 
@@ -83,13 +84,19 @@ def _summaries(cohort: Cohort) -> Iterator[tuple[str, str, np.ndarray]]:
 
 
 def _auroc(feature: np.ndarray, is_positive: np.ndarray) -> float:
-    """Of a number or of its negative; 0 where too few of either class have it."""
+    """Of a number, its negative, or its levels by their share of positives, since those of a
+    category have no order; 0 where too few of either class have it."""
     known = ~np.isnan(feature)
     positive = is_positive[known]
     if min(positive.sum(), (~positive).sum()) < _FEWEST:
         return 0.0
-    score = float(roc_auc_score(positive, feature[known]))
-    return max(score, 1 - score)
+    levels, level, counts = np.unique(feature[known], return_inverse=True, return_counts=True)
+    scores = [float(roc_auc_score(positive, level))]
+    if len(levels) <= _MOST_LEVELS:
+        shares = np.bincount(level, weights=positive) / counts
+        shares[counts < _FEWEST] = positive.mean()  # of few stays, by chance
+        scores.append(float(roc_auc_score(positive, shares[level])))
+    return max(*scores, 1 - scores[0])
 
 
 def codes_for_missing(

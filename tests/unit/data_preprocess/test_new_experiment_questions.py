@@ -235,6 +235,14 @@ LEAKS = {
         {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 9},
         "`age` (AUROC 1.000 for died)",
     ),
+    "category": (
+        {"sex": lambda r: "ACE"[r["stay_id"] % 3] if r["died"] else "BD"[r["stay_id"] % 2]},
+        "(AUROC 1.000 for died)",
+    ),
+    "rare category": (  # of 20 levels most are of one class by chance
+        {"sex": lambda r: "ABCDEFGHIJKLMNOPQRST"[r["stay_id"] % 20]},
+        "",
+    ),
     "known": (
         {"age": lambda r: 50 + r["stay_id"] % 9 if r["died"] else ""},
         "whether `age` is known",
