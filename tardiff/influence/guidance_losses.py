@@ -20,6 +20,8 @@ Logits = Float[Tensor, "batch out"]
 
 # Entries of the (positive, negative) pair matrix held at a time.
 PAIR_BLOCK = 1_000_000
+# Losses through `row_weights`, which heeds influence.classes; any other refuses it.
+OF_CLASSES = ("nll", "balanced")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class GuidanceLoss:
         classes: the rows of these classes only; None: all.
 
     Raises:
-        ConfigError: "rank" of some classes only, or a class that the task has not.
+        ConfigError: a loss outside OF_CLASSES of some classes only, or a class that the task has
+            not.
     """
 
     kind: str
@@ -49,9 +52,9 @@ class GuidanceLoss:
             )
         if self.kind == "auto":
             object.__setattr__(self, "kind", "rank" if self.num_classes == 2 else "balanced")
-        if self.kind == "rank" and self.classes is not None:
+        if self.kind not in OF_CLASSES and self.classes is not None:
             raise ConfigError(
-                "guidance loss 'rank' compares classes, so influence.classes must be empty; "
+                f"guidance loss {self.kind!r} compares classes: influence.classes must be empty; "
                 "use balanced or nll for a class-specific guidance set"
             )
 

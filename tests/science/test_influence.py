@@ -10,7 +10,7 @@ from torch import nn
 
 from classifier.losses import per_sample_loss
 from classifier.models.registry import SHORT_NAMES, build_model
-from configs.runtime.errors import DataError
+from configs.runtime.errors import ConfigError, DataError
 from tardiff.influence.guidance_gradient import guidance_gradient
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.input_gradient import InfluenceDirection, loss_and_gradient
@@ -291,6 +291,12 @@ def test_class_specific_guidance_uses_those_rows_only():
     expected = guidance_gradient(model, x[mine], y[mine], GuidanceLoss("nll", 3, [2]))
     for name in g:
         torch.testing.assert_close(g[name], expected[name])
+
+
+@pytest.mark.parametrize("kind", ["rank", "focal"])  # the latter is to be written yet
+def test_a_loss_that_takes_no_classes_refuses_them(kind):
+    with pytest.raises(ConfigError, match=f"loss '{kind}' .* influence.classes must be empty"):
+        GuidanceLoss(kind, 2, [1])
 
 
 def test_products_keep_their_digits_inside_and_the_setting_outside(monkeypatch):
