@@ -166,7 +166,9 @@ class GenerationSession:
     def _chosen(self, wanted: Sequence[float]) -> tuple[Sampled, GuidanceOutcome]:
         loaded, pool = self._direction, self.pool
         made, device = pool.released, self.process.device
-        scores = score_all(loaded.direction, made.x, pool.sampled.y, device).double()
+        scores = score_all(
+            loaded.direction, made.x, pool.sampled.y, device, title="influence"
+        ).double()
         rows, found = pool.choose(self.y, scores, wanted)
         before, after = ([scores[mine] for mine in side] for side in (pool.draw(self.y), rows))
         outcome = outcome_of(loaded, before, after, found, pool=len(scores))
@@ -249,7 +251,9 @@ class GenerationSession:
 
     def _scores(self, x: Series) -> list[Tensor]:
         """Of series with the labels of this session, per class."""
-        scores = score_all(self._direction.direction, x, self.y, self.process.device)
+        scores = score_all(
+            self._direction.direction, x, self.y, self.process.device, title="influence"
+        )
         return [scores[self.y == k] for k in range(self.splits.train.num_classes)]
 
     def _sample(

@@ -1,13 +1,14 @@
 """How strong guidance really was: the numbers printed, stored and drawn for every guided set."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from configs.runtime.progress import Progress
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.guidance.calibration import Calibration, winsorised_mean
 from tardiff.guidance.direction_loader import LoadedDirection
@@ -105,9 +106,13 @@ def score_all(
     direction: Direction, x: Series, y: Labels, device: torch.device, *, title: str | None = None
 ) -> Tensor:
     """The score of every series, (n,), on the CPU; None as `title` of the bar shows none."""
-    pairs = list(zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True))
-    bar = tqdm(pairs, desc=title, unit="batch", disable=None if title else True)
-    return torch.cat([direction(a.to(device), b.to(device))[0].cpu() for a, b in bar])
+    scores = []
+    with Progress(title, len(y), "series") if title else nullcontext() as bar:
+        for a, b in zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True):
+            scores.append(direction(a.to(device), b.to(device))[0].cpu())
+            if bar is not None:
+                bar.update(len(b))
+    return torch.cat(scores)
 
 
 def _mean(scores: Tensor) -> float:
