@@ -203,7 +203,7 @@ def test_classes_are_whole_numbers_or_words_in_the_order_asked_for(tmp_path):
         read(tmp_path, long(), labels(label=words), classes=["alive", "died"])
 
 
-@pytest.mark.parametrize("cell", [">100", "ERR", "82,5", "1_000", "0x10", "inf", "1e400"])
+@pytest.mark.parametrize("cell", [">100", "ERR", "82,5", "1_000", "0x10", "inf", "1e400", "True"])
 def test_unreadable_cells_are_counted_per_column(tmp_path, cell):
     table = long().astype({"value": object})
     table.loc[table.index[table.variable == "hr"][[1, 7]], "value"] = cell

@@ -78,6 +78,10 @@ def arrange(
         LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
         source=table.path,
     )
+    engine.run(  # beside other numbers than 1 and 0 a truth value is none of them
+        "UPDATE arranged SET v = 'nan' WHERE lower(text) IN ('true', 'false') AND channel IN "
+        "(SELECT channel FROM arranged WHERE v NOT IN (0, 1) AND NOT isnan(v))"
+    )
     notes = _unmatched(engine, table, form)
     _require_every_channel(engine, table, form, channels)
     notes += _unreadable(engine, table, form, channels)
