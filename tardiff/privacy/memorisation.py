@@ -26,7 +26,7 @@ NEIGHBOUR = 5
 NEAR_RATIO = 0.5
 NOISY_RATIO = 0.1
 # Among random series with D degrees of freedom the share 4 * NOISY_RATIO^D comes as close by
-# chance, and the median of the ratio is about exp(-2.1 / D): here D = 9, and one in 100 million.
+# chance, and the median of the ratio is about exp(-2.1 / D): here D = 9, and four in a billion.
 MANY_DEGREES = 0.8
 TRIES = 10
 
