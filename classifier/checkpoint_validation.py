@@ -1,11 +1,13 @@
 """What a file may ask for before anything is imported or allocated for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from classifier.models.registry import SHORT_NAMES, make
 from configs.runtime.errors import DataError, MismatchError
@@ -57,8 +59,27 @@ def expected_weights(
         ConfigError: an argument that the class does not take.
     """
     shape = {"in_channels": in_channels, "length": length, "num_outputs": num_outputs}
-    with torch.device("meta"):
+    with shapes_alone():
         return make(path, shape, model_args).state_dict()
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Networks made inside have weights of their shapes that hold nothing and take no memory."""
+    with torch.device("meta"), _NoInitialValues():
+        yield
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Leaves out the functions of `torch.nn.init`: on the meta device they do nothing, but the
+    first normal distribution there loads more than a second of libraries."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def require_length(path: Path, length: Any) -> None:

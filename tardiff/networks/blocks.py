@@ -24,7 +24,9 @@ class LevelEmbedding(nn.Module):
 
     def __init__(self, width: int, embed: int) -> None:
         super().__init__()
-        frequencies = torch.exp(torch.linspace(0.0, math.log(200.0), width // 2))
+        # On the CPU also where only shapes are wanted: on the meta device, the first such operation
+        # loads a second of libraries.
+        frequencies = torch.exp(torch.linspace(0.0, math.log(200.0), width // 2, device="cpu"))
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.project = nn.Sequential(nn.Linear(width, embed), nn.SiLU(), nn.Linear(embed, embed))
 

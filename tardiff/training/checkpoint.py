@@ -4,10 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from classifier.checkpoint_validation import require_length, require_modest, require_weights
+from classifier.checkpoint_validation import (
+    require_length,
+    require_modest,
+    require_weights,
+    shapes_alone,
+)
 from configs.run_record import read_mapping
 from configs.runtime.errors import DataError, MissingInputError
 from configs.runtime.torch_files import load_plain, save_plain
@@ -102,7 +106,7 @@ def load_model(path: Path, command: str) -> DiffusionModel:
     try:
         arguments, weights = content["network_args"], content["state_dict"]
         require_modest(path, arguments)
-        with torch.device("meta"):
+        with shapes_alone():
             expected = build_network(arguments).state_dict()
         require_weights(path, weights, expected)
         network = build_network(arguments)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,3 +186,25 @@ def test_an_interrupted_save_keeps_the_old_file_whole(saved, monkeypatch):
         save_classifier(saved, facts(splits()).build(), facts(splits()))
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == ["best.ckpt"]
+
+
+def test_shapes_alone_take_no_memory_and_load_no_libraries():
+    # In a process of its own, since others may have loaded them.
+    code = """
+import sys
+from torch import nn
+from classifier.checkpoint_validation import shapes_alone
+from tardiff.networks.registry import build_network
+
+before = set(sys.modules)
+with shapes_alone():
+    shapes = build_network({"kind": "unet", "in_channels": 3, "num_classes": 2}).state_dict()
+    wide = nn.Embedding(10**9, 10**6).weight
+assert {weight.device.type for weight in [*shapes.values(), wide]} == {"meta"}
+assert shapes["embed_label.weight"].shape == (3, 96), shapes["embed_label.weight"].shape
+heavy = {name for name in set(sys.modules) - before if name.startswith("torch.fx.experimental")}
+assert not heavy, sorted(heavy)
+assert nn.Embedding(2, 3).weight.std() > 0  # outside, weights begin as they do
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
