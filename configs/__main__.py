@@ -4,6 +4,7 @@ The config is read before the stage and its libraries are imported (some seconds
 mistyped key, or Ctrl-C, is answered at once.
 """
 
+import gc
 import logging
 import sys
 from importlib import import_module
@@ -12,6 +13,7 @@ from configs.cli import run_stage
 from configs.schema.experiment import ExperimentConfig
 
 TITLES = {
+    "data_preprocess.build": "data set",
     "tardiff.train": "stage 1 of 4, diffusion model",
     "classifier.train": "stage 2 of 4, task classifier",
     "tardiff.generate": "stage 3 of 4, synthetic sets",
@@ -31,7 +33,11 @@ def main() -> None:
 
     def run(config: ExperimentConfig) -> None:
         log.info("%s of experiment %s ...", TITLES.get(stage, stage), config.experiment)
-        import_module(stage).main(config)
+        module = import_module(stage)
+        # The libraries stay until the end: the garbage collector, which also runs at the end of a
+        # process, need not go through their objects each time (0.6 to 0.9 s a stage).
+        gc.freeze()
+        module.main(config)
 
     run_stage(run, arguments)
 
