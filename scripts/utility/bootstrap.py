@@ -93,7 +93,7 @@ def resample_counts(
         while True:
             drawn = rng.integers(len(patients), size=len(patients))
             resample[:] = np.bincount(drawn, minlength=len(patients))[member]
-            if len(np.unique(labels[resample > 0])) == len(present):
+            if np.bincount(labels, resample)[present].all():
                 break
             redraws += 1
             if redraws > MAX_REDRAWS * resamples:

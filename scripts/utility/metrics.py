@@ -28,6 +28,7 @@ CALIBRATION_BINS = 10
 
 # Resamples handled at once; keeps their copy of the weights near the processor's caches.
 BLOCK = 64
+ROWS = 1024  # and rows, where sums over them are taken
 
 
 @dataclass(frozen=True)
@@ -196,11 +197,11 @@ def weighted_sums(
     values: Float[np.ndarray, "n column"], weights: Float[np.ndarray, "resamples n"]
 ) -> Float[np.ndarray, "resamples column"]:
     """sum_i w_bi v_i per resample b and column, accumulated in double precision."""
-    out = np.empty((len(weights), values.shape[1]))
-    for start in range(0, len(weights), BLOCK):
-        block = slice(start, start + BLOCK)
-        out[block] = weights[block].astype(np.float64) @ values
-    return out
+    out = np.zeros((values.shape[1], len(weights)))
+    for start in range(0, len(values), ROWS):
+        rows = slice(start, start + ROWS)
+        out += values[rows].T @ weights.T[rows].astype(np.float64)
+    return out.T
 
 
 def as_logits(probabilities: Float[np.ndarray, "n classes"]) -> Float[Tensor, "n out"]:
