@@ -23,9 +23,14 @@ find_python() {
     return 1
 }
 
-if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] &&
-    python -c 'import configs, pytorch_lightning, duckdb' >/dev/null 2>&1 &&
-    { [ -z "$EXTRAS" ] || python -c 'import pytest, xdist, hypothesis, jaxtyping, beartype' >/dev/null 2>&1; }; then
+# has_modules NAME...: whether the active python finds them; importing them would take seconds.
+has_modules() {
+    python -c 'import sys; from importlib.util import find_spec
+sys.exit(not all(map(find_spec, sys.argv[1:])))' "$@" >/dev/null 2>&1
+}
+
+if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && has_modules configs pytorch_lightning duckdb &&
+    { [ -z "$EXTRAS" ] || has_modules pytest xdist hypothesis jaxtyping beartype; }; then
     PYTHON=python
 else
     if ! installed; then
