@@ -157,7 +157,10 @@ def generator_report(config: ExperimentConfig, splits: Splits) -> MetricReport |
     device, seed = pick_device(config.accelerator), config.evaluation.seeds[0]
     denoiser = NetworkDenoiser(model.network.to(device), prediction=model.prediction)
 
-    attack = partial(attack_generator, denoiser, splits, seed=seed, device=device)
+    processes = evaluation_processes(config) if device.type == "cpu" else None  # a GPU has one
+    attack = partial(
+        attack_generator, denoiser, splits, seed=seed, device=device, processes=processes
+    )
     key = {"model": sha256_file(path), "data": splits.fingerprint, "seed": seed}
     cache = ContentCache(run_dir(config) / "evaluation" / "sets", GENERATOR_CODE)
     return kept_report(cache, key, attack)

@@ -5,7 +5,9 @@ how much lower its denoising loss is than that of a held-out series of the same 
 difficulty. It says what publishing the *model* would give away; a synthetic set gives away less.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from data_preprocess.dataset import EHRDataset
+from configs.runtime.processes import Processes
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
 from scripts.quality.common.comparison import draw, independent_rows
@@ -84,11 +86,19 @@ def white_box_report(
 
 
 def attack_generator(
-    denoiser: Denoiser, splits: Splits, *, seed: int, device: torch.device
+    denoiser: Denoiser,
+    splits: Splits,
+    *,
+    seed: int,
+    device: torch.device,
+    processes: Processes | None = None,
 ) -> MetricReport:
     """The attack on a generator that was trained on `splits.train`.
 
     Half of the test series calibrate it, the other half are its non-members.
+
+    Args:
+        processes: in which the losses are taken; None: this one.
     """
     train, test = (
         part.take(independent_rows(part, splits.normaliser.to_model(part.values), seed))
@@ -96,15 +106,20 @@ def attack_generator(
     )
     order = np.random.default_rng(seed).permutation(len(test))
     size = min(MAX_ROWS, len(order) // 2, len(train))
-
-    def ask(part: EHRDataset) -> Suspects:
-        x, y = encode(splits.normaliser, part), torch.from_numpy(part.labels)
-        losses = denoising_losses(denoiser, x, y, device=device, seed=seed)
-        return Suspects(x=x, y=part.labels, losses=losses.numpy())
-
-    members = ask(train.take(draw(len(train), size, seed)))
-    others, known = (ask(test.take(rows)) for rows in (order[:size], order[-size:]))
+    seen = train.take(draw(len(train), size, seed))
+    parts = [seen, test.take(order[:size]), test.take(order[-size:])]
+    series = [(encode(splits.normaliser, each), torch.from_numpy(each.labels)) for each in parts]
+    ask = partial(_ask, partial(denoising_losses, denoiser, device=device, seed=seed), series)
+    losses = dict((processes or Processes()).run(ask, range(len(series))))
+    members, others, known = (
+        Suspects(x=x, y=y.numpy(), losses=losses[number].numpy())
+        for number, (x, y) in enumerate(series)
+    )
     return white_box_report(members, others, known, splits.train.num_classes)
+
+
+def _ask(losses: Callable[..., Tensor], series: Sequence[tuple[Tensor, Tensor]], n: int) -> Tensor:
+    return losses(*series[n])
 
 
 def _difficulty(suspects: Suspects, num_classes: int) -> Float[np.ndarray, "n feature"]:
