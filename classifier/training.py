@@ -93,15 +93,11 @@ class Training:
         if unfinished is not None:
             self.resume(*unfinished)
         total = self.recipe.max_epochs * self.steps_per_epoch
-        bar = Progress("classifier", total, "batches") if progress else None
-        try:
+        with Progress("classifier" if progress else None, total, "batches") as bar:
             while not self.is_finished:
                 self.run_epoch(bar)
                 if unfinished is not None:
                     self.save(*unfinished)
-        finally:
-            if bar is not None:
-                bar.close()
         if progress and len(self.history) < self.recipe.max_epochs:
             log.info(
                 "classifier: stopped early after %d of %s epochs, no better %s on val_select",
@@ -110,7 +106,7 @@ class Training:
                 self.recipe.select_by,
             )
 
-    def run_epoch(self, bar: Progress | None) -> None:
+    def run_epoch(self, bar: Progress) -> None:
         """One pass over the training series, and its scores.
 
         Raises:
@@ -124,8 +120,7 @@ class Training:
             loss.backward()
             self.optimiser.step()
             losses.append(loss.detach())
-            if bar is not None:
-                bar.update(1)
+            bar.update(1)
         logits, epoch = predict_logits(self.model, self.select[0]), len(self.history)
         if not torch.isfinite(logits).all():
             raise UserError(
@@ -137,9 +132,8 @@ class Training:
         if self.best_epoch == epoch:
             weights = self.model.state_dict()
             self.best_weights = {name: value.detach().clone() for name, value in weights.items()}
-        if bar is not None:
-            score = self.history[-1][select := self.recipe.select_by]
-            bar.show(f"epoch {epoch + 1}, loss {row['train_loss']:.3f}, {select} {score:.3f}")
+        score = self.history[-1][select := self.recipe.select_by]
+        bar.show(f"epoch {epoch + 1}, loss {row['train_loss']:.3f}, {select} {score:.3f}")
 
     def save(self, path: Path, key: str) -> None:
         """Everything that decides how the training goes on; `key` says which training it is."""

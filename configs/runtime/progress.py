@@ -15,14 +15,14 @@ class Progress(tqdm):
     """Context that reports how much of a piece of work is done.
 
     Args:
-        title: of the work.
+        title: of the work; None: nothing is shown.
         total: units of work.
         unit: their name, plural.
         done: units that were done before; they do not count for the speed.
     """
 
-    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
-        hidden = not sys.stderr.isatty()
+    def __init__(self, title: str | None, total: int, unit: str, done: int = 0) -> None:
+        hidden = title is None or not sys.stderr.isatty()
         super().__init__(total=total, initial=done, desc=title, unit=f" {unit}", disable=hidden)
         self._title, self._total, self._unit = title, total, unit
         self._before, self._done = done, done
@@ -39,7 +39,8 @@ class Progress(tqdm):
         super().update(n)
         self._done += n or 0
         now = time.monotonic()
-        if self.disable and now - self._said >= SECONDS_BETWEEN_LINES:
+        due = self._title is not None and now - self._said >= SECONDS_BETWEEN_LINES
+        if self.disable and due:
             self._said = now
             left = (self._total - self._done) * (now - self._start) / (self._done - self._before)
             log.info(

@@ -165,10 +165,7 @@ class GenerationSession:
 
     def _chosen(self, wanted: Sequence[float]) -> tuple[Sampled, GuidanceOutcome]:
         loaded, pool = self._direction, self.pool
-        made, device = pool.released, self.process.device
-        scores = score_all(
-            loaded.direction, made.x, pool.sampled.y, device, title="influence"
-        ).double()
+        scores = self._score(pool.released.x, pool.sampled.y).double()
         rows, found = pool.choose(self.y, scores, wanted)
         before, after = ([scores[mine] for mine in side] for side in (pool.draw(self.y), rows))
         outcome = outcome_of(loaded, before, after, found, pool=len(scores))
@@ -251,10 +248,12 @@ class GenerationSession:
 
     def _scores(self, x: Series) -> list[Tensor]:
         """Of series with the labels of this session, per class."""
-        scores = score_all(
-            self._direction.direction, x, self.y, self.process.device, title="influence"
-        )
+        scores = self._score(x, self.y)
         return [scores[self.y == k] for k in range(self.splits.train.num_classes)]
+
+    def _score(self, x: Series, y: Tensor) -> Tensor:
+        direction, device = self._direction.direction, self.process.device
+        return score_all(direction, x, y, device, title="influence")
 
     def _sample(
         self,

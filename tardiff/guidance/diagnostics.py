@@ -1,7 +1,6 @@
 """How strong guidance really was: the numbers printed, stored and drawn for every guided set."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,13 +104,12 @@ def outcome_of(
 def score_all(
     direction: Direction, x: Series, y: Labels, device: torch.device, *, title: str | None = None
 ) -> Tensor:
-    """The score of every series, (n,), on the CPU; None as `title` of the bar shows none."""
+    """The score of every series, (n,), on the CPU; `title` as of `Progress`."""
     scores = []
-    with Progress(title, len(y), "series") if title else nullcontext() as bar:
+    with Progress(title, len(y), "series") as bar:
         for a, b in zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True):
             scores.append(direction(a.to(device), b.to(device))[0].cpu())
-            if bar is not None:
-                bar.update(len(b))
+            bar.update(len(b))
     return torch.cat(scores)
 
 

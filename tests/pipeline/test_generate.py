@@ -162,8 +162,11 @@ def test_guidance_none_and_classifier_guidance(trained):
     assert all(shift > 0.2 for shift in facts["guidance"]["realised"])
 
 
-def test_paper_mode_raises_influence_by_a_raw_multiplier(trained):
+def test_paper_mode_raises_influence_by_a_raw_multiplier(trained, monkeypatch, caplog):
+    monkeypatch.setattr("configs.runtime.progress.SECONDS_BETWEEN_LINES", 0.0)
+    caplog.set_level(logging.INFO)
     folder = run(trained, FEW, "compat=paper", "guidance.paper_w=1")
+    assert caplog.text.count("influence: 18 of 18 series") == 3  # scale, before and after
     facts = load_extra(folder / "paper.npz")["guidance"]
     assert facts["requested"] == [None, None]
     assert all(shift > 0.1 for shift in facts["realised"])

@@ -1,12 +1,10 @@
 """Scores of whole sets."""
 
 import logging
-from types import SimpleNamespace
 
 import torch
 
 from configs.runtime import progress
-from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import score_all
 
 
@@ -20,18 +18,9 @@ def test_the_scores_of_many_series_tell_how_far_they_are(monkeypatch, caplog):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
     caplog.set_level(logging.INFO)
     x, y, cpu = torch.randn(600, 2, 3), torch.arange(600) % 2, torch.device("cpu")
-    plain = score_all(direction, x, y, cpu)
-    torch.testing.assert_close(plain, x.sum((1, 2)) + y)
+    torch.testing.assert_close(score_all(direction, x, y, cpu), x.sum((1, 2)) + y)
     assert not caplog.records
-    session = SimpleNamespace(
-        _direction=SimpleNamespace(direction=direction),
-        process=SimpleNamespace(device=cpu),
-        splits=SimpleNamespace(train=SimpleNamespace(num_classes=2)),
-        y=y,
-    )
-    for found, wanted in zip(
-        GenerationSession._scores(session, x), (plain[::2], plain[1::2]), strict=True
-    ):
-        torch.testing.assert_close(found, wanted)
+    told = score_all(direction, x, y, cpu, title="influence")
+    torch.testing.assert_close(told, x.sum((1, 2)) + y)
     said = [record.message.split(", about")[0] for record in caplog.records]
     assert said == ["influence: 512 of 600 series", "influence: 600 of 600 series"]
