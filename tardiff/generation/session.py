@@ -176,7 +176,7 @@ class GenerationSession:
         tardiff/guidance/algorithm1.py."""
         calibrations = [
             Calibration(multiplier=w, scale=unguided_scale(scores) if len(scores) else 1.0)
-            for scores in self._scores(self.unguided.x)
+            for scores in self._unguided_scores
         ]
         guidance = algorithm1(self._direction.direction, w, self.process.levels)
         return self._guided(title, guidance, {"algorithm1": w}, calibrations)
@@ -241,10 +241,14 @@ class GenerationSession:
         key: Mapping[str, Any],
         calibrations: list[Calibration],
     ) -> tuple[Sampled, GuidanceOutcome]:
-        unguided, loaded = self.unguided, self._direction
+        before, loaded = self._unguided_scores, self._direction
         made = self._sample(title, guidance, {**key, "direction": loaded.key}, self.y)
-        before, after = (self._scores(x) for x in (unguided.x, made.x))
+        after = self._scores(made.x)
         return made, outcome_of(loaded, before, after, calibrations, stats=made.stats)
+
+    @cached_property
+    def _unguided_scores(self) -> list[Tensor]:
+        return self._scores(self.unguided.x)
 
     def _scores(self, x: Series) -> list[Tensor]:
         """Of series with the labels of this session, per class."""
