@@ -66,8 +66,7 @@ def sample_batches(job: Job, cache: ContentCache, processes: Processes, *, title
     """
     missing = [rows for rows in job.batches if cache.read(job.batch_key(rows)) is None]
     done = len(job.y) - sum(map(len, missing))
-    if done:
-        log.info("%s: %d of %d series were sampled before", title, done, len(job.y))
+    log.info("%s: %d series to sample, %d sampled before", title, len(job.y) - done, done)
     with Progress(title, len(job.y), "series", done) as progress:
         for rows, _ in processes.run(partial(_make, job, cache), missing):
             progress.update(len(rows))
