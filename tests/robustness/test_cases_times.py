@@ -42,6 +42,8 @@ TIMES = {
     "minutes": long().time,
     "stamps": FIRST + STEPS,
     "stamps as text": (FIRST + STEPS).dt.strftime("%Y-%m-%d %H:%M"),
+    "slashes": (FIRST + STEPS).dt.strftime("%Y/%m/%d %H:%M"),
+    "slashes and a zone": (FIRST + STEPS).dt.strftime("%Y/%m/%d %H:%M:%SZ"),
     "UTC stamps": (FIRST + STEPS).dt.tz_localize("UTC"),
     "durations as text": STEPS.astype(str),
     "clock": [f"{m // 60}:{m % 60:02d}:00" for m in long().time],
@@ -125,6 +127,11 @@ def test_an_admission_in_another_form_is_refused(tmp_path):
     outcome = labels().assign(admitted=FIRST.strftime("%d.%m.%Y"))
     with pytest.raises(DataError, match="the times in `admitted` cannot be read .*'14.03.2021'"):
         read(tmp_path, long(time=FIRST + STEPS), outcome, start="admitted")
+
+
+def test_an_admission_may_have_slashes(tmp_path):
+    outcome = labels().assign(admitted=FIRST.strftime("%Y/%m/%d %H:%M"))
+    require_truth(read(tmp_path, long(time=FIRST + STEPS), outcome, start="admitted"))
 
 
 def test_the_unit_can_be_said_and_a_long_stay_be_allowed(tmp_path):

@@ -74,6 +74,11 @@ def test_a_long_parquet_table_with_stamps_and_labels_beside(tmp_path):
     require_true(config)
 
 
+def test_stamps_with_slashes(tmp_path):
+    path = write(tmp_path / "x.csv", *changed(hour=lambda r: f"2020/1/31 {r['hour']:02d}:30"))
+    require_true(propose(tmp_path, path))
+
+
 def test_semicolons_and_decimal_commas(tmp_path):
     path = write(tmp_path / "deutsch.csv", *wide(), delimiter=";", decimal=",")
     config = propose(tmp_path, path)
