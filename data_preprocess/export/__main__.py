@@ -27,11 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("form", choices=sorted(WRITERS))
     parser.add_argument("folder", type=Path, help="is made")
     parser.add_argument("--step-minutes", type=float, default=60.0, help="between grid points")
+    parser.add_argument("--split", help="meds only: train (default), tuning or held_out")
     given = parser.parse_args(arguments)
     log_to_stdout()
 
     def work() -> None:
-        names = export(given.source, given.form, given.folder, step_minutes=given.step_minutes)
+        options = {"step_minutes": given.step_minutes, "split": given.split}
+        names = export(given.source, given.form, given.folder, **options)
         log.info(
             "%s written to %s, with %g minutes between grid points (--step-minutes)",
             given.form,

@@ -17,10 +17,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from configs.runtime.errors import UserError
 from data_preprocess.dataset import EHRDataset, bare_name, unit_of
 from data_preprocess.export.parquet_tables import measurements, series_chunks, write_parquet
 
 MEDS_VERSION = "0.4.1"
+SPLITS = ("train", "tuning", "held_out")
 MAPPING = "channels.yaml"
 START = np.datetime64("2000-01-01T00:00:00", "us")  # of every window; nobody was there
 _EVENTS = {
@@ -43,7 +45,12 @@ def write_meds(
             prediction time at the end of the window: all events are before it, and no edge of a
             step decides where one belongs.
         split: the MEDS split that all series belong to.
+
+    Raises:
+        UserError: MEDS has no such split.
     """
+    if split not in SPLITS:
+        raise UserError(f"split={split}: MEDS has {', '.join(SPLITS)}")
     features = {name: code_of(name) for name in dataset.feature_names}
     static = {name: code_of(name) for name in dataset.static_names}
     subjects = np.arange(len(dataset))

@@ -26,17 +26,23 @@ def write_csv(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> None
 WRITERS: dict[str, Callable[..., None]] = {"csv": write_csv, "meds": write_meds, "yaib": write_yaib}
 
 
-def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> EHRDataset:
+def export(
+    source: Path, form: str, folder: Path, *, step_minutes: float, split: str | None = None
+) -> EHRDataset:
     """Writes the set in `source` (.npz) to `folder` in one of WRITERS' forms, and returns it.
 
     Args:
         step_minutes: minutes between grid points, as data.step_minutes was.
+        split: `meds` only: as of `write_meds`; None: its default.
 
     Raises:
-        UserError: the set cannot be read, `folder` is there already, or the step is no length.
+        UserError: the set cannot be read, `folder` is there already, the step is no length, or the
+            split is none of this form.
     """
     if not 0 < step_minutes < np.inf:
         raise UserError(f"step_minutes={step_minutes:g}: expected a number above 0")
+    if split is not None and form != "meds":
+        raise UserError(f"split={split}: of the form meds alone, not of {form}")
     if folder.exists():
         raise UserError(f"{folder} exists and is left alone; choose another folder for the export")
     dataset = load_dataset(source)
@@ -50,7 +56,8 @@ def export(source: Path, form: str, folder: Path, *, step_minutes: float) -> EHR
             len(patients),
         )
     with fresh_folder(folder) as place:
-        WRITERS[form](place, dataset, step_minutes=step_minutes)
+        options = {} if split is None else {"split": split}
+        WRITERS[form](place, dataset, step_minutes=step_minutes, **options)
         write_croissant(
             place / "croissant.json",
             dataset,

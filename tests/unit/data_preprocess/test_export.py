@@ -168,6 +168,25 @@ def test_a_step_without_length_is_refused(tmp_path, dataset, caplog, minutes):
     assert "expected a number above 0" in caplog.text and not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("form", "split", "message"),
+    [
+        ("meds", "held_out", None),
+        ("meds", "test", "split=test: MEDS has train, tuning, held_out"),
+        ("meds", "", "split=: MEDS has"),
+        ("csv", "tuning", "split=tuning: of the form meds alone, not of csv"),
+    ],
+)
+def test_the_split_of_meds_can_be_named(tmp_path, dataset, caplog, form, split, message):
+    source, out = tmp_path / "set.npz", tmp_path / "out"
+    save_dataset(source, dataset)
+    assert main([str(source), form, str(out), f"--split={split}"]) == (2 if message else 0)
+    assert (message or "") in caplog.text and out.exists() == (message is None)
+    if not message:
+        found = rows(out / "metadata" / "subject_splits.parquet")
+        assert found == [(series, split) for series in range(12)]
+
+
 def test_patients_with_several_series_are_told(tmp_path, dataset, caplog):
     """The forms give every series an id of its own."""
     source = tmp_path / "set.npz"
