@@ -30,7 +30,8 @@ from data_preprocess.new_experiment.proposal import (
     tell_ranges,
     whole_config,
 )
-from data_preprocess.new_experiment.tables import ROLES, propose_table
+from data_preprocess.new_experiment.roles import ROLES
+from data_preprocess.new_experiment.tables import propose_table
 from data_preprocess.sources.registry import Settings, SourceData, read_source
 from data_preprocess.split_assignment import assign
 from data_preprocess.storage.array_files import read_arrays

@@ -1,0 +1,129 @@
+"""find_channels and find_static: which columns of a user's table are measured, which covariates."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from configs.runtime.errors import DataError, few
+from data_preprocess.new_experiment.columns import (
+    constant_within,
+    numbers_in,
+    numbers_of,
+    plain,
+    unit_of,
+)
+from data_preprocess.new_experiment.proposal import Proposal
+from data_preprocess.new_experiment.roles import Tables
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
+from data_preprocess.storage.cell_text import name_sql, text_sql
+from data_preprocess.storage.table_file import identifier, quoted
+
+# Plain names (columns.plain).
+STATIC = ("age", "sex", "gender", "height", "weight", "bmi", "ethnicity", "race", "icutype")
+
+
+def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]) -> list[str]:
+    """The variables of a long table, or the numeric columns of a wide one that change.
+
+    Raises:
+        DataError: there is none, or a wide table looks like a long one.
+    """
+    series, labels, given = tables.series, tables.labels, tables.given
+    taken = {section.get(name) for name in ("id", "time", "label", "subject")}
+    if section["layout"] == "long":
+        taken |= {section["variable"], section["value"]}
+        cell = name_sql(identifier(section["variable"]))
+        rows = tables.engine.rows(
+            f"SELECT DISTINCT {cell} FROM {series.table.scan} WHERE {cell} IS NOT NULL"
+        )
+        values = series.columns[section["value"]]
+        numeric = [values] if values.is_numeric else []
+        found = sorted(str(row[0]) for row in rows) if numeric else []
+    else:
+        every = {k: c for k, c in series.columns.items() if k not in taken and c.is_numeric}
+        same = constant_within(
+            tables.engine, series.table, section["id"], every, only_repeated=True
+        )
+        numeric = [column for name, column in every.items() if not same[name]]
+        found = [column.name for column in numeric]
+        if len(found) == 1 and given.get("layout") != "wide":
+            _require_no_variable(tables, section["id"], found[0], taken)
+    channels = given.get("channels") or _varying(tables, found, section, proposal)
+    if not channels:
+        raise DataError(
+            f"{series.table.path}: no column of numbers that change within a series "
+            f"({few(series.columns)}); a table needs measurements, one column each or as "
+            "variable and value"
+        )
+    unnamed = "" if any(map(unit_of, channels)) else "; no units named"
+    proposal.understood["channels"] = f"{len(channels)}: {few(channels)}{unnamed}"
+    for column in numeric:
+        bad = column.filled - max(column.numbers, column.comma_numbers)
+        if bad and not given.get("drop_unreadable"):
+            proposal.decide.append(
+                f"{bad:,} cells of `{column.name}` are no numbers, first {column.odd!r}: "
+                "stage 1 refuses them unless data.table.drop_unreadable=true"
+            )
+    used = taken | set(channels) | set(section.get("static", []))
+    left = [name for seen in (series, labels) for name in seen.columns if name not in used]
+    if left:
+        how = "data.table.static=[...]"
+        if not any(name in labels.columns for name in left):
+            how = f"copied into {labels.table.path.name} and named in {how}"
+        proposal.understood["not used"] = few(dict.fromkeys(left)) + (
+            f"; as static covariates, if known at time zero: {how}"
+        )
+    return list(channels)
+
+
+def _require_no_variable(tables: Tables, key: str, value: str, taken: Set[Any]) -> None:
+    """Raises DataError if the texts of a column change within a series beside one column of
+    numbers: as of a long table, whose variables would be averaged."""
+    columns = tables.series.columns.items()
+    texts = [name for name, c in columns if name not in taken and c.filled and not c.is_numeric]
+    same = constant_within(tables.engine, tables.series.table, key, texts, only_repeated=True)
+    if variable := next((name for name in texts if not same[name]), None):
+        raise DataError(
+            f"{tables.series.table.path}: `{variable}` changes within a series beside one column "
+            f"of numbers, `{value}`. If it names what was measured, this is a long table: "
+            f"data.table.variable={variable} data.table.value={value}; if not, "
+            "data.table.layout=wide"
+        )
+
+
+def _varying(
+    tables: Tables, found: Sequence[str], section: Mapping[str, Any], proposal: Proposal
+) -> list[str]:
+    """The channels with two numbers or more; the others are told."""
+    table = tables.series.table
+    if section["layout"] == "long":
+        counts = numbers_of(tables.engine, table, section["variable"], section["value"])
+    else:
+        counts = numbers_in(tables.engine, table, found)
+    same = [name for name in found if counts[name] < 2]
+    if same:
+        proposal.understood["left out"] = f"{few(same)}: never changes, so it is no channel"
+    return [name for name in found if name not in same]
+
+
+def find_static(tables: Tables, fixed: Sequence[str], proposal: Proposal) -> list[str]:
+    """The static covariates among the columns with one value per series."""
+    return [c for c in fixed if plain(c) in STATIC and _is_static(tables, c, proposal)]
+
+
+def _is_static(tables: Tables, name: str, proposal: Proposal) -> bool:
+    """Whether the reader takes a column as a static covariate; else it is told."""
+    column = tables.labels.columns[name]
+    if max(column.numbers, column.comma_numbers) == column.filled:
+        return True
+    cell = f"lower({text_sql(identifier(name))})"
+    levels, numbers = tables.engine.rows(
+        f"SELECT count(DISTINCT {cell}), count({cell}) = count(*) FILTER "
+        f"(regexp_full_match({cell}, {quoted(OPEN_END)})) FROM {tables.labels.table.scan}"
+    )[0]
+    if numbers or levels <= MAX_LEVELS:
+        return True
+    proposal.decide.append(
+        f"`{name}` has {levels:,} different texts, so it is left out; a static covariate has "
+        f"numbers or at most {MAX_LEVELS} categories (data.table.static)"
+    )
+    return False
