@@ -129,15 +129,10 @@ def write_generated(
 
 def _set_facts(loaded: Loaded, made: Sampled, outcome: GuidanceOutcome | None) -> dict[str, Any]:
     """What the file of a set says of its origin, JSON-able."""
-    model = loaded.model
     return {
         "generator": "tardiff",
         "experiment": loaded.config.experiment,
-        "diffusion": {
-            "val_loss": model.val_loss,
-            "step": model.step,
-            "privacy": dataclasses.asdict(model.privacy) if model.privacy else None,
-        },
+        "diffusion": loaded.model.facts,
         "guidance": dataclasses.asdict(outcome) if outcome else None,
         **_decisive(loaded.config, loaded.splits),
         "copies": dataclasses.asdict(made.copies) if made.copies else None,

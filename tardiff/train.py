@@ -67,16 +67,7 @@ def main(config: ExperimentConfig) -> None:
     model = train(config, splits, folder)
     if model is None:
         return
-    record_stage(
-        config,
-        "diffusion",
-        {
-            "data_fingerprint": splits.fingerprint,
-            "val_loss": model.val_loss,
-            "step": model.step,
-            "privacy": dataclasses.asdict(model.privacy) if model.privacy else None,
-        },
-    )
+    record_stage(config, "diffusion", {"data_fingerprint": splits.fingerprint} | model.facts)
     # Last: where the model stands, its record does too, whenever the process was killed.
     save_model(folder / "model.pt", model)
     log.info(

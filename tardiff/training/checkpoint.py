@@ -56,6 +56,12 @@ class DiffusionModel:
     privacy: Privacy | None = None
     with_guide: bool = False
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What records and sets say of it, JSON-able."""
+        promise = asdict(self.privacy) if self.privacy else None
+        return {"val_loss": self.val_loss, "step": self.step, "privacy": promise}
+
 
 _PLAIN = ("network_args", "prediction", "level_table", "length", "normaliser")
 _PLAIN += ("data_fingerprint", "val_loss", "step", "with_guide")
