@@ -69,18 +69,16 @@ class AgainstLinear:
         )
 
 
-def linear_scores(
-    train: tuple[Tensor, Tensor], select: Float[Tensor, "n channel time"], seed: int = 0
-) -> Scores:
+def linear_scores(train: tuple[Tensor, Tensor], select: Float[Tensor, "n channel time"]) -> Scores:
     """Scores of `select`, a column per class, by a linear model fitted on `train`.
 
     Seconds at any size: at most MOST_VALUES values of `train` are read.
     """
     x, y = train
     most = max(2, MOST_VALUES // x[0].numel())
-    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))[:most]
+    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:most]
     rows = _every_class(rows, y)
-    convolutions = RandomConvolutions(*x.shape[1:], num_kernels=KERNELS, seed=seed)
+    convolutions = RandomConvolutions(*x.shape[1:], num_kernels=KERNELS, seed=0)
     raw = convolutions(x[rows])
     standardise = Standardiser(raw)
     model = RidgeClassifierCV(alphas=PENALTIES).fit(standardise(raw), y[rows].numpy())
