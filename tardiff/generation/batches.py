@@ -66,7 +66,8 @@ def sample_batches(job: Job, cache: ContentCache, processes: Processes, *, title
     """
     missing = [rows for rows in job.batches if cache.read(job.batch_key(rows)) is None]
     done = len(job.y) - sum(map(len, missing))
-    log.info("%s: %d series to sample, %d sampled before", title, len(job.y) - done, done)
+    before = f", {done} were sampled before" if done else ""
+    log.info("%s: sampling %d series%s", title, len(job.y) - done, before)
     with Progress(title, len(job.y), "series", done) as progress:
         for rows, _ in processes.run(partial(_make, job, cache), missing):
             progress.update(len(rows))

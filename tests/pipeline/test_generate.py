@@ -102,7 +102,7 @@ def test_same_seed_same_bytes_and_any_batch_size(trained):
 def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     whole = (run(trained, FEW) / "guided.npz").read_bytes()
-    assert "guided: 18 series to sample, 0 sampled before" in caplog.text
+    assert "guided: sampling 18 series\n" in caplog.text
 
     def cut(*_):
         raise KeyboardInterrupt
@@ -112,7 +112,7 @@ def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch,
         run(trained, FEW)
     caplog.clear()
     folder = run(trained, FEW)
-    assert "guided: 0 series to sample, 18 sampled before" in caplog.text
+    assert "guided: sampling 0 series, 18 were sampled before" in caplog.text
     assert "pilot of" not in caplog.text
     assert (folder / "guided.npz").read_bytes() == whole
 
