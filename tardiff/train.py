@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader
 from classifier.train import require_buildable
 from configs import from_sections
 from configs.cli import run_stage
-from configs.run_record import record_stage, require_same_settings, run_dir
+from configs.run_record import (
+    read_mapping,
+    record_stage,
+    require_same_settings,
+    run_dir,
+    write_mapping,
+)
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, DataError
 from configs.runtime.torch_files import load_plain
@@ -50,17 +56,17 @@ def main(config: ExperimentConfig) -> None:
     splits = load_splits(config.data)
     require_buildable(config, splits)  # else found out only after this stage
     folder = run_dir(config) / "diffusion"
-    settings = {
-        "diffusion": diffusion_settings(config),
-        "seed": config.seed,
-        "data_fingerprint": splits.fingerprint,
-    }
+    path = folder / "settings.json"
+    settings = _settings(config, splits, path)
     remedy = (
         f"Choose another experiment name, or remove {folder} to train anew; it goes on only where "
         "nothing but diffusion.max_steps is raised."
     )
-    accept_more_steps(folder, settings)
-    require_same_settings(folder / "settings.json", settings, remedy)
+    if any((folder / name).is_file() for name in ("last.ckpt", "model.pt")):
+        accept_more_steps(folder, settings)
+        require_same_settings(path, settings, remedy)
+    else:  # nothing was trained with what may stand there
+        write_mapping(path, settings)
     if (folder / "model.pt").is_file():
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
@@ -76,6 +82,20 @@ def main(config: ExperimentConfig) -> None:
         model.val_loss,
         model.step,
     )
+
+
+def _settings(config: ExperimentConfig, splits: Splits, path: Path) -> dict[str, Any]:
+    """What decides the trained model, as `path` keeps it: a key that it does not have, of a later
+    version, is left out where it has its default, which is what the model was trained with."""
+    section = diffusion_settings(config)
+    if path.is_file():
+        stored, usual = read_mapping(path).get("diffusion", {}), vars(DiffusionConfig())
+        section = {k: v for k, v in section.items() if k in stored or v != usual.get(k)}
+    return {
+        "diffusion": section,
+        "seed": config.seed,
+        "data_fingerprint": splits.fingerprint,
+    }
 
 
 def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel | None:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 import tardiff.networks
+from configs.runtime.errors import ConfigError
 
 _Class = TypeVar("_Class", bound=type[nn.Module])
 # All that a checkpoint may name: nothing else is imported or called for one.
@@ -54,9 +55,18 @@ def network_arguments(diffusion: Any, *, in_channels: int, num_classes: int) -> 
 
     Args:
         diffusion: the values of the section `diffusion`, of which the network reads its own.
+
+    Raises:
+        ConfigError: the section has no key for an argument of the network.
     """
     wanted = inspect.signature(network_class(diffusion.network)).parameters
     shape = {"in_channels": in_channels, "num_classes": num_classes}
+    if undeclared := [n for n in wanted if n not in shape and not hasattr(diffusion, n)]:
+        keys = ", ".join(f"diffusion.{name}" for name in undeclared)
+        raise ConfigError(
+            f"diffusion.network={diffusion.network} takes {keys}: declare it with its default in "
+            "configs/schema/experiment.py (DiffusionConfig)"
+        )
     own = {name: getattr(diffusion, name) for name in wanted if name not in shape}
     return {"kind": diffusion.network, **shape, **own}
 

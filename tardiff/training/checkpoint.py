@@ -83,7 +83,7 @@ def save_model(path: Path, model: DiffusionModel) -> None:
 def _unfinished(folder: Path) -> str:
     """That the training was stopped on its way to another number of steps than a config may say."""
     settings = folder / "settings.json"
-    if not settings.is_file():
+    if not settings.is_file() or not (folder / "last.ckpt").is_file():
         return ""
     steps = read_mapping(settings).get("diffusion", {}).get("max_steps")
     return f" diffusion.max_steps={steps}, which goes on with the training that was stopped"

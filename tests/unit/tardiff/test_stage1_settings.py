@@ -1,0 +1,55 @@
+"""What a trained model is known by: other settings are refused, new keys at their defaults not."""
+
+import dataclasses
+
+import pytest
+
+from configs import load_config
+from configs.run_record import read_mapping, write_mapping
+from configs.runtime.errors import ConfigError, MismatchError
+from tardiff.networks.registry import network_arguments
+from tardiff.train import main
+from tests.support.tiny_runs import tiny_arguments
+
+SHORT = ("diffusion.width=8", "diffusion.max_steps=2", "diffusion.val_every=2")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    main(load_config(tiny_arguments(folder, *SHORT)))
+    return folder
+
+
+def test_a_key_of_a_later_version_at_its_default_is_no_difference(root):
+    """As after an update: `network` was not there, as was `patch`, which the config gives."""
+    path = root / "runs/tiny/diffusion/settings.json"
+    stored = read_mapping(path)
+    section = {k: v for k, v in stored["diffusion"].items() if k not in ("network", "patch")}
+    config = load_config(tiny_arguments(root, *SHORT, "diffusion.patch=2"))
+    assert config.diffusion.patch == 2  # the default
+    write_mapping(path, stored | {"diffusion": section})
+    weights = path.with_name("model.pt").read_bytes()
+    main(config)
+    assert path.with_name("model.pt").read_bytes() == weights
+    with pytest.raises(MismatchError, match=r"diffusion\.patch: None -> 1"):
+        main(load_config(tiny_arguments(root, *SHORT, "diffusion.patch=1")))
+    more = load_config(tiny_arguments(root, *SHORT, "diffusion.max_steps=4"))
+    main(more)  # raising max_steps goes on, too
+    assert read_mapping(path)["diffusion"]["max_steps"] == 4
+    write_mapping(path, stored)
+
+
+def test_settings_with_which_nothing_was_trained_are_replaced(tmp_path):
+    path = tmp_path / "runs/tiny/diffusion/settings.json"
+    path.parent.mkdir(parents=True)
+    write_mapping(path, {"diffusion": {"width": 999}, "seed": 0})
+    main(load_config(tiny_arguments(tmp_path, *SHORT)))
+    assert read_mapping(path)["diffusion"]["width"] == 8
+
+
+def test_an_argument_that_the_schema_does_not_declare_is_named():
+    diffusion = load_config(["configs/base/tiny.yaml"]).diffusion
+    poor = dataclasses.make_dataclass("Poor", ["network"])(diffusion.network)
+    with pytest.raises(ConfigError, match=r"network=unet takes diffusion\.width, .*experiment\.py"):
+        network_arguments(poor, in_channels=2, num_classes=2)
