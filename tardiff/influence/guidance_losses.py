@@ -36,8 +36,8 @@ class GuidanceLoss:
         classes: the rows of these classes only; None: all.
 
     Raises:
-        ConfigError: a loss outside OF_CLASSES of some classes only, or a class that the task has
-            not.
+        ConfigError: an unknown loss, one outside OF_CLASSES of some classes only, or a class that
+            the task has not.
     """
 
     kind: str
@@ -56,6 +56,11 @@ class GuidanceLoss:
             raise ConfigError(
                 f"guidance loss {self.kind!r} compares classes: influence.classes must be empty; "
                 "use balanced or nll for a class-specific guidance set"
+            )
+        if self.kind not in (*OF_CLASSES, "rank"):
+            raise ConfigError(
+                f"guidance loss {self.kind!r}: expected auto, rank, balanced or nll (a new one "
+                "needs its branch in tardiff/influence/guidance_losses.py)"
             )
 
     @torch.no_grad()

@@ -283,6 +283,11 @@ def test_rank_gradient_does_not_depend_on_the_block_size(monkeypatch):
     torch.testing.assert_close(GuidanceLoss("rank", 2).gradient(logits, y), whole)
 
 
+def test_a_loss_without_a_branch_is_refused():
+    with pytest.raises(ConfigError, match="guidance loss 'brier': expected auto, rank, balanced"):
+        GuidanceLoss("brier", 2)
+
+
 def test_class_specific_guidance_uses_those_rows_only():
     model, x, y, _ = make("conv", 3)
     y = torch.arange(16) % 3
