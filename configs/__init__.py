@@ -223,7 +223,9 @@ def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         where = f"{origin}: {key}: " if key else f"{origin}: "
-        raise ConfigError(where + _first_line(error)) from error
+        if "is not a ListConfig" in (reason := _first_line(error)):
+            reason = f"expected a list, as {key}=[a,b] (a list of one: [a])"
+        raise ConfigError(where + reason) from error
     assert isinstance(merged, DictConfig)
     return merged
 

@@ -29,10 +29,12 @@ log = logging.getLogger("tardiff")
 def main() -> None:
     """Says what begins, then imports the stage and runs it."""
     # Left as they are: with several devices Lightning starts further processes by them.
+    if len(sys.argv) < 2 or sys.argv[1] not in TITLES:
+        sys.exit("usage: bash train.sh --help (of every stage); configs/schema/ has every key")
     stage, *arguments = sys.argv[1:]
 
     def run(config: ExperimentConfig) -> None:
-        log.info("%s of experiment %s ...", TITLES.get(stage, stage), config.experiment)
+        log.info("%s of experiment %s ...", TITLES[stage], config.experiment)
         module = import_module(stage)
         # The libraries stay until the end: the garbage collector, which also runs at the end of a
         # process, need not go through their objects each time (0.6 to 0.9 s a stage).

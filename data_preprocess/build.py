@@ -239,8 +239,9 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
     ):
         if what:
             raise MismatchError(
-                f"{folder} was built {how}: {'; '.join(what)}. Build it anew with "
-                "data.rebuild=true, or give this experiment its own data.dir"
+                f"{folder} was built {how}: {'; '.join(what)}. Build it anew "
+                "(`python -m data_preprocess.build <config.yaml> data.rebuild=true`, then every "
+                "stage from 1 on), or give this experiment its own data.dir"
             )
 
 

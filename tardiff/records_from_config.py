@@ -51,7 +51,8 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
     told = []
     if model_path(config).is_file() and settings.is_file():
         now = {"diffusion": diffusion_settings(config), "seed": config.seed}
-        told.append(_other(1, read_mapping(settings), now))
+        again = f"choose another experiment name, or remove {settings.parent} and run stage 1 again"
+        told.append(_other(1, read_mapping(settings), now, again))
     if of_classifier and classifier.is_file():
         try:
             trained = load_facts(classifier).settings
@@ -59,11 +60,11 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
             told.append(str(error))
         else:
             now = {"classifier": classifier_settings(config), "seed": config.seed}
-            told.append(_other(2, trained, now))
+            told.append(_other(2, trained, now, "run stage 2 again"))
     return [line for line in told if line]
 
 
-def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any], again: str) -> str:
     """Of the keys that both have: one of another version is no difference."""
     both = {name: part for name, part in config.items() if name in trained}
     changed = describe_differences(
@@ -72,7 +73,7 @@ def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any]) ->
     )
     return changed and (
         f"Stage {stage} trained its model with other settings than the config has now ({changed}): "
-        f"run stage {stage} again, or set them back."
+        f"give the same keys to every stage, or {again}."
     )
 
 

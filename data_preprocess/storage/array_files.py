@@ -219,6 +219,11 @@ def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str
     if flat.shape != (n,):
         raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
     whole = flat.dtype.kind in "fiub" and np.isfinite(flat.astype(np.float64)).all()
+    if flat.dtype.kind == "f" and (unknown := np.isnan(flat)).any():
+        raise DataError(
+            f"{path}: {unknown.sum()} of {n} labels are NaN (first at row {unknown.argmax()}); "
+            "leave these series out: rows = ~numpy.isnan(label)"
+        )
     if not whole or (flat != np.floor(flat.astype(np.float64))).any() or flat.min() < 0:
         raise DataError(
             f"{path}: label must hold whole numbers 0..K-1{_or_names(classes)}, found "

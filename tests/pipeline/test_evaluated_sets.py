@@ -218,14 +218,14 @@ def test_settings_that_no_model_was_trained_with_are_told(experiment):
     settings = {"diffusion": diffusion_settings(config)}
     write_text(model.with_name("settings.json"), json.dumps(settings))
     assert not other_settings(config, of_classifier=True)  # the same
-    again = "run stage {} again, or set them back."
+    again = {1: f"or remove {model.parent} and run stage 1 again.", 2: "or run stage 2 again."}
     for given, stage, change in (
         ("classifier.model_args={hidden: 5}", 2, "classifier.model_args.hidden: 8 -> 5"),
         ("classifier.max_epochs=7", 2, "(classifier.max_epochs: 1 -> 7)"),
         ("diffusion.width=16", 1, "(diffusion.width: 8 -> 16)"),
     ):
         (told,) = other_settings(load(given), of_classifier=True)
-        assert change in told and told.endswith(again.format(stage))
+        assert change in told and told.endswith(again[stage])
         shown = documents(load(given), {})["All settings"]
         assert shown.startswith(f"# {told}\n") and not shown.startswith("#", len(told) + 3)
     assert not other_settings(load("classifier.max_epochs=7"), of_classifier=False)

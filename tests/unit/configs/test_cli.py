@@ -49,3 +49,11 @@ def test_another_error_of_logging_is_shown(capsys, monkeypatch):
     log_to_stdout()
     root.handlers[0].handle(logging.LogRecord("x", 20, "x", 1, "%d", ("no number",), None))
     assert "--- Logging error ---" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["no.such.stage"]])
+def test_the_entry_of_the_scripts_names_their_help(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "configs", *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "bash train.sh --help" in done.stderr

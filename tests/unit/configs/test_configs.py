@@ -84,6 +84,7 @@ def test_round_trip_through_yaml(tmp_path):
         ("evaluation.ratios=[0]", "positive ratios"),
         ("sampler.log_snr_min=12", "must be below"),
         ("novalue", "key=value"),
+        ("evaluation.seeds=5", r"evaluation\.seeds: expected a list, as evaluation\.seeds=\[a,b\]"),
         ("diffusion=3", "diffusion"),
     ],
 )
@@ -257,6 +258,7 @@ def test_the_command_line_stays_as_it_is(monkeypatch):
     seen = []
     stage = types.SimpleNamespace(main=seen.append)
     monkeypatch.setitem(sys.modules, "some.stage", stage)
+    monkeypatch.setitem(entry.TITLES, "some.stage", "a stage")
     line = ["configs", "some.stage", "configs/base/tiny.yaml", "seed=3"]
     monkeypatch.setattr(sys, "argv", list(line))
     with pytest.raises(SystemExit) as ended:

@@ -179,6 +179,10 @@ BAD = {
     ),
     r"label must hold whole numbers": (series()[0], np.full(10, 0.5)),
     r"label must hold whole numbers 0..K-1": (series()[0], np.full(10, -1)),
+    r"2 of 10 labels are NaN \(first at row 3\)": (
+        series()[0],
+        np.where(np.arange(10) % 6 == 3, np.nan, 1),
+    ),
     r"dtype <U1, expected numbers": (np.full((10, 3, 5), "a"), np.zeros(10)),
     r"every label is 0": (series()[0], np.zeros(10, int)),
     r"labels go up to 4, but no series is of class 1, 3; number the classes 0..K-1": (
