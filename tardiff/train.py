@@ -14,13 +14,7 @@ from torch.utils.data import DataLoader
 from classifier.train import require_buildable
 from configs import from_sections
 from configs.cli import run_stage
-from configs.run_record import (
-    read_mapping,
-    record_stage,
-    require_same_settings,
-    run_dir,
-    write_mapping,
-)
+from configs.run_record import read_mapping, record_stage, require_same_settings, run_dir
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, DataError
 from configs.runtime.torch_files import load_plain
@@ -55,6 +49,7 @@ def main(config: ExperimentConfig) -> None:
     ensure_built(config.data)
     splits = load_splits(config.data)
     require_buildable(config, splits)  # else found out only after this stage
+    _network_arguments(config, splits)  # else found out with the settings written
     folder = run_dir(config) / "diffusion"
     path = folder / "settings.json"
     settings = _settings(config, splits, path)
@@ -62,11 +57,8 @@ def main(config: ExperimentConfig) -> None:
         f"Choose another experiment name, or remove {folder} to train anew; it goes on only where "
         "nothing but diffusion.max_steps is raised."
     )
-    if any((folder / name).is_file() for name in ("last.ckpt", "model.pt")):
-        accept_more_steps(folder, settings)
-        require_same_settings(path, settings, remedy)
-    else:  # nothing was trained with what may stand there
-        write_mapping(path, settings)
+    accept_more_steps(folder, settings)
+    require_same_settings(path, settings, remedy)
     if (folder / "model.pt").is_file():
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
@@ -169,11 +161,7 @@ def build_module(
 ) -> tuple[DiffusionModule, dict[str, Any]]:
     """The untrained module for these splits, and the arguments of its network."""
     diffusion = config.diffusion
-    network_args = network_arguments(
-        diffusion,
-        in_channels=splits.normaliser.num_model_channels,
-        num_classes=splits.train.num_classes,
-    )
+    network_args = _network_arguments(config, splits)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = build_network(network_args)
@@ -189,6 +177,14 @@ def build_module(
     size = micro_batch(config, network, train_rows.x.shape[1:])
     objective = objective_of(diffusion, micro_batch=size)
     return DiffusionModule(network, train_rows, val_rows, objective, seed=config.seed), network_args
+
+
+def _network_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
+    return network_arguments(
+        config.diffusion,
+        in_channels=splits.normaliser.num_model_channels,
+        num_classes=splits.train.num_classes,
+    )
 
 
 def _private_module(

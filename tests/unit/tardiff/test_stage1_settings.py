@@ -7,7 +7,8 @@ import pytest
 from configs import load_config
 from configs.run_record import read_mapping, write_mapping
 from configs.runtime.errors import ConfigError, MismatchError
-from tardiff.networks.registry import network_arguments
+from tardiff.networks import registry
+from tardiff.networks.registry import network_arguments, network_class
 from tardiff.train import main
 from tests.support.tiny_runs import tiny_arguments
 
@@ -40,12 +41,15 @@ def test_a_key_of_a_later_version_at_its_default_is_no_difference(root):
     write_mapping(path, stored)
 
 
-def test_settings_with_which_nothing_was_trained_are_replaced(tmp_path):
-    path = tmp_path / "runs/tiny/diffusion/settings.json"
-    path.parent.mkdir(parents=True)
-    write_mapping(path, {"diffusion": {"width": 999}, "seed": 0})
-    main(load_config(tiny_arguments(tmp_path, *SHORT)))
-    assert read_mapping(path)["diffusion"]["width"] == 8
+def test_an_argument_that_the_schema_lacks_leaves_nothing_behind(tmp_path, monkeypatch):
+    class Deep(network_class("unet")):
+        def __init__(self, in_channels: int, num_classes: int, *, depth: int = 2) -> None:
+            super().__init__(in_channels, num_classes)
+
+    monkeypatch.setitem(registry._NETWORKS, "unet", Deep)
+    with pytest.raises(ConfigError, match=r"diffusion\.network=unet takes diffusion\.depth"):
+        main(load_config(tiny_arguments(tmp_path, *SHORT)))
+    assert not (tmp_path / "runs/tiny/diffusion").exists()
 
 
 def test_an_argument_that_the_schema_does_not_declare_is_named():
