@@ -28,9 +28,9 @@ log = logging.getLogger("tardiff")
 
 def main() -> None:
     """Says what begins, then imports the stage and runs it."""
-    # Left as they are: with several devices Lightning starts further processes by them.
     if len(sys.argv) < 2 or sys.argv[1] not in TITLES:
         sys.exit("usage: bash train.sh --help (of every stage); configs/schema/ has every key")
+    # Left as they are: with several devices Lightning starts further processes by them.
     stage, *arguments = sys.argv[1:]
 
     def run(config: ExperimentConfig) -> None:

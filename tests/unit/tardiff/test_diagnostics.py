@@ -1,10 +1,12 @@
 """Scores of whole sets."""
 
 import logging
+from types import SimpleNamespace
 
 import torch
 
 from configs.runtime import progress
+from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import score_all
 
 
@@ -18,9 +20,17 @@ def test_the_scores_of_many_series_tell_how_far_they_are(monkeypatch, caplog):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
     caplog.set_level(logging.INFO)
     x, y, cpu = torch.randn(600, 2, 3), torch.arange(600) % 2, torch.device("cpu")
-    torch.testing.assert_close(score_all(direction, x, y, cpu), x.sum((1, 2)) + y)
+    plain = score_all(direction, x, y, cpu)
+    torch.testing.assert_close(plain, x.sum((1, 2)) + y)
     assert not caplog.records
-    told = score_all(direction, x, y, cpu, title="influence")
-    torch.testing.assert_close(told, x.sum((1, 2)) + y)
+    session = SimpleNamespace(
+        _score=lambda x, y: score_all(direction, x, y, cpu, title="influence"),
+        splits=SimpleNamespace(train=SimpleNamespace(num_classes=2)),
+        y=y,
+    )
+    for found, wanted in zip(
+        GenerationSession._scores(session, x), (plain[::2], plain[1::2]), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
     said = [record.message.split(", about")[0] for record in caplog.records]
     assert said == ["influence: 512 of 600 series", "influence: 600 of 600 series"]
