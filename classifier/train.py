@@ -19,7 +19,12 @@ from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
 from configs import from_sections, to_plain
 from configs.cli import run_stage
-from configs.run_record import describe_differences, record_stage, write_mapping
+from configs.run_record import (
+    as_recorded,
+    describe_differences,
+    record_stage,
+    write_mapping,
+)
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
 from configs.schema.experiment import ClassifierConfig, ExperimentConfig
@@ -70,8 +75,6 @@ def classifier_settings(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide the trained classifier."""
     section = to_plain(config)["classifier"]
     section.pop("checkpoint_dir")
-    if section["inputs"] == ["values"]:
-        section.pop("inputs")  # a classifier from before there was the key is the same
     return section
 
 
@@ -103,7 +106,7 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
     if found.data_fingerprint != wanted.data_fingerprint:
         log.info("%s was trained on other data; training again replaces it", path)
         return False
-    differences = describe_differences(found.settings, wanted.settings)
+    differences = describe_differences(found.settings, as_recorded(wanted.settings, found.settings))
     if differences:
         log.info("%s has other settings (%s); training again replaces it", path, differences)
         return False

@@ -84,6 +84,26 @@ def describe_differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     )
 
 
+def as_recorded(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` without the keys that `record`, of an earlier version, lacks, where they have the
+    default of the schema, which is what was done then.
+
+    Args:
+        settings: a plain config, or whole sections of one.
+    """
+    return _without(settings, record, to_plain(ExperimentConfig(experiment="defaults")))
+
+
+def _without(settings: Any, record: Any, defaults: Any) -> Any:
+    if not all(isinstance(part, Mapping) for part in (settings, record, defaults)):
+        return settings
+    return {
+        key: _without(value, record.get(key), defaults.get(key))
+        for key, value in settings.items()
+        if key in record or key not in defaults or value != defaults[key]
+    }
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     digest = hashlib.sha256()

@@ -12,7 +12,7 @@ from typing import Any
 from classifier.checkpoint import load_facts
 from classifier.train import checkpoint_path, classifier_settings
 from configs import to_plain
-from configs.run_record import describe_differences, read_mapping, run_dir, sha256_file
+from configs.run_record import as_recorded, describe_differences, read_mapping, run_dir, sha256_file
 from configs.runtime.errors import UserError
 from configs.schema.experiment import ExperimentConfig
 from tardiff.generation.artefacts import tuned_choice
@@ -38,8 +38,6 @@ def model_digest(config: ExperimentConfig) -> str | None:
 def diffusion_settings(config: ExperimentConfig) -> dict[str, Any]:
     """The settings that decide the trained model, as a finished training is known by."""
     section = to_plain(config)["diffusion"]
-    if config.diffusion.private.epsilon is None:
-        section.pop("private")  # a model from before there was the key is the same
     section.pop("micro_batch")  # roundings only: it may be lowered to go on after too much memory
     return section
 
@@ -65,22 +63,12 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
 
 
 def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any], again: str) -> str:
-    """Of the keys that both have: one of another version is no difference."""
-    both = {name: part for name, part in config.items() if name in trained}
-    changed = describe_differences(
-        {name: _common(trained[name], part) for name, part in both.items()},
-        {name: _common(part, trained[name]) for name, part in both.items()},
-    )
+    of_both = {name: part for name, part in trained.items() if name in config}
+    changed = describe_differences(of_both, as_recorded(config, trained))
     return changed and (
         f"Stage {stage} trained its model with other settings than the config has now ({changed}): "
         f"give the same keys to every stage, or {again}."
     )
-
-
-def _common(part: Any, other: Any) -> Any:
-    if not (isinstance(part, Mapping) and isinstance(other, Mapping)):
-        return part
-    return {key: value for key, value in part.items() if key in other}
 
 
 def is_convex(config: ExperimentConfig) -> bool:

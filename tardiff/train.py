@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader
 from classifier.train import require_buildable
 from configs import from_sections
 from configs.cli import run_stage
-from configs.run_record import read_mapping, record_stage, require_same_settings, run_dir
+from configs.run_record import (
+    as_recorded,
+    read_mapping,
+    record_stage,
+    require_same_settings,
+    run_dir,
+)
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, DataError
 from configs.runtime.torch_files import load_plain
@@ -52,7 +58,13 @@ def main(config: ExperimentConfig) -> None:
     _network_arguments(config, splits)  # else found out with the settings written
     folder = run_dir(config) / "diffusion"
     path = folder / "settings.json"
-    settings = _settings(config, splits, path)
+    settings = {
+        "diffusion": diffusion_settings(config),
+        "seed": config.seed,
+        "data_fingerprint": splits.fingerprint,
+    }
+    if path.is_file():
+        settings = as_recorded(settings, read_mapping(path))
     remedy = (
         f"Choose another experiment name, or remove {folder} to train anew; it goes on only where "
         "nothing but diffusion.max_steps is raised."
@@ -74,20 +86,6 @@ def main(config: ExperimentConfig) -> None:
         model.val_loss,
         model.step,
     )
-
-
-def _settings(config: ExperimentConfig, splits: Splits, path: Path) -> dict[str, Any]:
-    """What decides the trained model, as `path` keeps it: a key that it does not have, of a later
-    version, is left out where it has its default, which is what the model was trained with."""
-    section = diffusion_settings(config)
-    if path.is_file():
-        stored, usual = read_mapping(path).get("diffusion", {}), vars(DiffusionConfig())
-        section = {k: v for k, v in section.items() if k in stored or v != usual.get(k)}
-    return {
-        "diffusion": section,
-        "seed": config.seed,
-        "data_fingerprint": splits.fingerprint,
-    }
 
 
 def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionModel | None:

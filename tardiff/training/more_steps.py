@@ -25,7 +25,7 @@ def accept_more_steps(folder: Path, settings: dict[str, Any]) -> None:
     """
     path = folder / "settings.json"
     asked = settings["diffusion"]
-    if not path.is_file() or "private" in asked:
+    if not path.is_file() or asked.get("private", {}).get("epsilon"):
         return
     stored = read_mapping(path)
     before = stored.get("diffusion", {}).get("max_steps", 0)

@@ -108,6 +108,17 @@ def test_other_settings_train_again(trained, caplog, override, message):
     assert (trained / "checkpoint" / "best.ckpt").read_bytes() != before
 
 
+def test_a_classifier_from_before_there_was_a_key_is_up_to_date(trained, monkeypatch):
+    train.main(config_at(trained))
+    path = trained / "checkpoint" / "best.ckpt"
+    content = torch.load(path, weights_only=True)
+    del content["facts"]["settings"]["classifier"]["inputs"]
+    torch.save(content, path)
+    torch.save(content, path)
+    _forbid_fit(monkeypatch)
+    train.main(config_at(trained))
+
+
 def test_other_data_train_again(trained, caplog):
     other = config_at(trained, f"data.dir={trained / 'other'}", "data.seed=1")
     with caplog.at_level(logging.INFO):

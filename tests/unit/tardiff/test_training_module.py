@@ -11,6 +11,7 @@ import torch
 
 from classifier.train import require_buildable
 from configs import load_config
+from configs.run_record import as_recorded
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
@@ -261,7 +262,10 @@ def test_a_finished_run_of_before_stays_valid(tiny):
     config, _, _ = tiny
     recorded = diffusion_settings(config)
     assert recorded["precision"] == "32-true"  # as "auto" was recorded on a CPU
-    assert {"compile", "private", "micro_batch"}.isdisjoint(recorded)
+    before = {key: value for key, value in recorded.items() if key != "private"}
+    again = as_recorded({"diffusion": recorded, "seed": config.seed}, {"diffusion": before})
+    assert again == {"diffusion": before}
+    assert "micro_batch" not in recorded
 
 
 def test_training_lowers_the_held_out_loss_and_averages_weights(tiny):
