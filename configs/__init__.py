@@ -142,8 +142,9 @@ def _is_path(argument: str) -> bool:
 
 def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
-        known = ", ".join(map(str, _known_configs(DEFAULT_CONFIG.parent)))
-        hint = _nearest_config(str(path)) or f"; known configs: {known or 'none'}"
+        folder = DEFAULT_CONFIG.parent
+        known = ", ".join(path.name for path in _known_configs(folder)) or "none"
+        hint = _nearest_config(str(path)) or f"; known configs in {folder}: {known}"
         raise ConfigError(f"config {path} does not exist{hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -21,6 +21,7 @@ from configs.run_record import (
     require_same_settings,
     run_dir,
 )
+from configs.runtime.atomic_files import make_writable
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, DataError
 from configs.runtime.torch_files import load_plain
@@ -52,6 +53,7 @@ log = logging.getLogger(__name__)
 
 def main(config: ExperimentConfig) -> None:
     """Trains on the train split, stops on val_select, writes runs/<experiment>/diffusion/."""
+    make_writable(Path(config.runs_dir))
     ensure_built(config.data)
     splits = load_splits(config.data)
     require_buildable(config, splits)  # else found out only after this stage

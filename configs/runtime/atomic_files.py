@@ -26,12 +26,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be made or written, or the disk is full.
     """
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make folder {final.parent}: {error.strerror}") from error
-    if not os.access(final.parent, os.W_OK):
-        raise UserError(f"cannot write {final}: folder {final.parent} is not writable")
+    make_writable(final.parent)
     for stale in stale_siblings(final):
         stale.unlink(missing_ok=True)
     temporary = temporary_sibling(final)
@@ -48,6 +43,20 @@ def atomic_path(final: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Makes `folder` where it does not exist; a stage calls it before work that takes long.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"folder {folder} is not writable")
 
 
 def write_text(final: Path, text: str) -> None:

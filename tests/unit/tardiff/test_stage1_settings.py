@@ -6,7 +6,7 @@ import pytest
 
 from configs import load_config
 from configs.run_record import read_mapping, write_mapping
-from configs.runtime.errors import ConfigError, MismatchError
+from configs.runtime.errors import ConfigError, MismatchError, UserError
 from tardiff.networks import registry
 from tardiff.networks.registry import network_arguments, network_class
 from tardiff.train import main
@@ -57,3 +57,10 @@ def test_an_argument_that_the_schema_does_not_declare_is_named():
     poor = dataclasses.make_dataclass("Poor", ["network"])(diffusion.network)
     with pytest.raises(ConfigError, match=r"network=unet takes diffusion\.width, .*experiment\.py"):
         network_arguments(poor, in_channels=2, num_classes=2)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_data_are_built(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(UserError, match="cannot make folder"):
+        main(load_config(tiny_arguments(tmp_path, *SHORT)))
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
