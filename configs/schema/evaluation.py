@@ -47,7 +47,7 @@ class EvaluationConfig:
     protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR", among=PROTOCOLS)
     # TSRTR, synthetic : real; the real-only baseline (ratio 0) is always included.
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)
-    models: list[str] = many("rnn", filled=True, distinct=True)
+    models: list[str] = many("classifier", filled=True, distinct=True)
     # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py).
     baselines: list[str] = many(among=BASELINES)
     seeds: list[int] = many(0, 1, 2, 3, 4, filled=True, distinct=True)
@@ -74,7 +74,7 @@ class TuningConfig:
     # TSRTR: as many synthetic rows as real ones.
     protocols: list[str] = many("TSTR", "TSRTR", among=("TSTR", "TSRTR"), filled=True)
     metric: str = choice("auroc", "auprc")
-    model: str = "rnn"
+    model: str = "classifier"
     seeds: list[int] = many(0, 1, 2, filled=True, distinct=True)
 
 

@@ -1,7 +1,7 @@
 """The downstream models trained on a synthetic set: how each is fitted and asked for probabilities.
 
 A name in `evaluation.models` is
-- "rnn": the task classifier of the experiment's own config, whatever its class;
+- "classifier": the task classifier of the experiment's own config, whatever its class;
 - "lstm" or "gru": one and two recurrent layers, whatever the task classifier is;
 - "gbdt" or "rocket": a model on fixed features (scripts/utility/feature_models.py);
 - any of these with "+mask": the same model, which also sees the masks and the time since the last
@@ -33,7 +33,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import source_version
 from scripts.utility.feature_models import FITS, LabelledArrays, Predictor
 
-TASK_CLASSIFIER = "rnn"
+TASK_CLASSIFIER = "classifier"
 MASK_AWARE = "+mask"
 WITH_MASK = ("values", "mask", "time")
 RECURRENT: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ class Downstream:
     """Fits the downstream models by name; holds plain values only, so it travels to workers.
 
     Attributes:
-        model, model_args: the task classifier, which the name "rnn" stands for.
+        model, model_args: the task classifier, which the name "classifier" stands for.
         recipe: how every neural model is trained.
         num_classes: classes of the task.
         normaliser: the map of the series, which knows their channels.

@@ -58,11 +58,11 @@ def test_main_writes_every_file_and_a_second_run_fits_nothing(experiment, caplog
     ]
     assert stated == pytest.approx(mean, abs=1e-6)
     names = {
-        "roc_pr_rnn.png",
-        "calibration_rnn.png",
-        "tsrtr_rnn.png",
-        "auroc_rnn.png",
-        "differences_rnn.png",
+        "roc_pr_classifier.png",
+        "calibration_classifier.png",
+        "tsrtr_classifier.png",
+        "auroc_classifier.png",
+        "differences_classifier.png",
     }
     sections = {"distributions", "examples_0", "examples_1", "embedding", "privacy"}
     assert {path.name for path in out.glob("*.png")} == names | {f"{n}.png" for n in sections}
@@ -197,7 +197,10 @@ def test_without_an_unguided_set_the_reader_is_told(experiment, caplog):
     [
         ("synthetic=[nosuch]", r"no set of .* has this name \(there are: influence, unguided\)"),
         ("synthetic=[/tmp]", r"/tmp is a folder; name a file, such as a set's .npz"),
-        ("evaluation.models=[nosuch]", "unknown 'nosuch'; expected rnn, lstm, gru, gbdt, rocket, "),
+        (
+            "evaluation.models=[nosuch]",
+            "unknown 'nosuch'; expected classifier, lstm, gru, gbdt, rocket, ",
+        ),
     ],
 )
 def test_a_mistyped_name_is_answered_with_those_there_are(experiment, argument, message):
@@ -209,7 +212,7 @@ def test_real_only_needs_no_synthetic_set(experiment):
     folder, _ = experiment
     shutil.rmtree(folder / "runs/tiny/synthetic")
     evaluate.main(load_config(arguments(folder, "evaluation.protocols=[TRTR]")))
-    assert (folder / "runs/tiny/evaluation/roc_pr_rnn.png").is_file()
+    assert (folder / "runs/tiny/evaluation/roc_pr_classifier.png").is_file()
     with pytest.raises(MissingInputError, match=r"no synthetic set in .*generation\.sh"):
         evaluate.main(load_config(arguments(folder)))
 
@@ -223,7 +226,7 @@ def test_an_unknown_downstream_model_is_refused_before_any_fit(experiment):
 def test_several_models_stand_side_by_side(experiment):
     folder, _ = experiment
     path = "classifier.models.networks:ConvClassifier"
-    more = ("evaluation.protocols=[TSTR]", f"evaluation.models=[rnn,'{path}']")
+    more = ("evaluation.protocols=[TSTR]", f"evaluation.models=[classifier,'{path}']")
     evaluate.main(load_config(arguments(folder, *more)))
     out = folder / "runs/tiny/evaluation"
     assert (out / "auroc_classifier.models.networks_ConvClassifier.png").is_file()

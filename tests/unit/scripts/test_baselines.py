@@ -106,7 +106,7 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
         protocols=["TSTR", "TSRTR"],
         generators=["unguided"],
         ratios=[1.0],
-        models=["rnn"],
+        models=["classifier"],
         seeds=[0],
         baselines=BASELINES,
     )
@@ -124,7 +124,7 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     other = dataclasses.replace(data, train_weights=WEIGHTS[::-1].copy())
     run_fits(fits, other, fitter=fitter, cache=tmp_path)
     assert len(fitter.calls) == len(fits) + 3
-    x, y = training_rows(Fit(BASELINE, "class_weights", None, "rnn", 0), data)
+    x, y = training_rows(Fit(BASELINE, "class_weights", None, "classifier", 0), data)
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
 
 

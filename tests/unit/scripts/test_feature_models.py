@@ -85,7 +85,7 @@ def test_more_classes(name):
 def test_only_what_decides_a_fit_is_in_its_description():
     assert downstream().describe("gbdt") == downstream(max_epochs=3).describe("gbdt")
     assert downstream().describe("gbdt") != downstream(select_by="auprc").describe("gbdt")
-    assert downstream().describe("rnn") != downstream(max_epochs=3).describe("rnn")
+    assert downstream().describe("classifier") != downstream(max_epochs=3).describe("classifier")
     assert downstream().describe("gbdt") != downstream().describe("rocket")
 
 
@@ -100,12 +100,12 @@ def test_a_task_classifier_in_clinical_units_is_judged_in_them():
     )
     plain = dataclasses.replace(downstream(), normaliser=normaliser)
     clinical = dataclasses.replace(plain, clinical=True)
-    assert clinical.describe("rnn") != plain.describe("rnn")
+    assert clinical.describe("classifier") != plain.describe("classifier")
     assert clinical.describe("conv") == plain.describe("conv")
     torch.manual_seed(0)
-    wrapped = clinical._build("rnn", 8).eval()
+    wrapped = clinical._build("classifier", 8).eval()
     torch.manual_seed(0)
-    bare = plain._build("rnn", 8).eval()
+    bare = plain._build("classifier", 8).eval()
     x = torch.randn(2, 1, 8)
     torch.testing.assert_close(wrapped(x), bare(80 + 20 * x))
 
@@ -113,5 +113,5 @@ def test_a_task_classifier_in_clinical_units_is_judged_in_them():
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_recurrent_judges_do_not_depend_on_the_task_classifier(name):
     own = dataclasses.replace(downstream(), model="conv", model_args={})
-    assert own.describe(name) == downstream().describe(name) != downstream().describe("rnn")
+    assert own.describe(name) == downstream().describe(name) != downstream().describe("classifier")
     own.check([name], length=12)

@@ -74,8 +74,8 @@ def test_headline_shows_each_source_with_its_interval(summaries):
 
 
 def test_the_true_risk_is_a_line_where_it_is_known(results):
-    bound = results[Fit("TRTR", "real", 0.0, "rnn", 0)]
-    known = results | {Fit("UPPER", "simulator", None, "rnn", 0): bound}
+    bound = results[Fit("TRTR", "real", 0.0, "classifier", 0)]
+    known = results | {Fit("UPPER", "simulator", None, "classifier", 0): bound}
     summaries = summarise(known, np.arange(200), resamples=100)
     figure = headline_figure(summaries, STYLES)
     assert "true risk" in legend_of(figure)[0]
@@ -112,7 +112,9 @@ def test_every_set_is_told_apart_without_colour(results):
     styles = Styles(names)
     assert len({styles.line(name)["marker"] for name in names}) == 4
     assert len({styles.colour(name) for name in names}) == 4
-    assert legend_of(curve_figure(training_sources(results, "rnn"), "rnn", STYLES)) == [
+    assert legend_of(
+        curve_figure(training_sources(results, "classifier"), "classifier", STYLES)
+    ) == [
         "real only",
         "unguided",
         "influence",
@@ -138,8 +140,8 @@ def test_reliability_of_honest_probabilities_is_the_diagonal():
     predicted, observed = reliability([one, one])
     assert len(predicted) == 10 and (np.diff(predicted) > 0).all()
     assert np.abs(predicted - observed).max() < 0.04
-    curves = training_sources({Fit("TRTR", "real", 0.0, "rnn", 0): one}, "rnn")
-    figure = reliability_figure(curves, "rnn", STYLES)
+    curves = training_sources({Fit("TRTR", "real", 0.0, "classifier", 0): one}, "classifier")
+    figure = reliability_figure(curves, "classifier", STYLES)
     assert legend_of(figure) == ["real only", "perfectly calibrated"]
 
 

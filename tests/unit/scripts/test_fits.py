@@ -23,7 +23,7 @@ def plan(**changes):
         "protocols": ["TRTR", "TSTR", "TRTS", "TSRTR"],
         "generators": ["unguided", "influence"],
         "ratios": [0.5, 1.0],
-        "models": ["rnn"],
+        "models": ["classifier"],
         "seeds": [0, 1],
     }
     return plan_fits(**(chosen | changes))
@@ -68,10 +68,10 @@ def test_test_labels_do_not_influence_predictions_or_thresholds(tmp_path):
 
 def test_threshold_has_the_best_f1_on_val_select(tmp_path):
     data = make_data()
-    fit = Fit("TRTR", REAL, 0.0, "rnn", 0)
+    fit = Fit("TRTR", REAL, 0.0, "classifier", 0)
     threshold = run(tmp_path, MeanFitter(), data)[fit].threshold
     fitter = MeanFitter()
-    predict = fitter.fit("rnn", (data.train.x, data.train.y), None, seed=0)
+    predict = fitter.fit("classifier", (data.train.x, data.train.y), None, seed=0)
     scores, y = predict(data.select.x)[:, 1], data.select.y == 1
 
     def f1(cut):
@@ -83,8 +83,8 @@ def test_threshold_has_the_best_f1_on_val_select(tmp_path):
 
 
 def test_ratio_zero_gives_the_predictions_of_the_baseline_bitwise(tmp_path):
-    baseline = Fit("TRTR", REAL, 0.0, "rnn", 1)
-    zero = Fit("TSRTR", "unguided", 0.0, "rnn", 1)
+    baseline = Fit("TRTR", REAL, 0.0, "classifier", 1)
+    zero = Fit("TSRTR", "unguided", 0.0, "classifier", 1)
     results = run(tmp_path, MeanFitter(), fits=[baseline, zero])
     left, right = results[baseline], results[zero]
     assert left.probabilities.tobytes() == right.probabilities.tobytes()
@@ -187,7 +187,7 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path):
 )
 def test_a_failed_fit_is_named(tmp_path, error, raised):
     fitter = MeanFitter(fail_after=2, error=error)
-    with pytest.raises(raised, match=r"fit TSTR unguided rnn seed 0.*(no rows|oops)"):
+    with pytest.raises(raised, match=r"fit TSTR unguided classifier seed 0.*(no rows|oops)"):
         run(tmp_path, fitter)
 
 

@@ -23,7 +23,7 @@ from tests.support.evaluation_stand_ins import NUM_TRAIN, MeanFitter, make_data
 
 
 def fit(protocol, generator="unguided", ratio=None, seed=0):
-    return Fit(protocol, generator, ratio, "rnn", seed)
+    return Fit(protocol, generator, ratio, "classifier", seed)
 
 
 def test_tstr_trains_on_synthetic_rows_only():
@@ -43,7 +43,7 @@ def test_trts_trains_on_real_and_is_judged_on_synthetic():
 
 def test_ratio_zero_is_the_real_only_baseline_bitwise():
     data = make_data()
-    baseline = training_rows(Fit("TRTR", REAL, 0.0, "rnn", 3), data)
+    baseline = training_rows(Fit("TRTR", REAL, 0.0, "classifier", 3), data)
     zero = training_rows(fit("TSRTR", ratio=0.0, seed=3), data)
     for left, right, real in zip(baseline, zero, (data.train.x, data.train.y), strict=True):
         assert left.tobytes() == right.tobytes() == real.tobytes()
@@ -86,7 +86,11 @@ def test_a_draw_per_class_takes_all_of_a_small_class():
 def test_a_set_too_small_for_the_ratio_is_refused_with_the_number_to_generate(tmp_path):
     data = make_data()
     fits = plan_fits(
-        protocols=["TSRTR"], generators=["influence"], ratios=[3.0], models=["rnn"], seeds=[0]
+        protocols=["TSRTR"],
+        generators=["influence"],
+        ratios=[3.0],
+        models=["classifier"],
+        seeds=[0],
     )
     fitter = MeanFitter()
     with pytest.raises(DataError, match=rf"influence.*generate at least {3 * NUM_TRAIN}"):
@@ -108,7 +112,7 @@ def test_plan_holds_the_baseline_and_every_combination_once():
         protocols=["TSTR", "TSRTR", "TRTS"],
         generators=["unguided", "influence"],
         ratios=[0.5, 1.0],
-        models=["rnn", "conv"],
+        models=["classifier", "conv"],
         seeds=[0, 1],
     )
     assert len(fits) == len(set(fits)) == 2 * 2 * (1 + 2 + 2 + 2 * 2)

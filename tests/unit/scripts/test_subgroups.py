@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_group(test_split):
     rng = np.random.default_rng(1)
     y = test_split.labels
     results = {
-        Fit(protocol, generator, ratio, "rnn", seed): predictions(rng, y, 1.0)
+        Fit(protocol, generator, ratio, "classifier", seed): predictions(rng, y, 1.0)
         for protocol, generator, ratio in [
             ("TRTR", REAL, 0.0),
             ("TSTR", "unguided", None),

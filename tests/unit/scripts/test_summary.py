@@ -191,7 +191,7 @@ def make_results(generators=("unguided", "influence")):
     rows += [(protocol, g, None) for protocol in ("TSTR", "TRTS") for g in generators]
     rows += [("TSRTR", g, 0.5) for g in generators]
     return {
-        Fit(*row, "rnn", seed): predictions(rng, other if row[0] == "TRTS" else y, 1.0)
+        Fit(*row, "classifier", seed): predictions(rng, other if row[0] == "TRTS" else y, 1.0)
         for row in rows
         for seed in (0, 1, 2)
     }
@@ -227,7 +227,7 @@ def test_differences_stay_within_what_scores_can_differ_by():
     rng, y = np.random.default_rng(0), np.arange(60) % 2
     signs = {("TRTR", REAL, 0.0): (1, 1), ("TSTR", "unguided", None): (-1, 1)}
     results = {
-        Fit(protocol, generator, ratio, "rnn", seed): Predictions(
+        Fit(protocol, generator, ratio, "classifier", seed): Predictions(
             probabilities=np.stack([1 - p, p], 1), labels=y, minority=1, threshold=0.5
         )
         for (protocol, generator, ratio), pair in signs.items()
@@ -259,7 +259,7 @@ def test_a_family_is_one_question_about_all_sets():
     results |= {replace(fit, ratio=1.0): p for fit, p in results.items() if fit.protocol == "TSRTR"}
     summaries = summarise(results, np.arange(200), resamples=150)
     for protocol, ratio in (("TSTR", None), ("TSRTR", 0.5), ("TSRTR", 1.0)):
-        rows = select(summaries, model="rnn", metric="auprc", protocol=protocol, ratio=ratio)
+        rows = select(summaries, model="classifier", metric="auprc", protocol=protocol, ratio=ratio)
         differences = [s.vs_real for s in rows if s.vs_real is not None]
         assert len(differences) == 2
         assert [d.p_holm for d in differences] == holm([d.p for d in differences])
@@ -281,7 +281,10 @@ def test_calibration_errors_lie_inside_their_intervals():
     bold = Predictions(
         probabilities=np.stack([1 - p**0.3, p**0.3], 1), labels=y, minority=1, threshold=0.5
     )
-    results = {Fit("TRTR", REAL, 0.0, "rnn", 0): calm, Fit("TSTR", "own", None, "rnn", 0): bold}
+    results = {
+        Fit("TRTR", REAL, 0.0, "classifier", 0): calm,
+        Fit("TSTR", "own", None, "classifier", 0): bold,
+    }
     summaries = summarise(results, np.arange(600), resamples=400)
     rows = {s.protocol: s for s in summaries if s.metric == "ece"}
     assert rows["TSTR"].vs_real is not None

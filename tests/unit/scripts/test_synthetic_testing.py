@@ -29,8 +29,8 @@ def predictions(y, signal, seed):
 
 def fits(y, *, on_set, y_set=None):
     y_set = y if y_set is None else y_set
-    real = {Fit("TRTR", REAL, 0.0, "rnn", s): predictions(y, 1.0, s) for s in (0, 1)}
-    sets = {Fit("TRTS", "a", None, "rnn", s): predictions(y_set, on_set, s) for s in (0, 1)}
+    real = {Fit("TRTR", REAL, 0.0, "classifier", s): predictions(y, 1.0, s) for s in (0, 1)}
+    sets = {Fit("TRTS", "a", None, "classifier", s): predictions(y_set, on_set, s) for s in (0, 1)}
     return real | sets
 
 

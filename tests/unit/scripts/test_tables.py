@@ -14,7 +14,7 @@ def summary(generator, mean, difference=None, *, metric="auroc", protocol="TSTR"
         protocol=protocol,
         generator=generator,
         ratio=ratio,
-        model="rnn",
+        model="classifier",
         metric=metric,
         num_seeds=3,
         mean=mean,

@@ -90,8 +90,8 @@ def test_the_row_stands_in_the_table_and_in_no_comparison():
         "test": np.stack([1 - p, p], axis=1),
         "val_select": np.stack([1 - data.select.y * 0.9, data.select.y * 0.9], axis=1),
     }
-    found = upper_bound(risk, data, ["rnn"])
-    assert list(found) == [Fit(UPPER, "simulator", None, "rnn", 0)]
+    found = upper_bound(risk, data, ["classifier"])
+    assert list(found) == [Fit(UPPER, "simulator", None, "classifier", 0)]
     arguments = {"resamples": 100}
     without = summarise(results, np.arange(len(labels)), **arguments)
     summaries = summarise(results | found, np.arange(len(labels)), **arguments)
@@ -105,4 +105,4 @@ def test_the_row_stands_in_the_table_and_in_no_comparison():
 
 
 def test_without_a_risk_there_is_no_row():
-    assert upper_bound({}, make_data(), ["rnn"]) == {}
+    assert upper_bound({}, make_data(), ["classifier"]) == {}
