@@ -145,3 +145,20 @@ def surely_below(name: str, margin: float, meaning: str) -> QualityFlag:
         f"interval < real - {margin:g}",
         lambda v: v[f"{name}_high"] < v[f"{name}_reference"] - margin,
     )
+
+
+def surely_more(name: str, meaning: str) -> QualityFlag:
+    """A share above that of the reference, itself counted in a sample, by more than chance does in
+    one set of a thousand.
+
+    That two 95 % intervals lie apart is no such rule: chance does it in 0.3 % of pairs of equal
+    size, in up to 2.5 % where one sample is much larger. The errors of a difference add as squares
+    (Newcombe 1998).
+    """
+
+    def above_real(v: Values) -> bool:
+        own = v[name] - v[f"{name}_low"]
+        of_real = v[f"{name}_reference_high"] - v[f"{name}_reference"]
+        return v[name] - v[f"{name}_reference"] > WIDEN * (own**2 + of_real**2) ** 0.5
+
+    return QualityFlag(name, meaning, f"> real, p < {CHANCE:g}", above_real)

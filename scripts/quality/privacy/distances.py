@@ -6,7 +6,7 @@ from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
-from scripts.quality.common.registry import PRIVACY, QualityFlag, above, metric, surely_above
+from scripts.quality.common.registry import PRIVACY, above, metric, surely_above, surely_more
 from tardiff.privacy.memorisation import closeness
 from tardiff.privacy.nearest_neighbours import nearest
 
@@ -106,12 +106,7 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
 @metric(
     PRIVACY,
     above("copy_share", 0.0, "it holds training series"),
-    QualityFlag(
-        "near_copy_share",
-        "it holds near copies of training series",
-        "interval > real interval",
-        lambda v: v["near_copy_share_low"] > v["near_copy_share_reference_high"],
-    ),
+    surely_more("near_copy_share", "it holds near copies of training series"),
 )
 def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Counts of synthetic series that are a copy, or a near copy, of a training series.

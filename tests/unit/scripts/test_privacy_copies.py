@@ -1,7 +1,12 @@
+from bisect import bisect
+
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.common.metric_report import wilson
+from scripts.quality.common.registry import CHANCE, PRIVACY, quality_flags
 from scripts.quality.privacy.distances import copies_report
 from tardiff.privacy.memorisation import closeness
 from tests.support.metric_sets import comparison, dataset, gaussian
@@ -67,3 +72,36 @@ def test_a_twin_in_train_does_not_hide_a_near_copy():
         copies_report(comparison(train, holdout, dataset(copy)), seed=0).values["near_copy_share"]
         == 0.01
     )
+
+
+def near_flag(own, trials, real, real_trials):
+    """Whether `own` near copies in a set raise the flag beside `real` among held-out series."""
+    flag = next(flag for flag in quality_flags(PRIVACY) if flag.metric == "near_copy_share")
+    share, reference = own / trials, real / real_trials
+    return flag.raised(
+        {
+            "near_copy_share": share,
+            "near_copy_share_low": wilson(share, trials)[0],
+            "near_copy_share_reference": reference,
+            "near_copy_share_reference_high": wilson(reference, real_trials)[1],
+        }
+    )
+
+
+@pytest.mark.parametrize(("trials", "real_trials"), [(400, 400), (3000, 200), (100, 1000)])
+@pytest.mark.parametrize("share", [0.02, 0.2])
+def test_near_copies_by_chance_are_flagged_once_in_a_thousand_sets(trials, real_trials, share):
+    """Series of few degrees of freedom have near copies by chance, in either set as many."""
+    chance = 0.0
+    for real in range(*(int(end) for end in binom.interval(1 - 1e-5, real_trials, share))):
+        # The flag is raised from some number of near copies on.
+        fewest = bisect(
+            range(trials + 1), 0, key=lambda own: near_flag(own, trials, real, real_trials)
+        )
+        chance += binom.pmf(real, real_trials, share) * binom.sf(fewest - 1, trials, share)
+    assert chance < 1.3 * CHANCE
+
+
+def test_few_near_copies_are_flagged_where_chance_makes_none():
+    assert near_flag(10, 500, 0, 500) and near_flag(6, 8000, 0, 16_000)
+    assert not near_flag(3, 500, 0, 500)

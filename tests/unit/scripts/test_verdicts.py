@@ -238,7 +238,8 @@ def test_one_seed_of_a_substitute_loses_nothing_surely():
 
 def evaluated(name, copies, **near):
     """An evaluation whose numbers leave usefulness open, and find nothing else but unlikeness."""
-    shares = {"near_copy_share", "near_copy_share_low", "near_copy_share_reference_high"}
+    ends = ("", "_low", "_reference", "_reference_high")
+    shares = {f"near_copy_share{end}" for end in ends}
     report = privacy(**dict.fromkeys(shares, 0.0), **near)
     quality = {
         "fidelity": {
