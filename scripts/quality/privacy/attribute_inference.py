@@ -54,16 +54,20 @@ def label_errors(
 def advantage(
     members: Float[np.ndarray, " n"], others: Float[np.ndarray, " m"]
 ) -> tuple[float, float, float]:
-    """1 - mean(members) / mean(others), and its normal 95 % interval (delta method).
+    """1 - mean(members) / mean(others), and its normal 95 % interval.
 
     0: training series are as safe as non-members; 1: the attribute is exposed. All 0 where it is
     read without error for non-members too: it is public knowledge.
+
+    The half-width is that of the delta method, of an advantage above 0 as if there were none: a low
+    mean error comes with a low spread by chance, and the flag asks whether there is an advantage.
     """
     others_error = float(others.mean())
     if others_error < NO_ERROR:
         return 0.0, 0.0, 0.0
     ratio = float(members.mean()) / others_error
-    variance = members.var() / len(members) + ratio**2 * others.var() / len(others)
+    own, of_others = (errors.var() / max(1, len(errors) - 1) for errors in (members, others))
+    variance = own + max(1.0, ratio) ** 2 * of_others
     half = Z95 * float(np.sqrt(variance)) / others_error
     return 1 - ratio, 1 - ratio - half, 1 - ratio + half
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.quality.common.registry import raised_flags
+from scripts.quality.common.metric_report import bounded
+from scripts.quality.common.registry import CHANCE, PRIVACY, quality_flags, raised_flags
 from scripts.quality.privacy.attribute_inference import (
     advantage,
     attribute_report,
@@ -20,6 +21,17 @@ def test_advantage_by_hand_and_its_interval_by_simulation():
         _, low, high = advantage(0.8 * rng.exponential(size=200), rng.exponential(size=200))
         covered += low <= 0.2 <= high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_an_advantage_by_chance_is_flagged_once_in_a_thousand_sets():
+    """Errors are skewed, as absolute ones are; few series show it most."""
+    flag = next(flag for flag in quality_flags(PRIVACY) if flag.metric == "attribute_advantage")
+    rng, raised, sets = np.random.default_rng(0), 0, 10_000
+    for _ in range(sets):
+        members, others = np.abs(rng.normal(size=(2, 60)))
+        found, low, high = advantage(members, others)
+        raised += flag.raised(bounded("attribute_advantage", found, (low, high), 0.0))
+    assert raised <= 2.5 * CHANCE * sets
 
 
 def test_the_attacker_does_not_see_the_secret_channel():
