@@ -17,6 +17,7 @@ from scripts.quality.fidelity.discriminative import (
     DISCRIMINATIVE_MARGIN,
     MAX_SCORED,
 )
+from scripts.quality.privacy.membership import MAX_ROWS as MAX_ATTACKED
 from scripts.utility.bootstrap import CORRECTED_LEVEL, Difference
 from scripts.utility.summary import Summary
 from tardiff.influence.retraining_score import RetrainingScore
@@ -35,14 +36,14 @@ CLOSER_LIMIT = 0.6  # share nearer to train than to held-out series, likewise
 MOST_NAMED = 3  # quality flags in a sentence
 SMALLEST_STEP = 0.001  # a distance to a limit that more series can resolve
 
-MOST_HELD_OUT = 100  # times those at hand: more cannot be asked for
+MOST_TRIALS = 100  # times those at hand: more cannot be asked for
 
 _SUSPECTED = {
     "membership_auc": "An attack on the training series may work, though not surely.",
     "closer_to_train_share": "Series may be nearer to train than chance, though not surely.",
 }
 _NOT_EXCLUDED = {
-    "membership_auc": "No leak was found, but there are too few held-out series to exclude an "
+    "membership_auc": "No leak was found, but there are too few series to exclude an "
     f"attack of AUC {MEMBERSHIP_LIMIT:g}.",
     "closer_to_train_share": "No leak was found, but series may yet be nearer to train than "
     "chance.",
@@ -204,13 +205,10 @@ def not_attacked(members: Sequence[str]) -> str:
     return " and ".join(MEMBERS[split] for split in MEMBERS if split not in members)
 
 
-def answer_privacy(
-    report: MetricReport, held_out: int, members: Sequence[str] = tuple(MEMBERS)
-) -> Answer:
+def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)) -> Answer:
     """Answer about leaks.
 
     Args:
-        held_out: real series that the generator never saw.
         members: splits that were attacked; no others can be cleared.
     """
     values, flags = report.values, raised_flags(report.values)
@@ -229,7 +227,9 @@ def answer_privacy(
         return Answer(CANNOT_TELL, _SUSPECTED[above], _must_fall(above, values, unsure[above]))
     if unsure:
         trials = round(values["closer_to_train_effective_trials"])
-        counted = {"membership_auc": held_out, "closer_to_train_share": trials}
+        attacked = round(values["membership_members"])
+        counted = {"membership_auc": attacked, "closer_to_train_share": trials}
+        most = {"membership_auc": MAX_ATTACKED, "closer_to_train_share": MOST_TRIALS * trials}
         needed = {
             name: _needed(
                 counted[name], values[f"{name}_high"] - values[name], limit - values[name]
@@ -237,11 +237,11 @@ def answer_privacy(
             for name, limit in unsure.items()
         }
         name = max(needed, key=lambda name: needed[name] / counted[name])
-        what = "held-out series"
+        what = f"training and {2 * needed[name]:,} held-out series"
         if name != "membership_auc":
             what = f"independent trials (now {trials:,}; more synthetic and real series)"
         change = f"about {needed[name]:,} {what} would exclude {unsure[name]:g}"
-        if needed[name] > MOST_HELD_OUT * counted[name]:
+        if needed[name] > most[name]:
             change = _must_fall(name, values, unsure[name], "further ")
         return Answer(CANNOT_TELL, _NOT_EXCLUDED[name], change)
     if unknown:

@@ -142,8 +142,7 @@ def _worst_channel(values: Mapping[str, float]) -> str:
 
 def _private(results: Results, name: str, report: MetricReport) -> Verdict:
     facts, values = results.provenance, report.values
-    held_out = sum(facts["real_series_per_class"]["test"])
-    answer = answer_privacy(report, held_out, facts["members"])
+    answer = answer_privacy(report, facts["members"])
     numbers = (
         f"The strongest membership attack has AUC {with_interval(report, 'membership_auc')} "
         f"(guessing: 0.500); {values['copies']:.0f} copies; "

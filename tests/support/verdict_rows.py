@@ -49,6 +49,7 @@ def privacy(remarks=(), **more):
         "membership_auc_low": 0.46,
         "membership_auc_high": 0.56,
         "membership_auc_reference": 0.5,
+        "membership_members": 200.0,
         "closer_to_train_share": 0.5,
         "closer_to_train_share_low": 0.45,
         "closer_to_train_share_high": 0.55,

@@ -7,7 +7,7 @@ from torch import Tensor
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
 from scripts.quality.common.registry import PRIVACY, above, metric, surely_above, surely_more
-from tardiff.privacy.memorisation import closeness
+from tardiff.privacy.memorisation import SAME, closeness
 from tardiff.privacy.nearest_neighbours import nearest
 
 MAX_ROWS = 20_000  # series per set
@@ -112,18 +112,23 @@ def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Counts of synthetic series that are a copy, or a near copy, of a training series.
 
     Every synthetic series is compared with every training series; a subsample would miss copies.
-    The references are the same shares among held-out series.
+    What stands in held-out data too, as a series without a measurement may, tells of nobody and is
+    no copy. The references are the same shares among held-out series.
     """
     del seed  # all pairs are compared
     found = closeness(comparison.x_synthetic, comparison.x_train_all)
     fresh = closeness(comparison.x_holdout, comparison.x_train_all)
     near = float(found.near.mean())
     reference = float(fresh.near.mean())
-    copies = int(found.copy.sum())
+    copied = np.flatnonzero(found.copy)
+    if len(copied):
+        shared = closeness(comparison.x_synthetic[copied], comparison.x_holdout).distance <= SAME
+        copied = copied[~shared]
+    copies = len(copied)
     values = {
         "copies": float(copies),
-        "copy_share": float(found.copy.mean()),
-        "copy_share_reference": float(fresh.copy.mean()),
+        "copy_share": copies / len(found.copy),
+        "copy_share_reference": float((fresh.copy & (fresh.distance > SAME)).mean()),
         **bounded("near_copy_share", near, wilson(near, len(found.near)), reference),
         "near_copy_share_reference_high": wilson(reference, len(fresh.near))[1],
     }

@@ -132,6 +132,7 @@ def membership_report(comparison: Comparison, *, seed: int) -> MetricReport:
     smallest_p = min(values[f"membership_tpr_p/{name}"] for name in scores)
     strongest = {
         **bounded("membership_auc", auc, interval, 0.5),
+        "membership_members": float(size),
         "membership_tpr": max(values[f"membership_tpr/{name}"] for name in scores),
         "membership_tpr_p": min(1.0, len(scores) * smallest_p),
         "membership_tpr_reference": FALSE_POSITIVE_RATE,

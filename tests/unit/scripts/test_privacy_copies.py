@@ -6,7 +6,7 @@ from scipy.stats import binom
 
 from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.common.metric_report import wilson
-from scripts.quality.common.registry import CHANCE, PRIVACY, quality_flags
+from scripts.quality.common.registry import CHANCE, PRIVACY, quality_flags, raised_flags
 from scripts.quality.privacy.distances import copies_report
 from tardiff.privacy.memorisation import closeness
 from tests.support.metric_sets import comparison, dataset, gaussian
@@ -72,6 +72,18 @@ def test_a_twin_in_train_does_not_hide_a_near_copy():
         copies_report(comparison(train, holdout, dataset(copy)), seed=0).values["near_copy_share"]
         == 0.01
     )
+
+
+def test_a_series_that_other_patients_have_too_is_no_copy():
+    """3 % of each set are one flat series; one synthetic series is a copy of a training stay."""
+    train, holdout, synthetic = gaussian(400, 0), gaussian(400, 1), gaussian(600, 2)
+    for part in (train, holdout, synthetic):
+        part.values[: len(part.values) * 3 // 100] = 0.5
+    assert copies_report(comparison(train, holdout, synthetic), seed=0).values["copies"] == 0
+    synthetic.values[-1] = train.values[-1]
+    report = copies_report(comparison(train, holdout, synthetic), seed=0)
+    assert report.values["copies"] == 1 and report.values["copy_share_reference"] == 0
+    assert "copy_share" in [flag.metric for flag in raised_flags(report.values)]
 
 
 def near_flag(own, trials, real, real_trials):

@@ -133,27 +133,27 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
             "1 flag must clear: discriminative_auc 0.800 (> real + 0.1; real 0.500)",
         ),
         (lambda: answer_fidelity(fidelity(few_patients=5.0), 500), CANNOT_TELL, ALIKE, ENOUGH),
-        (lambda: answer_privacy(privacy(few_patients=5.0), 400), CANNOT_TELL, ALIKE, ENOUGH),
+        (lambda: answer_privacy(privacy(few_patients=5.0)), CANNOT_TELL, ALIKE, ENOUGH),
         (
-            lambda: answer_privacy(privacy(), 400),
+            lambda: answer_privacy(privacy()),
             NO_LEAK_FOUND,
             "None of the attacks found a leak; that is no guarantee.",
             "",
         ),
         (
-            lambda: answer_privacy(privacy(remarks=["x"]), 400),
+            lambda: answer_privacy(privacy(remarks=["x"])),
             CANNOT_TELL,
             "The comparison itself is in doubt (see the remarks below).",
             "remarks to resolve: 1",
         ),
         (
-            lambda: answer_privacy(privacy(membership_auc=0.61, membership_auc_high=0.65), 400),
+            lambda: answer_privacy(privacy(membership_auc=0.61, membership_auc_high=0.65)),
             CANNOT_TELL,
             "An attack on the training series may work, though not surely.",
             "membership_auc 0.610 must fall below 0.6",
         ),
         (
-            lambda: answer_privacy(privacy(), 400, ["val_guide"]),
+            lambda: answer_privacy(privacy(), ["val_guide"]),
             CANNOT_TELL,
             "No attack found a leak of the guidance stays; the training stays were not attacked.",
             "only test stays like the training stays tell of them",
@@ -173,7 +173,6 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
                     closer_to_train_share=0.667,
                     closer_to_train_share_high=0.78,
                 ),
-                310,
             ),
             CANNOT_TELL,
             "Series may be nearer to train than chance, though not surely.",
@@ -181,7 +180,7 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
         ),
         (
             lambda: answer_privacy(
-                privacy(membership_auc_high=0.61, closer_to_train_share_high=0.65), 400
+                privacy(membership_auc_high=0.61, closer_to_train_share_high=0.65)
             ),
             CANNOT_TELL,
             "No leak was found, but series may yet be nearer to train than chance.",
@@ -197,24 +196,21 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
                     closer_to_train_share_high=0.62,
                     closer_to_train_effective_trials=20_000.0,
                 ),
-                400,
             ),
             CANNOT_TELL,
-            "No leak was found, but there are too few held-out series to exclude "
-            "an attack of AUC 0.6.",
-            "about 1,600 held-out series would exclude 0.6",
+            "No leak was found, but there are too few series to exclude an attack of AUC 0.6.",
+            "about 800 training and 1,600 held-out series would exclude 0.6",
         ),
         (
-            lambda: answer_privacy(privacy(membership_auc=0.6004, membership_auc_high=0.65), 400),
+            lambda: answer_privacy(privacy(membership_auc=0.6004, membership_auc_high=0.65)),
             CANNOT_TELL,
             "An attack on the training series may work, though not surely.",
             "membership_auc 0.6004 must fall below 0.6",
         ),
         (
-            lambda: answer_privacy(privacy(membership_auc=0.599, membership_auc_high=0.63), 400),
+            lambda: answer_privacy(privacy(membership_auc=0.599, membership_auc_high=0.63)),
             CANNOT_TELL,
-            "No leak was found, but there are too few held-out series to exclude "
-            "an attack of AUC 0.6.",
+            "No leak was found, but there are too few series to exclude an attack of AUC 0.6.",
             "membership_auc 0.599 must fall further below 0.6",
         ),
     ],

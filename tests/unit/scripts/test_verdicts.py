@@ -81,19 +81,19 @@ def test_faithful_needs_silence_that_means_something(report, series, outcome):
     ],
 )
 def test_private_needs_an_attack_that_surely_fails(report, outcome):
-    assert answer_privacy(report, NUM_TEST).outcome == outcome
+    assert answer_privacy(report).outcome == outcome
 
 
 def test_what_was_not_attacked_is_not_cleared():
-    found = answer_privacy(privacy(), NUM_TEST, ["val_guide"])
+    found = answer_privacy(privacy(), ["val_guide"])
     assert found.outcome == CANNOT_TELL
     assert "leak of the guidance stays; the training stays were not attacked" in found.reason
-    leaks = answer_privacy(privacy(copy_share=0.001), NUM_TEST, ["val_guide"])
+    leaks = answer_privacy(privacy(copy_share=0.001), ["val_guide"])
     assert leaks.outcome == NO and leaks.reason.startswith("It leaks guidance stays: ")
 
 
 def test_the_flag_is_named_with_its_value_and_threshold():
-    found = answer_privacy(privacy(copy_share=0.001), NUM_TEST)
+    found = answer_privacy(privacy(copy_share=0.001))
     assert "it holds training series" in found.reason
     assert found.change == "1 flag must clear: copy_share 0.001 (> real + 0; real 0.000)"
     many = answer_fidelity(
@@ -133,8 +133,8 @@ def test_few_test_patients_decide_nothing():
 
 def test_series_of_a_patient_that_are_alike_ask_for_patients():
     alike = privacy(membership_auc=0.7, membership_auc_low=0.66, few_patients=5.0)
-    assert answer_privacy(alike, NUM_TEST).outcome == CANNOT_TELL
-    assert answer_privacy(privacy(few_patients=5.0, copies=3.0, copy_share=0.01), 400)[0] == NO
+    assert answer_privacy(alike).outcome == CANNOT_TELL
+    assert answer_privacy(privacy(few_patients=5.0, copies=3.0, copy_share=0.01))[0] == NO
     assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400).outcome == CANNOT_TELL
 
 
@@ -227,7 +227,10 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     above = fidelity(auc=0.605, half=0.015, discriminative_scored=8000)
     assert answer_fidelity(above, 300).change == "its AUC 0.605 must fall below 0.60"
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
-    assert answer_privacy(attack, 400).change == "about 1,600 held-out series would exclude 0.6"
+    assert (
+        answer_privacy(attack).change
+        == "about 800 training and 1,600 held-out series would exclude 0.6"
+    )
 
 
 def test_one_seed_of_a_substitute_loses_nothing_surely():
