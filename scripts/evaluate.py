@@ -175,7 +175,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     testing = auroc_errors(predictions, splits.test, sets, seed=seed)
     tables = score_tables(summaries) + difference_tables(summaries)
     _print(tables + ([testing_table(testing)] if testing else []))
-    if splits.test.static_names:  # else no patient is of a group, and the report says so
+    if any(dataset.static_names for dataset in sets.values()):  # else only the report says so
         logger.info("%s", wrapped([ungrouped(testing)]))
     guidance = {name: known["guidance"] for name, known in made.items() if known.get("guidance")}
     coupled = {name: record for name, record in guidance.items() if name not in apart}
