@@ -30,12 +30,22 @@ from data_preprocess.storage.cell_text import (
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, require_all_rows
 
+
+def _age_sql(column: str) -> str:
+    """The age; 90 stands for everyone older than 89."""
+    text = f"replace({text_sql(column)}, ' ', '')"
+    return (
+        f"(CASE WHEN regexp_full_match({text}, '(>|>=)?(89|90)[+]?') AND {text} <> '89' THEN 90 "
+        f"ELSE {number_sql(column)} END)"
+    )
+
+
 PATIENT: dict[str, Callable[[str], str]] = {
     "patientunitstayid": id_sql,
     "patienthealthsystemstayid": number_sql,
     "uniquepid": id_sql,
     "gender": text_sql,
-    "age": text_sql,
+    "age": _age_sql,
     "hospitaldischargeyear": number_sql,
     "hospitaldischargestatus": text_sql,
     "unitvisitnumber": number_sql,
@@ -77,13 +87,13 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
     window_minutes = settings.num_steps * settings.step_minutes
     with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
         patient = find_table(folder, "patient", list(PATIENT.keys() - OPTIONAL))
+        notes = load_table(engine, "people", patient, PATIENT)
         flow = _load_stays(engine, patient)
         total = flow[0].left
         rules = stays.known_outcome if is_paper else stays.clinical_rules
         stays.apply_rules(engine, rules(settings), flow)
         for name, table in charts.items():
             _stage(engine, name, table, variables, window_minutes, is_paper)
-        notes: list[str] = []
         if is_paper:
             engine.run(f"""CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
                 HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
@@ -107,8 +117,7 @@ def _columns(table: str, variables: Sequence[Variable]) -> list[str]:
 
 
 def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
-    """Fills `stays`; returns the begin of the flow."""
-    load_table(engine, "people", patient, PATIENT)
+    """Makes `stays` of `people`; returns the begin of the flow."""
     # Whoever died in the unit did not leave the hospital alive.
     dead_at = (
         f"CASE WHEN {code_sql('unitdischargestatus', OUTCOMES)} = 1 THEN unitdischargeoffset "
@@ -122,8 +131,7 @@ def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
             coalesce(uniquepid, 'stay ' || patientunitstayid) AS patient,
             dense_rank() OVER (ORDER BY patient) AS subject,
             unitdischargeoffset / 60 AS hours,
-            CASE WHEN regexp_full_match(replace(age, ' ', ''), '(>|>=)?(89|90)[+]?')
-                 AND age <> '89' THEN 90 ELSE {number_sql("age")} END AS age,
+            age,
             {code_sql("gender", stays.SEX)} AS male,
             {code_sql("hospitaldischargestatus", OUTCOMES)} AS died,
             ({dead_at}) / 60 AS dead_at,

@@ -81,7 +81,9 @@ MIMIC3 = Release(
     systems=("carevue", "metavision"),
     # Dates of birth of patients above 89 are shifted back to hide their age; the release's
     # documentation gives no more than "above 89", which 90 stands for.
-    age="least(90, epoch(i.intime - p.dob) / (365.2425 * 86400))",
+    # Without a date of birth least() would be 90.
+    age="CASE WHEN p.dob < i.intime "
+    "THEN least(90, epoch(i.intime - p.dob) / (365.2425 * 86400)) END",
     patient_columns={"dob": stamp_sql},
     mark_columns={"chartevents": "error", "outputevents": "iserror"},
     # TarDiff's numbers equal the cell outputs of TimeDiff's MIMIC-III notebook: MetaVision item
@@ -123,11 +125,11 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
     }
     window = settings.num_steps * settings.step_minutes * 60
     with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
-        small, flow = _load_stays(engine, release, folder)
+        small, flow, unread = _load_stays(engine, release, folder)
         total = flow[0].left
         if not is_paper:
             stays.apply_rules(engine, stays.clinical_rules(settings), flow)
-        notes = stays.oddities(engine, settings.window_hours)
+        notes = unread + stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
             _read_chart(engine, release, table, name, variables, None if is_paper else window)
@@ -161,8 +163,8 @@ def _chart_columns(release: Release, table: str) -> list[str]:
 
 def _load_stays(
     engine: Engine, release: Release, folder: Path
-) -> tuple[list[TableFile], list[FlowStep]]:
-    """Fills `stays`; returns its files and the begin of the flow."""
+) -> tuple[list[TableFile], list[FlowStep], list[str]]:
+    """Fills `stays`; returns its files, the begin of the flow and counts for the card."""
     stay_id = release.stay_id
     read: dict[str, dict[str, Callable[[str], str]]] = {
         "icustays": {
@@ -176,8 +178,11 @@ def _load_stays(
         name: find_table(folder, name, list(set(columns) - OPTIONAL))
         for name, columns in read.items()
     }
-    for name, table in tables.items():
-        load_table(engine, name, table, read[name])
+    unread = [
+        note
+        for name, table in tables.items()
+        for note in load_table(engine, name, table, read[name])
+    ]
     require_unique(engine, "icustays", stay_id, tables["icustays"].path)
     require_readable(
         engine,
@@ -206,7 +211,7 @@ def _load_stays(
     )
     total = engine.number("SELECT count(*) FROM stays")
     flow = [FlowStep(f"ICU stays of {tables['icustays'].path.name}", 0, total)]
-    return list(tables.values()), flow
+    return list(tables.values()), flow, unread
 
 
 def _require_match(engine: Engine, name: str, key: str, table: TableFile) -> None:

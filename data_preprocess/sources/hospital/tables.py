@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from configs.runtime.errors import DataError, MissingInputError
+from data_preprocess.storage.cell_text import text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import (
     TableFile,
@@ -50,15 +51,40 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
 
 def load_table(
     engine: Engine, name: str, table: TableFile, cells: Mapping[str, Callable[[str], str]]
-) -> None:
+) -> list[str]:
     """Makes the engine's table `name`: the columns of `cells`, each read by its function of
-    cell_text.py; NULL where `table` lacks one."""
+    cell_text.py; NULL where `table` lacks one or the cell cannot be read. Returns counts of
+    these cells for the card.
+
+    Raises:
+        DataError: more than 1 % of a column's cells cannot be read. Unknown would be the wrong
+            word for them: a death in the window, say, would not be seen.
+    """
     require_all_rows(engine, table)
-    picked = ", ".join(
-        f"{cell(column if column in table.columns else 'NULL')} AS {column}"
+    # NaN, a number that cannot be read, is greater than every bound.
+    read = {
+        column: f"(CASE WHEN {cell(column)}::VARCHAR <> 'nan' THEN {cell(column)} END)"
         for column, cell in cells.items()
+        if column in table.columns
+    }
+    picked = ", ".join(
+        f"{read.get(column, cell('NULL'))} AS {column}" for column, cell in cells.items()
     )
     engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {table.scan}", source=table.path)
+    lost = {
+        column: f"{text_sql(column)} IS NOT NULL AND {value} IS NULL"
+        for column, value in read.items()
+    }
+    for column, bad in lost.items():
+        require_readable(engine, table, [column], made=table.scan, bad=bad, unreadable=bad)
+    return engine.counted(
+        {
+            f"{name}.{column}: cells that cannot be read, taken as unknown": (
+                f"SELECT count(*) FROM {table.scan} WHERE {bad}"
+            )
+            for column, bad in lost.items()
+        }
+    )
 
 
 def require_readable(

@@ -10,11 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
+import numpy as np
+import pandas as pd
 import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError, UserError
 from data_preprocess.sources.hospital import resample as extract
-from data_preprocess.sources.hospital.mimic import read_mimic3
+from data_preprocess.sources.hospital.eicu import read_eicu
+from data_preprocess.sources.hospital.mimic import MIMIC3, read_mimic3
 from data_preprocess.storage.duckdb_engine import open_engine
 from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
@@ -121,6 +124,44 @@ def test_unreadable_admissions_are_named(raw):
     edit(raw / "ICUSTAYS.csv.gz", with_cell("INTIME", "31/12/2150"))
     with pytest.raises(DataError, match="ICUSTAYS.*'31/12/2150'"):
         read(raw)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("PATIENTS", "DOB"), ("ICUSTAYS", "OUTTIME"), ("ADMISSIONS", "DEATHTIME")]
+)
+def test_dates_in_another_form_are_no_unknown_dates(raw, name, column):
+    """They were: every age was 90, and no death lay in the window."""
+    path = raw / f"{name}.csv.gz"
+    pd.read_csv(path).assign(**{column: "31.12.2150"}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"{name}.*{column.lower()}: '31.12.2150'.*YYYY-MM-DD"):
+        read(raw)
+
+
+def test_a_patient_without_a_date_of_birth_is_not_90(raw):
+    path = raw / "PATIENTS.csv.gz"
+    people = pd.read_csv(path)
+    people.assign(DOB=people.DOB.where(people.index > 0)).to_csv(path, index=False)
+    cohort = read(raw, preset="paper", channels=list(MIMIC3.published.channels))
+    assert np.isnan(cohort.static[:, 0]).any()
+
+
+@pytest.mark.parametrize("column", ["unitdischargeoffset", "age"])
+def test_numbers_of_eicu_that_cannot_be_read_are_not_the_largest(tmp_path, column):
+    """NaN is above every bound: the stay was an adult's, and longer than any number of days."""
+    simulate_raw(tmp_path, layout="eicu", num_stays=150, seed=5)
+    path = tmp_path / "patient.csv.gz"
+    people = pd.read_csv(path, dtype=str)
+
+    def extracted(bad):
+        text = people[column].where(people.index >= bad, people[column] + " ca.")
+        people.assign(**{column: text}).to_csv(path, index=False)
+        more = {"folder": str(tmp_path), "channels": ["heart_rate"], "step_minutes": 60.0}
+        return sections.read(read_eicu, "eicu", **more).pool
+
+    assert f"people.{column}: cells that cannot be read, taken as unknown: 1" in extracted(1).notes
+    assert len(extracted(1)) == len(extracted(0)) - 1
+    with pytest.raises(DataError, match=rf"patient.csv.gz: .*{column}: '[0-9]+ ca\.'"):
+        extracted(100)
 
 
 def test_a_row_with_too_few_cells_is_named(raw):
