@@ -40,12 +40,13 @@ case $source-$task in
     *) echo "error: --task $task: expected mortality or icustay" >&2; usage ;;
 esac
 . scripts/env.sh
-"$PYTHON" -m data_preprocess.build "$config" "data.$source.folder=$folder" ${overrides[@]+"${overrides[@]}"}
+resolve_config "$caller" ${overrides[@]+"${overrides[@]}"}
+"$PYTHON" -m data_preprocess.build "$config" "data.$source.folder=$folder" ${ARGS[@]+"${ARGS[@]}"}
 kept=()
-for override in ${overrides[@]+"${overrides[@]}"}; do
+for override in ${ARGS[@]+"${ARGS[@]}"}; do
     case $override in
         data.memory_limit=* | data.threads=* | data.rebuild=*) ;;
-        *) kept+=("$override") ;;
+        *) kept+=("$(printf %q "$override")") ;;  # so that it can be pasted
     esac
 done
 echo "next: bash train.sh $config ${kept[*]+"${kept[*]}"}"

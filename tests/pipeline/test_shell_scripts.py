@@ -68,6 +68,18 @@ def test_the_config_of_own_data_is_written_where_the_user_stands(tmp_path):
     assert f"out={tmp_path}/mine.txt: a config ends in .yaml" in found.stdout
 
 
+def test_a_raw_release_is_built_where_the_user_stands_and_the_next_command_can_be_pasted(tmp_path):
+    stub = tmp_path / "python"
+    stub.write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    stub.chmod(0o755)
+    command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh raw 'data.dir=./my data'"
+    found = bash("-c", command, cwd=tmp_path, check=True).stdout
+    built, following = found.split("next: bash ")
+    assert f"<data.eicu.folder={tmp_path}/raw><data.dir={tmp_path}/./my data>" in built
+    words = bash("-c", f'printf "<%s>" {following}', check=True).stdout
+    assert words == f"<train.sh><configs/base/eicu_icustay.yaml><data.dir={tmp_path}/./my data>"
+
+
 def resolved(caller, *arguments):
     """What resolve_config makes of the arguments, and what it says."""
     script = 'source scripts/env.sh; resolve_config "$@"; printf "=> %s\\n" ${ARGS[@]+"${ARGS[@]}"}'
