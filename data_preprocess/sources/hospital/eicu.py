@@ -16,6 +16,7 @@ from data_preprocess.sources.hospital.tables import (
     find_table,
     load_table,
     require_readable,
+    require_stays,
     require_unique,
 )
 from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
@@ -169,7 +170,7 @@ def _stage(
     engine.run(
         f"""CREATE TABLE staged_{name} AS SELECT id, minute, {kept}
         FROM (SELECT TRY_CAST(patientunitstayid AS BIGINT) AS id,
-                     TRY_CAST(observationoffset AS DOUBLE)::INTEGER AS minute, {raw}
+                     TRY_CAST(TRY_CAST(observationoffset AS DOUBLE) AS INTEGER) AS minute, {raw}
               FROM {table.scan})
         WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
         source=table.path,
@@ -188,6 +189,7 @@ def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Va
             FROM staged_{name} s LEFT JOIN cohort USING (id))
         WHERE raw IS NOT NULL AND (id IS NULL OR stay IS NOT NULL)""",
     )
+    require_stays(engine, table, "patientunitstayid")
     require_readable(
         engine,
         table,

@@ -19,6 +19,7 @@ from data_preprocess.sources.hospital.tables import (
     find_table,
     load_table,
     require_readable,
+    require_stays,
     require_unique,
 )
 from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
@@ -253,13 +254,15 @@ def _read_chart(
         WHERE id IS NULL OR (stay IS NOT NULL AND (second IS NULL OR ({inside})))""",
         source=table.path,
     )
+    require_stays(engine, table, release.stay_id)
     unreadable = f"isnan({value}) OR {stamp_sql('charttime')} IS NULL"
     require_readable(
         engine,
         table,
         ["charttime", VALUES[name]],
         made="chart",
-        bad="isnan(raw) OR second IS NULL",
+        # The second of a row without a stay is not known, whatever its time.
+        bad="isnan(raw) OR (second IS NULL AND stay IS NOT NULL)",
         unreadable=f"itemid IN ({wanted}) AND ({unreadable})",
     )
 

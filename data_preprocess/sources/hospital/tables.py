@@ -7,7 +7,7 @@ rows that are not wanted are never parsed.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import DataError, MissingInputError, few
 from data_preprocess.storage.cell_text import text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import (
@@ -33,8 +33,8 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
     """
     if not folder.is_dir():
         raise MissingInputError(
-            f"folder {folder.absolute()} does not exist; expected the folder of the release that "
-            f"holds {name}.csv.gz"
+            f"folder {folder.absolute()} {'is a file' if folder.exists() else 'does not exist'}; "
+            f"expected the folder of the release that holds {name}.csv.gz"
         )
     places = [place for sub in (".", "icu", "hosp") if (place := folder / sub).is_dir()]
     for suffix in (".csv.gz", ".csv"):
@@ -43,9 +43,41 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
                 table = open_table(path, key=name, lower=True)
                 require_columns(table, list(needed), f"is this really the table {name}?")
                 return table
+    above = folder.absolute().parent
+    near = (*folder.glob("*/*"), *above.glob("*"), *above.glob("icu/*"), *above.glob("hosp/*"))
+    level = [path for path in near if path.name.lower() in (f"{name}.csv.gz", f"{name}.csv")]
     raise MissingInputError(
-        f"{name}.csv.gz (or .csv) is not in {', '.join(map(str, places))}; download it from "
-        "PhysioNet, where a full release needs credentialed access and the demo does not"
+        f"{name}.csv.gz (or .csv) is not in {', '.join(map(str, places))}, "
+        + (
+            f"but {level[0]} is there: give the folder of the release, one level lower or higher"
+            if level
+            else f"which holds {few(sorted(p.name for p in folder.iterdir())) or 'nothing'}; "
+            "download it from PhysioNet, where a full release needs credentialed access and the "
+            "demo does not"
+        )
+    )
+
+
+def require_stays(engine: Engine, table: TableFile, key: str) -> None:
+    """Refuses a chart of which no row names a stay of the engine's table `cohort`.
+
+    Args:
+        key: the column of stay ids.
+
+    Raises:
+        DataError: names the file and an id of either side.
+    """
+    if engine.number("SELECT count(stay) FROM chart"):
+        return
+    ids = f"SELECT {key} FROM {table.scan} WHERE"
+    if engine.rows(f"{ids} TRY_CAST({key} AS BIGINT) IN (SELECT id FROM cohort) LIMIT 1"):
+        return  # of other times or items; the flow table says so
+    theirs = engine.rows(f"{ids} {text_sql(key)} IS NOT NULL LIMIT 1")
+    ours = engine.rows("SELECT id FROM cohort ORDER BY id LIMIT 1")
+    raise DataError(
+        f"{table.path}: no row names a stay of the cohort ({key} here: "
+        f"{theirs[0][0] if theirs else 'none'}, in the cohort: {ours[0][0]}); are all tables from "
+        "one release?"
     )
 
 

@@ -164,6 +164,41 @@ def test_numbers_of_eicu_that_cannot_be_read_are_not_the_largest(tmp_path, colum
         extracted(100)
 
 
+def test_rows_without_a_stay_are_counted_and_a_chart_of_other_stays_is_refused(raw):
+    """The error spoke of times and numbers that cannot be read, though all were sound."""
+    path = raw / CHART
+    chart = pd.read_csv(path, dtype=str)
+    orphans = chart.sample(frac=0.2, random_state=0).assign(ICUSTAY_ID=None)
+    pd.concat([chart, orphans]).to_csv(path, index=False)
+    assert any(extract.NO_STAY in note for note in read(raw).notes)
+    chart.assign(ICUSTAY_ID="S" + chart.ICUSTAY_ID).to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"{CHART}: no row names a stay .*here: S200.*cohort: 200"):
+        read(raw)
+
+
+def test_eicu_offsets_out_of_range_are_counted_and_other_stays_are_named(tmp_path):
+    simulate_raw(tmp_path, layout="eicu", num_stays=60, seed=5)
+    path = tmp_path / "vitalPeriodic.csv.gz"
+    chart = pd.read_csv(path, dtype=str)
+    section = {"folder": str(tmp_path), "channels": ["heart_rate"], "step_minutes": 60.0}
+    wrong = chart.observationoffset.mask(chart.heartrate.notna() & (chart.index % 1000 == 0), "9e9")
+    chart.assign(observationoffset=wrong).to_csv(path, index=False)
+    cohort = sections.read(read_eicu, "eicu", **section).pool
+    assert any(extract.NO_TIME in note for note in cohort.notes)
+    other = "9" + chart.patientunitstayid
+    chart.assign(patientunitstayid=other).to_csv(path, index=False)
+    with pytest.raises(DataError, match="vitalPeriodic.*no row names a stay .*here: 9200.*cohort"):
+        sections.read(read_eicu, "eicu", **section)
+
+
+@pytest.mark.parametrize("place", ["..", "deep", CHART])
+def test_a_folder_beside_the_release_is_told_where_its_tables_are(raw, place):
+    (raw / "deep").mkdir()
+    says = "is a file" if place == CHART else rf"but .*{CHART} is there: give the folder"
+    with pytest.raises(MissingInputError, match=says):
+        read(raw / place)
+
+
 def test_a_row_with_too_few_cells_is_named(raw):
     edit(raw / CHART, lambda lines: [*lines[:40], "1,2,3", *lines[40:]])
     with pytest.raises(DataError, match=f"{CHART}: not readable as a table"):
