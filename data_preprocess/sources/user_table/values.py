@@ -70,11 +70,12 @@ def arrange(
         ],
     )
     warn_of_units(engine, table, form, channels)
-    engine.run(
+    cells, pairs = _pairs(form, channels)
+    engine.run(  # what stands beside unnest() in one SELECT is computed for every cell of a row
         f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
-        FROM (SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
-                     {text_sql(identifier(form.time))} AS time_text,
-                     {_pairs(form, channels)} FROM {table.scan})
+        FROM (SELECT id, moment, time_text, {pairs} FROM (
+            SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
+                   {text_sql(identifier(form.time))} AS time_text, {cells} FROM {table.scan}))
         LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
         source=table.path,
     )
@@ -101,22 +102,28 @@ def arrange(
     return notes
 
 
-def _pairs(form: TableForm, channels: Sequence[str]) -> str:
+def _pairs(form: TableForm, channels: Sequence[str]) -> tuple[str, str]:
+    """SQL for the cells of a row, and over these for the variable, v and text of each."""
     if form.layout != "wide":
         value = identifier(form.value)
         return (
             f"{name_sql(identifier(form.variable))} AS variable, "
             f"{truth_or_number_sql(value, decimal=form.decimal)} AS v, {text_sql(value)} AS text"
-        )
+        ), "variable, v, text"
     columns = [identifier(name) for name in channels]
+    numbers = [truth_or_number_sql(column, decimal=form.decimal) for column in columns]
+    cells = ", ".join(
+        f"{number} AS v{k}, {text_sql(column)} AS text{k}"
+        for k, (column, number) in enumerate(zip(columns, numbers, strict=True))
+    )
     lists = (
         ", ".join(quoted(name) for name in channels),
-        ", ".join(truth_or_number_sql(column, decimal=form.decimal) for column in columns),
-        ", ".join(text_sql(column) for column in columns),
+        ", ".join(f"v{k}" for k in range(len(columns))),
+        ", ".join(f"text{k}" for k in range(len(columns))),
     )
-    return ", ".join(
-        f"unnest([{cells}]) AS {name}"
-        for cells, name in zip(lists, ("variable", "v", "text"), strict=True)
+    return cells, ", ".join(
+        f"unnest([{items}]) AS {name}"
+        for items, name in zip(lists, ("variable", "v", "text"), strict=True)
     )
 
 
