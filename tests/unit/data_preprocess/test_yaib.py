@@ -92,6 +92,19 @@ def test_hospitals_keep_their_stays_together(open_data):
     assert len(pairs) == len(set(hospitals)) == len(set(cohort.subject_ids))
 
 
+def test_covariates_and_hospitals_of_other_stays_are_refused(open_data, tmp_path):
+    """All ages were unknown, and every stay was a patient of its own, without a word."""
+    cohort = open_data / "yaib_demo" / "mortality24"
+    people = frame(cohort / "sta.parquet")
+    other = people.assign(stay_id="9" + people.stay_id.astype(str))
+    other.to_csv(tmp_path / "patient.csv", index=False)
+    with pytest.raises(DataError, match="patient.csv: no stay_id is .*here: 9[0-9]+, in outc"):
+        read(cohort, subjects=str(tmp_path / "patient.csv"), subject_key="stay_id", subject="sex")
+    tables = {name: frame(cohort / f"{name}.parquet") for name in ("dyn", "outc")}
+    with pytest.raises(DataError, match="sta.parquet: no stay_id is a stay with a label"):
+        read(stored(tmp_path / "cohort", **tables, sta=other))
+
+
 def test_a_set_comes_back_as_it_was(tmp_path, make_dataset):
     dataset = make_dataset(
         9,
