@@ -19,12 +19,7 @@ from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
 from configs import from_sections, to_plain
 from configs.cli import run_stage
-from configs.run_record import (
-    as_recorded,
-    describe_differences,
-    record_stage,
-    write_mapping,
-)
+from configs.run_record import as_recorded, describe_differences, record_stage, write_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
 from configs.schema.experiment import ClassifierConfig, ExperimentConfig

@@ -112,6 +112,34 @@ def require_all_rows(engine: Engine, table: TableFile) -> None:
         )
 
 
+def require_known(engine: Engine, table: TableFile, key: str, *, cell: str, known: str) -> None:
+    """Refuses a table of which no row names a stay: a join with it finds nothing, and says nothing.
+
+    Args:
+        key: its column of stay ids; cell: SQL over it, of the type of the ids of `known`.
+        known: the engine's table of stays, with the column `id`.
+
+    Raises:
+        DataError: names the file and an id of either side.
+    """
+    # DuckDB would take a cast that stands in the SELECT for the type of the file's column.
+    if engine.rows(f"SELECT 1 FROM {table.scan} WHERE {cell} IN (SELECT id FROM {known}) LIMIT 1"):
+        return
+    column = identifier(key)
+    theirs, ours = (
+        engine.rows(f"SELECT {name} FROM {where} ORDER BY 1 LIMIT 1")
+        for name, where in (
+            (column, f"{table.scan} WHERE trim({column}::VARCHAR) <> ''"),
+            ("id", known),
+        )
+    )
+    raise DataError(
+        f"{table.path}: no row names a stay of the cohort ({key} here: "
+        f"{theirs[0][0] if theirs else 'none'}, in the cohort: {ours[0][0] if ours else 'none'}); "
+        "are all tables from one release or cohort?"
+    )
+
+
 def quoted(text: str) -> str:
     """`text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

@@ -15,6 +15,7 @@ from data_preprocess.storage.table_file import (
     open_table,
     require_all_rows,
     require_columns,
+    require_known,
 )
 
 MOST_UNREADABLE = 0.01
@@ -59,26 +60,14 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
 
 
 def require_stays(engine: Engine, table: TableFile, key: str) -> None:
-    """Refuses a chart of which no row names a stay of the engine's table `cohort`.
+    """Refuses a chart of which no row names a stay of the engine's table `cohort`; rows of other
+    times or items are no fault, the flow table says so. Errors as in `require_known`.
 
     Args:
         key: the column of stay ids.
-
-    Raises:
-        DataError: names the file and an id of either side.
     """
-    if engine.number("SELECT count(stay) FROM chart"):
-        return
-    ids = f"SELECT {key} FROM {table.scan} WHERE"
-    if engine.rows(f"{ids} TRY_CAST({key} AS BIGINT) IN (SELECT id FROM cohort) LIMIT 1"):
-        return  # of other times or items; the flow table says so
-    theirs = engine.rows(f"{ids} {text_sql(key)} IS NOT NULL LIMIT 1")
-    ours = engine.rows("SELECT id FROM cohort ORDER BY id LIMIT 1")
-    raise DataError(
-        f"{table.path}: no row names a stay of the cohort ({key} here: "
-        f"{theirs[0][0] if theirs else 'none'}, in the cohort: {ours[0][0]}); are all tables from "
-        "one release?"
-    )
+    if not engine.number("SELECT count(stay) FROM chart"):
+        require_known(engine, table, key, cell=f"TRY_CAST({key} AS BIGINT)", known="cohort")
 
 
 def load_table(
@@ -102,21 +91,27 @@ def load_table(
     picked = ", ".join(
         f"{read.get(column, cell('NULL'))} AS {column}" for column, cell in cells.items()
     )
-    engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {table.scan}", source=table.path)
+    kept = f"{name}_cells"  # the file is read once
+    engine.run(
+        f"CREATE TABLE {kept} AS SELECT {', '.join(read)} FROM {table.scan}", source=table.path
+    )
+    engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {kept}")
     lost = {
         column: f"{text_sql(column)} IS NOT NULL AND {value} IS NULL"
         for column, value in read.items()
     }
     for column, bad in lost.items():
-        require_readable(engine, table, [column], made=table.scan, bad=bad, unreadable=bad)
-    return engine.counted(
+        require_readable(engine, table, [column], made=kept, bad=bad, unreadable=bad)
+    notes = engine.counted(
         {
             f"{name}.{column}: cells that cannot be read, taken as unknown": (
-                f"SELECT count(*) FROM {table.scan} WHERE {bad}"
+                f"SELECT count(*) FROM {kept} WHERE {bad}"
             )
             for column, bad in lost.items()
         }
     )
+    engine.run(f"DROP TABLE {kept}")
+    return notes
 
 
 def require_readable(

@@ -28,6 +28,7 @@ from data_preprocess.storage.table_file import (
     quoted,
     require_all_rows,
     require_columns,
+    require_known,
 )
 
 log = logging.getLogger("tardiff.data")
@@ -216,7 +217,9 @@ def _label_view(
 ) -> TableFile:
     """`stay_labels` with static covariates and patients, as a table of its own."""
     if static:
-        _require_stays(engine, tables["sta"], ID)
+        require_known(
+            engine, tables["sta"], ID, cell=id_sql(identifier(ID)), known="stay_labels"
+        )  # else no covariate is known
     facts = "".join(f", s.{identifier(a)} AS {identifier(b)}" for a, b in static.items())
     sql = (
         f"SELECT l.id AS {ID}, l.label AS {LABEL}{facts} FROM stay_labels l LEFT JOIN "
@@ -231,27 +234,12 @@ def _label_view(
             "name yours with data.yaib.subject_key= and data.yaib.subject=",
         )
         require_all_rows(engine, people)
-        _require_stays(engine, people, section.subject_key)
+        # Else every stay is a patient of its own.
+        key = section.subject_key
+        require_known(engine, people, key, cell=id_sql(identifier(key)), known="stay_labels")
         sql = (
             f"SELECT v.*, p.{identifier(section.subject)} AS subject FROM ({sql}) v LEFT JOIN "
             f"{people.scan} p ON v.{ID} = {id_sql(f'p.{identifier(section.subject_key)}')}"
         )
         names.append("subject")
     return replace(tables["outc"], columns=tuple(names), scan=f"({sql})", durations={})
-
-
-def _require_stays(engine: Engine, table: TableFile, key: str) -> None:
-    """Raises DataError if `table` knows none of the labelled stays: then no covariate would be
-    known, or every stay would be a patient of its own."""
-    known = id_sql(identifier(key))
-    if engine.number(
-        f"SELECT count(*) FROM stay_labels WHERE id IN (SELECT {known} FROM {table.scan})"
-    ):
-        return
-    theirs = engine.rows(f"SELECT {known} AS id FROM {table.scan} WHERE id IS NOT NULL LIMIT 1")
-    ours = engine.rows("SELECT id FROM stay_labels ORDER BY id LIMIT 1")
-    raise DataError(
-        f"{table.path}: no {key} is a stay with a label ({key} here: "
-        f"{theirs[0][0] if theirs else 'none'}, in outc.parquet: "
-        f"{ours[0][0] if ours else 'none'}); is it of the same cohort?"
-    )

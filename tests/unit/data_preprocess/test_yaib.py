@@ -98,10 +98,12 @@ def test_covariates_and_hospitals_of_other_stays_are_refused(open_data, tmp_path
     people = frame(cohort / "sta.parquet")
     other = people.assign(stay_id="9" + people.stay_id.astype(str))
     other.to_csv(tmp_path / "patient.csv", index=False)
-    with pytest.raises(DataError, match="patient.csv: no stay_id is .*here: 9[0-9]+, in outc"):
+    with pytest.raises(
+        DataError, match="patient.csv: no row names a stay .*stay_id here: 9[0-9]+, in the"
+    ):
         read(cohort, subjects=str(tmp_path / "patient.csv"), subject_key="stay_id", subject="sex")
     tables = {name: frame(cohort / f"{name}.parquet") for name in ("dyn", "outc")}
-    with pytest.raises(DataError, match="sta.parquet: no stay_id is a stay with a label"):
+    with pytest.raises(DataError, match="sta.parquet: no row names a stay of the cohort"):
         read(stored(tmp_path / "cohort", **tables, sta=other))
 
 

@@ -188,7 +188,7 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
             "would exclude 0.6",
         ),
         (
-            # 1.5 times as many trials as there are, and 4 times the held-out series.
+            # 1.5 times as many trials as there are, and 4 times the attacked series.
             lambda: answer_privacy(
                 privacy(
                     membership_auc=0.55,
