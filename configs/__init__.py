@@ -1,5 +1,6 @@
 """load_config: schema defaults <- YAML <- dotted overrides, as one frozen and checked object."""
 
+import dataclasses
 import difflib
 import inspect
 import json
@@ -108,9 +109,7 @@ def require_closed(override: str) -> None:
 
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
     """The config as nested built-in types, for checkpoints and run records."""
-    container = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return dataclasses.asdict(config)
 
 
 def from_sections(kind: Callable[..., Kind], *sections: Any, **others: Any) -> Kind:
@@ -207,6 +206,8 @@ def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
 
 def _without(base: DictConfig, mappings: Sequence[str]) -> DictConfig:
     """`base` with these mappings empty."""
+    if not mappings:
+        return base  # a copy takes 20 ms, and every override comes here
     emptied = base.copy()
     for key in mappings:
         section, _, name = key.rpartition(".")
