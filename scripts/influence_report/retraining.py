@@ -209,7 +209,7 @@ def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subs
 
 def repeatability(outcomes: Outcomes) -> float | None:
     """Correlation that the mean outcome would have with that of as many other seeds (Spearman and
-    Brown); its root bounds any score. None with one seed."""
+    Brown); its root is the largest score that any estimate could have. None with one seed."""
     if outcomes.shape[1] < 2:
         return None
     half = outcomes.shape[1] // 2
@@ -225,7 +225,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     spread, change = "{score:+.2f} [{low:+.2f}, {high:+.2f}]", "{change:+.4f} +- {error:.4f}"
     rows = [[k, *(spread.format(**v[side]) for side in sides)] for k, v in estimators.items()]
     repeats = [found["repeats"][side] for side in sides]
-    rows += [["repeatability", *("-" if r is None else f"{r:.2f}" for r in repeats)]]
+    rows += [["largest possible", *("-" if r is None else f"{r**0.5:.2f}" for r in repeats)]]
     title = (
         f"linear data-modelling score: {found['model']} retrained on {found['subsets']} halves of "
         f"{found['pool_rows']} unguided series, {len(found['seeds'])} seeds; band of chance "
