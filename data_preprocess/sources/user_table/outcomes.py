@@ -182,16 +182,28 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
     rows = engine.rows(f"SELECT raw FROM outcomes WHERE {unclear} ORDER BY raw NULLS FIRST")
     if rows and not form.drop_unreadable:
         columns = [form.id, form.label, *(c for c in (form.start, form.end) if c is not None)]
-        shown = few(["(no id)" if row[0] is None else row[0] for row in rows])
+        ids = few(["(no id)" if row[0] is None else row[0] for row in rows])
+        remedy = _words(engine, table, form.label) or f"id {ids}; complete them"
         raise DataError(
             f"{table.path}: {len(rows):,} rows have an empty or unreadable cell in "
-            f"{', '.join(columns)}: id {shown}; complete "
-            "them, or leave them out with data.table.drop_unreadable=true"
+            f"{', '.join(columns)}: {remedy}, or leave "
+            "them out with data.table.drop_unreadable=true"
         )
     engine.run(f"DELETE FROM outcomes WHERE {unclear}")
     if not engine.number("SELECT count(*) FROM outcomes"):
         raise DataError(f"{table.path}: no row with an id and a label")
     return len(rows)
+
+
+def _words(engine: Engine, table: TableFile, label: str) -> str:
+    """Which words among the labels are read as missing, and what to do; "" if there are none."""
+    cell = identifier(label)
+    found = engine.rows(
+        f"SELECT trim({cell}::VARCHAR) AS word, count(*) FROM {table.scan} "
+        f"WHERE {text_sql(cell)} IS NULL AND word <> '' GROUP BY 1 ORDER BY 2 DESC, 1"
+    )
+    words = ", ".join(f"{word!r} ({count:,} times)" for word, count in found)
+    return words and f"{label} holds {words}, read as missing; give such a class another name"
 
 
 def _require_one_row_each(engine: Engine, where: Path, form: TableForm) -> None:

@@ -57,7 +57,11 @@ HOSTILE = {
     ),
     "one_empty_label": (
         {"outcome": lambda r: "" if r["stay_id"] == 5007 else r["outcome"]},
-        "1 rows have an empty or unreadable cell in stay_id, outcome: id 5007",
+        "1 rows have an empty or unreadable cell in stay_id, outcome: id 5007; .*unreadable=true$",
+    ),
+    "a_class_called_none": (
+        {"outcome": lambda r: "None" if r["stay_id"] % 2 else r["outcome"]},
+        r"outcome holds 'None' \([0-9]+ times\), read as missing; give such a class another",
     ),
     "thousands_beside_points": (
         {"age": lambda r: "1,040" if r["stay_id"] == 5007 else r["age"]},
