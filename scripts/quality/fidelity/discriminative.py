@@ -47,7 +47,8 @@ class Discrimination:
         trees_auc: boosted trees on summaries.
         spread: standard deviation of the out-of-fold probabilities, averaged over folds (their
             base rates differ), of the classifier where it is larger.
-        error: standard error of `auc`: of the scored series, and of those that were fitted on.
+        error: standard error of `auc` over fresh sets: of the scored series and of those that were
+            fitted on.
     """
 
     auc: float
@@ -167,5 +168,8 @@ def _out_of_fold(
     auc, counts = float(np.mean(aucs)), np.bincount(target)
     scored = auc_variance(auc, int(counts[1]), int(counts[0]))
     # What folds differ by beyond their scored rows is owed to the rows that they are fitted on.
-    fitted = max(0.0, float(np.var(of_folds, ddof=1)) - FOLDS * scored) / len(of_folds)
-    return _Scored(auc, float(np.mean(spreads)), (scored + fitted) ** 0.5)
+    own = max(0.0, float(np.var(of_folds, ddof=1)) - FOLDS * scored) / len(of_folds)
+    # Folds cannot show what models owe to rows that they share. As in Nadeau and Bengio (2003) that
+    # is put at the rows scored : those fitted on; docs/metrics.md has the coverage.
+    shared = scored / (FOLDS - 1)
+    return _Scored(auc, float(np.mean(spreads)), (scored + shared + own) ** 0.5)
