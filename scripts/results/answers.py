@@ -30,7 +30,7 @@ LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no m
 ENOUGH_SEEDS = 5
 FEWEST_PATIENTS = 10  # of each class: from 8 in all, 13 % of level models differ "significantly"
 COLLAPSED = 0.25  # spread of the worst channel : the real one, below which a set is of no use
-FEWEST_SERIES = 200  # in each set, for the absence of fidelity flags to mean something
+FEWEST_SERIES = 200  # in each set; with fewer, fidelity flags and their absence mean little
 MEMBERSHIP_LIMIT = 0.6  # AUC of an attack that the interval must exclude
 CLOSER_LIMIT = 0.6  # share nearer to train than to held-out series, likewise
 MOST_NAMED = 3  # quality flags in a sentence
@@ -175,11 +175,16 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
     if FEW_PATIENTS in values:
         return _few_patients(values)
     limit = values[f"{DISCRIMINATE}_reference"] + DISCRIMINATIVE_MARGIN
-    unsure = values[f"{DISCRIMINATE}_low"] <= limit
-    if any(flag.metric != DISCRIMINATE or not unsure for flag in flags):
-        return Answer(NO, f"It differs from real series: {_named(flags)}.", _clear(flags, values))
-    if series < FEWEST_SERIES:
+    sure, few = values[f"{DISCRIMINATE}_low"] > limit, series < FEWEST_SERIES
+    # The other flags have no interval: of few series chance raises one in honest sets, too.
+    decisive = [flag for flag in flags if (sure if flag.metric == DISCRIMINATE else not few)]
+    if decisive:
+        reason = f"It differs from real series: {_named(decisive)}."
+        return Answer(NO, reason, _clear(decisive, values))
+    if few:
         reason = f"With {series} series the absence of quality flags means little."
+        if flags:
+            reason = f"With {series} series chance raises quality flags, too ({_named(flags)})."
         return Answer(CANNOT_TELL, reason, f"{FEWEST_SERIES} series in each set are needed")
     if values["discriminative_collapsed"]:
         reason = "The classifier that should distinguish it from real series does not work here."

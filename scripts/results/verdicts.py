@@ -18,6 +18,7 @@ from scripts.results.answers import (
     MEMBERSHIP_LIMIT,
     NO,
     NO_LEAK_FOUND,
+    SCORED,
     SMALLEST_GAIN,
     answer_fidelity,
     answer_privacy,
@@ -118,16 +119,19 @@ def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
         facts["synthetic_series_per_class"][name],
         *(facts["real_series_per_class"][split] for split in ("train", "test")),
     ]
-    answer = answer_fidelity(report, min(map(sum, counts)))
     values = report.values
+    # Where series of a patient are alike, one of each was compared.
+    answer = answer_fidelity(report, min(*map(sum, counts), round(values[SCORED])))
     numbers = (
         f"Discriminator AUC {with_interval(report, DISCRIMINATE)} (real series: "
         f"{values[f'{DISCRIMINATE}_reference']:.3f}). The spread of {_worst_channel(values)} is "
         f"{values['marginal_sd_ratio_worst']:.2f} times the real one, the farthest from 1."
     )
     rule = (
-        f"no: a quality flag of fidelity is raised; yes: none is, with {FEWEST_SERIES} series or "
-        f"more, and the AUC's interval ends below that of real series + {DISCRIMINATIVE_MARGIN:g}"
+        f"no: a quality flag of fidelity is raised (of the AUC: its interval is above the limit; "
+        f"with fewer than {FEWEST_SERIES} series that alone counts); yes: none is, with "
+        f"{FEWEST_SERIES} series or more, and the AUC's interval ends below that of real series + "
+        f"{DISCRIMINATIVE_MARGIN:g}"
     )
     return Verdict(name, "faithful", *answer, numbers, rule)
 

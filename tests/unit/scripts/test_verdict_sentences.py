@@ -115,6 +115,18 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
             "200 series in each set are needed",
         ),
         (
+            lambda: answer_fidelity(fidelity(flat_share=0.3), 100),
+            CANNOT_TELL,
+            "With 100 series chance raises quality flags, too (series do not move).",
+            "200 series in each set are needed",
+        ),
+        (
+            lambda: answer_fidelity(fidelity(auc=0.8, flat_share=0.3), 100),
+            NO,
+            "It differs from real series: a classifier distinguishes it from real.",
+            "1 flag must clear: discriminative_auc 0.800 (> real + 0.1; real 0.500)",
+        ),
+        (
             lambda: answer_fidelity(fidelity(discriminative_collapsed=1.0), 500),
             CANNOT_TELL,
             "The classifier that should distinguish it from real series does not work here.",

@@ -62,11 +62,20 @@ def test_a_substitute_may_lose_little(loss, seeds, outcome):
         (fidelity(half=0.15), 500, CANNOT_TELL),
         (fidelity(auc=0.65, half=0.1), 500, CANNOT_TELL),  # the flag is raised, not surely
         (fidelity(auc=0.8), 500, NO),
-        (fidelity(flat_share=0.3), 100, NO),
+        (fidelity(flat_share=0.3), 200, NO),
+        (fidelity(flat_share=0.3), 199, CANNOT_TELL),  # chance raises that flag, too
+        (fidelity(auc=0.8, flat_share=0.3), 100, NO),
+        (fidelity(auc=0.65, half=0.1, flat_share=0.3), 100, CANNOT_TELL),
     ],
 )
 def test_faithful_needs_silence_that_means_something(report, series, outcome):
     assert answer_fidelity(report, series).outcome == outcome
+
+
+def test_patients_with_one_series_left_count_as_few():
+    """Of 400 test series 40 were compared, as those of a patient are alike."""
+    _, faithful = verdicts(generated("alike", LOST, 1.0, auc=0.5, scored=40.0, flat=0.3))
+    assert faithful.outcome == CANNOT_TELL and "With 40 series" in faithful.reason
 
 
 @pytest.mark.parametrize(
@@ -138,7 +147,7 @@ def test_series_of_a_patient_that_are_alike_ask_for_patients():
     assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400).outcome == CANNOT_TELL
 
 
-def generated(name, alone, spread, **more):
+def generated(name, alone, spread, *, auc=0.99, scored=500.0, flat=0.0, **more):
     """Results of one set with a TSRTR row that decides nothing and a TSTR row."""
     addition = dataclasses.replace(row(difference(-0.02, 0.02)), generator=name)
     substitute = dataclasses.replace(row(alone), generator=name, protocol="TSTR", ratio=None)
@@ -155,7 +164,9 @@ def generated(name, alone, spread, **more):
         quality={
             "fidelity": {
                 name: fidelity(
-                    auc=0.99,
+                    auc=auc,
+                    discriminative_scored=scored,
+                    flat_share=flat,
                     marginal_sd_ratio_worst=6.0,
                     **{"marginal_sd_ratio/narrow": spread, "marginal_sd_ratio/wide": 6.0},
                 )
