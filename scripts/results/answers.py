@@ -18,7 +18,7 @@ from scripts.quality.fidelity.discriminative import (
     MAX_SCORED,
 )
 from scripts.quality.privacy.membership import MAX_ROWS as MAX_ATTACKED
-from scripts.utility.bootstrap import CORRECTED_LEVEL, Difference
+from scripts.utility.bootstrap import CORRECTED_LEVEL, LARGEST_LOSS, Difference
 from scripts.utility.summary import Summary
 from tardiff.influence.retraining_score import RetrainingScore
 
@@ -26,7 +26,6 @@ YES, NO, CANNOT_TELL = "yes", "no", "cannot tell"
 NO_LEAK_FOUND = "no leak found"  # the best that attacks can say: privacy is not proven by trying
 
 SMALLEST_GAIN = 0.01  # of AUROC: an addition whose gain is surely smaller is not useful
-LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no more
 ENOUGH_SEEDS = 5
 FEWEST_PATIENTS = 10  # of each class: from 8 in all, 13 % of level models differ "significantly"
 COLLAPSED = 0.25  # spread of the worst channel : the real one, below which a set is of no use
@@ -119,7 +118,7 @@ def surely_lost(row: Summary) -> bool:
     loss = row.vs_real
     if loss is None or row.num_seeds == 1:
         return False
-    return loss.high < -LARGEST_LOSS and loss.survives_correction
+    return loss.high < -LARGEST_LOSS and loss.p_lost < CORRECTED_LEVEL
 
 
 def answer_useful(

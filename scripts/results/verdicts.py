@@ -14,7 +14,6 @@ from scripts.results.answers import (
     DISCRIMINATE,
     DISCRIMINATIVE_MARGIN,
     FEWEST_SERIES,
-    LARGEST_LOSS,
     MEMBERSHIP_LIMIT,
     NO,
     NO_LEAK_FOUND,
@@ -26,6 +25,7 @@ from scripts.results.answers import (
     predicts_retraining,
 )
 from scripts.results.results import Results
+from scripts.utility.bootstrap import LARGEST_LOSS
 from scripts.utility.metrics import METRICS
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import Summary, select

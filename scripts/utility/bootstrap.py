@@ -34,6 +34,7 @@ ROUNDING = 1e-5  # resamples are scored in single precision
 MAX_REDRAWS = 100  # a resample
 CONFIDENCE = 0.95  # of every interval; the verdicts are rules on these
 CORRECTED_LEVEL = 0.05  # of a p-value after Holm's correction
+LARGEST_LOSS = 0.02  # of AUROC: a substitute for real data may surely lose no more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,8 @@ class Difference:
         low, high, p: interval and two-sided p-value over test series and seeds; over test series
             alone if there is one seed.
         p_holm: p-value corrected for the family of comparisons it belongs to, None outside one.
+        p_lost: two-sided p-value against a loss of LARGEST_LOSS in place of 0, corrected as
+            `p_holm` is inside a family.
         test_low, test_high: interval over test series alone, for these fitted models.
     """
 
@@ -54,6 +57,7 @@ class Difference:
     p: float
     test_low: float
     test_high: float
+    p_lost: float = 1.0
     p_holm: float | None = None
 
     def __str__(self) -> str:
@@ -136,6 +140,7 @@ def compare(
         low=low,
         high=high,
         p=two_sided_p(both),
+        p_lost=two_sided_p(both + LARGEST_LOSS),
         test_low=test_low,
         test_high=test_high,
     )

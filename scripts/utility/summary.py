@@ -85,7 +85,7 @@ def select(summaries: Sequence[Summary], **wanted: object) -> list[Summary]:
 
 
 def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
-    """The summaries with `p_holm` of the differences to `reference` filled in."""
+    """The summaries with `p_holm` and `p_lost` of the differences to `reference` corrected."""
     families: dict[tuple[object, ...], list[int]] = {}
     for index, s in enumerate(summaries):
         if getattr(s, reference) is not None:
@@ -95,8 +95,9 @@ def _correct(summaries: Sequence[Summary], reference: str) -> list[Summary]:
     for members in families.values():
         differences = [getattr(summaries[index], reference) for index in members]
         values = holm([difference.p for difference in differences])
-        for index, difference, value in zip(members, differences, values, strict=True):
-            changed = {reference: replace(difference, p_holm=value)}
+        lost = holm([difference.p_lost for difference in differences])
+        for index, difference, *found in zip(members, differences, values, lost, strict=True):
+            changed = {reference: replace(difference, p_holm=found[0], p_lost=found[1])}
             corrected[index] = replace(summaries[index], **changed)
     return corrected
 

@@ -5,10 +5,20 @@ from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
 
 
-def difference(low, high, p=0.01, p_holm=None):
+def difference(low, high, p=0.01, p_holm=None, p_lost=None):
+    """Of a loss as certain against its margin as against 0, unless `p_lost` is given."""
+    if p_lost is None:
+        p_lost = p if p_holm is None else p_holm
     mean = (low + high) / 2
     return Difference(
-        mean=mean, low=low, high=high, p=p, test_low=low, test_high=high, p_holm=p_holm
+        mean=mean,
+        low=low,
+        high=high,
+        p=p,
+        p_lost=p_lost,
+        test_low=low,
+        test_high=high,
+        p_holm=p_holm,
     )
 
 

@@ -8,6 +8,8 @@ from scipy import stats
 
 from configs.runtime.errors import DataError
 from scripts.utility.bootstrap import (
+    CORRECTED_LEVEL,
+    LARGEST_LOSS,
     compare,
     enough_resamples,
     fewest_patients,
@@ -263,6 +265,32 @@ def test_a_family_is_one_question_about_all_sets():
         differences = [s.vs_real for s in rows if s.vs_real is not None]
         assert len(differences) == 2
         assert [d.p_holm for d in differences] == holm([d.p for d in differences])
+        alone = [
+            summarise(
+                {f: p for f, p in results.items() if f.generator in (REAL, s.generator)},
+                np.arange(200),
+                resamples=150,
+                metrics=["auprc"],
+            )
+            for s in rows
+        ]
+        key = {"model": "classifier", "protocol": protocol, "ratio": ratio}
+        raw = [select(found, **key)[0].vs_real.p_lost for found in alone]
+        assert [d.p_lost for d in differences] == holm(raw) != raw
+
+
+def test_a_family_of_sets_at_the_limit_is_rarely_said_to_lose_more():
+    """Six sets whose models lose LARGEST_LOSS: far below 0, and none is surely below the limit."""
+    rng, families, found = np.random.default_rng(0), 200, 0
+    for _ in range(families):
+        p_values = []
+        for _ in range(6):
+            points = -LARGEST_LOSS + rng.normal(0, 0.005) + rng.normal(0, 0.003, 5)
+            draws = points[:, None] + rng.normal(0, 0.005, 500)
+            difference = compare(draws, 0 * draws, points, 0 * points)
+            p_values.append(difference.p_lost if difference.high < -LARGEST_LOSS else 1.0)
+        found += min(holm(p_values)) < CORRECTED_LEVEL
+    assert found / families < 0.05
 
 
 def test_without_an_unguided_set_there_is_no_such_difference():

@@ -117,6 +117,13 @@ def test_the_flag_is_named_with_its_value_and_threshold():
     [
         (difference(-0.002, 0.03), LOST, 1.0, NO),
         (difference(-0.002, 0.03), difference(-0.16, -0.10, p_holm=0.2), 1.0, CANNOT_TELL),
+        # Surely below 0, of a family where a loss of 0.02 is not excluded.
+        (
+            difference(-0.002, 0.03),
+            difference(-0.04, -0.021, p_holm=0.001, p_lost=0.1),
+            1.0,
+            CANNOT_TELL,
+        ),
         (difference(-0.002, 0.03), difference(-0.03, 0.01), 1.0, CANNOT_TELL),
         (difference(-0.002, 0.03), difference(-0.03, 0.01), 0.08, NO),  # a collapsed set
         (difference(-0.002, 0.03), None, None, CANNOT_TELL),
