@@ -2,16 +2,19 @@
 
 Stated beside what one would do without them: the error of the AUROC on a small real test set, drawn
 with replacement from the real test series. Where it is larger, synthetic series are the better test
-set for a group with so few patients. The truth is the AUROC on all real test series of the group.
+set for a group with so few patients. The truth is known through the real test series of the group
+alone: their AUROC stands for it, and the error of the synthetic set holds its chance. So does that
+of the small sets: each is compared with a resample of all patients of the group.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from data_preprocess.dataset import EHRDataset
+from scripts.utility.bootstrap import resample_counts
 from scripts.utility.metrics import Predictions, point_scores, score
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.subgroups import find_subgroups
@@ -28,7 +31,7 @@ class AurocError:
     Attributes:
         group: of patients, or EVERYBODY.
         generator: the synthetic set; model: the downstream model.
-        real: AUROC on all real test series of the group.
+        real: AUROC on all real test series of the group, with their chance.
         synthetic: AUROC on the synthetic series of the group.
         error: of the latter.
         small: rows of a small real test set -> its error; sizes that the group does not have, or at
@@ -75,7 +78,7 @@ def auroc_errors(
             truths = np.array([_auroc(predictions) for predictions in within])
             on_set = np.array([_auroc(results[fit].take(there)) for fit in fits])
             if model not in small:
-                small[model] = _small_sets(within, truths, seed)
+                small[model] = _small_sets(within, test.subject_ids[rows], seed)
             found.append(
                 AurocError(
                     group=group,
@@ -94,9 +97,12 @@ def _groups(dataset: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     return {EVERYBODY: np.ones(len(dataset), bool), **find_subgroups(dataset)}
 
 
-def _small_sets(of_seeds: list[Predictions], truths: np.ndarray, seed: int) -> dict[int, float]:
+def _small_sets(
+    of_seeds: list[Predictions], subjects: Int[np.ndarray, " n"], seed: int
+) -> dict[int, float]:
     """The mean absolute error of the AUROC on so many of all rows, drawn at random."""
     errors, labels = {}, of_seeds[0].labels
+    everybody = resample_counts(subjects, labels, resamples=DRAWS, seed=seed + 1)
     for size in (size for size in SMALL if size < len(labels)):
         rng = np.random.default_rng(seed)
         drawn = [rng.integers(len(labels), size=size) for _ in range(DRAWS)]
@@ -104,11 +110,11 @@ def _small_sets(of_seeds: list[Predictions], truths: np.ndarray, seed: int) -> d
         classes = range(int(labels.max()) + 1)
         whole = np.all([counts[:, labels == k].any(axis=1) for k in classes], axis=0)
         if whole.mean() > 0.5:
-            counts = counts[whole].astype(np.float32)
-            aurocs = np.stack(
-                [score(predictions, counts, ["auroc"])["auroc"] for predictions in of_seeds]
+            few, all_rows = (
+                np.stack([score(one, rows, ["auroc"])["auroc"] for one in of_seeds])
+                for rows in (counts[whole].astype(np.float32), everybody[whole])
             )
-            errors[size] = float(np.abs(aurocs - truths[:, None]).mean())
+            errors[size] = float(np.abs(few - all_rows).mean())
     return errors
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from scripts.quality.common.metric_report import auc_variance
 from scripts.results.tables import testing_table as as_table
 from scripts.results.tables import ungrouped
 from scripts.utility.metrics import Predictions
@@ -50,6 +51,32 @@ def test_the_error_is_that_of_the_set_and_a_small_real_set_errs_less_the_larger_
     assert found.small[100] == pytest.approx(0.038, abs=0.008)
     assert found.small[200] == pytest.approx(found.small[100] / 2**0.5, rel=0.2)
     assert "No groups of patients in a" in ungrouped([found])
+
+
+def test_the_chance_of_the_real_series_is_in_both_errors(make_dataset):
+    """110 real series are hardly more than 100: two such draws differ by the chance of both."""
+    few = make_dataset(110)
+    found, *_ = auroc_errors(fits(few.labels, on_set=1.0), few, {"a": few}, seed=0)
+    sides = np.bincount(few.labels)
+    of_all = auc_variance(found.real, int(sides[1]), int(sides[0]))
+    both = (of_all * (110 / 100 + 1)) ** 0.5
+    assert found.small[100] == pytest.approx((2 / np.pi) ** 0.5 * both, rel=0.15)
+
+
+def test_the_chance_of_real_series_is_that_of_their_patients(make_dataset):
+    """Four series a patient: what stands for the truth is as uncertain as the patients are few."""
+    few = make_dataset(160)
+    alike = dataclasses.replace(few, labels=few.labels.repeat(4)[:160])
+    grouped = dataclasses.replace(alike, subject_ids=np.arange(160) // 4)
+    results = fits(alike.labels, on_set=1.0)
+    for fit, found in results.items():
+        rows = found.probabilities[np.arange(160) // 4]
+        results[fit] = dataclasses.replace(found, probabilities=rows)
+    apart, together = (
+        auroc_errors(results, test, {"a": alike}, seed=0)[0].small[100]
+        for test in (dataclasses.replace(alike, subject_ids=np.arange(160)), grouped)
+    )
+    assert together > 1.2 * apart
 
 
 def test_groups_are_those_that_both_sets_know(test_split):
