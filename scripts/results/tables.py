@@ -158,7 +158,7 @@ def ungrouped(errors: Sequence[AurocError]) -> str:
     if not names:
         return ""
     return (
-        f"No groups of patients in {', '.join(names)}: a group needs {MIN_PER_CLASS} series of "
+        f"No groups of patients in {', '.join(names)}: a group needs {MIN_PER_CLASS} patients of "
         "every class, in the set and in test, and an age, a sex or a unit (data.space.static)."
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from data_preprocess.dataset import EHRDataset
+from data_preprocess.dataset import EHRDataset, patient_strata
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import Summary, summarise
@@ -22,7 +22,7 @@ AGES = {  # in years, from the first up to the second
     "65-79": (65, 80),
     "80 and older": (80, np.inf),
 }
-MIN_PER_CLASS = 10  # test series of every class that a group needs
+MIN_PER_CLASS = 10  # patients of every class that a group needs: resamples are of patients
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
 
     Groups are those of every static covariate that is an age in years or a code: one that says so
     in its unit, "sex[1=male]", "unit_type[code]", or has two values, as a sex of 1 and 2. Series
-    whose covariate is unknown are in no group of it.
+    whose covariate is unknown are in no group of it. Where patients are not known, as in synthetic
+    sets, every series counts as one.
     """
     groups: dict[str, np.ndarray] = {}
     for title, values in zip(test.static_names, test.static.T, strict=True):
@@ -51,8 +52,13 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
         elif base.split("_")[0] == "age" and title in (base, f"{base}[years]"):
             for band, (low, high) in AGES.items():
                 groups[f"{base} {band}"] = (values >= low) & (values < high)
-    sizes = {k: np.bincount(test.labels[v], minlength=test.num_classes) for k, v in groups.items()}
-    return {k: rows for k, rows in groups.items() if sizes[k].min() >= MIN_PER_CLASS}
+    patients, _ = patient_strata(test.subject_ids, test.labels)
+    of_class = [test.labels == label for label in range(test.num_classes)]
+    fewest = {
+        name: min(len(np.unique(patients[rows & mine])) for mine in of_class)
+        for name, rows in groups.items()
+    }
+    return {name: rows for name, rows in groups.items() if fewest[name] >= MIN_PER_CLASS}
 
 
 def subgroup_scores(

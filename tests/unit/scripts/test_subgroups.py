@@ -80,6 +80,22 @@ def test_groups_with_few_series_of_a_class_are_left_out(test_split):
     assert find_subgroups(rare) == {}
 
 
+def test_a_group_is_large_by_its_patients(test_split):
+    """Ten series a patient: ten patients of a class and sex are enough, nine too few."""
+    static = (np.arange(400) // 200).astype(np.float32)[:, None]
+    patients = np.arange(400) % 200 // 10 + 20 * (np.arange(400) // 200)
+    labels = patients % 2
+    ten = dataclasses.replace(
+        test_split, static=static, static_names=("sex[1=male]",), labels=labels
+    )
+    ten = dataclasses.replace(ten, subject_ids=patients)
+    assert list(find_subgroups(ten)) == ["sex not male", "sex male"]
+    nine = dataclasses.replace(ten, subject_ids=np.where(patients == 2, 0, patients))
+    assert list(find_subgroups(nine)) == ["sex male"]
+    synthetic = dataclasses.replace(ten, subject_ids=np.full(400, -1))  # patients of their own
+    assert list(find_subgroups(synthetic)) == ["sex not male", "sex male"]
+
+
 def test_scores_are_those_of_the_group(test_split):
     rng = np.random.default_rng(1)
     y = test_split.labels
