@@ -44,8 +44,8 @@ _HINT = "a cohort of YAIB has stay_id, time and label"
 def read_yaib(section: Any, settings: Settings) -> SourceData:
     """The stays of a cohort on the grid; labels by hour become one by `section.rule`.
 
-    Rule "later" removes stays that are positive within the window; "longer" takes the first hour's
-    label for the remaining hours.
+    Rule "later" removes stays that are positive within the window; "longer" takes the labels for
+    the remaining hours.
 
     Raises:
         MissingInputError: a table is not there.
@@ -173,7 +173,8 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
         "last": f"arg_max(label, minute) FILTER ({inside})",
         "max": "max(label)",
         "later": f"coalesce(max(label) FILTER (NOT {inside}), 0) > 0",
-        "longer": f"arg_min(label, minute) > {settings.los_days * 24}",
+        # Remaining hours of the first labelled hour, and the hours before it.
+        "longer": f"arg_min(label + minute / 60, minute) > {settings.los_days * 24}",
     }[rule]
     if names is not None:
         label = (

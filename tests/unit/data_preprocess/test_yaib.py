@@ -169,6 +169,14 @@ def test_a_stay_without_any_label_is_no_negative(tmp_path, rule):
     assert ("without a label", 1) in [(step.rule, step.removed) for step in cohort.flow]
 
 
+def test_hours_before_the_first_label_are_part_of_the_stay(tmp_path):
+    """Both stays last 74 h; of one the first three hours have no label, so the first says 71."""
+    label = [None if stay == 2 or (stay == 3 and t < 3) else 74.0 - t for stay, t in HOURS]
+    folder = stored(tmp_path, dyn=DYN, sta=STA, outc=LABELS.assign(label=label))
+    cohort = read(folder, hours=3.0, rule="longer")
+    assert cohort.label_names[1] == "stay > 3 days" and cohort.labels.tolist() == [1, 1]
+
+
 def test_labels_of_stays_may_be_absent_and_are_never_guessed(tmp_path):
     outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [True, False, None]})
     cohort = read(stored(tmp_path, dyn=DYN, sta=STA, outc=outc), hours=3.0)
