@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 from configs import DEFAULT_CONFIG, load_config
@@ -68,7 +71,8 @@ def _matters(record: logging.LogRecord) -> bool:
 def guarded(work: Callable[[], object], hint: str = "") -> int:
     """The exit code of `work`; what a person can act on is logged, with `hint` behind it."""
     try:
-        work()
+        with _sigterm_as_ctrl_c():
+            work()
     except KeyboardInterrupt:
         logging.getLogger("tardiff").error("interrupted; run the same command again to go on")
         return EXIT_INTERRUPTED
@@ -79,6 +83,22 @@ def guarded(work: Callable[[], object], hint: str = "") -> int:
         logging.getLogger("tardiff").error("error: %s%s", message, hint)
         return EXIT_USER_ERROR
     return 0
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """`kill`, `timeout` and schedulers of clusters send SIGTERM: scratch files go then too."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _guarded(main: Callable[[ExperimentConfig], None], arguments: list[str]) -> int:

@@ -280,7 +280,8 @@ def test_a_broken_table_exits_non_zero_and_leaves_no_output(raw, tmp_path):
     assert not list(scratch.iterdir())
 
 
-def test_an_interrupted_build_leaves_nothing_and_runs_again(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_leaves_nothing_and_runs_again(tmp_path, ending):
     raw, scratch = tmp_path / "raw", tmp_path / "scratch"
     scratch.mkdir()
     simulate_raw(raw, layout="mimic3", num_stays=200, seed=0, num_rows=250_000)
@@ -297,11 +298,11 @@ def test_an_interrupted_build_leaves_nothing_and_runs_again(tmp_path):
     )
     while running.poll() is None and not list(scratch.iterdir()):
         time.sleep(0.01)  # the scratch database marks the start of the extraction
-    running.send_signal(signal.SIGINT)
+    running.send_signal(ending)
     output = running.communicate(timeout=60)[0].decode()
     assert running.returncode == 130, output
     assert "run the same command again" in output
-    assert not (tmp_path / "out").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "scratch"}  # no .partial either
     assert not list(scratch.iterdir())
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
