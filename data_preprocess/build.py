@@ -155,7 +155,7 @@ def _build(data: DataConfig, folder: Path) -> None:
             log.info(f"  {step.rule}: removed {step.removed:,}, left {step.left:,}")
     _, channels, steps = source.pool.values.shape
     log.info("  %d channels x %d steps: %s", channels, steps, ", ".join(source.pool.feature_names))
-    for doubt in doubts(source.pool):
+    for doubt in doubts(source.pool, has_ranges=data.source == "table"):
         log.warning("  %s", doubt)
     if len(names := source.pool.label_names) == 2:
         ordered = hasattr(getattr(data, data.source), "classes")

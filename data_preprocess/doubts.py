@@ -17,11 +17,15 @@ _MOST_LEVELS = 20
 _FEWEST = 8  # stays on either side; of fewer, such an AUROC may be chance
 
 
-def doubts(cohort: Cohort) -> list[str]:
-    """A sentence for each, with what to do."""
+def doubts(cohort: Cohort, *, has_ranges: bool) -> list[str]:
+    """A sentence for each, with what to do.
+
+    Args:
+        has_ranges: the source reads `data.table.ranges`.
+    """
     codes = [
-        f"{sentence} Empty these cells, or of a table say what is plausible: "
-        f'"data.table.ranges={{{", ".join(f"{name!r}: [LOW, HIGH]" for name in names)}}}"'
+        f"{sentence} Empty these cells"
+        + (f", or say what is plausible: {_ranges(names)}" if has_ranges else "")
         for names, sentence in codes_for_missing(cohort.values, cohort.feature_names)
     ]
     codes += [
@@ -34,6 +38,11 @@ def doubts(cohort: Cohort) -> list[str]:
         f"{count} ways? Write it in one"
         for names, count in _alike(cohort.feature_names)
     ]
+
+
+def _ranges(names: Sequence[str]) -> str:
+    """The argument of a command that says them, to be filled in."""
+    return f'"data.table.ranges={{{", ".join(f"{name!r}: [LOW, HIGH]" for name in names)}}}"'
 
 
 def unknown_classes(names: Sequence[str], counts: Int[np.ndarray, " k"]) -> list[str]:

@@ -93,7 +93,7 @@ def tell_ranges(proposal: Proposal, cohort: Cohort) -> None:
             spans.append(f"{name} nothing in the window")
             continue
         spans.append(f"{name} {values.min():g} to {values.max():g}")
-    proposal.decide += doubts(cohort)
+    proposal.decide += doubts(cohort, has_ranges=proposal.data["source"] == "table")
     proposal.understood["ranges"] = few(spans)
 
 

@@ -55,7 +55,7 @@ def find_timing(
         f"FROM {table.scan}"
     )[0]
     if 2 * readable < filled:
-        raise DataError(unreadable(table, form.time, first))
+        raise DataError(unreadable(table, form, form.time, first))
     if found.kind != NUMBERS:
         unit = None
     elif unit is None:

@@ -133,7 +133,7 @@ def _explained(error: duckdb.Error, source: Path | None) -> Exception:
     text = str(error)
     where = f"{source}: " if source else ""
     if isinstance(error, duckdb.OutOfMemoryException):
-        return UserError(f"{where}{_first_line(error)}; give more with memory_limit=4GB")
+        return UserError(f"{where}{_first_line(error)}; give more with data.memory_limit=4GB")
     if source is None:
         return error
     if "GZIP" in text or isinstance(error, duckdb.IOException):

@@ -77,6 +77,12 @@ def read_meds(section: Any, settings: Settings) -> SourceData:
                 raise DataError(
                     f"{events.path}: no value of the codes of channel {name}: {codes}. {known}"
                 )
+        if not engine.number("SELECT count(*) FROM windowed"):
+            raise DataError(
+                f"{events.path}: no value of a channel lies in the {settings.window_hours:g} h "
+                f"before a {PREDICTION_TIME} of {labels.path}; correct these times, or widen "
+                "data.window_hours"
+            )
         _add_static(engine, events, mapping, section)
         source = _read(engine, events, labels, mapping, settings)
         cohort = source.pool.with_classes(section.classes, "data.meds.classes")
@@ -217,6 +223,7 @@ def _read(
     form = TableForm(
         series=str(events.path),
         subject="subject",
+        source="meds",
         static=names,
         channels=[*mapping.channels],
     )

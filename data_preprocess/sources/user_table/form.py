@@ -14,7 +14,10 @@ MEDS_END = "prediction_time"
 @dataclass(frozen=True, kw_only=True)
 class TableForm:
     """Files, column names and rules of a table: the keys of `data.table`, as
-    configs/schema/data_sources.py and docs/data.md explain them."""
+    configs/schema/data_sources.py and docs/data.md explain them.
+
+    `source` is who made the form: of another source than "table" none of these keys is read.
+    """
 
     series: str | None
     labels: str | None = None
@@ -35,6 +38,11 @@ class TableForm:
     decimal: str = "."
     drop_unreadable: bool = False
     drop_outside: bool = False
+    source: str = "table"
+
+    def advice(self, keys: str, otherwise: str = "") -> str:
+        """What a message says to do: by `keys` of `data.table`, where these are read."""
+        return keys if self.source == "table" else otherwise
 
     @classmethod
     def of(cls, section: Any) -> "TableForm":

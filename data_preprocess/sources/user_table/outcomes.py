@@ -186,8 +186,10 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
         remedy = _words(engine, table, form.label) or f"id {ids}; complete them"
         raise DataError(
             f"{table.path}: {len(rows):,} rows have an empty or unreadable cell in "
-            f"{', '.join(columns)}: {remedy}, or leave "
-            "them out with data.table.drop_unreadable=true"
+            f"{', '.join(columns)}: {remedy}, or "
+            + form.advice(
+                "leave them out with data.table.drop_unreadable=true", "take them out of the file"
+            )
         )
     engine.run(f"DELETE FROM outcomes WHERE {unclear}")
     if not engine.number("SELECT count(*) FROM outcomes"):

@@ -43,7 +43,8 @@ class Moments:
 
     def described(self, form: TableForm) -> str:
         """What the times were taken for, for messages."""
-        return f"{form.time_unit} (data.table.time_unit)" if self.kind == NUMBERS else self.kind
+        unit = form.time_unit + form.advice(" (data.table.time_unit)")
+        return unit if self.kind == NUMBERS else self.kind
 
     def zero(self, form: TableForm) -> str:
         """What the times count from, for messages."""
@@ -96,7 +97,7 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
         )
     other = f"SELECT {text} FROM {table.scan} WHERE {text} IS NOT NULL LIMIT 1"
     if not any(found.values()) and (cells := engine.rows(other)):
-        raise DataError(unreadable(table, column, cells[0][0]))
+        raise DataError(unreadable(table, form, column, cells[0][0]))
     kind = max(found, key=lambda name: found[name])
     if kind == NUMBERS:
         number = number_sql(identifier(column), decimal=form.decimal)
@@ -112,7 +113,8 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
     return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS, zoned=kind == _ZONED)
 
 
-def unreadable(table: TableFile, column: str, cell: str) -> str:
+def unreadable(table: TableFile, form: TableForm, column: str, cell: str) -> str:
     """What to say of a column whose cells are no times."""
     text = f"{table.path}: the times in `{column}` cannot be read (such as {cell!r}); {EXPECTED}"
-    return f"{text}. A decimal comma? Set data.table.decimal=','" if "," in cell else text
+    comma = ". A decimal comma?" + form.advice(" Set data.table.decimal=','", " Write a point")
+    return text + comma if "," in cell else text

@@ -142,7 +142,8 @@ def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
         ]
         raise DataError(
             f"{table.path}: no id of the labels is in the series (labels: {sides[0]}, ...; series: "
-            f"{sides[1] or 'none'}, ...); check data.table.id={form.id}"
+            f"{sides[1] or 'none'}, ...); "
+            + form.advice(f"check data.table.id={form.id}", "are both files of one cohort?")
         )
     return engine.counted(
         {
@@ -162,7 +163,7 @@ def _require_every_channel(
     absent = [name for k, name in enumerate(channels) if k not in there]
     if not absent:
         return
-    has = "; fill the columns, or leave them out of data.table.channels"
+    has = f"; fill the columns, or leave them out of data.{form.source}.channels"
     if form.layout != "wide":
         known = _variables(engine, table, form)
         has = f"; the table has {few(known, 20)}"
@@ -198,7 +199,11 @@ def _unreadable(
         shown = ". ".join([shown, *limits])
         raise DataError(
             f"{table.path}: cells that cannot be read as numbers or times: {shown}. "
-            f"{_hint(form, found)}Leave them out with data.table.drop_unreadable=true"
+            f"{_hint(form, found)}"
+            + form.advice(
+                "Leave them out with data.table.drop_unreadable=true",
+                "Correct or empty these cells in the file",
+            )
         )
     notes = [f"{n}: cells that cannot be read, left out: {count:,}" for n, count, _, _ in found]
     untimed = f"SELECT count(*) FROM arranged WHERE {here} AND time_text IS NULL AND v IS NOT NULL"
@@ -207,13 +212,14 @@ def _unreadable(
 
 def _hint(form: TableForm, found: Sequence[tuple]) -> str:
     if form.decimal == "." and any("," in str(text) for _, _, text, _ in found):
-        return "A decimal comma? Set data.table.decimal=','. "
+        return "A decimal comma? " + form.advice("Set data.table.decimal=','. ", "Write a point. ")
     if any(name == form.time for name, *_ in found):
         return f"Of times are {EXPECTED}. "
-    if form.layout == "wide" and form.channels is None:
+    if form.layout == "wide" and (form.channels is None or form.source != "table"):
         return (
-            "A column that is no channel? List the channels in data.table.channels, and columns "
-            "such as age or sex in data.table.static. "
+            f"A column that is no channel? List the channels in data.{form.source}.channels"
+            + form.advice(", and columns such as age or sex in data.table.static")
+            + ". "
         )
     return ""
 
@@ -314,8 +320,8 @@ def _require_plausible(
             f"{table.path}: no value lies in {window}; times were taken as {times.described(form)}"
         )
     assumed = (
-        f"times were taken as {times.described(form)}, counted from {times.zero(form)} "
-        "(data.table.start names a column with time zero)"
+        f"times were taken as {times.described(form)}, counted from {times.zero(form)}"
+        + form.advice(" (data.table.start names a column with time zero)")
     )
     if not form.drop_outside and outside > _MOST_OUTSIDE * total:
         raise DataError(

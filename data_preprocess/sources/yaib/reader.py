@@ -82,6 +82,7 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
             static=[*static.values()],
             channels=columns,
             classes=names,
+            source="yaib",
             drop_outside=True,  # a cohort holds whole stays, the window their beginning
         )
         source = read_series(engine, tables["dyn"], labels, form, settings)
@@ -153,7 +154,7 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
             source=table.path,
         )
         return _remove(engine, table, {UNLABELLED: "label IS NULL"})
-    times = moments(engine, table, TIME, TableForm(series=None, time_unit="hours"))
+    times = moments(engine, table, TIME, TableForm(series=None, time_unit="hours", source="yaib"))
     if times.kind == STAMPS:
         raise DataError(f"{table.path}: {TIME} holds {STAMPS}, expected hours since admission")
     window = settings.window_hours * 60
