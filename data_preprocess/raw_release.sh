@@ -32,7 +32,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$folder" ] || { echo "error: which folder holds the tables?" >&2; usage; }
-case $folder in /*) ;; *) folder=$caller/$folder ;; esac
+case $folder in /*) ;; *) folder=$caller/${folder#./} ;; esac
 case $source-$task in
     mimic3-icustay) config=configs/base/mimic_icustay_base.yaml ;;
     mimic3-mortality) config=configs/base/mimic_mortality.yaml ;;

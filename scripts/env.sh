@@ -50,7 +50,7 @@ resolve_config() {
             synthetic=[!\[]* | set=[!\[]*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "[${argument#*=}]")") ;;
             *=*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "${argument#*=}")") ;;
             /* | -*) ARGS+=("$argument") ;;
-            ./* | ../*) ARGS+=("$caller/$argument") ;;
+            ./* | ../*) ARGS+=("$caller/${argument#./}") ;;
             # A file that is in neither folder was meant to be where the user stands.
             *[./]*) if [ -e "$argument" ] && [ ! -e "$caller/$argument" ]; then ARGS+=("$argument"); else ARGS+=("$caller/$argument"); fi ;;
             *) ARGS+=("$argument") ;;
@@ -77,7 +77,7 @@ resolve_value() {
             ;;
         \"*\" | \'*\') echo "${value:0:1}$(resolve_value "$1" "${value:1:${#value}-2}")${value:0:1}" ;;
         /* | "") echo "$value" ;;
-        ./* | ../*) echo "$1/$value" ;;
+        ./* | ../*) echo "$1/${value#./}" ;;
         *[./]*) if [ -e "$1/$value" ]; then echo "$1/$value"; else echo "$value"; fi ;;
         *) echo "$value" ;;
     esac

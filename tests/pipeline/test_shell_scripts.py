@@ -72,12 +72,12 @@ def test_a_raw_release_is_built_where_the_user_stands_and_the_next_command_can_b
     stub = tmp_path / "python"
     stub.write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
     stub.chmod(0o755)
-    command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh raw 'data.dir=./my data'"
+    command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh ./raw 'data.dir=./my data'"
     found = bash("-c", command, cwd=tmp_path, check=True).stdout
     built, following = found.split("next: bash ")
-    assert f"<data.eicu.folder={tmp_path}/raw><data.dir={tmp_path}/./my data>" in built
+    assert f"<data.eicu.folder={tmp_path}/raw><data.dir={tmp_path}/my data>" in built
     words = bash("-c", f'printf "<%s>" {following}', check=True).stdout
-    assert words == f"<train.sh><configs/base/eicu_icustay.yaml><data.dir={tmp_path}/./my data>"
+    assert words == f"<train.sh><configs/base/eicu_icustay.yaml><data.dir={tmp_path}/my data>"
 
 
 def resolved(caller, *arguments):
@@ -115,11 +115,11 @@ def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
         "guidance=none",
         "tuning.w=[-0.5,0,0.5]",
         "/abs/x.csv",
-        f"runs_dir={tmp_path}/./out",  # whether or not it is there yet
-        f"synthetic=[{tmp_path}/../a.npz,{tmp_path}/./README.md]",
+        f"runs_dir={tmp_path}/out",  # whether or not it is there yet
+        f"synthetic=[{tmp_path}/../a.npz,{tmp_path}/README.md]",
         "runs_dir=out/",
         "classifier.model=my:Cls",
-        f"{tmp_path}/./README.md",
+        f"{tmp_path}/README.md",
     ]
     assert said == f"(started in {tmp_path}; paths below are relative to {ROOT})"
 
@@ -127,12 +127,12 @@ def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        ("synthetic=[ ./a.npz , x.npz ]", "synthetic=[{0}/./a.npz,{0}/x.npz]"),
+        ("synthetic=[ ./a.npz , x.npz ]", "synthetic=[{0}/a.npz,{0}/x.npz]"),
         ("synthetic=guided,x.npz", "synthetic=[guided,{0}/x.npz]"),
         ("set='x.npz'", "set=['{0}/x.npz']"),
         (
             "data.files={train: ./t.npz, val: x.npz}",
-            "data.files={train: {0}/./t.npz,val: {0}/x.npz}",
+            "data.files={train: {0}/t.npz,val: {0}/x.npz}",
         ),
         ('data.files={"train": "x.npz"}', 'data.files={"train": "{0}/x.npz"}'),
         ("data.guide_where={icu_type: [3, 4], ward: [0.5]}", None),
