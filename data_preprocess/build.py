@@ -7,6 +7,7 @@ or `load_splits`. The folder appears under its name only when all of it is writt
 import dataclasses
 import hashlib
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ FORMAT = 1
 RECORD = "data.json"
 MIN_STEPS = 2  # a series of one point has no course in time
 TRUE_RISK = "true_risk.npz"
+# Keys of sources, as `settings_of` has them.
+_NAMES_A_FILE = r"\w+\.(folder|train|val|test|series|labels|subjects|mapping)"
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
 log = logging.getLogger("tardiff.data")
 
@@ -56,6 +59,7 @@ def ensure_built(data: DataConfig) -> bool:
     Raises:
         MismatchError: they were built with other settings or from other source files, and
             `data.rebuild` is off; names each differing key, old -> new, and each file.
+        MissingInputError: of these settings one names a file that is not there.
         UserError: the folder holds something else or cannot be written; or bad input.
     """
     folder = Path(data.dir)
@@ -226,11 +230,15 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
     built, asked = record["settings"], settings_of(data)
     # A later stage needs no raw data, so it need not say again where they were.
     usual = settings_of(DataConfig(source=data.source))
-    changes = [
-        f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
+    differing = [
+        key
         for key in sorted(built.keys() | asked.keys())
         if built.get(key, "absent") != asked.get(key, "absent")
         and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
+    ]
+    _require_named_files(folder, {key: asked[key] for key in differing if asked.get(key)})
+    changes = [
+        f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}" for key in differing
     ]
     changed = changed_files(record.get("files", {}))
     for how, what in (
@@ -242,6 +250,16 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
                 f"{folder} was built {how}: {'; '.join(what)}. Build it anew "
                 "(`python -m data_preprocess.build <config.yaml> data.rebuild=true`, then every "
                 "stage from 1 on), or give this experiment its own data.dir"
+            )
+
+
+def _require_named_files(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raises MissingInputError if one of the settings names a file or folder that is not there."""
+    for key, value in settings.items():
+        if re.fullmatch(_NAMES_A_FILE, key) and not Path(value).exists():
+            raise MissingInputError(
+                f"{Path(value).absolute()} does not exist (data.{key} names it), and {folder} was "
+                f"built from another source; correct data.{key}, or leave it as it was"
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from configs.runtime.errors import DataError
+from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from configs.schema.data_sources import FilesConfig
 from configs.schema.experiment import DataConfig
 from data_preprocess.build import ensure_built, load_splits
@@ -48,6 +48,18 @@ def test_bad_arrays_stop_the_build_and_leave_nothing(tmp_path, spoil, message):
     with pytest.raises(DataError, match=message):
         ensure_built(arrays(tmp_path, values, np.arange(60) % 2))
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_a_file_that_is_not_there_is_said_before_what_else_differs(tmp_path):
+    data = arrays(tmp_path, noise(), np.arange(60) % 2)
+    ensure_built(data)
+    other = replace(data, seed=7, files=replace(data.files, test=str(tmp_path / "nope.npz")))
+    for need in (ensure_built, load_splits):
+        with pytest.raises(MissingInputError, match=r"nope.npz does not exist .data.files.test n"):
+            need(other)
+    (tmp_path / "nope.npz").touch()
+    with pytest.raises(MismatchError, match=r"data.files.test: None -> .*; data.seed: 0 -> 7"):
+        ensure_built(other)
 
 
 def test_gaps_are_filled_with_the_train_median_not_that_of_the_pool(tmp_path):
