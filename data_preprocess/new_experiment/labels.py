@@ -35,8 +35,8 @@ def find_label(
     label = given or named(list(constant), LABEL)
     if label is None or label not in table.columns:
         raise DataError(
-            f"{where}: no column looks like a label ({few(constant)}); name it with "
-            "data.table.label=COLUMN, or give the file with the labels as well"
+            f"{where}: no column looks like a label ({few(constant)}); name one of them with "
+            "data.table.label=COLUMN"
         )
     series, cell = text_sql(identifier(key)), text_sql(identifier(label))
     if not constant.get(label, True):

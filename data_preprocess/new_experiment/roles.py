@@ -7,6 +7,7 @@ from typing import Any
 
 from configs.runtime.errors import DataError, few
 from data_preprocess.new_experiment.columns import Column, named, plain
+from data_preprocess.new_experiment.labels import LABEL
 from data_preprocess.storage.cell_text import text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
@@ -20,6 +21,7 @@ TIME += ("seconds", "second", "offset", "observationoffset", "days", "day", "dat
 VARIABLE = ("variable", "variablename", "parameter", "param", "item", "itemid", "itemname", "code")
 VARIABLE += ("channel", "signal", "measurement", "feature", "vital", "test", "name")
 VALUE = ("value", "valuenum", "numericvalue", "result", "reading", "val")
+_SHOWN = 40  # columns of a file in a message
 ROLES = ("id", "time", "label", "subject", "variable", "value")  # of columns
 
 
@@ -54,19 +56,23 @@ class Tables:
 
 def require_given(tables: Tables) -> None:
     """Raises DataError if a column that the user named is not there."""
+    columns = {*tables.series.columns, *tables.labels.columns}
+    if strange := {r: n for r in ROLES if (n := tables.given.get(r)) and n not in columns}:
+        given = ", ".join(f"data.table.{role}={name}" for role, name in strange.items())
+        raise DataError(f"{given}: there is no such column; {_there(tables)}")
+
+
+def _there(tables: Tables) -> str:
+    """The files and their columns, for messages."""
     files = {seen.table.path.name: seen.columns for seen in (tables.series, tables.labels)}
-    for role in ROLES:
-        name = tables.given.get(role)
-        if name is not None and not any(name in columns for columns in files.values()):
-            there = "; ".join(f"{file} has {few(columns)}" for file, columns in files.items())
-            raise DataError(f"data.table.{role}={name}: there is no such column; {there}")
+    return "; ".join(f"{file} has {few(columns, _SHOWN)}" for file, columns in files.items())
 
 
 def find_roles(tables: Tables) -> dict[str, str]:
     """id, time and, of a long table, variable and value; the patient if named apart.
 
     Raises:
-        DataError: one of them has no column; names the key to give.
+        DataError: one of them, or the label, has no column; names the keys of all to give.
     """
     series, labels, given = tables.series, tables.labels, tables.given
     both = [c for c in series.columns if c in labels.columns]
@@ -80,15 +86,8 @@ def find_roles(tables: Tables) -> dict[str, str]:
             "the same name in both"
         )
     time = given.get("time") or series.time
-    if key is None or time is None:
-        absent = [] if key else ["the id of a series: data.table.id=COLUMN"]
-        absent += [] if time else ["a time: data.table.time=COLUMN"]
-        shared = time is not None and labels is not series
-        where = "both files" if shared else str(series.table.path)
-        there = few(both if shared else series.columns)
-        raise DataError(
-            f"{where}: no column looks like {', none like '.join(absent)} (there are {there})"
-        )
+    if key is None or time is None or not (given.get("label") or labels.find(LABEL)):
+        raise DataError(_absent(tables, key, time))
     roles = {"id": key, "time": time}
     found = {"variable": series.find(VARIABLE), "value": series.find(VALUE)}
     long = {name: given.get(name) or column for name, column in found.items()}
@@ -105,6 +104,21 @@ def find_roles(tables: Tables) -> dict[str, str]:
     patients = [name for name in PATIENT if name != plain(key)]
     subject = given.get("subject") or labels.find(patients) or series.find(patients)
     return roles | ({"subject": subject} if subject else {})
+
+
+def _absent(tables: Tables, key: str | None, time: str | None) -> str:
+    """What to say of a table without an id, a time or a label: all that is to be named."""
+    given, series, labels = tables.given, tables.series, tables.labels
+    absent = [] if key else ["the id of a series: data.table.id=COLUMN"]
+    absent += [] if time else ["a time: data.table.time=COLUMN"]
+    if not (given.get("label") or labels.find(LABEL)):
+        absent += ["a label: data.table.label=COLUMN"]
+        absent[-1] += " or the file that has it" if labels is series else ""
+    names = [] if given.get("subject") or labels.find(PATIENT) else ["subject"]
+    if not any(given.get(name) for name in ("variable", "value", "layout")):
+        names += [] if series.find(VARIABLE) and series.find(VALUE) else ["variable", "value"]
+    also = f"; where there is such a column, data.table.{'=, '.join(names)}= too" if names else ""
+    return f"no column looks like {', none like '.join(absent)}{also} ({_there(tables)})"
 
 
 def _key(tables: Tables, both: Sequence[str]) -> str | None:

@@ -92,6 +92,23 @@ def test_hostile_tables_are_refused_in_one_sentence(tmp_path, case):
     assert not (tmp_path / "mine.yaml").exists()
 
 
+def test_of_foreign_names_all_that_is_to_be_named_is_said_at_once(tmp_path):
+    header, rows = wide()
+    foreign = ["sejour", "malade", "quand", "fc", "lactate", "annees", "sexe", "service", "issue"]
+    path = write(tmp_path / "x.csv", foreign, rows)
+    with pytest.raises(DataError) as error:
+        propose(tmp_path, path)
+    for key in ("id=COLUMN", "time=COLUMN", "label=COLUMN", "subject=, variable=, value="):
+        assert f"data.table.{key}" in str(error.value)
+    assert f"(x.csv has {', '.join(foreign)})" in str(error.value)
+    keys = {"id": "sejour", "time": "quand", "label": "issue", "subject": "malade"}
+    named = [f"data.table.{role}={name}" for role, name in keys.items()]
+    wrong = f"{named[0]}s, {named[1]}s: there is no such column"
+    with pytest.raises(DataError, match=wrong):
+        propose(tmp_path, path, *(f"{name}s" for name in named[:2]), *named[2:])
+    assert propose(tmp_path, path, *named).data.table.channels == ["fc", "lactate"]
+
+
 def test_repeated_headers_and_too_few_series(tmp_path):
     header, rows = wide()
     twice = [*header[:4], header[3], *header[5:]]
