@@ -39,6 +39,7 @@ FORMAT = 1
 RECORD = "data.json"
 MIN_STEPS = 2  # a series of one point has no course in time
 TRUE_RISK = "true_risk.npz"
+REBUILD = "`python -m data_preprocess.build <config.yaml> data.rebuild=true`"
 # Keys of sources, as `settings_of` has them.
 _NAMES_A_FILE = r"\w+\.(folder|train|val|test|series|labels|subjects|mapping)"
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
@@ -216,11 +217,11 @@ def _fingerprint(datasets: dict[str, EHRDataset], normaliser: Normaliser) -> str
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    record = read_mapping(path, remedy="rebuild with data.rebuild=true")
+    record = read_mapping(path, remedy=f"rebuild with {REBUILD}")
     if record.get("format") != FORMAT or not {"settings", "sha256", "fingerprint"} <= set(record):
         raise DataError(
             f"{path}: written by another version of this program (format {record.get('format')}, "
-            f"expected {FORMAT}); rebuild with data.rebuild=true"
+            f"expected {FORMAT}); rebuild with {REBUILD}"
         )
     return record
 
@@ -248,8 +249,7 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
         if what:
             raise MismatchError(
                 f"{folder} was built {how}: {'; '.join(what)}. Build it anew "
-                "(`python -m data_preprocess.build <config.yaml> data.rebuild=true`, then every "
-                "stage from 1 on), or give this experiment its own data.dir"
+                f"({REBUILD}, then every stage from 1 on), or give this experiment its own data.dir"
             )
 
 
@@ -265,13 +265,11 @@ def _require_named_files(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def _require_sha256(path: Path, expected: str) -> None:
     if not path.is_file():
-        raise DataError(
-            f"{path} is missing from a built data folder; rebuild with data.rebuild=true"
-        )
+        raise DataError(f"{path} is missing from a built data folder; rebuild with {REBUILD}")
     if sha256_file(path) != expected:
         raise DataError(
             f"{path} was changed after it was built (its SHA-256 differs from {RECORD}); "
-            "rebuild with data.rebuild=true"
+            f"rebuild with {REBUILD}"
         )
 
 
