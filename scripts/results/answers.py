@@ -38,8 +38,10 @@ SMALLEST_STEP = 0.001  # a distance to a limit that more series can resolve
 MOST_TRIALS = 100  # times those at hand: more cannot be asked for
 
 _SUSPECTED = {
-    "membership_auc": "An attack on the training series may work, though not surely.",
-    "closer_to_train_share": "Series may be nearer to train than chance, though not surely.",
+    "membership_auc": "No leak is sure, so no quality flag is raised; but an attack on the "
+    "training series may work.",
+    "closer_to_train_share": "No leak is sure, so no quality flag is raised; but series may be "
+    "nearer to train than chance.",
 }
 _NOT_EXCLUDED = {
     "membership_auc": "No leak was found, but there are too few series to exclude an "
@@ -228,7 +230,7 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
     limits = {"membership_auc": MEMBERSHIP_LIMIT, "closer_to_train_share": CLOSER_LIMIT}
     unsure = {name: limit for name, limit in limits.items() if values[f"{name}_high"] >= limit}
     if above := next((name for name, limit in unsure.items() if values[name] >= limit), None):
-        return Answer(CANNOT_TELL, _SUSPECTED[above], _must_fall(above, values, unsure[above]))
+        return Answer(CANNOT_TELL, _SUSPECTED[above], _must_end(above, values, unsure[above]))
     if unsure:
         trials = round(values["closer_to_train_effective_trials"])
         attacked = round(values["membership_members"])
@@ -246,7 +248,7 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
             what = f"independent trials (now {trials:,}; more synthetic and real series)"
         change = f"about {needed[name]:,} {what} would exclude {unsure[name]:g}"
         if needed[name] > most[name]:
-            change = _must_fall(name, values, unsure[name], "further ")
+            change = _must_end(name, values, unsure[name])
         return Answer(CANNOT_TELL, _NOT_EXCLUDED[name], change)
     if unknown:
         known = MEMBERS[members[0]]
@@ -255,10 +257,10 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
     return Answer(NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee.")
 
 
-def _must_fall(metric: str, values: dict[str, float], limit: float, further: str = "") -> str:
-    value = values[metric]
-    digits = next((d for d in range(3, 9) if round(value, d) != limit), 3)  # 0.600 is not above 0.6
-    return f"{metric} {value:.{digits}f} must fall {further}below {limit:g}"
+def _must_end(metric: str, values: dict[str, float], limit: float) -> str:
+    high = values[f"{metric}_high"]
+    digits = next((d for d in range(3, 9) if round(high, d) != limit), 3)  # 0.600 is not above 0.6
+    return f"the interval of {metric} ends at {high:.{digits}f} and must end below {limit:g}"
 
 
 def _few_patients(values: dict[str, float]) -> Answer:

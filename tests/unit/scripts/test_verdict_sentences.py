@@ -19,6 +19,7 @@ from tests.support.verdict_rows import LOST, difference, fidelity, privacy, row
 
 MORE = "The interval of the gain includes both 0 and a gain worth having."
 MAY = "No quality flag is certain, but a classifier may distinguish it from real series."
+UNSURE = "No leak is sure, so no quality flag is raised; but"
 ALONE = "Models trained on it alone are"
 ALIKE = "Series of one patient are alike, and there are few patients to compare with."
 ENOUGH = "20 patients in train and in test are needed (now 5)"
@@ -161,8 +162,8 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
         (
             lambda: answer_privacy(privacy(membership_auc=0.61, membership_auc_high=0.65)),
             CANNOT_TELL,
-            "An attack on the training series may work, though not surely.",
-            "membership_auc 0.610 must fall below 0.6",
+            f"{UNSURE} an attack on the training series may work.",
+            "the interval of membership_auc ends at 0.650 and must end below 0.6",
         ),
         (
             lambda: answer_privacy(privacy(), ["val_guide"]),
@@ -187,8 +188,8 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
                 ),
             ),
             CANNOT_TELL,
-            "Series may be nearer to train than chance, though not surely.",
-            "closer_to_train_share 0.667 must fall below 0.6",
+            f"{UNSURE} series may be nearer to train than chance.",
+            "the interval of closer_to_train_share ends at 0.780 and must end below 0.6",
         ),
         (
             lambda: answer_privacy(
@@ -214,16 +215,16 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
             "about 800 training and 1,600 held-out series would exclude 0.6",
         ),
         (
-            lambda: answer_privacy(privacy(membership_auc=0.6004, membership_auc_high=0.65)),
+            lambda: answer_privacy(privacy(membership_auc=0.6001, membership_auc_high=0.6004)),
             CANNOT_TELL,
-            "An attack on the training series may work, though not surely.",
-            "membership_auc 0.6004 must fall below 0.6",
+            f"{UNSURE} an attack on the training series may work.",
+            "the interval of membership_auc ends at 0.6004 and must end below 0.6",
         ),
         (
             lambda: answer_privacy(privacy(membership_auc=0.599, membership_auc_high=0.63)),
             CANNOT_TELL,
             "No leak was found, but there are too few series to exclude an attack of AUC 0.6.",
-            "membership_auc 0.599 must fall further below 0.6",
+            "the interval of membership_auc ends at 0.630 and must end below 0.6",
         ),
     ],
 )
