@@ -19,9 +19,9 @@ from scripts.quality.suite import SetScores
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
 from scripts.utility.protocols import BASELINE, UNPAIRED, UPPER
-from scripts.utility.subgroups import MIN_PER_CLASS, SubgroupScore
+from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary, select
-from scripts.utility.synthetic_testing import EVERYBODY, SMALL, AurocError
+from scripts.utility.synthetic_testing import SMALL, AurocError
 
 REFERENCE_TITLES = {
     "vs_unguided": f"minus {UNGUIDED}",
@@ -152,14 +152,13 @@ def testing_table(errors: Sequence[AurocError]) -> Table:
 
 
 def ungrouped(errors: Sequence[AurocError]) -> str:
-    """Which sets are tested on all patients alone; "" if none."""
-    grouped = {e.generator for e in errors if e.group != EVERYBODY}
-    names = [name for name in dict.fromkeys(e.generator for e in errors) if name not in grouped]
-    if not names:
-        return ""
-    return (
-        f"No groups of patients in {', '.join(names)}: a group needs {MIN_PER_CLASS} patients of "
-        "every class, in the set and in test, and an age, a sex or a unit (data.space.static)."
+    """Which sets are tested on all patients alone, and why; "" if none."""
+    names: dict[str, dict[str, None]] = {}
+    for error in errors:
+        if error.ungrouped:
+            names.setdefault(error.ungrouped, {})[error.generator] = None
+    return " ".join(
+        f"No groups of patients in {', '.join(of)}: {why}." for why, of in names.items()
     )
 
 

@@ -42,6 +42,33 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     whose covariate is unknown are in no group of it. Where patients are not known, as in synthetic
     sets, every series counts as one.
     """
+    groups = _coded(test)
+    patients, _ = patient_strata(test.subject_ids, test.labels)
+    of_class = [test.labels == label for label in range(test.num_classes)]
+    fewest = {
+        name: min(len(np.unique(patients[rows & mine])) for mine in of_class)
+        for name, rows in groups.items()
+    }
+    return {name: rows for name, rows in groups.items() if fewest[name] >= MIN_PER_CLASS}
+
+
+def why_no_groups(test: EHRDataset, synthetic: EHRDataset) -> str:
+    """Which condition of a group fails; "" where a group is in both sets."""
+    found = []
+    sides = ("the test split", test, ""), ("the set", synthetic, " (data.space.static)")
+    for name, dataset, key in sides:
+        if not _coded(dataset):
+            return f"{name} has no age, sex or other code" + key
+        if not (groups := find_subgroups(dataset)):
+            return f"no group of {name} has {MIN_PER_CLASS} patients of every class"
+        found.append(groups.keys())
+    if found[0] & found[1]:
+        return ""
+    return f"no group has {MIN_PER_CLASS} patients of every class in test and in the set"
+
+
+def _coded(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
+    """The groups of `find_subgroups`, of any size."""
     groups: dict[str, np.ndarray] = {}
     for title, values in zip(test.static_names, test.static.T, strict=True):
         base, codes = _parse(title)
@@ -52,13 +79,7 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
         elif base.split("_")[0] == "age" and title in (base, f"{base}[years]"):
             for band, (low, high) in AGES.items():
                 groups[f"{base} {band}"] = (values >= low) & (values < high)
-    patients, _ = patient_strata(test.subject_ids, test.labels)
-    of_class = [test.labels == label for label in range(test.num_classes)]
-    fewest = {
-        name: min(len(np.unique(patients[rows & mine])) for mine in of_class)
-        for name, rows in groups.items()
-    }
-    return {name: rows for name, rows in groups.items() if fewest[name] >= MIN_PER_CLASS}
+    return groups
 
 
 def subgroup_scores(
