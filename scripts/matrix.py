@@ -77,12 +77,15 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
         "paper": dataclasses.replace(_named(config, "paper"), compat="paper"),
         WITH_GUIDE: fair,
     }
-    unknown = [name for name in config.matrix.configurations if name not in configurations]
+    asked = config.matrix.configurations
+    unknown = [name for name in asked if name not in configurations]
     if unknown:
         raise ConfigError(
             f"matrix.configurations: unknown {unknown}; expected some of {list(configurations)}"
         )
-    return [configurations[name] for name in config.matrix.configurations]
+    # Where the sampler is pushed anyway, the set of stage 3 is that one.
+    same = {"pushed"} if config.guidance.by == "push" and "guided" in asked else set()
+    return [configurations[name] for name in asked if name not in same]
 
 
 def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentConfig:

@@ -167,7 +167,7 @@ def test_the_matrix_evaluates_every_set_and_makes_none_twice(tuned, monkeypatch)
     config, _ = tuned
     matrix.main(config)
     results = pd.read_csv(tuning_path(config).parents[1] / "matrix" / "results.csv")
-    candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "guided", "pushed"}
+    candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "guided"}  # which is pushed
     candidates |= {"classifier_guided", "paper", matrix.WITH_GUIDE, matrix.AS_SAMPLED}
     assert set(results[results["protocol"] == "TSTR"]["generator"]) == candidates
     assert set(results[results["protocol"] == "TRTR+"]["generator"]) == set(BASELINES)
@@ -223,6 +223,18 @@ def test_the_generator_of_guidance_rows_is_sampled_as_the_others_are():
         names = f"matrix.configurations=[{matrix.WITH_GUIDE}]"
         (config,) = matrix.other_configurations(load_config([*arguments, names]))
         assert config.generation.resample == resample
+
+
+@pytest.mark.parametrize(("by", "names"), [("choose", ["guided", "pushed"]), ("push", ["guided"])])
+def test_the_set_of_stage_3_is_not_made_again_as_pushed(by, names):
+    arguments = ["configs/base/tiny.yaml", f"guidance.by={by}", "generation.resample=auto"]
+    asked = [*arguments, "matrix.configurations=[guided,pushed]"]
+    assert [
+        each.generation.name for each in matrix.other_configurations(load_config(asked))
+    ] == names
+    alone = [*arguments, "matrix.configurations=[pushed]"]
+    (pushed,) = matrix.other_configurations(load_config(alone))
+    assert pushed.guidance.by == "push" and pushed.generation.resample == "never"
 
 
 def test_a_strength_of_another_model_is_not_used(tuned):
