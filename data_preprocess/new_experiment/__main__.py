@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     if files[0].name.lower().endswith(ARRAYS):
         proposal = _propose_arrays(files)
     else:
-        proposal = propose_table(files, (given.get("data") or {}).get("table") or {})
+        proposal = propose_table(files, given.get("data") or {})
     source, config = _read(proposal, _as_name(out.stem), overrides)
     _tell(proposal, source)
     head = (
@@ -146,6 +146,7 @@ def _read(
     if unclear and data.source == "table":
         # The user has yet to say whether these cells may go; what else is there can be told.
         section = type(section)(**vars(section) | {"drop_unreadable": True})
+    log.info("making the series as stage 1 will ...")
     source = read_source(data.source, section, Settings(**settings))
     tell_ranges(proposal, source.pool)
     config = _merged(whole_config(name, proposal, source.pool), overrides)

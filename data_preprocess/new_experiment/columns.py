@@ -3,14 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from data_preprocess.storage.cell_text import name_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
 
 _THOUSANDS = "'[+-]?[1-9][0-9]{0,2},[0-9]{3}'"
-_MEASURES = 8  # of a column, in the order of `Column`
 _MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
 
 
@@ -43,24 +41,32 @@ class Column:
 
 def look(engine: Engine, table: TableFile) -> dict[str, Column]:
     """The columns of a table, by name."""
-    measures = []
+    only_point, only_comma = (
+        "NOT isnan(point) AND isnan(comma)",
+        "isnan(point) AND NOT isnan(comma)",
+    )
+    counted = (
+        "cell IS NOT NULL",
+        "NOT isnan(point)",
+        "NOT isnan(comma)",
+        only_point,
+        only_comma,
+        f"{only_comma} AND regexp_full_match(cell, {_THOUSANDS})",
+    )
+    measures = [f"coalesce(sum(n) FILTER ({what}), 0)::BIGINT" for what in counted]
+    for what in ("isnan(point) AND isnan(comma)", only_comma):
+        measures.append(f"coalesce(first(cell) FILTER ({what}), '')")
+    found = {}
     for name in table.columns:
-        cell = text_sql(identifier(name))
-        point, comma = (truth_or_number_sql(identifier(name), decimal=sign) for sign in (".", ","))
-        only_point = f"NOT isnan({point}) AND isnan({comma})"
-        only_comma = f"isnan({point}) AND NOT isnan({comma})"
-        measures += [
-            f"count({cell})",
-            f"count(*) FILTER (NOT isnan({point}))",
-            f"count(*) FILTER (NOT isnan({comma}))",
-            f"count(*) FILTER ({only_point})",
-            f"count(*) FILTER ({only_comma})",
-            f"count(*) FILTER ({only_comma} AND regexp_full_match({cell}, {_THOUSANDS}))",
-            f"coalesce(first({cell}) FILTER (isnan({point}) AND isnan({comma})), '')",
-            f"coalesce(first({cell}) FILTER ({only_comma}), '')",
-        ]
-    cells = iter(engine.rows(f"SELECT {', '.join(measures)} FROM {table.scan}")[0])
-    return {name: Column(name, *islice(cells, _MEASURES)) for name in table.columns}
+        point, comma = (truth_or_number_sql("raw", decimal=sign) for sign in (".", ","))
+        row = engine.rows(  # what is equal is read once
+            f"""SELECT {", ".join(measures)} FROM (
+                SELECT {text_sql("raw")} AS cell, {point} AS point, {comma} AS comma, n
+                FROM (SELECT {identifier(name)} AS raw, count(*) AS n FROM {table.scan} GROUP BY 1))
+            """
+        )[0]
+        found[name] = Column(name, *row)
+    return found
 
 
 def constant_within(
@@ -80,10 +86,10 @@ def constant_within(
     if not cells:
         return {}
     counts = ", ".join(
-        f"count(DISTINCT {cell}) AS n{k}, count({cell}) AS all{k}"
+        f"min({cell}) < max({cell}) AS differ{k}, count({cell}) AS all{k}"
         for k, cell in enumerate(cells.values())
     )
-    most = ", ".join(f"max(n{k}), max(all{k})" for k in range(len(cells)))
+    most = ", ".join(f"bool_or(differ{k}), max(all{k})" for k in range(len(cells)))
     series = text_sql(identifier(key))
     row = iter(
         engine.rows(
@@ -92,8 +98,8 @@ def constant_within(
         )[0]
     )
     return {
-        name: (distinct or 0) <= 1 and not (only_repeated and (filled or 0) <= 1)
-        for name, distinct, filled in zip(cells, row, row, strict=True)
+        name: not differ and not (only_repeated and (filled or 0) <= 1)
+        for name, differ, filled in zip(cells, row, row, strict=True)
     }
 
 

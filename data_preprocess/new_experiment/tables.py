@@ -4,6 +4,7 @@ Roles are given by the names of columns, and checked against what the columns ho
 clear is asked for by its key and never guessed from the first rows.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import require_clear_ids
 from data_preprocess.storage.duckdb_engine import open_engine
-from data_preprocess.storage.table_file import open_table, require_all_rows
+from data_preprocess.storage.table_file import load, open_table
+
+log = logging.getLogger("tardiff.data")
 
 MEDS_EVENTS = {"subject_id", "time", "code", "numeric_value"}
 
 
-def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
+def propose_table(paths: Sequence[Path], data: Mapping[str, Any]) -> Proposal:
     """What the table says about itself.
 
     Args:
         paths: the series, and where they stand apart the labels, in either order.
-        given: keys of `data.table` that the user named; they are not looked for.
+        data: keys of `data` that the user named; those of `data.table` are not looked for.
 
     Raises:
         DataError: a role has no column, or the column that has its name cannot play it; one
@@ -42,9 +45,12 @@ def propose_table(paths: Sequence[Path], given: Mapping[str, Any]) -> Proposal:
             "data.meds.folder=, data.meds.labels= and data.meds.mapping= to stage 1, as "
             "docs/data.md shows"
         )
-    with open_engine(memory_limit="1GB", threads=0, source=paths[0]) as engine:
-        for table in files:
-            require_all_rows(engine, table)
+    given = data.get("table") or {}
+    resources = {"memory_limit": "1GB", "threads": 0}
+    resources |= {key: data[key] for key in resources if key in data}
+    with open_engine(**resources, source=paths[0]) as engine:
+        files = [load(engine, table, f"file_{k}") for k, table in enumerate(files)]
+        log.info("looking at the columns of %s ...", ", ".join(path.name for path in paths))
         seen = [Seen(table, look(engine, table)) for table in files]
         series = next((s for s in seen if s.time or given.get("time") in s.columns), seen[0])
         labels = next((s for s in seen if s is not series), series)

@@ -161,9 +161,10 @@ def _rhythm(
     start = "min(moment)" if from_first else "0"
     kind = "''" if variable is None else text_sql(identifier(variable))
     row = engine.rows(
-        f"""WITH apart AS (SELECT DISTINCT {text_sql(identifier(form.id))} AS id, {kind} AS kind,
-                           {minutes} AS moment FROM {rows}),
-        gaps AS (SELECT id, moment, moment - lag(moment) OVER
+        f"""WITH apart AS MATERIALIZED (
+            SELECT DISTINCT {text_sql(identifier(form.id))} AS id, {kind} AS kind,
+                {minutes} AS moment FROM {rows}),
+        gaps AS MATERIALIZED (SELECT id, moment, moment - lag(moment) OVER
                  (PARTITION BY id, kind ORDER BY moment) AS gap FROM apart
                  WHERE moment IS NOT NULL),
         ends AS (SELECT min(moment) - {start} AS begin, max(moment) - {start} AS last

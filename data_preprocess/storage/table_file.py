@@ -10,12 +10,13 @@ import base64
 import csv
 import gzip
 import io
+import logging
 import re
 import zlib
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -24,6 +25,8 @@ from nanoarrow.ipc import InputStream
 
 from configs.runtime.errors import DataError, MissingInputError
 from data_preprocess.storage.duckdb_engine import SAVE_AS_UTF8, Engine
+
+log = logging.getLogger("tardiff.data")
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 MAX_HEADER_BYTES = 1 << 20
@@ -91,6 +94,24 @@ def require_columns(table: TableFile, wanted: list[str], hint: str) -> None:
             f"{table.path}: no column {', '.join(absent)}; it has {', '.join(table.columns)} - "
             f"{hint}"
         )
+
+
+def load(engine: Engine, table: TableFile, name: str) -> TableFile:
+    """A CSV file as the engine's table `name`, all of it; Parquet, which is fast to scan, as it is.
+
+    A query parses a file anew, and what is computed of each of its cells is computed once of each
+    different cell here, as DuckDB keeps a column's different values.
+
+    Raises:
+        DataError: not all rows are read (`require_all_rows`), or the file is damaged.
+    """
+    if not table.is_text:
+        return table
+    log.info("reading %s (%.0f MB) ...", table.path.name, table.path.stat().st_size / 1e6)
+    engine.run(f"CREATE TABLE {name} AS FROM {table.scan}", source=table.path)
+    loaded = replace(table, scan=name)
+    require_all_rows(engine, loaded)
+    return loaded
 
 
 def require_all_rows(engine: Engine, table: TableFile) -> None:

@@ -19,7 +19,7 @@ from data_preprocess.sources.user_table.outcomes import read_outcomes
 from data_preprocess.sources.user_table.times import moments
 from data_preprocess.sources.user_table.values import arrange, choose_channels, on_grid
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
-from data_preprocess.storage.table_file import TableFile, open_table, require_all_rows
+from data_preprocess.storage.table_file import TableFile, load, open_table
 
 
 @reader("table")
@@ -45,8 +45,9 @@ def read_table(section: Any, settings: Settings) -> SourceData:
     with open_engine(
         memory_limit=settings.memory_limit, threads=settings.threads, source=series.path
     ) as engine:
-        for table in {series.path: series, labels.path: labels}.values():
-            require_all_rows(engine, table)
+        one = labels is series
+        series = load(engine, series, "series_file")
+        labels = series if one else load(engine, labels, "labels_file")
         return read_series(engine, series, labels, form, settings)
 
 

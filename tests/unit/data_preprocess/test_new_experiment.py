@@ -16,6 +16,7 @@ from data_preprocess.new_experiment.__main__ import main
 from data_preprocess.new_experiment.columns import named, plain, unit_of
 from data_preprocess.new_experiment.labels import class_order
 from data_preprocess.new_experiment.timing import named_unit
+from data_preprocess.storage.duckdb_engine import Engine
 from tests.support.user_tables import (
     CHANNELS,
     DIED,
@@ -72,6 +73,30 @@ def test_a_long_parquet_table_with_stamps_and_labels_beside(tmp_path):
     assert config.data.table.layout == "long" and config.data.table.labels == str(path)
     assert config.data.table.classes is None and config.data.table.label == "mortality"
     require_true(config)
+
+
+def test_a_file_is_parsed_once_to_be_looked_at_and_once_as_stage_1_does(
+    tmp_path, monkeypatch, caplog
+):
+    parsed, run = [], Engine.run
+
+    def counted(engine, sql, *, source=None):
+        parsed.append("read_csv" in sql)
+        return run(engine, sql, source=source)
+
+    monkeypatch.setattr(Engine, "run", counted)
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, write(tmp_path / "x.csv", *wide()), "data.memory_limit=700MB")
+    assert sum(parsed) == 2 and len(parsed) > 20
+    said = [line for line in caplog.messages if line.endswith("...")]
+    assert said == [
+        "reading x.csv (0 MB) ...",
+        "looking at the columns of x.csv ...",
+        "making the series as stage 1 will ...",
+        "reading x.csv (0 MB) ...",
+    ]
+    with pytest.raises(ConfigError, match="memory_limit='much'"):
+        propose(tmp_path / "other", tmp_path / "x.csv", "data.memory_limit=much")
 
 
 def test_stamps_with_slashes(tmp_path):
