@@ -24,7 +24,7 @@ from configs.schema.experiment import DataConfig, ExperimentConfig
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset, LabelledSeries
-from data_preprocess.doubts import doubts, leaks
+from data_preprocess.doubts import doubts, leaks, too_few
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.model_space.fit import fit_space
 from data_preprocess.model_space.normaliser import Normaliser
@@ -167,6 +167,8 @@ def _build(data: DataConfig, folder: Path) -> None:
         how = f" (data.{data.source}.classes sets the order)" if ordered else ""
         log.info("  positive class: %s, negative: %s%s", names[1], names[0], how)
     cohorts = assign(source, data)
+    if few := too_few(cohorts):
+        log.warning("  %s", few)
     for leak in leaks(cohorts["train"]):
         log.warning("  %s", leak)
     splits = make_splits(cohorts, data)

@@ -1,7 +1,7 @@
 """What in a cohort looks like a mistake and may be meant: told, not refused."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,6 +10,8 @@ from sklearn.metrics import roc_auc_score
 from configs.runtime.errors import few
 from data_preprocess.cohort import Cohort
 
+FEWEST_TRAINED = 20  # series in train and in test: metrics need as many
+FEWEST_PER_CLASS = 2  # series of a class in each split
 _UNKNOWN = ("unknown", "unk", "unclear", "undetermined", "not known")
 _ALONE = 0.99  # AUROC
 _SELDOM = 0.2
@@ -43,6 +45,20 @@ def doubts(cohort: Cohort, *, has_ranges: bool) -> list[str]:
 def _ranges(names: Sequence[str]) -> str:
     """The argument of a command that says them, to be filled in."""
     return f'"data.table.ranges={{{", ".join(f"{name!r}: [LOW, HIGH]" for name in names)}}}"'
+
+
+def too_few(cohorts: Mapping[str, Cohort]) -> str:
+    """A sentence on the first split that is too small for what is done with it; "" if none is."""
+    for split, cohort in cohorts.items():
+        needed = FEWEST_TRAINED if split in ("train", "test") else 1
+        if cohort.class_counts.min() < FEWEST_PER_CLASS or len(cohort) < needed:
+            return (
+                f"too few series for four splits: {sum(map(len, cohorts.values())):,} in all, "
+                f"{split} would have {len(cohort)} ({cohort.per_class}); needed are "
+                f"{FEWEST_TRAINED} in train and in test, and {FEWEST_PER_CLASS} of every class in "
+                "each split"
+            )
+    return ""
 
 
 def unknown_classes(names: Sequence[str], counts: Int[np.ndarray, " k"]) -> list[str]:

@@ -9,12 +9,10 @@ import numpy as np
 from configs.runtime.errors import DataError, few
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import bare_name
-from data_preprocess.doubts import doubts, unknown_classes
+from data_preprocess.doubts import doubts, too_few, unknown_classes
 from data_preprocess.model_space.static_covariates import MAX_LEVELS
 
 FEW, MANY = 1000, 5000  # series
-FEWEST_TRAINED = 20  # series in train and in test: metrics need as many
-FEWEST_PER_CLASS = 2  # series of a class in each split
 SHORT = 64  # grid points up to which every point is a token
 GAPS = 0.05  # share of missing grid points from which on masks are generated
 
@@ -103,14 +101,7 @@ def require_enough(cohorts: Mapping[str, Cohort]) -> None:
     Raises:
         DataError: names the split, the class and how many series are needed.
     """
-    for split, cohort in cohorts.items():
-        needed = FEWEST_TRAINED if split in ("train", "test") else 1
-        if cohort.class_counts.min() >= FEWEST_PER_CLASS and len(cohort) >= needed:
-            continue
-        totals = np.sum([each.class_counts for each in cohorts.values()], axis=0)
-        raise DataError(
-            f"too few series for four splits: {sum(map(len, cohorts.values())):,} in all, {split} "
-            f"would have {len(cohort)} ({cohort.per_class}); needed are {FEWEST_TRAINED} in "
-            f"train and in test, and {FEWEST_PER_CLASS} of every class in each split"
-            + "".join(f". And {doubt}" for doubt in unknown_classes(cohort.label_names, totals))
-        )
+    if found := too_few(cohorts):
+        counts = [cohort.class_counts for cohort in cohorts.values()]
+        doubts_of = unknown_classes(cohorts["train"].label_names, np.sum(counts, axis=0))
+        raise DataError(found + "".join(f". And {doubt}" for doubt in doubts_of))

@@ -47,6 +47,16 @@ def test_the_default_settings_take_arrays_of_any_number(tmp_path):
     assert sizes == {"train": 72, "val_guide": 12, "val_select": 12, "test": 24}
 
 
+def test_few_series_are_told(tmp_path, caplog):
+    x = np.random.default_rng(0).normal(80, 10, (30, 2, 12))
+    Synthesiser(tmp_path, *FEW).fit(x, np.arange(30) % 2)
+    (told,) = [text for text in caplog.messages if "too few series for four splits" in text]
+    assert (
+        "30 in all, train would have 18 (9 class_0, 9 class_1); needed are 20 in train and in"
+        in told
+    )
+
+
 def test_guidance_rows_may_be_given(tmp_path):
     """Patients of x and of the guidance rows have numbers of their own where one has no names."""
     rng = np.random.default_rng(0)
