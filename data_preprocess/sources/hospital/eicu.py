@@ -13,6 +13,7 @@ from data_preprocess.cohort import FlowStep
 from data_preprocess.sources.hospital import inclusion_criteria as stays
 from data_preprocess.sources.hospital.resample import item_codes, make_items
 from data_preprocess.sources.hospital.tables import (
+    drop_outside,
     find_table,
     load_table,
     require_readable,
@@ -94,7 +95,7 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
         rules = stays.known_outcome if is_paper else stays.clinical_rules
         stays.apply_rules(engine, rules(settings), flow)
         for name, table in charts.items():
-            _stage(engine, name, table, variables, window_minutes, is_paper)
+            _stage(engine, name, table, variables, window_minutes)
         if is_paper:
             engine.run(f"""CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
                 HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
@@ -102,6 +103,9 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
             stays.apply_rules(engine, rule, flow)
             left = flow[-1].left
             notes += stays.published_note(PAPER, section, left=left, total=total)
+        outside = f"id IN (SELECT id FROM stays) AND NOT ({_inside(window_minutes)})"
+        for name, table in charts.items():
+            notes += drop_outside(engine, f"staged_{name}", outside, table.path.name)
         notes += stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
@@ -110,6 +114,10 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
     return SourceData(
         cohort, files=(DICTIONARY, patient.path, *(table.path for table in charts.values()))
     )
+
+
+def _inside(window_minutes: float) -> str:
+    return f"minute IS NULL OR (minute >= 0 AND minute < {window_minutes})"
 
 
 def _columns(table: str, variables: Sequence[Variable]) -> list[str]:
@@ -154,25 +162,24 @@ def _stage(
     table: TableFile,
     variables: Sequence[Variable],
     window_minutes: float,
-    keep_times: bool,
 ) -> None:
     """One projected pass over a wide chart table into `staged_<name>`.
 
-    Outside the window only the times are kept, and only if `keep_times`: the paper's rule asks
-    how long a stay was monitored.
+    Outside the window only the times are kept: the paper's rule asks how long a stay was monitored.
     """
-    inside = f"minute IS NULL OR (minute >= 0 AND minute < {window_minutes})"
     columns = _columns(name, variables)
-    raw = ", ".join(f"{number_sql(column)} AS {column}" for column in columns)
-    kept = ", ".join(f"CASE WHEN {inside} THEN {column} END AS {column}" for column in columns)
-    wanted = "true" if keep_times else inside
+    kept = ", ".join(
+        f"CASE WHEN {_inside(window_minutes)} THEN {number_sql(column)} END AS {column}"
+        for column in columns
+    )
     require_all_rows(engine, table)
     engine.run(
         f"""CREATE TABLE staged_{name} AS SELECT id, minute, {kept}
         FROM (SELECT TRY_CAST(patientunitstayid AS BIGINT) AS id,
-                     TRY_CAST(TRY_CAST(observationoffset AS DOUBLE) AS INTEGER) AS minute, {raw}
+                     TRY_CAST(TRY_CAST(observationoffset AS DOUBLE) AS INTEGER) AS minute,
+                     {", ".join(columns)}
               FROM {table.scan})
-        WHERE (id IS NULL OR id IN (SELECT id FROM stays)) AND ({wanted})""",
+        WHERE id IS NULL OR id IN (SELECT id FROM stays)""",
         source=table.path,
     )
 

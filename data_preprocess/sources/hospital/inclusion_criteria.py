@@ -47,13 +47,13 @@ def clinical_rules(settings: Settings) -> Rules:
     outcome away.
     """
     hours = settings.window_hours
+    later = f"{_CONTRADICTORY} OR dead_at IS NULL OR dead_at >="
     return {
         f"younger than {ADULT_YEARS} years, or age unknown": f"age >= {ADULT_YEARS}",
         "not the patient's first ICU stay": "visit = 1",
         f"in the unit for less than {hours:g} h, or unknown": f"hours >= {hours}",
-        f"died within the first {hours:g} h": (
-            f"{_CONTRADICTORY} OR dead_at IS NULL OR dead_at >= {hours}"
-        ),
+        "died before admission to the unit": f"{later} 0",
+        f"died within the first {hours:g} h": f"{later} {hours}",
         "dead, but noted as discharged alive": f"coalesce(NOT {_CONTRADICTORY}, true)",
     } | known_outcome(settings)
 
@@ -64,7 +64,10 @@ def oddities(engine: Engine, window_hours: float) -> list[str]:
     count, kept = "SELECT count(*) FROM stays WHERE", "stays kept although"
     notes = engine.counted(
         {
-            f"{kept} died within the first {window_hours:g} h": f"{count} dead_at < {window_hours}",
+            f"{kept} died before admission to the unit": f"{count} dead_at < 0",
+            f"{kept} died within the first {window_hours:g} h": (
+                f"{count} dead_at >= 0 AND dead_at < {window_hours}"
+            ),
             f"{kept} dead, but noted as discharged alive": f"{count} {_CONTRADICTORY}",
         }
     )

@@ -16,6 +16,7 @@ from data_preprocess.cohort import FlowStep
 from data_preprocess.sources.hospital import inclusion_criteria as stays
 from data_preprocess.sources.hospital.resample import BAD_MARK, FAR_AWAY, MARKED, make_items
 from data_preprocess.sources.hospital.tables import (
+    drop_outside,
     find_table,
     load_table,
     require_readable,
@@ -133,10 +134,12 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
         notes = unread + stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
-            _read_chart(engine, release, table, name, variables, None if is_paper else window)
+            notes += _read_chart(
+                engine, release, table, name, variables, None if is_paper else window
+            )
         charted = None
         if is_paper:
-            _start_at_first_vital(engine, window)
+            notes += _start_at_first_vital(engine, window)
             timed = f"second >= 0 AND fault IS DISTINCT FROM '{FAR_AWAY}'"
             charted = engine.columns(
                 "SELECT stay IN (SELECT stay FROM chart WHERE stay IS NOT NULL AND "
@@ -231,14 +234,15 @@ def _read_chart(
     name: str,
     variables: Sequence[Variable],
     window_seconds: float | None,
-) -> None:
-    """One projected pass over a chart table; only the cohort's rows of the wanted items stay."""
+) -> list[str]:
+    """One projected pass over a chart table; only the cohort's rows of the wanted items stay, and
+    where a window is given those in it. Returns how many lay outside, for the card."""
     keys = sorted(str(s.key) for v in variables for s in v.sources if s.table == name)
     # Exports through tables of decimals write 220045 as 220045.0.
     wanted = ", ".join(f"'{key}', '{key}.0'" for key in keys)
     mark, value = release.mark_columns.get(name), number_sql(VALUES[name])
     fault = _mark_sql(mark) if mark else "NULL"
-    inside = "true" if window_seconds is None else f"second >= 0 AND second < {window_seconds}"
+    outside = "false" if window_seconds is None else f"second < 0 OR second >= {window_seconds}"
     require_all_rows(engine, table)
     engine.run(
         f"""INSERT INTO chart SELECT stay, item, second, raw, CASE
@@ -251,10 +255,11 @@ def _read_chart(
                          {value} AS raw, {fault} AS fault
                   FROM {table.scan} WHERE itemid IN ({wanted})) e
             LEFT JOIN cohort ON e.id = cohort.id)
-        WHERE id IS NULL OR (stay IS NOT NULL AND (second IS NULL OR ({inside})))""",
+        WHERE id IS NULL OR stay IS NOT NULL""",
         source=table.path,
     )
     require_stays(engine, table, release.stay_id)
+    notes = drop_outside(engine, "chart", outside, table.path.name)
     unreadable = f"isnan({value}) OR {stamp_sql('charttime')} IS NULL"
     require_readable(
         engine,
@@ -265,6 +270,7 @@ def _read_chart(
         bad="isnan(raw) OR (second IS NULL AND stay IS NOT NULL)",
         unreadable=f"itemid IN ({wanted}) AND ({unreadable})",
     )
+    return notes
 
 
 def _mark_sql(column: str) -> str:
@@ -275,8 +281,9 @@ def _mark_sql(column: str) -> str:
     )
 
 
-def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
-    """Makes the first charted row of each stay second 0 (TimeDiff's notebook, hence the paper).
+def _start_at_first_vital(engine: Engine, window_seconds: float) -> list[str]:
+    """Makes the first charted row of each stay second 0 (TimeDiff's notebook, hence the paper);
+    returns how many rows lie after the window, for the card.
 
     A row dated far outside its stay is a slip: it opens no window.
     """
@@ -286,7 +293,8 @@ def _start_at_first_vital(engine: Engine, window_seconds: float) -> None:
         SELECT stay, item, second - first AS second, raw, fault
         FROM chart LEFT JOIN
             (SELECT stay, min(second) FILTER (NOT {slip}) AS first FROM chart GROUP BY stay)
-            USING (stay)
-        WHERE stay IS NULL OR second IS NULL OR {slip} OR second - first < {window_seconds}""")
+            USING (stay)""")
     engine.run("DROP TABLE chart")
     engine.run("ALTER TABLE shifted RENAME TO chart")
+    after = f"stay IS NOT NULL AND NOT {slip} AND second >= {window_seconds}"
+    return drop_outside(engine, "chart", after, "charts")

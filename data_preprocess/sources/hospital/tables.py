@@ -70,6 +70,16 @@ def require_stays(engine: Engine, table: TableFile, key: str) -> None:
         require_known(engine, table, key, cell=f"TRY_CAST({key} AS BIGINT)", known="cohort")
 
 
+def drop_outside(engine: Engine, made: str, outside: str, where: str) -> list[str]:
+    """Removes the rows of the engine's table `made` that lie outside the window, by the SQL
+    `outside`; their count for the card, with `where` they were charted."""
+    rows = f"SELECT count(*) FROM {made} WHERE {outside}"
+    notes = engine.counted({f"{where}: rows outside the window, not used": rows})
+    if notes:
+        engine.run(f"DELETE FROM {made} WHERE {outside}")
+    return notes
+
+
 def load_table(
     engine: Engine, name: str, table: TableFile, cells: Mapping[str, Callable[[str], str]]
 ) -> list[str]:

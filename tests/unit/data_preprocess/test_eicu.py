@@ -76,7 +76,7 @@ def test_cuff_pressures_and_labels_equal_plain_pandas(demo, kept):
 def test_long_stays_need_no_outcome(demo, kept):
     cohort = extracted(demo, task="icustay")
     left = [step.left for step in cohort.flow]
-    assert left == [2520, 2512, 1834, 1232, 1232, 1229, 1229, 1182]
+    assert left == [2520, 2512, 1834, 1232, 1232, 1232, 1229, 1229, 1182]
     assert len(kept) == 1232
     assert cohort.labels.sum() <= (kept.unitdischargeoffset > 3 * 1440).sum()
 

@@ -171,7 +171,7 @@ def test_the_paper_preset_equals_plain_pandas(demo, tables):
 
 def test_the_flow_table_of_the_demo(demo):
     steps = [(step.removed, step.left) for step in extracted(demo).flow]
-    expected = [(0, 136), (1, 135), (36, 99), (18, 81), (2, 79), (0, 79), (0, 79), (1, 78)]
+    expected = [(0, 136), (1, 135), (36, 99), (18, 81), (0, 81), (2, 79), (0, 79), (0, 79), (1, 78)]
     assert steps == expected
 
 

@@ -13,16 +13,19 @@ import pytest
 from configs import load_config
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.cohort import FlowStep
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.writers import export
 from data_preprocess.model_space.channel_transforms import charted_step
 from data_preprocess.model_space.static_covariates import StaticCode
+from data_preprocess.sources.hospital import inclusion_criteria
 from data_preprocess.sources.hospital.variables import DICTIONARY
 from data_preprocess.sources.registry import Settings, read_source
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.split_assignment import allowed
 from data_preprocess.storage.dataset_files import save_dataset
+from data_preprocess.storage.duckdb_engine import open_engine
 from tests.unit.data_preprocess.test_split_assignment import cohort
 
 TINY = "configs/base/tiny.yaml"
@@ -180,6 +183,26 @@ def test_stages_that_end_together_keep_their_entries(tmp_path):
     assert [stage.wait() for stage in stages] == [0, 0, 0]
     record = json.loads((tmp_path / "tiny" / "record.json").read_text())
     assert set(record) == {f"{name}_{k}" for name in "abc" for k in range(20)}
+
+
+def test_a_death_before_admission_is_not_one_of_the_first_day():
+    """Hours of death from admission; such a date is most likely a slip."""
+    hours, unknown = (-2.0, -0.5, 3.0, 24.0, None), ", NULL AS unknown_sex, NULL AS unknown_outcome"
+    died = "UNION ALL ".join(
+        f"SELECT {k} AS id, 50 AS age, 1 AS visit, 30.0 AS hours, 1 AS died, "
+        f"{'NULL' if hour is None else hour}::DOUBLE AS dead_at{unknown} "
+        for k, hour in enumerate(hours)
+    )
+    flow = [FlowStep("stays", 0, len(hours))]
+    with open_engine(memory_limit="500MB", threads=1) as engine:
+        engine.run(f"CREATE TABLE stays AS {died}")
+        told = inclusion_criteria.oddities(engine, 24.0)
+        inclusion_criteria.apply_rules(
+            engine, inclusion_criteria.clinical_rules(Settings(window_hours=24.0)), flow
+        )
+    removed = {step.rule: step.removed for step in flow if step.removed}
+    assert removed == {"died before admission to the unit": 2, "died within the first 24 h": 1}
+    assert told == [f"stays kept although {rule}: {n}" for rule, n in removed.items()]
 
 
 def test_the_dictionary_is_among_the_files_that_decide_a_build(open_data):

@@ -3,17 +3,20 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data_preprocess.sources.hospital import resample as extract
 from data_preprocess.sources.hospital.eicu import read_eicu
-from data_preprocess.sources.hospital.mimic import read_mimic3
+from data_preprocess.sources.hospital.mimic import MIMIC3, read_mimic3
+from data_preprocess.sources.hospital.variables import choose_variables
 from tests.support import sections
 from tests.support.simulated_release.__main__ import simulate_raw
 from tests.support.simulated_release.charting import CHANNELS
 
 # Fahrenheit is charted to 0.1 degrees: half a unit of that in Celsius, and float32 on top.
 ROUNDING = np.where(np.array(CHANNELS) == "temperature", 0.05 / 1.8 + 1e-5, 1e-4)
+OUTSIDE = "rows outside the window, not used"
 RULES = {
     "copy": extract.REPEATED,
     "error": extract.MARKED,
@@ -51,9 +54,28 @@ def test_recovered_values_equal_the_truth(simulated):
     assert (difference <= ROUNDING).all(), dict(zip(CHANNELS, difference, strict=True))
 
 
+def outside(layout, folder, ids):
+    """The rows of the stays `ids` outside the first 24 h, by plain pandas."""
+    if layout == "eicu":
+        chart = pd.read_csv(folder / "vitalPeriodic.csv.gz")
+        hours = chart[chart.patientunitstayid.isin(ids)].observationoffset / 60
+        return f"vitalPeriodic.csv.gz: {OUTSIDE}: {((hours < 0) | (hours >= 24)).sum():,}"
+    chart, icu = (
+        pd.read_csv(folder / f"{name}.csv.gz", low_memory=False).rename(columns=str.lower)
+        for name in ("CHARTEVENTS", "ICUSTAYS")
+    )
+    read = choose_variables(list(CHANNELS), MIMIC3.systems)
+    items = [source.key for variable in read for source in variable.sources]
+    chart = chart[chart.icustay_id.isin(ids) & chart.itemid.isin(items)].merge(
+        icu[["icustay_id", "intime"]]
+    )
+    hours = (pd.to_datetime(chart.charttime) - pd.to_datetime(chart.intime)) / pd.Timedelta("1h")
+    return f"CHARTEVENTS.csv.gz: {OUTSIDE}: {((hours < 0) | (hours >= 24)).sum():,}"
+
+
 def test_every_injected_fault_is_counted_and_nothing_else(simulated):
-    _, _, cohort, _, record = simulated
-    expected = set()
+    layout, folder, cohort, truth, record = simulated
+    expected = {outside(layout, folder, truth["stay_ids"])}
     for key, rows in record["faults"].items():
         fault, channel = key.split("/")
         if rows:
@@ -69,7 +91,7 @@ def test_labels_and_flow_follow_the_simulated_stays(simulated):
     assert np.array_equal(long_stay.labels, truth["long_stay"].astype(int))
     removed = [step.removed for step in died.flow]
     assert removed[1:4] == list(record["removed"].values())
-    assert removed[4:] == [0, 0, 0, 0]  # none died early, none contradicts itself
+    assert removed[4:] == [0, 0, 0, 0, 0]  # none died early, none contradicts itself
     assert all(a.left - b.removed == b.left for a, b in zip(died.flow, died.flow[1:], strict=False))
     assert 0.02 < died.labels.mean() < 0.6
 
@@ -91,5 +113,7 @@ def test_the_paper_presets_apply_their_own_cohort_rules(simulated):
     if layout == "mimic3":
         assert cohort.flow[1].rule == "no MetaVision vital charted"
         assert any("published 26,150" in note for note in cohort.notes)
+        assert any(note.startswith(f"charts: {OUTSIDE}: ") for note in cohort.notes)
     else:
         assert cohort.flow[2].rule == "not monitored from the first hour to 24 h"
+        assert any(note.startswith(f"vitalPeriodic.csv.gz: {OUTSIDE}: ") for note in cohort.notes)
