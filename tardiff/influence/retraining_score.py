@@ -36,7 +36,7 @@ class RetrainingScore(NamedTuple):
     @property
     def predicts(self) -> bool:
         """Whether the tilt lowers the loss by more than its standard error, the rule by which the
-        strength is chosen too."""
+        strength is chosen too: nominally a useless tilt does so in 16 % of cases."""
         return self.change + self.error < 0
 
     def __str__(self) -> str:
