@@ -182,14 +182,14 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
     rows = engine.rows(f"SELECT raw FROM outcomes WHERE {unclear} ORDER BY raw NULLS FIRST")
     if rows and not form.drop_unreadable:
         columns = [form.id, form.label, *(c for c in (form.start, form.end) if c is not None)]
-        ids = few(["(no id)" if row[0] is None else row[0] for row in rows])
-        remedy = _words(engine, table, form.label) or f"id {ids}; complete them"
+        shown = few(["(no id)" if row[0] is None else row[0] for row in rows], 3)
         raise DataError(
             f"{table.path}: {len(rows):,} rows have an empty or unreadable cell in "
-            f"{', '.join(columns)}: {remedy}, or "
+            f"{', '.join(columns)}: id {shown}; complete them, or "
             + form.advice(
                 "leave them out with data.table.drop_unreadable=true", "take them out of the file"
             )
+            + _words(engine, table, form.label)
         )
     engine.run(f"DELETE FROM outcomes WHERE {unclear}")
     if not engine.number("SELECT count(*) FROM outcomes"):
@@ -198,14 +198,14 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
 
 
 def _words(engine: Engine, table: TableFile, label: str) -> str:
-    """Which words among the labels are read as missing, and what to do; "" if there are none."""
+    """What to say of words among the labels that are read as missing: a class may be called so."""
     cell = identifier(label)
     found = engine.rows(
-        f"SELECT trim({cell}::VARCHAR) AS word, count(*) FROM {table.scan} "
-        f"WHERE {text_sql(cell)} IS NULL AND word <> '' GROUP BY 1 ORDER BY 2 DESC, 1"
+        f"SELECT trim({cell}::VARCHAR) AS word FROM {table.scan} "
+        f"WHERE {text_sql(cell)} IS NULL AND word <> '' GROUP BY 1 ORDER BY count(*) DESC, 1"
     )
-    words = ", ".join(f"{word!r} ({count:,} times)" for word, count in found)
-    return words and f"{label} holds {words}, read as missing; give such a class another name"
+    words = few([repr(word) for (word,) in found], 3)
+    return words and f". {words} is read as missing: rename such a class"
 
 
 def _require_one_row_each(engine: Engine, where: Path, form: TableForm) -> None:

@@ -61,7 +61,7 @@ HOSTILE = {
     ),
     "a_class_called_none": (
         {"outcome": lambda r: "None" if r["stay_id"] % 2 else r["outcome"]},
-        r"outcome holds 'None' \([0-9]+ times\), read as missing; give such a class another",
+        r"id 5001, 5003, .* complete them, or .*\. 'None' is read as missing: rename such a class$",
     ),
     "thousands_beside_points": (
         {"age": lambda r: "1,040" if r["stay_id"] == 5007 else r["age"]},
