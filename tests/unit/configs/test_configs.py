@@ -58,6 +58,7 @@ def test_round_trip_through_yaml(tmp_path):
     path = tmp_path / "again.yaml"
     path.write_text(to_yaml(config))
     assert to_plain(load_config([str(path)])) == to_plain(config)
+    assert json.loads(json.dumps(to_plain(config))) == to_plain(config)
 
 
 @pytest.mark.parametrize(
