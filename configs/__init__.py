@@ -126,7 +126,7 @@ def to_yaml(config: ExperimentConfig) -> str:
 
 @cache
 def _schema() -> DictConfig:
-    """The defaults; two thirds of what reading a config takes. A merge leaves its inputs alone."""
+    """The defaults, which take longer to make than all else of a config; copied before use."""
     return OmegaConf.structured(ExperimentConfig)
 
 
@@ -211,21 +211,19 @@ def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:
 
 
 def _without(base: DictConfig, mappings: Sequence[str]) -> DictConfig:
-    """`base` with these mappings empty."""
-    if not mappings:
-        return base  # a copy takes 20 ms, and every override comes here
-    emptied = base.copy()
+    """`base`, in which these mappings are emptied."""
     for key in mappings:
         section, _, name = key.rpartition(".")
-        node = OmegaConf.select(emptied, section)
+        node = OmegaConf.select(base, section)
         with read_write(node):
             node[name] = {}
-    return emptied
+    return base
 
 
 def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
+    """`base`, which is not to be used after this, with `extra` in it."""
     try:
-        merged = OmegaConf.unsafe_merge(base, extra)  # no copies, of which each takes 15 ms
+        merged = OmegaConf.unsafe_merge(base, extra)  # `merge` copies the whole config each time
     except ConfigKeyError as error:
         raise ConfigError(f"{origin}: {_unknown(str(error.full_key), extra)}") from error
     except OmegaConfBaseException as error:
