@@ -12,7 +12,7 @@ from data_preprocess.splits import Splits
 from scripts.quality.common.comparison import FEW_PATIENTS
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import CHANCE, WIDEN
-from tardiff.privacy.memorisation import closeness
+from tardiff.privacy.memorisation import closeness, telling
 
 HELD_OUT = {"val_select": "selection series", "test": "test series"}
 
@@ -22,17 +22,15 @@ Copies = Mapping[str, Mapping[str, int]]
 def held_out_copies(splits: Splits, sets: Mapping[str, EHRDataset]) -> Copies:
     """set -> split -> how many of its series are copies of that split's, where there are any.
 
-    All pairs are compared. A held-out series that stands in train too (an empty one, a repeated
-    record) may be in a set by way of that, and does not count.
+    All pairs are compared. A held-out series that stands in train too (a repeated record) may be in
+    a set by way of that, and one with next to nothing measured by chance: neither counts.
     """
     normaliser = splits.normaliser
     train = normaliser.to_model(splits.train.values)
     found: dict[str, dict[str, int]] = {}
     for split in HELD_OUT:
-        held_out = normaliser.to_model(getattr(splits, split).values)
+        held_out = telling(getattr(splits, split), normaliser)
         own = held_out[~closeness(held_out, train).copy]
-        if not len(own):
-            continue
         for name, dataset in sets.items():
             count = int(closeness(normaliser.to_model(dataset.values), own).copy.sum())
             if count:

@@ -1,6 +1,7 @@
 """Copies of training stays: what counts as one, and how generation replaces them.
 
-The definitions are those of the report's privacy section (scripts/quality/privacy/distances.py).
+The definitions are those of the report's privacy section (scripts/quality/privacy/distances.py),
+which leaves out stays with next to nothing measured; their copies are replaced all the same.
 """
 
 import logging
@@ -14,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from configs.runtime.errors import UserError
+from data_preprocess.dataset import EHRDataset
+from data_preprocess.model_space.normaliser import Normaliser
 from tardiff.diffusion.noise_schedule import Series
 from tardiff.privacy.nearest_neighbours import nearest
 
@@ -28,6 +31,8 @@ NOISY_RATIO = 0.1
 # Among random series with D degrees of freedom the share 4 * NOISY_RATIO^D comes as close by
 # chance, and the median of the ratio is about exp(-2.1 / D): here D = 9, and four in a billion.
 MANY_DEGREES = 0.8
+# The same for a single stay: one with two temperatures is met by chance (docs/metrics.md).
+FEWEST_MEASURED = 9
 TRIES = 10
 
 
@@ -53,6 +58,14 @@ class CopyCheck:
     tries: int
 
 
+def telling(dataset: EHRDataset, normaliser: Normaliser) -> Float[Tensor, "m value time"]:
+    """Values in model space of the series of which a copy would tell of a patient: with at least
+    nine measured values, or as many as there can be."""
+    fewest = min(FEWEST_MEASURED, dataset.num_channels * dataset.length)
+    enough = dataset.observed.sum((1, 2)) >= fewest
+    return normaliser.to_model(dataset.values[enough])
+
+
 def closeness(x: Tensor, reference: Tensor) -> Closeness:
     """How each series of `x` sits among the `reference` stays, both in model space.
 
@@ -61,6 +74,8 @@ def closeness(x: Tensor, reference: Tensor) -> Closeness:
     chance does as much. A near copy is 1 / NEAR_RATIO times closer. A mere distance would not do:
     series shrunk towards the mean are near to everyone.
     """
+    if not len(reference):
+        return Closeness(np.full(len(x), np.inf), *np.zeros((2, len(x)), bool))
     neighbour = min(NEIGHBOUR, len(reference))
     distances = nearest(x.flatten(1), reference.flatten(1), k=neighbour)[0].numpy()
     distances = distances / x[0].numel() ** 0.5

@@ -14,6 +14,7 @@ from torch import Tensor
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.model_space.normaliser import Normaliser
+from tardiff.privacy.memorisation import telling
 from tardiff.privacy.nearest_neighbours import nearest
 
 MIN_SERIES = 20  # fewer leave nearest neighbours, covariances and folds without meaning
@@ -35,7 +36,8 @@ class Comparison:
         synthetic: the set that is compared.
         x_train, x_holdout, x_synthetic: their values in model space.
         normaliser: of the training data; made the values in model space.
-        x_train_all: `x_train`, also where that is cut to one series per patient.
+        x_telling: those of `x_train` of which a copy would tell
+            (tardiff/privacy/memorisation.py), also where that is cut to one series per patient.
     """
 
     train: EHRDataset
@@ -45,7 +47,7 @@ class Comparison:
     x_holdout: Float[Tensor, "n2 channel time"]
     x_synthetic: Float[Tensor, "n3 channel time"]
     normaliser: Normaliser
-    x_train_all: Float[Tensor, "n4 channel time"]
+    x_telling: Float[Tensor, "n4 channel time"]
 
     @property
     def matched_size(self) -> int:
@@ -102,7 +104,7 @@ def make_comparison(
         x_holdout=normaliser.to_model(holdout.values),
         x_synthetic=normaliser.to_model(synthetic.values),
         normaliser=normaliser,
-        x_train_all=x_train,
+        x_telling=telling(train, normaliser),
     )
 
 

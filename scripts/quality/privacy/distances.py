@@ -111,13 +111,13 @@ def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]
 def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Counts of synthetic series that are a copy, or a near copy, of a training series.
 
-    Every synthetic series is compared with every training series; a subsample would miss copies.
-    What stands in held-out data too, as a series without a measurement may, tells of nobody and is
-    no copy. The references are the same shares among held-out series.
+    Every synthetic series is compared with every training series that is more than a few
+    measurements; a subsample would miss copies. What stands in held-out data too tells of nobody
+    and is no copy. The references are the same shares among held-out series.
     """
     del seed  # all pairs are compared
-    found = closeness(comparison.x_synthetic, comparison.x_train_all)
-    fresh = closeness(comparison.x_holdout, comparison.x_train_all)
+    found = closeness(comparison.x_synthetic, comparison.x_telling)
+    fresh = closeness(comparison.x_holdout, comparison.x_telling)
     near = float(found.near.mean())
     reference = float(fresh.near.mean())
     copied = np.flatnonzero(found.copy)

@@ -50,7 +50,7 @@ def test_every_patient_is_left_with_one_series_where_these_are_alike():
         kept = getattr(after, name)
         assert len(kept) == len(np.unique(kept.subject_ids)) == 60
         assert len(getattr(after, f"x_{name}")) == 60
-    assert len(after.x_train_all) == 300  # a copy of any series is looked for
+    assert len(after.x_telling) == 300  # a copy of any series is looked for
     again, _ = independent(before, seed=1)
     assert not np.array_equal(again.train.values, after.train.values)
 

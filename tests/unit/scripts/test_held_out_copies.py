@@ -37,6 +37,15 @@ def test_a_record_that_stands_in_train_too_may_be_in_a_set():
     assert held_out_copies(splits(train, test), {"copy of train": train}) == {}
 
 
+def test_a_stay_with_next_to_nothing_measured_may_be_in_a_set_by_chance():
+    train, test = gaussian(300, 0), gaussian(300, 1)
+    test.observed[:2] = False
+    test.observed[:2, 0, :2] = True
+    assert held_out_copies(splits(train, test), {"made": test.take(np.arange(3))}) == {
+        "made": {"test": 1}
+    }
+
+
 def nearness(made, train, test):
     compared = comparison(train, test, made)
     reports = (metric(compared, seed=0) for metric in (distances_report, membership_report))

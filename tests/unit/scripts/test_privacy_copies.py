@@ -86,6 +86,20 @@ def test_a_series_that_other_patients_have_too_is_no_copy():
     assert "copy_share" in [flag.metric for flag in raised_flags(report.values)]
 
 
+def test_a_stay_with_two_temperatures_is_copied_by_chance():
+    """What is not measured is the same for everybody."""
+    train, holdout, synthetic = (gaussian(400, seed, (3, 8)) for seed in range(3))
+    train.observed[:5], train.values[:5] = False, 0.5
+    train.observed[:5, 1, [2, 4]] = True
+    train.values[:5, 1, 2:] = np.linspace(-1, 1, 5)[:, None]
+    synthetic.values[:5] = train.values[:5]
+    report = copies_report(comparison(train, holdout, synthetic), seed=0)
+    assert report.values["copies"] == report.values["near_copy_share"] == 0
+    train.observed[:5] = True
+    report = copies_report(comparison(train, holdout, synthetic), seed=0)
+    assert report.values["copies"] == 5
+
+
 def near_flag(own, trials, real, real_trials):
     """Whether `own` near copies in a set raise the flag beside `real` among held-out series."""
     flag = next(flag for flag in quality_flags(PRIVACY) if flag.metric == "near_copy_share")

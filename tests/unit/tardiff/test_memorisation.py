@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from configs.runtime.errors import UserError
+from data_preprocess.model_space.normaliser import Normaliser
 from tardiff.generation.pilot import pilot_numbers
 from tardiff.generation.reverse_process import fresh_numbers
-from tardiff.privacy.memorisation import SAME, TRIES, closeness, replace_copies
+from tardiff.privacy.memorisation import SAME, TRIES, closeness, replace_copies, telling
+from tests.support.metric_sets import gaussian
 
 
 def series(n, seed, shape=(3, 8)):
@@ -49,6 +51,20 @@ def test_what_chance_brings_near_is_no_copy():
     found = closeness(other.expand(-1, 1, 8), level.expand(-1, 1, 8))
     assert found.near.sum() > 500
     assert np.array_equal(found.copy, found.distance <= SAME)
+
+
+def test_series_with_next_to_nothing_measured_tell_of_nobody():
+    real = gaussian(6, 0, (3, 8))
+    real.observed[:] = False
+    for row, measured in enumerate((0, 2, 8, 9, 10, 24)):
+        real.observed[row].flat[:measured] = True
+    normaliser = Normaliser.fit(gaussian(50, 1, (3, 8)))
+    assert telling(real, normaliser).equal(normaliser.to_model(real.values[3:]))
+    short = gaussian(5, 0, (1, 4))  # never more than four values: all of them are enough
+    short.observed[0, 0, 1] = False
+    assert len(telling(short, Normaliser.fit(short))) == 4
+    nobody = closeness(series(7, 1), series(0, 0))
+    assert not nobody.copy.any() and not nobody.near.any() and len(nobody.distance) == 7
 
 
 def test_a_replacement_that_is_a_copy_is_replaced_too():
