@@ -6,7 +6,7 @@ from scripts.quality.fidelity.plausibility import (
     DIASTOLIC,
     MEAN,
     SYSTOLIC,
-    change_quantiles,
+    changes,
     find_channel,
     flat_share,
     plausibility_report,
@@ -51,7 +51,7 @@ def test_range_flatness_and_change_by_hand():
     shares = range_shares(values, Normaliser.fit(train), spread)
     assert shares == {"out_of_range_share": 1 / 8, "at_range_end_share": 2 / 8}
     assert flat_share(values, spread) == 0.5
-    assert change_quantiles(values[:1], spread)[0, 0] == pytest.approx(1.0)  # median of 1, 10, 5
+    assert changes(values[:1], spread) == pytest.approx(np.array([[0.2, 1.0, 2.0]]))
 
 
 def test_report_compares_with_held_out_series():
@@ -62,3 +62,18 @@ def test_report_compares_with_held_out_series():
     assert report["change_ratio_worst"] == pytest.approx(3.0, rel=0.1)
     assert report["out_of_range_share"] > 0.1 > report["out_of_range_share_reference"]
     assert "pressure_order_violations" not in report
+
+
+def test_a_score_of_whole_points_does_not_jump_by_chance():
+    """The 95 % quantile of the hourly change is 1 in one set and 2 in the other."""
+
+    def scores(twos):
+        steps = np.zeros(100 * 29, np.float32)
+        steps[::10], steps[: 10 * twos : 10] = 1, 2
+        return dataset(np.pad(steps.reshape(100, 1, 29), ((0, 0), (0, 0), (1, 0))).cumsum(2))
+
+    train, holdout, made = scores(155), scores(140), scores(160)
+    levels = [np.quantile(np.diff(part.values), 0.95) for part in (holdout, made)]
+    assert levels == [1, 2]
+    report = plausibility_report(comparison(train, holdout, made), seed=0).values
+    assert report["change_ratio_worst"] == pytest.approx(1.05, abs=0.05)
