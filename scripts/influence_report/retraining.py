@@ -208,14 +208,17 @@ def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subs
 
 
 def repeatability(outcomes: Outcomes) -> float | None:
-    """Correlation that the mean outcome would have with that of as many other seeds (Spearman and
-    Brown); its root is the largest score that any estimate could have. None with one seed."""
-    if outcomes.shape[1] < 2:
+    """Correlation that the mean outcome would have with that of as many other seeds (the
+    reliability of a mean, Cronbach's alpha); its root is the largest score that any estimate could
+    have. None with one seed."""
+    subsets, seeds = outcomes.shape
+    if seeds < 2:
         return None
-    half = outcomes.shape[1] // 2
-    first, second = outcomes[:, :half].mean(1), outcomes[:, half : 2 * half].mean(1)
-    r = float(np.corrcoef(first, second)[0, 1])
-    return 2 * r / (1 + r) if r > 0 else 0.0
+    centred = outcomes - outcomes.mean(0)
+    means = centred.mean(1, keepdims=True)
+    between = seeds * float(np.square(means).sum()) / (subsets - 1)
+    noise = float(np.square(centred - means).sum()) / (subsets - 1) / (seeds - 1)
+    return max(0.0, 1 - noise / between) if between else 0.0
 
 
 def as_text(found: Mapping[str, Any]) -> str:
@@ -225,7 +228,7 @@ def as_text(found: Mapping[str, Any]) -> str:
     spread, change = "{score:+.2f} [{low:+.2f}, {high:+.2f}]", "{change:+.4f} +- {error:.4f}"
     rows = [[k, *(spread.format(**v[side]) for side in sides)] for k, v in estimators.items()]
     repeats = [found["repeats"][side] for side in sides]
-    rows += [["largest possible", *("-" if r is None else f"{r**0.5:.2f}" for r in repeats)]]
+    rows += [["largest possible, about", *("-" if r is None else f"{r**0.5:.2f}" for r in repeats)]]
     title = (
         f"linear data-modelling score: {found['model']} retrained on {found['subsets']} halves of "
         f"{found['pool_rows']} unguided series, {len(found['seeds'])} seeds; band of chance "

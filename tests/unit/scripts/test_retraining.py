@@ -6,6 +6,7 @@ import pytest
 from scripts.influence_report.retraining import (
     as_text,
     loss_change,
+    repeatability,
     retraining_scores,
     tilted_halves,
 )
@@ -96,6 +97,19 @@ def test_nothing_is_tilted_without_a_strength(pool):
     assert "no strength is supported" in as_text(noisy)
     (largest,) = [line for line in as_text(noisy).splitlines() if "largest possible" in line]
     assert largest.split()[-2:] == ["0.70", "-"]
+
+
+def test_repeatability_is_the_correlation_with_as_many_other_seeds():
+    rng = np.random.default_rng(0)
+    truth, luck = rng.normal(size=(4000, 1)), rng.normal(scale=2, size=(4000, 6))
+    outcomes = truth + luck + np.arange(6)  # seeds may differ on the whole
+    others = truth + rng.normal(scale=2, size=(4000, 6))
+    r = np.corrcoef(outcomes.mean(1), others.mean(1))[0, 1]  # 1 / (1 + 4 / 6) = 0.6
+    assert repeatability(outcomes) == pytest.approx(0.6, abs=0.03) == pytest.approx(r, abs=0.03)
+    assert repeatability(luck) < 0.1 and repeatability(np.tile(truth, 3)) == pytest.approx(1)
+    assert repeatability(truth) is None and repeatability(np.zeros((5, 2))) == 0
+    few = [repeatability((truth + luck)[36 * k : 36 * (k + 1)]) for k in range(100)]
+    assert np.std(few) < 0.127  # from two halves of the seeds: 0.144
 
 
 def test_tilted_halves_keep_classes_and_most_series(pool):
