@@ -3,6 +3,5 @@
 #     bash data_preprocess/eicu.sh FOLDER [--task mortality|icustay] [--preset clinical|paper]
 #         [--memory-limit 1GB] [--threads N] [--rebuild] [key=value ...]
 # FOLDER holds the tables as PhysioNet ships them (.csv.gz or .csv; full release or demo).
-set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec bash "$here/raw_release.sh" eicu "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/start.sh"
+source data_preprocess/raw_release.sh eicu "$@"

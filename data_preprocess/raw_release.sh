@@ -1,14 +1,10 @@
-#!/usr/bin/env bash
-# What mimic3.sh, mimic4.sh and eicu.sh share: options -> config and dotted overrides of build.py.
-set -euo pipefail
+# Sourced by mimic3.sh, mimic4.sh and eicu.sh: options -> config and dotted overrides of build.py.
 source=$1
 shift
 usage() {
     sed -n '2,5s/^# \{0,1\}//p' "data_preprocess/$source.sh" >&2
     exit 2
 }
-caller=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 task=icustay
 folder=
 overrides=()
@@ -23,7 +19,6 @@ while [ $# -gt 0 ]; do
         --memory-limit) overrides+=("data.memory_limit=$2"); shift ;;
         --threads) overrides+=("data.threads=$2"); shift ;;
         --rebuild) overrides+=("data.rebuild=true") ;;
-        -h | --help) sed -n '2,5s/^# \{0,1\}//p' "data_preprocess/$source.sh"; exit 0 ;;
         -*) echo "error: unknown option $1" >&2; usage ;;
         *=*) overrides+=("$1") ;;
         *) [ -z "$folder" ] || { echo "error: two folders: $folder and $1" >&2; usage; }
@@ -41,7 +36,6 @@ case $source-$task in
 esac
 . scripts/env.sh
 resolve_config "$caller" ${overrides[@]+"${overrides[@]}"}
-"$PYTHON" -m data_preprocess.build "$config" "data.$source.folder=$folder" ${ARGS[@]+"${ARGS[@]}"}
 kept=()
 for override in ${ARGS[@]+"${ARGS[@]}"}; do
     case $override in
@@ -49,4 +43,5 @@ for override in ${ARGS[@]+"${ARGS[@]}"}; do
         *) kept+=("$(printf %q "$override")") ;;  # so that it can be pasted
     esac
 done
-echo "next: bash train.sh $config ${kept[*]+"${kept[*]}"}"
+echo "when it is built, next: bash train.sh $config ${kept[*]+"${kept[*]}"}"
+exec "$PYTHON" -m data_preprocess.build "$config" "data.$source.folder=$folder" ${ARGS[@]+"${ARGS[@]}"}

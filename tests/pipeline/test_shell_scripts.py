@@ -74,10 +74,21 @@ def test_a_raw_release_is_built_where_the_user_stands_and_the_next_command_can_b
     stub.chmod(0o755)
     command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh ./raw 'data.dir=./my data'"
     found = bash("-c", command, cwd=tmp_path, check=True).stdout
-    built, following = found.split("next: bash ")
+    following, built = found.removeprefix("when it is built, next: bash ").split("\n")
     assert f"<data.eicu.folder={tmp_path}/raw><data.dir={tmp_path}/my data>" in built
     words = bash("-c", f'printf "<%s>" {following}', check=True).stdout
     assert words == f"<train.sh><configs/base/eicu_icustay.yaml><data.dir={tmp_path}/my data>"
+
+
+def test_the_build_of_a_raw_release_is_the_process_that_was_started(tmp_path):
+    """Else a signal to the script, as of `timeout` or a scheduler, would leave the build running."""
+    stub = tmp_path / "python"
+    stub.write_text("#!/bin/sh\necho pid $$\n")
+    stub.chmod(0o755)
+    command = ["bash", ROOT / "data_preprocess/mimic3.sh", "raw"]
+    environment = os.environ | {"PYTHON": str(stub)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+        assert started.communicate()[0].splitlines()[-1] == f"pid {started.pid}"
 
 
 def resolved(caller, *arguments):
