@@ -81,7 +81,7 @@ def test_a_raw_release_is_built_where_the_user_stands_and_the_next_command_can_b
 
 
 def test_the_build_of_a_raw_release_is_the_process_that_was_started(tmp_path):
-    """Else a signal to the script, as of `timeout` or a scheduler, would leave the build running."""
+    """Else a signal to the script, as of `timeout` or a scheduler, leaves the build running."""
     stub = tmp_path / "python"
     stub.write_text("#!/bin/sh\necho pid $$\n")
     stub.chmod(0o755)
