@@ -7,7 +7,6 @@ or `load_splits`. The folder appears under its name only when all of it is writt
 import dataclasses
 import hashlib
 import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from configs.run_record import read_mapping, sha256_file, write_mapping
 from configs.runtime.atomic_files import fresh_folder, write_text
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from configs.schema.experiment import DataConfig, ExperimentConfig
+from configs.schema.fields import walk
 from data_preprocess import card
 from data_preprocess.cohort import Cohort
 from data_preprocess.dataset import EHRDataset, LabelledSeries
@@ -40,8 +40,6 @@ RECORD = "data.json"
 MIN_STEPS = 2  # a series of one point has no course in time
 TRUE_RISK = "true_risk.npz"
 REBUILD = "`python -m data_preprocess.build <config.yaml> data.rebuild=true`"
-# Keys of sources, as `settings_of` has them.
-_NAMES_A_FILE = r"\w+\.(folder|train|val|test|series|labels|subjects|mapping)"
 _FILES = tuple(f"{name}.npz" for name in SPLIT_NAMES) + ("normaliser.json", "card.md")
 log = logging.getLogger("tardiff.data")
 
@@ -239,7 +237,13 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
         if built.get(key, "absent") != asked.get(key, "absent")
         and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
     ]
-    _require_named_files(folder, {key: asked[key] for key in differing if asked.get(key)})
+    paths = {key for key, _, field in walk(data) if field.metadata.get("is_path")}
+    for key in (key for key in differing if key in paths and asked.get(key)):
+        if not (path := Path(asked[key])).exists():
+            raise MissingInputError(
+                f"{path.absolute()} does not exist (data.{key} names it), and {folder} was built "
+                f"from another source; correct data.{key}, or leave it as it was"
+            )
     changes = [
         f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}" for key in differing
     ]
@@ -252,16 +256,6 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
             raise MismatchError(
                 f"{folder} was built {how}: {'; '.join(what)}. Build it anew "
                 f"({REBUILD}, then every stage from 1 on), or give this experiment its own data.dir"
-            )
-
-
-def _require_named_files(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Raises MissingInputError if one of the settings names a file or folder that is not there."""
-    for key, value in settings.items():
-        if re.fullmatch(_NAMES_A_FILE, key) and not Path(value).exists():
-            raise MissingInputError(
-                f"{Path(value).absolute()} does not exist (data.{key} names it), and {folder} was "
-                f"built from another source; correct data.{key}, or leave it as it was"
             )
 
 

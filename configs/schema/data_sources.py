@@ -7,7 +7,7 @@ A new source adds its section here, and a line of Sources that names it; its rea
 import dataclasses
 from dataclasses import dataclass, field
 
-from configs.schema.fields import choice, many, number
+from configs.schema.fields import choice, many, number, path
 
 VITALS = (
     "heart_rate",
@@ -46,7 +46,7 @@ class SimulatedConfig:
 class PhysioNet2012Config:
     """PhysioNet/CinC Challenge 2012 (data_preprocess/sources/physionet/challenge2012.py)."""
 
-    folder: str = "data/raw/physionet2012"  # holds set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
+    folder: str = path("data/raw/physionet2012")  # set-a.tar.gz (or set-a/), Outcomes-a.txt, ...
     train_set: str = "a"  # becomes train / val_guide / val_select
     test_set: str | None = "b"  # None: the test split is drawn from train_set instead
     channels: list[str] = many(*VITALS)
@@ -56,7 +56,7 @@ class PhysioNet2012Config:
 class PhysioNet2019Config:
     """PhysioNet/CinC Challenge 2019 (data_preprocess/sources/physionet/challenge2019.py)."""
 
-    folder: str = "data/raw/physionet2019"  # holds training_setB.tar.gz (or training_setB/)
+    folder: str = path("data/raw/physionet2019")  # holds training_setB.tar.gz (or training_setB/)
     train_set: str = "B"  # becomes train / val_guide / val_select, and test where there is no other
     test_set: str | None = None  # "A": the other hospital
     channels: list[str] = many(*BEDSIDE)
@@ -66,9 +66,9 @@ class PhysioNet2019Config:
 class FilesConfig:
     """Arrays at hand: .npz, (data, label) .pkl, or .npy pairs (sources/arrays.py)."""
 
-    train: str | None = None
-    val: str | None = None  # None: drawn from train
-    test: str | None = None  # None: drawn from train
+    train: str | None = path()
+    val: str | None = path()  # None: drawn from train
+    test: str | None = path()  # None: drawn from train
     channels: list[str] | None = None  # names with units, in channel order; None: channel_0, ...
 
 
@@ -76,7 +76,7 @@ class FilesConfig:
 class Mimic3Config:
     """MIMIC-III as PhysioNet ships it (data_preprocess/sources/hospital/mimic.py)."""
 
-    folder: str | None = None  # holds CHARTEVENTS.csv.gz, ...; only building needs it
+    folder: str | None = path()  # holds CHARTEVENTS.csv.gz, ...; only building needs it
     preset: str = choice("clinical", "paper")  # cohort, time zero and value per step
     channels: list[str] = many(*BEDSIDE)  # names in data_preprocess/sources/hospital/variables.yaml
     allow_other_counts: bool = False  # paper preset: accept a full release that differs
@@ -99,10 +99,9 @@ class EicuConfig(Mimic3Config):
 class TableConfig:
     """Your own table (docs/data.md)."""
 
-    series: str | None = (
-        None  # .csv, .csv.gz or .parquet: id,time,variable,value or one column each
-    )
-    labels: str | None = None  # the same formats: id,label[,subject]; None: columns of `series`
+    # .csv, .csv.gz or .parquet: id,time,variable,value or one column each
+    series: str | None = path()
+    labels: str | None = path()  # the same formats: id,label[,subject]; None: columns of `series`
     layout: str = choice("long", "wide", "meds")
     id: str = "id"  # column that names a series
     time: str = "time"  # minutes from the window's start, a length of time, or a time stamp
@@ -129,7 +128,7 @@ class TableConfig:
 class MedformerConfig:
     """Labelled recordings in Medformer's layout (data_preprocess/sources/medformer.py)."""
 
-    folder: str | None = None  # holds Feature/feature_XX.npy and Label/label.npy
+    folder: str | None = path()  # holds Feature/feature_XX.npy and Label/label.npy
     classes: list[str] | None = None  # class names in label order; None: class_0, ...
     channels: list[str] | None = None  # names in channel order; None: channel_0, ...
     test_subjects: list[int] | None = None  # fixed test set; None: drawn from the pool
@@ -140,20 +139,20 @@ class MedformerConfig:
 class PtbConfig:
     """The PTB Diagnostic ECG Database as PhysioNet ships it (data_preprocess/sources/ptb.py)."""
 
-    folder: str | None = None  # holds patientXXX/*.hea and *.dat
+    folder: str | None = path()  # holds patientXXX/*.hea and *.dat
 
 
 @dataclass(frozen=True)
 class YaibConfig:
     """A cohort of YAIB, ricu or OpenICU (data_preprocess/sources/yaib/reader.py)."""
 
-    folder: str | None = None  # holds dyn.parquet, sta.parquet and outc.parquet
+    folder: str | None = path()  # holds dyn.parquet, sta.parquet and outc.parquet
     channels: list[str] | None = None  # YAIB's names (hr) or ours (heart_rate); None: all
     # Labels by hour become one: that of the window's last hour, the largest of the stay, positive
     # after the window, or a remaining stay above data.los_days. Ignored where a stay has one label.
     rule: str = choice("last", "max", "later", "longer")
     classes: list[str] | None = None  # names in label order; None: the labels
-    subjects: str | None = None  # table stay -> patient or hospital; None: each its own patient
+    subjects: str | None = path()  # table stay -> patient or hospital; None: each its own patient
     subject_key: str = "stay_id"  # its column of stays
     subject: str = "subject"  # its column of patients or hospitals: none is in two splits
 
@@ -162,9 +161,9 @@ class YaibConfig:
 class MedsConfig:
     """A MEDS data set, 0.4 or before (data_preprocess/sources/meds/reader.py)."""
 
-    folder: str | None = None  # holds data/**/*.parquet, and metadata/ where there is one
-    labels: str | None = None  # a table, or a folder of shards; None: <folder>/labels.parquet
-    mapping: str | None = None  # YAML: channels by codes; None: <folder>/channels.yaml
+    folder: str | None = path()  # holds data/**/*.parquet, and metadata/ where there is one
+    labels: str | None = path()  # a table, or a folder of shards; None: <folder>/labels.parquet
+    mapping: str | None = path()  # YAML: channels by codes; None: <folder>/channels.yaml
     label: str | None = None  # the column of the labels; None: the one that is filled
     classes: list[str] | None = None  # names in label order; None: the labels
     splits: bool = False  # train, tuning and held_out of metadata/subject_splits.parquet

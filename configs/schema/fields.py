@@ -15,6 +15,11 @@ def choice(default: str, *others: str) -> Any:
     return field(default=default, metadata={"choices": (default, *others)})
 
 
+def path(default: str | None = None) -> Any:
+    """The name of a file or folder that is read."""
+    return field(default=default, metadata={"is_path": True})
+
+
 def number(
     default: float | str | None,
     *,
