@@ -15,9 +15,10 @@ from configs.runtime.errors import DataError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.sources.user_table.form import MEDS_END, TableForm
+from data_preprocess.sources.user_table.grid import on_grid
 from data_preprocess.sources.user_table.outcomes import read_outcomes
 from data_preprocess.sources.user_table.times import moments
-from data_preprocess.sources.user_table.values import arrange, choose_channels, on_grid
+from data_preprocess.sources.user_table.values import arrange, choose_channels
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, load, open_table
 
