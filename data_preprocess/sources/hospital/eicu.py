@@ -17,7 +17,6 @@ from data_preprocess.sources.hospital.tables import (
     find_table,
     load_table,
     require_readable,
-    require_stays,
     require_unique,
 )
 from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
@@ -30,7 +29,7 @@ from data_preprocess.storage.cell_text import (
     unknown_code_sql,
 )
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
-from data_preprocess.storage.table_file import TableFile, require_all_rows
+from data_preprocess.storage.table_file import TableFile, require_all_rows, require_known
 
 
 def _age_sql(column: str) -> str:
@@ -196,7 +195,8 @@ def _unpivot(engine: Engine, name: str, table: TableFile, variables: Sequence[Va
             FROM staged_{name} s LEFT JOIN cohort USING (id))
         WHERE raw IS NOT NULL AND (id IS NULL OR stay IS NOT NULL)""",
     )
-    require_stays(engine, table, "patientunitstayid")
+    key = "patientunitstayid"
+    require_known(engine, table, key, cell=f"TRY_CAST({key} AS BIGINT)", known="cohort")
     require_readable(
         engine,
         table,

@@ -20,7 +20,6 @@ from data_preprocess.sources.hospital.tables import (
     find_table,
     load_table,
     require_readable,
-    require_stays,
     require_unique,
 )
 from data_preprocess.sources.hospital.variables import DICTIONARY, Variable, choose_variables
@@ -36,7 +35,7 @@ from data_preprocess.storage.cell_text import (
     unknown_code_sql,
 )
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
-from data_preprocess.storage.table_file import TableFile, require_all_rows
+from data_preprocess.storage.table_file import TableFile, require_all_rows, require_known
 
 VALUES = {"chartevents": "valuenum", "outputevents": "value"}  # the number in a chart table
 PAPER_SYSTEMS = ("metavision",)  # whose item ids the paper preset takes
@@ -258,7 +257,8 @@ def _read_chart(
         WHERE id IS NULL OR stay IS NOT NULL""",
         source=table.path,
     )
-    require_stays(engine, table, release.stay_id)
+    key = release.stay_id
+    require_known(engine, table, key, cell=f"TRY_CAST({key} AS BIGINT)", known="cohort")
     notes = drop_outside(engine, "chart", outside, table.path.name)
     unreadable = f"isnan({value}) OR {stamp_sql('charttime')} IS NULL"
     require_readable(

@@ -15,7 +15,6 @@ from data_preprocess.storage.table_file import (
     open_table,
     require_all_rows,
     require_columns,
-    require_known,
 )
 
 MOST_UNREADABLE = 0.01
@@ -57,17 +56,6 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
             "demo does not"
         )
     )
-
-
-def require_stays(engine: Engine, table: TableFile, key: str) -> None:
-    """Refuses a chart of which no row names a stay of the engine's table `cohort`; rows of other
-    times or items are no fault, the flow table says so. Errors as in `require_known`.
-
-    Args:
-        key: the column of stay ids.
-    """
-    if not engine.number("SELECT count(stay) FROM chart"):
-        require_known(engine, table, key, cell=f"TRY_CAST({key} AS BIGINT)", known="cohort")
 
 
 def drop_outside(engine: Engine, made: str, outside: str, where: str) -> list[str]:

@@ -176,6 +176,17 @@ def test_rows_without_a_stay_are_counted_and_a_chart_of_other_stays_is_refused(r
         read(raw)
 
 
+def test_a_second_chart_of_other_stays_is_refused(raw):
+    """Rows of the first chart were taken for a sign that the second has the same stays."""
+    chart = pd.read_csv(raw / CHART, dtype=str).query("ITEMID == '211'")
+    chart = chart.assign(ITEMID="40055", VALUE="100", ISERROR="0")
+    chart.to_csv(raw / "OUTPUTEVENTS.csv.gz", index=False)
+    assert read(raw, channels=["heart_rate", "urine"]).values.shape[1] == 2
+    chart.assign(ICUSTAY_ID="9" + chart.ICUSTAY_ID).to_csv(raw / "OUTPUTEVENTS.csv.gz", index=False)
+    with pytest.raises(DataError, match="OUTPUTEVENTS.csv.gz: no row names a stay .*here: 9200"):
+        read(raw, channels=["heart_rate", "urine"])
+
+
 def test_eicu_offsets_out_of_range_are_counted_and_other_stays_are_named(tmp_path):
     simulate_raw(tmp_path, layout="eicu", num_stays=60, seed=5)
     path = tmp_path / "vitalPeriodic.csv.gz"
