@@ -38,12 +38,8 @@ class Engine:
             UserError: memory or scratch space is exhausted.
             KeyboardInterrupt: the query was stopped by Ctrl-C.
         """
-        try:
+        with _explained(source):
             return self._connection.execute(sql)
-        except duckdb.Error as error:
-            raise _explained(error, source) from error
-        except RuntimeError as error:  # what DuckDB makes of Ctrl-C
-            raise KeyboardInterrupt if "interrupted" in str(error) else error from error
 
     def rows(self, sql: str, *, source: Path | None = None) -> list[tuple[Any, ...]]:
         """All rows of a small query; `source` as in `run`."""
@@ -85,7 +81,7 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
         memory_limit: for DuckDB's buffers, e.g. "1GB"; the process needs some 0.5 GB more. What
             does not fit is spilled to the scratch folder (TMPDIR chooses where).
         threads: 0 for one per core.
-        source: what is read; what DuckDB says of its cells becomes a DataError that names it.
+        source: what is read; named by errors of statements that name no file of their own.
 
     Raises:
         ConfigError: the limit is no size that DuckDB reads.
@@ -100,21 +96,13 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
             raise _no_scratch(error) or ConfigError(
                 f"memory_limit={memory_limit!r}: {_first_line(error)}; expected e.g. 1GB"
             ) from error
-        try:
+        with connection, _explained(source):
             # The order of rows carries no meaning here, and keeping it costs memory.
             connection.execute("SET preserve_insertion_order = false")
             # Time stamps with a zone mean the same wherever the computer stands.
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"SET enable_progress_bar = {sys.stdout.isatty()}")
             yield Engine(connection)
-        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError) as error:
-            if no_scratch := _no_scratch(error):
-                raise no_scratch from error
-            if source is None:
-                raise
-            raise _unreadable(error, source) from error
-        finally:
-            connection.close()
 
 
 def _no_scratch(error: Exception) -> UserError | None:
@@ -127,42 +115,36 @@ def _no_scratch(error: Exception) -> UserError | None:
     )
 
 
-def _explained(error: duckdb.Error, source: Path | None) -> Exception:
-    if (no_scratch := _no_scratch(error)) is not None:
-        return no_scratch
-    text = str(error)
-    where = f"{source}: " if source else ""
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return UserError(f"{where}{_first_line(error)}; give more with data.memory_limit=4GB")
-    if source is None:
-        return error
-    if "GZIP" in text or isinstance(error, duckdb.IOException):
-        return DataError(
-            f"{where}{_first_line(error)} - the download is damaged or incomplete; fetch it again "
-            "and compare with SHA256SUMS.txt"
-        )
-    if isinstance(error, duckdb.ConversionException):
-        return DataError(f"{where}{_conversion(text)}")
-    if "CSV Error" in text:
-        return _unreadable(error, source)
-    return error
-
-
-def _unreadable(error: Exception, source: Path) -> DataError:
-    # A query may read several tables; DuckDB says which CSV file it was.
-    named = re.search(r"^ *file = (.+)$", str(error), re.MULTILINE)
-    advice = f"; {SAVE_AS_UTF8}" if "utf-8" in str(error).lower() else ""
-    where = named[1] if named else source
-    return DataError(f"{where}: not readable as a table ({_summary(error)}){advice}")
-
-
-def _conversion(text: str) -> str:
-    value = re.search(r'"([^"]*)"|string \'([^\']*)\'', text)
-    shown = f" {next(part for part in value.groups() if part is not None)!r}" if value else ""
-    return (
-        f"a cell{shown} is not what its column holds in the release (times as "
-        f"YYYY-MM-DD HH:MM:SS, numbers as digits): {text.splitlines()[0]}"
-    )
+@contextmanager
+def _explained(source: Path | None) -> Iterator[None]:
+    """What DuckDB says of memory, disk and the file `source`, in words a person can act on."""
+    try:
+        yield
+    except RuntimeError as error:  # what DuckDB makes of Ctrl-C
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from error
+    except duckdb.Error as error:
+        if no_scratch := _no_scratch(error):
+            raise no_scratch from error
+        where = f"{source}: " if source else ""
+        if isinstance(error, duckdb.OutOfMemoryException):
+            advice = "give more with data.memory_limit=4GB"
+            raise UserError(f"{where}{_first_line(error)}; {advice}") from error
+        of_content = (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError)
+        if source is None or not isinstance(error, of_content):
+            raise
+        if "GZIP" in str(error) or isinstance(error, duckdb.IOException):
+            raise DataError(
+                f"{where}{_first_line(error)} - the download is damaged or incomplete; fetch it "
+                "again and compare with SHA256SUMS.txt"
+            ) from error
+        # A query may read several tables; DuckDB says which CSV file it was.
+        named = re.search(r"^ *file = (.+)$", str(error), re.MULTILINE)
+        advice = f"; {SAVE_AS_UTF8}" if "utf-8" in str(error).lower() else ""
+        raise DataError(
+            f"{named[1] if named else source}: not readable as a table ({_summary(error)}){advice}"
+        ) from error
 
 
 def _summary(error: Exception) -> str:
