@@ -43,11 +43,6 @@ class Cohort(LabelledSeries):
         if np.isinf(self.values).any():
             raise DataError("a measured value is infinite; use NaN for missing")
 
-    @property
-    def told(self) -> list[str]:
-        """The notes, without those that count nothing."""
-        return [note for note in self.notes if not note.endswith(": 0")]
-
     def with_classes(self, classes: Sequence[str] | None, key: str) -> "Cohort":
         """The same stays with other class names, in the same order; None: as they are.
 

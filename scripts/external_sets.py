@@ -117,7 +117,7 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
     dropped = [step for step in cohort.flow if step.removed]
     for step in dropped:
         logger.warning("%s: %s: %d series left out", path, step.rule, step.removed)
-    for note in cohort.told:
+    for note in cohort.notes:
         logger.warning("%s: %s", path, note)
     lost = sum(step.removed for step in dropped)
     if lost > len(cohort):

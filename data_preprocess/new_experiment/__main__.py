@@ -190,7 +190,7 @@ def _tell(proposal: Proposal, source: SourceData) -> None:
     for step in source.pool.flow:
         if step.removed:
             log.info("  %-18s %s: %d", "left out", step.rule, step.removed)
-    for note in source.pool.told:
+    for note in source.pool.notes:
         log.info("  %-18s %s", "note", note)
     if proposal.decide:
         log.info("\nfor you to decide")

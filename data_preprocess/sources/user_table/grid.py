@@ -51,7 +51,7 @@ def on_grid(
     total = engine.number("SELECT count(*) FROM placed")
     outside = engine.number(f"SELECT count(*) FROM placed WHERE NOT ({inside})")
     _require_plausible(values, outside, total, table, form, times, settings)
-    return values, [f"values outside the window, not used: {outside:,}", *notes]
+    return values, [f"values outside the window, not used: {outside:,}"] * (outside > 0) + notes
 
 
 def _place_in_time(
