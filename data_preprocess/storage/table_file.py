@@ -15,7 +15,7 @@ import re
 import zlib
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -96,11 +96,16 @@ def require_columns(table: TableFile, wanted: list[str], hint: str) -> None:
         )
 
 
-def load(engine: Engine, table: TableFile, name: str) -> TableFile:
-    """A CSV file as the engine's table `name`, all of it; Parquet, which is fast to scan, as it is.
+def load(
+    engine: Engine, table: TableFile, name: str, wanted: Collection[str | None] | None = None
+) -> TableFile:
+    """A CSV file as the engine's table `name`; Parquet, which is fast to scan, as it is.
 
     A query parses a file anew, and what is computed of each of its cells is computed once of each
     different cell here, as DuckDB keeps a column's different values.
+
+    Args:
+        wanted: the columns that are kept; None: all of them.
 
     Raises:
         DataError: not all rows are read (`require_all_rows`), or the file is damaged.
@@ -108,7 +113,10 @@ def load(engine: Engine, table: TableFile, name: str) -> TableFile:
     if not table.is_text:
         return table
     log.info("reading %s (%.0f MB) ...", table.path.name, table.path.stat().st_size / 1e6)
-    engine.run(f"CREATE TABLE {name} AS FROM {table.scan}", source=table.path)
+    kept = [identifier(c) for c in table.columns if wanted is None or c in wanted] or ["NULL"]
+    engine.run(
+        f"CREATE TABLE {name} AS SELECT {', '.join(kept)} FROM {table.scan}", source=table.path
+    )
     loaded = replace(table, scan=name)
     require_all_rows(engine, loaded)
     return loaded

@@ -40,6 +40,15 @@ class TableForm:
     drop_outside: bool = False
     source: str = "table"
 
+    @property
+    def used(self) -> set[str | None] | None:
+        """The columns that are read, beside one of units; None: all, as each may be a channel."""
+        if self.layout == "wide" and self.channels is None:
+            return None
+        values = self.channels or () if self.layout == "wide" else (self.variable, self.value)
+        where = (self.id, self.time, self.start, self.end)
+        return {*where, self.label, self.subject, *self.static, *values}
+
     def advice(self, keys: str, otherwise: str = "") -> str:
         """What a message says to do: by `keys` of `data.table`, where these are read."""
         return keys if self.source == "table" else otherwise

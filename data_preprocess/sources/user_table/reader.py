@@ -18,6 +18,7 @@ from data_preprocess.sources.user_table.form import MEDS_END, TableForm
 from data_preprocess.sources.user_table.grid import on_grid
 from data_preprocess.sources.user_table.outcomes import read_outcomes
 from data_preprocess.sources.user_table.times import moments
+from data_preprocess.sources.user_table.units import unit_column
 from data_preprocess.sources.user_table.values import arrange, choose_channels
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, load, open_table
@@ -46,9 +47,9 @@ def read_table(section: Any, settings: Settings) -> SourceData:
     with open_engine(
         memory_limit=settings.memory_limit, threads=settings.threads, source=series.path
     ) as engine:
-        one = labels is series
-        series = load(engine, series, "series_file")
-        labels = series if one else load(engine, labels, "labels_file")
+        one, used = labels is series, form.used and form.used | {unit_column(series)}
+        series = load(engine, series, "series_file", used)
+        labels = series if one else load(engine, labels, "labels_file", used)
         return read_series(engine, series, labels, form, settings)
 
 

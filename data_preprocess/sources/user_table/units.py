@@ -15,6 +15,12 @@ _UNITS = ("unit", "units", "uom", "valueuom", "valueunit", "unitofmeasure", "mea
 log = logging.getLogger("tardiff.data")
 
 
+def unit_column(table: TableFile) -> str | None:
+    """The column that has a name for units."""
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in table.columns}
+    return next((plain[name] for name in _UNITS if name in plain), None)
+
+
 def warn_of_units(
     engine: Engine, table: TableFile, form: TableForm, names: Collection[str]
 ) -> None:
@@ -23,8 +29,7 @@ def warn_of_units(
     Args:
         names: the variables that are read.
     """
-    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in table.columns}
-    column = next((plain[name] for name in _UNITS if name in plain), None)
+    column = unit_column(table)
     if column is None or form.layout == "wide" or column in (form.subject, *form.static):
         return
     cells = [identifier(name) for name in (form.variable, column)]

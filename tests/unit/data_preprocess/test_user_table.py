@@ -11,7 +11,10 @@ import pytest
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.export.long_csv import write_long_csv
+from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
+from data_preprocess.storage.duckdb_engine import open_engine
+from data_preprocess.storage.table_file import load, open_table
 from tests.support import sections
 from tests.support.user_tables import propose
 
@@ -51,6 +54,17 @@ def stored(tmp_path, frame, name):
     else:
         frame.to_csv(path, index=False)
     return path
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(["hr"], {"id", "time", "hr"}), (None, {*"ab"})])
+def test_only_columns_that_the_experiment_names_are_copied(tmp_path, channels, kept):
+    wide = pd.DataFrame({name: [1, 2] for name in ("id", "time", "hr", "a", "b")})
+    table = open_table(stored(tmp_path, wide, "x.csv"), key="x")
+    form = TableForm(series="x.csv", layout="wide", channels=channels)
+    with open_engine(memory_limit="1GB", threads=1) as engine:
+        scan = load(engine, table, "copied", form.used).scan
+        found = {str(row[0]) for row in engine.rows(f"DESCRIBE {scan}")}
+    assert found == kept | {"id", "time", "hr"}
 
 
 def test_sodium_is_no_missing_value(tmp_path):
