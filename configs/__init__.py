@@ -13,7 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from configs.runtime.errors import ConfigError
+from configs.runtime.errors import ConfigError, first_line
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import walk
@@ -250,5 +250,4 @@ def _unknown(key: str, given: DictConfig) -> str:
 def _first_line(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"{error.problem} (line {error.problem_mark.line + 1})"
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+    return first_line(error)

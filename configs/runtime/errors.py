@@ -80,12 +80,17 @@ def explain(error: Exception) -> str | None:
         return f"{error.strerror}; free some space, or name a folder in TMPDIR"
     if is_out_of_memory(error):
         return (
-            f"out of memory ({str(error).strip().splitlines()[0][:200] or 'allocation failed'}); "
+            f"out of memory ({first_line(error)[:200]}); "
             "lower diffusion.micro_batch (stage 1), classifier.batch_size (stage 2: of these, the "
             "only one that changes the result), sampler.batch_size (stage 3) or evaluation.workers "
             "(stage 4), or use fewer series"
         )
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, for a message; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from configs.runtime.atomic_files import atomic_path
-from configs.runtime.errors import UNREADABLE, DataError
+from configs.runtime.errors import UNREADABLE, DataError, first_line
 
 # torch.save stores tensors as they are; a file that unpacks to more than itself is a bomb.
 _SLACK_BYTES = 1 << 20
@@ -48,8 +48,7 @@ def load_plain(path: Path, what: str) -> Any:
         # before the start. The others are about the disk.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise DataError(f"{path}: not a {what} of this project ({reason[0]})") from error
+        raise DataError(f"{path}: not a {what} of this project ({first_line(error)})") from error
 
 
 def load_marked(path: Path, what: str, *, kind: str, version: int) -> dict[str, Any]:

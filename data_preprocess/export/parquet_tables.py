@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from configs.runtime.errors import UserError
+from configs.runtime.errors import UserError, first_line
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.table_file import identifier, quoted
 
@@ -40,7 +40,7 @@ def write_parquet(path: Path, columns: Mapping[str, str], chunks: Iterable[pd.Da
             connection.execute(f"COPY rows TO {quoted(str(path))} (FORMAT parquet)")
     except duckdb.IOException as error:
         raise UserError(
-            f"cannot write {path}: {str(error).splitlines()[0]}; free some space there, or choose "
+            f"cannot write {path}: {first_line(error)}; free some space there, or choose "
             "another folder (TMPDIR: for scratch files)"
         ) from error
 

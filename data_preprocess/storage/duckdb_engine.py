@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from configs.runtime.errors import ConfigError, DataError, UserError
+from configs.runtime.errors import ConfigError, DataError, UserError, first_line
 
 SAVE_AS_UTF8 = "save it as UTF-8, in Excel as 'CSV UTF-8'"
 _VECTORS_PER_CHUNK = 256  # of 2,048 rows each
@@ -94,7 +94,7 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
             connection = duckdb.connect(str(Path(scratch) / "scratch.duckdb"), config=settings)
         except (duckdb.Error, ValueError) as error:
             raise _no_scratch(error) or ConfigError(
-                f"memory_limit={memory_limit!r}: {_first_line(error)}; expected e.g. 1GB"
+                f"memory_limit={memory_limit!r}: {first_line(error)}; expected e.g. 1GB"
             ) from error
         with connection, _explained(source):
             # The order of rows carries no meaning here, and keeping it costs memory.
@@ -110,7 +110,7 @@ def _no_scratch(error: Exception) -> UserError | None:
     if not re.search(r"could not write|no space left|failed to create", str(error), re.IGNORECASE):
         return None
     return UserError(
-        f"{tempfile.gettempdir()}: no space for scratch files ({_first_line(error)}); TMPDIR "
+        f"{tempfile.gettempdir()}: no space for scratch files ({first_line(error)}); TMPDIR "
         "chooses another folder"
     )
 
@@ -130,13 +130,13 @@ def _explained(source: Path | None) -> Iterator[None]:
         where = f"{source}: " if source else ""
         if isinstance(error, duckdb.OutOfMemoryException):
             advice = "give more with data.memory_limit=4GB"
-            raise UserError(f"{where}{_first_line(error)}; {advice}") from error
+            raise UserError(f"{where}{first_line(error)}; {advice}") from error
         of_content = (duckdb.DataError, duckdb.InvalidInputException, duckdb.OperationalError)
         if source is None or not isinstance(error, of_content):
             raise
         if "GZIP" in str(error) or isinstance(error, duckdb.IOException):
             raise DataError(
-                f"{where}{_first_line(error)} - the download is damaged or incomplete; fetch it "
+                f"{where}{first_line(error)} - the download is damaged or incomplete; fetch it "
                 "again and compare with SHA256SUMS.txt"
             ) from error
         # A query may read several tables; DuckDB says which CSV file it was.
@@ -153,7 +153,3 @@ def _summary(error: Exception) -> str:
     lines = [line.strip()[:120] for line in text.splitlines() if line.strip()]
     # The place, the begin of the row, and what is wrong; a row may go on for many lines.
     return "; ".join(dict.fromkeys([*lines[:2], lines[-1]]))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -23,7 +23,7 @@ import duckdb
 import nanoarrow
 from nanoarrow.ipc import InputStream
 
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import DataError, MissingInputError, first_line
 from data_preprocess.storage.duckdb_engine import SAVE_AS_UTF8, Engine
 
 log = logging.getLogger("tardiff.data")
@@ -219,8 +219,7 @@ def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
             metadata = f"SELECT key, value FROM parquet_kv_metadata({exact(parts[0])})"
             stored = {bytes(k): bytes(v) for k, v in connection.execute(metadata).fetchall()}
     except duckdb.Error as error:
-        first = str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: not readable as Parquet ({first})") from error
+        raise DataError(f"{path}: not readable as Parquet ({first_line(error)})") from error
     names = _names(given, path, lower=lower)
     renamed = [f"{identifier(a)} AS {identifier(b)}" for a, b in zip(given, names, strict=True)]
     units = duration_units(stored.get(b"ARROW:schema", b""))

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from configs.cli import log_to_stdout
+from configs.runtime.errors import explain
 
 MANY_LINES = """
 import logging
@@ -57,3 +58,7 @@ def test_the_entry_of_the_scripts_names_their_help(arguments):
         [sys.executable, "-m", "configs", *arguments], capture_output=True, text=True
     )
     assert done.returncode == 1 and "bash train.sh --help" in done.stderr
+
+
+def test_exhausted_memory_is_explained_also_where_python_says_nothing():
+    assert str(explain(MemoryError())).startswith("out of memory (MemoryError); lower")
