@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from configs import load_config, parse_override, require_closed
+from configs import from_sections, load_config, parse_override, require_closed
 from configs.cli import guarded, log_to_stdout
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
@@ -140,14 +140,13 @@ def _read(
     """The series as stage 1 will read them, and the config; the splits are checked."""
     draft = {"experiment": DRAFT, "data": proposal.data}
     data = _loaded(_merged(draft, overrides)).data
-    settings = {k: getattr(data, k) for k in Settings.__dataclass_fields__}
     section = getattr(data, data.source)
     unclear = [text for text in proposal.decide if "drop_unreadable" in text]
     if unclear and data.source == "table":
         # The user has yet to say whether these cells may go; what else is there can be told.
         section = type(section)(**vars(section) | {"drop_unreadable": True})
     log.info("making the series as stage 1 will ...")
-    source = read_source(data.source, section, Settings(**settings))
+    source = read_source(data.source, section, from_sections(Settings, data))
     tell_ranges(proposal, source.pool)
     config = _merged(whole_config(name, proposal, source.pool), overrides)
     loaded = _loaded(config).data

@@ -6,10 +6,8 @@ from typing import Any
 from configs.runtime.errors import DataError, few
 from data_preprocess.new_experiment.columns import (
     constant_within,
-    numbers_in,
     numbers_of,
     plain,
-    unit_of,
 )
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.new_experiment.roles import Tables
@@ -54,7 +52,8 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
             f"({few(series.columns)}); a table needs measurements, one column each or as "
             "variable and value"
         )
-    unnamed = "" if any(map(unit_of, channels)) else "; no units named"
+    with_unit = any(name.rstrip().endswith(("]", ")")) for name in channels)
+    unnamed = "" if with_unit else "; no units named"
     proposal.understood["channels"] = f"{len(channels)}: {few(channels)}{unnamed}"
     for column in numeric:
         bad = column.filled - max(column.numbers, column.comma_numbers)
@@ -94,11 +93,11 @@ def _varying(
     tables: Tables, found: Sequence[str], section: Mapping[str, Any], proposal: Proposal
 ) -> list[str]:
     """The channels with two numbers or more; the others are told."""
-    table = tables.series.table
+    series = tables.series
     if section["layout"] == "long":
-        counts = numbers_of(tables.engine, table, section["variable"], section["value"])
+        counts = numbers_of(tables.engine, series.table, section["variable"], section["value"])
     else:
-        counts = numbers_in(tables.engine, table, found)
+        counts = {name: column.different for name, column in series.columns.items()}
     same = [name for name in found if counts[name] < 2]
     if same:
         proposal.understood["left out"] = f"{few(same)}: never changes, so it is no channel"

@@ -20,6 +20,7 @@ class Column:
         filled: that are not missing; numbers, comma_numbers: that can be read with a decimal point
             and with a comma; points, commas: that have one; thousands: whose comma stands before
             three digits.
+        different: numbers that differ as text.
         odd, comma_cell: the first that is no number, that has a comma; "" if there is none.
     """
 
@@ -30,6 +31,7 @@ class Column:
     points: int
     commas: int
     thousands: int
+    different: int
     odd: str
     comma_cell: str
 
@@ -54,6 +56,7 @@ def look(engine: Engine, table: TableFile) -> dict[str, Column]:
         f"{only_comma} AND regexp_full_match(cell, {_THOUSANDS})",
     )
     measures = [f"coalesce(sum(n) FILTER ({what}), 0)::BIGINT" for what in counted]
+    measures.append("count(DISTINCT cell) FILTER (NOT isnan(point) OR NOT isnan(comma))")
     for what in ("isnan(point) AND isnan(comma)", only_comma):
         measures.append(f"coalesce(first(cell) FILTER ({what}), '')")
     found = {}
@@ -103,28 +106,16 @@ def constant_within(
     }
 
 
-def numbers_in(engine: Engine, table: TableFile, names: Sequence[str]) -> dict[str, int]:
-    """How many different numbers each column holds."""
-    if not names:
-        return {}
-    counts = ", ".join(f"count(DISTINCT {_number_text(name)})" for name in names)
-    return dict(zip(names, engine.rows(f"SELECT {counts} FROM {table.scan}")[0], strict=True))
-
-
 def numbers_of(engine: Engine, table: TableFile, variable: str, value: str) -> dict[str, int]:
-    """The same of each variable of a long table."""
+    """How many different numbers each variable of a long table has."""
+    cell = identifier(value)
+    point, comma = (truth_or_number_sql(cell, decimal=sign) for sign in (".", ","))
+    number = f"NOT isnan({point}) OR NOT isnan({comma})"
     rows = engine.rows(
-        f"SELECT name, count(DISTINCT number) FROM (SELECT {name_sql(identifier(variable))} AS "
-        f"name, {_number_text(value)} AS number FROM {table.scan}) GROUP BY name"
+        f"SELECT {name_sql(identifier(variable))} AS name, count(DISTINCT {text_sql(cell)}) "
+        f"FILTER ({number}) FROM {table.scan} GROUP BY ALL"
     )
     return {str(row[0]): row[1] for row in rows}
-
-
-def _number_text(column: str) -> str:
-    """SQL: the text of a cell that is a number with either decimal sign, else NULL."""
-    cell = identifier(column)
-    point, comma = (truth_or_number_sql(cell, decimal=sign) for sign in (".", ","))
-    return f"(CASE WHEN NOT isnan({point}) OR NOT isnan({comma}) THEN {text_sql(cell)} END)"
 
 
 def plain(name: str) -> str:
@@ -136,9 +127,3 @@ def named(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
     """The column that has the first of the `wanted` plain names that is there."""
     by_name = {plain(name): name for name in reversed(columns)}
     return next((by_name[name] for name in wanted if name in by_name), None)
-
-
-def unit_of(channel: str) -> str | None:
-    """The unit in "heart_rate[bpm]" or "Temp (C)"; None where none is named."""
-    found = re.search(r"[\[(]([^\])]+)[\])]\s*$", channel)
-    return found.group(1).strip() if found else None

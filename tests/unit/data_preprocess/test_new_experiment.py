@@ -13,7 +13,7 @@ from configs import load_config
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.new_experiment.__main__ import main
-from data_preprocess.new_experiment.columns import named, plain, unit_of
+from data_preprocess.new_experiment.columns import named, plain
 from data_preprocess.new_experiment.labels import class_order
 from data_preprocess.new_experiment.timing import named_unit
 from data_preprocess.storage.duckdb_engine import Engine
@@ -356,8 +356,7 @@ def test_nothing_is_overwritten_and_files_are_named(tmp_path):
 
 
 def test_what_names_say():
-    assert plain("Stay_ID [no.]") == "stayid" and unit_of("Temp (C)") == "C"
-    assert unit_of("heart_rate[bpm]") == "bpm" and unit_of("spo2") is None
+    assert plain("Stay_ID [no.]") == "stayid"
     assert named(["patient_id", "Stay ID"], ("stayid", "patientid")) == "Stay ID"
     assert class_order({"survived": 10, "died": 90}) == (["survived", "died"], "by its name")
     assert class_order({"a": 10, "b": 90}) == (["b", "a"], "the rarer one")
