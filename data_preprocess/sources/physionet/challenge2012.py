@@ -18,6 +18,7 @@ from data_preprocess.sources.physionet.records import (
     Challenge,
     bad_rows,
     find_set,
+    named_sets,
     parse,
     read_bodies,
     refused,
@@ -86,17 +87,13 @@ def read_physionet2012(section: Any, settings: Settings) -> SourceData:
         MissingInputError: a file is not there.
         DataError: a file is damaged or incomplete; names it.
     """
-    if section.train_set == section.test_set:
-        raise ConfigError(
-            f"data.physionet2012: train_set and test_set are both {section.train_set!r}"
-        )
     if settings.window_hours > RECORD_HOURS:
         raise ConfigError(
             f"data.window_hours={settings.window_hours:g}: the records end after {RECORD_HOURS:g} h"
         )
+    names = named_sets(section, CHALLENGE)
     chosen = channels_named(section.channels, CHANNELS_2012, "physionet2012")
     folder = Path(section.folder)
-    names = [name for name in (section.train_set, section.test_set) if name is not None]
     cohorts = [_read_set(folder, name, chosen, settings) for name in names]
     files = [(find_set(folder, name, CHALLENGE), _outcomes(folder, name)) for name in names]
     return SourceData(*cohorts, files=sum(files, ()))

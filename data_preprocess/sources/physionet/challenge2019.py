@@ -18,6 +18,7 @@ from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.physionet.records import (
     Challenge,
     find_set,
+    named_sets,
     parse,
     read_bodies,
     refused,
@@ -78,19 +79,15 @@ def read_physionet2019(section: Any, settings: Settings) -> SourceData:
         MissingInputError: a set is not there.
         DataError: a set is damaged; names the file.
     """
-    if section.train_set == section.test_set:
-        raise ConfigError(
-            f"data.physionet2019: train_set and test_set are both {section.train_set!r}"
-        )
     if settings.step_minutes != 60 or settings.window_hours != round(settings.window_hours):
         raise ConfigError(
             f"data.step_minutes={settings.step_minutes:g}, data.window_hours="
             f"{settings.window_hours:g}: the records of PhysioNet 2019 are hourly; expected 60 and "
             "whole hours"
         )
+    names = named_sets(section, CHALLENGE)
     chosen = channels_named(section.channels, CHANNELS_2019, "physionet2019")
     folder = Path(section.folder)
-    names = [name for name in (section.train_set, section.test_set) if name is not None]
     cohorts = [_read_set(folder, name, chosen, settings.num_steps) for name in names]
     return SourceData(*cohorts, files=tuple(find_set(folder, name, CHALLENGE) for name in names))
 

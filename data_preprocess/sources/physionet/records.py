@@ -13,11 +13,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import ConfigError, DataError, MissingInputError
 
 MAX_MEMBER_BYTES = 1_000_000  # the largest real record has 75 kB
 MAX_SET_BYTES = 512 << 20  # a real set has 30 to 130 MB
@@ -58,6 +59,15 @@ class Challenge:
             f"{self.address} ; or set data.{self.source}.folder to where they are. No data at "
             "hand? `bash scripts/quickstart.sh` runs the embedded cohort"
         )
+
+
+def named_sets(section: Any, challenge: Challenge) -> list[str]:
+    """The train set and, where one is named, the test set; ConfigError if they are one."""
+    if section.train_set == section.test_set:
+        raise ConfigError(
+            f"data.{challenge.source}: train_set and test_set are both {section.train_set!r}"
+        )
+    return [name for name in (section.train_set, section.test_set) if name is not None]
 
 
 def find_set(folder: Path, name: str, challenge: Challenge) -> Path:
