@@ -8,10 +8,10 @@ fails.
 """
 
 import argparse
+import json
 import logging
-import re
+import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import guarded, log_to_stdout
@@ -46,20 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
                 "channels": names.feature_names,
                 "static": names.static_names,
             }
-            log.info(
-                "read back in the same order with %s",
-                " ".join(
-                    _argument(f"data.table.{key}", them) for key, them in keys.items() if them
-                ),
-            )
+            lists = {
+                key: json.dumps(them, ensure_ascii=False) for key, them in keys.items() if them
+            }
+            arguments = (shlex.quote(f"data.table.{key}={text}") for key, text in lists.items())
+            log.info("read back in the same order with %s", " ".join(arguments))
 
     return guarded(work)
-
-
-def _argument(key: str, names: Sequence[str]) -> str:
-    """A list of a config for the shell; quoted twice, since names have brackets and spaces."""
-    quoted = ",".join("'" + name.replace("'", "''") + "'" for name in names)
-    return '"' + re.sub(r'(["$`\\])', r"\\\1", f"{key}=[{quoted}]") + '"'
 
 
 if __name__ == "__main__":
