@@ -94,20 +94,12 @@ def load_table(
         f"CREATE TABLE {kept} AS SELECT {', '.join(read)} FROM {table.scan}", source=table.path
     )
     engine.run(f"CREATE TABLE {name} AS SELECT {picked} FROM {kept}")
-    lost = {
-        column: f"{text_sql(column)} IS NOT NULL AND {value} IS NULL"
-        for column, value in read.items()
-    }
-    for column, bad in lost.items():
-        require_readable(engine, table, [column], made=kept, bad=bad, unreadable=bad)
-    notes = engine.counted(
-        {
-            f"{name}.{column}: cells that cannot be read, taken as unknown": (
-                f"SELECT count(*) FROM {kept} WHERE {bad}"
-            )
-            for column, bad in lost.items()
-        }
-    )
+    notes = []
+    for column, value in read.items():
+        bad = f"{text_sql(column)} IS NOT NULL AND {value} IS NULL"
+        if lost := require_readable(engine, table, [column], made=kept, bad=bad, unreadable=bad):
+            what = "cells that cannot be read, taken as unknown"
+            notes.append(f"{name}.{column}: {what}: {lost:,}")
     engine.run(f"DROP TABLE {kept}")
     return notes
 
@@ -120,8 +112,8 @@ def require_readable(
     made: str,
     bad: str,
     unreadable: str,
-) -> None:
-    """Refuses a table if more than 1 % of its rows have a time or number that cannot be read.
+) -> int:
+    """The rows of a table with a time or number that cannot be read; refused if more than 1 %.
 
     Args:
         columns: the cells that the message shows.
@@ -134,7 +126,7 @@ def require_readable(
     total = engine.number(f"SELECT count(*) FROM {made}")
     count = engine.number(f"SELECT count(*) FROM {made} WHERE {bad}")
     if count <= MOST_UNREADABLE * total:
-        return
+        return count
     shown = ", ".join(columns)
     example = engine.rows(f"SELECT {shown} FROM {table.scan} WHERE {unreadable} LIMIT 1")
     raise DataError(
