@@ -96,6 +96,12 @@ def require_columns(table: TableFile, wanted: list[str], hint: str) -> None:
         )
 
 
+def column_type(engine: Engine, table: TableFile, column: str) -> str:
+    """DuckDB's name for the type of a column."""
+    described = f"DESCRIBE SELECT {identifier(column)} FROM {table.scan}"
+    return str(engine.rows(described, source=table.path)[0][1])
+
+
 def load(
     engine: Engine, table: TableFile, name: str, wanted: Collection[str | None] | None = None
 ) -> TableFile:

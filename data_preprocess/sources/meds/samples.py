@@ -10,7 +10,13 @@ from data_preprocess.sources.registry import Settings, SourceData
 from data_preprocess.sources.user_table.outcomes import require_clear_ids
 from data_preprocess.storage.cell_text import id_sql
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier, open_table, require_columns
+from data_preprocess.storage.table_file import (
+    TableFile,
+    column_type,
+    identifier,
+    open_table,
+    require_columns,
+)
 
 VALUE_COLUMNS = ("boolean_value", "integer_value", "categorical_value", "float_value")
 PREDICTION_TIME = "prediction_time"
@@ -31,7 +37,7 @@ def make_samples(
     _require_one_clock(engine, events, labels, section)
     for table in (events, labels):
         require_clear_ids(engine, table, section.subject_id)
-    if (kind := _type(engine, events, section.value)) == "VARCHAR":
+    if (kind := column_type(engine, events, section.value)) == "VARCHAR":
         raise DataError(f"{events.path}: {section.value} holds {kind}, expected numbers")
     column = _label_column(engine, labels, section)
     subject = subject_sql(engine, labels, section)
@@ -47,7 +53,7 @@ def make_samples(
 
 def _require_one_clock(engine: Engine, events: TableFile, labels: TableFile, section: Any) -> None:
     kinds = {
-        table.path: _type(engine, table, name)
+        table.path: column_type(engine, table, name)
         for table, name in ((events, section.time), (labels, PREDICTION_TIME))
     }
     shown = ", ".join(f"{path}: {kind}" for path, kind in kinds.items())
@@ -58,11 +64,6 @@ def _require_one_clock(engine: Engine, events: TableFile, labels: TableFile, sec
             f"only one of the tables has times with a zone ({shown}), so their distance is "
             "unknown; write both without a zone, or both with one"
         )
-
-
-def _type(engine: Engine, table: TableFile, column: str) -> str:
-    rows = engine.rows(f"DESCRIBE SELECT {identifier(column)} FROM {table.scan}")
-    return str(rows[0][1])
 
 
 def _label_column(engine: Engine, labels: TableFile, section: Any) -> str:
@@ -85,7 +86,7 @@ def _label_column(engine: Engine, labels: TableFile, section: Any) -> str:
 def subject_sql(engine: Engine, table: TableFile, section: Any) -> str:
     """SQL for a subject as text, equal in all tables; whole numbers need no cleaning."""
     column = identifier(section.subject_id)
-    is_number = _type(engine, table, section.subject_id).endswith("INT")
+    is_number = column_type(engine, table, section.subject_id).endswith("INT")
     return f"{column}::VARCHAR" if is_number else id_sql(column)
 
 

@@ -14,7 +14,12 @@ from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.times import Moments, moments
 from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier, require_columns
+from data_preprocess.storage.table_file import (
+    TableFile,
+    column_type,
+    identifier,
+    require_columns,
+)
 
 COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label="
 MAX_LEVELS = 20
@@ -107,8 +112,7 @@ def require_clear_ids(engine: Engine, table: TableFile, column: str) -> None:
         DataError: an id is a number that floating point has rounded, or one is spelled in two ways.
     """
     cell, raw = identifier(column), text_sql(identifier(column))
-    kind = engine.rows(f"SELECT typeof({cell}) FROM {table.scan} LIMIT 1", source=table.path)
-    if kind and "INT" in kind[0][0]:  # exact, in one spelling
+    if "INT" in column_type(engine, table, column):  # exact, in one spelling
         return
     exact = f"CASE typeof({cell}) WHEN 'FLOAT' THEN {2**24} ELSE {2**53} END"
     # Excel writes 1.2E+15, with at least two digits of the exponent.

@@ -11,7 +11,7 @@ from configs.runtime.errors import DataError
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.storage.cell_text import NUMBER, STAMP, ZONE, number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier, quoted
+from data_preprocess.storage.table_file import TableFile, column_type, identifier, quoted
 
 NUMBERS, STAMPS, DURATIONS = "numbers", "time stamps", "durations"
 _ZONED = "time stamps with a zone"
@@ -60,8 +60,7 @@ def moments(engine: Engine, table: TableFile, column: str, form: TableForm) -> M
             have a zone.
     """
     cell = identifier(column)
-    found = engine.rows(f"SELECT typeof({cell}) FROM {table.scan} LIMIT 1")
-    kind = str(found[0][0]) if found else "VARCHAR"
+    kind = column_type(engine, table, column)
     if kind == "VARCHAR":
         return _of_text(engine, table, column, form)
     if column in table.durations:
