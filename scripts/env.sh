@@ -2,26 +2,21 @@
 # the interpreter of the active environment, else of .venv, else the one on the path - the first
 # that has the project's packages. A PYTHON set by the caller wins.
 
+# has_packages PYTHON NAME...: whether there is such a Python >= 3.10 that finds the modules; importing
+# them would take seconds.
 has_packages() {
-    command -v "$1" >/dev/null 2>&1 && "$1" - >/dev/null 2>&1 <<'PY'
-import importlib.util, sys
-wanted = ("torch", "pytorch_lightning", "omegaconf")
-sys.exit(sys.version_info < (3, 10) or not all(map(importlib.util.find_spec, wanted)))
-PY
+    "$1" -c 'import sys; from importlib.util import find_spec
+sys.exit(sys.version_info < (3, 10) or not all(map(find_spec, sys.argv[1:])))' "${@:2}" >/dev/null 2>&1
 }
 
 if [ -z "${PYTHON:-}" ]; then
     # An active environment puts its python first on the path.
-    if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && has_packages python; then
-        PYTHON=python
-    else
-        for candidate in .venv/bin/python python python3; do
-            if has_packages "$candidate"; then
-                PYTHON=$candidate
-                break
-            fi
-        done
-    fi
+    for candidate in ${VIRTUAL_ENV:+python} ${CONDA_PREFIX:+python} .venv/bin/python python python3; do
+        if has_packages "$candidate" torch pytorch_lightning omegaconf; then
+            PYTHON=$candidate
+            break
+        fi
+    done
     if [ -z "${PYTHON:-}" ]; then
         {
             echo "error: no Python >= 3.10 with this project's packages was found. Make one with"

@@ -3,6 +3,8 @@
 # usage: source scripts/make_env.sh [extras]   e.g. "[test]"
 
 EXTRAS=${1:-}
+PYTHON=python   # env.sh is not to look for one: below it is chosen or made
+source scripts/env.sh
 
 installed() {
     # The marker holds the hash of what was installed: a changed pyproject installs again.
@@ -13,8 +15,7 @@ wanted() { cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1; }
 
 find_python() {
     for candidate in python3 python python3.13 python3.12 python3.11 python3.10; do
-        if command -v "$candidate" >/dev/null 2>&1 &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+        if has_packages "$candidate"; then
             echo "$candidate"
             return
         fi
@@ -23,14 +24,8 @@ find_python() {
     return 1
 }
 
-# has_modules NAME...: whether the active python finds them; importing them would take seconds.
-has_modules() {
-    python -c 'import sys; from importlib.util import find_spec
-sys.exit(not all(map(find_spec, sys.argv[1:])))' "$@" >/dev/null 2>&1
-}
-
-if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && has_modules configs pytorch_lightning duckdb &&
-    { [ -z "$EXTRAS" ] || has_modules pytest xdist hypothesis jaxtyping beartype; }; then
+if [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && has_packages python configs pytorch_lightning duckdb &&
+    { [ -z "$EXTRAS" ] || has_packages python pytest xdist hypothesis jaxtyping beartype; }; then
     PYTHON=python
 else
     if ! installed; then

@@ -5,7 +5,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/make_env.sh ""   # an argument, or it would take those of this script
 
-source scripts/env.sh
 resolve_config "$caller" "$@"
 set -- ${ARGS[@]+"${ARGS[@]}"}
 [ $# -gt 0 ] || set -- configs/base/demo.yaml

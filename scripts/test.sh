@@ -16,6 +16,4 @@ for argument in "$@"; do
 done
 coverage=(--cov=configs --cov=data_preprocess --cov=classifier --cov=tardiff --cov=scripts
     --cov-report=term:skip-covered)
-# Many small models: threads would only wait for each other.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "$PYTHON" -m pytest "${coverage[@]}" ${workers[@]+"${workers[@]}"} ${marks[@]+"${marks[@]}"} "$@"
