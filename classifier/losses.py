@@ -20,11 +20,6 @@ def num_outputs(num_classes: int) -> int:
     return 1 if num_classes == 2 else num_classes
 
 
-def num_classes(outputs: int) -> int:
-    """Classes that `outputs` logits tell apart; inverse of `num_outputs`."""
-    return 2 if outputs == 1 else outputs
-
-
 def per_sample_loss(
     logits: Float[Tensor, "batch out"], y: Int[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:

@@ -39,10 +39,6 @@ class FitRecipe:
     class_weight: str = "none"
     select_by: str = "auroc"
 
-    def __post_init__(self) -> None:
-        _require_choice("class_weight", self.class_weight, ("none", "balanced"))
-        _require_choice("select_by", self.select_by, tuple(HIGHER_IS_BETTER))
-
 
 @dataclass(kw_only=True)
 class Training:
@@ -221,8 +217,3 @@ def shuffled(
     order = torch.randperm(len(y), generator=generator).to(y.device)
     for rows in order.split(batch_size):
         yield x[rows], y[rows]
-
-
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")

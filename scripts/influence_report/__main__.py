@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from classifier.fit import predict_logits
 from classifier.losses import per_sample_loss
+from classifier.training import predict_logits
 from configs.cli import run_stage
 from configs.run_record import record_stage, run_dir, write_mapping
 from configs.runtime.atomic_files import write_text

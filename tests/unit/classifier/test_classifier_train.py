@@ -12,8 +12,8 @@ import torch
 
 from classifier import train
 from classifier.checkpoint import load_classifier, load_facts
-from classifier.fit import predict_logits
 from classifier.metrics import report_scores
+from classifier.training import predict_logits
 from configs import load_config
 from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.build import ensure_built, load_splits

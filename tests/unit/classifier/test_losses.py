@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from classifier.losses import class_probabilities, num_classes, num_outputs, per_sample_loss
+from classifier.losses import class_probabilities, num_outputs, per_sample_loss
 
 
 def test_binary_loss_is_minus_log_probability_of_the_label():
@@ -61,6 +61,5 @@ def test_probabilities_sum_to_one(outputs):
 
 def test_number_of_outputs():
     assert [num_outputs(k) for k in (2, 3, 5)] == [1, 3, 5]
-    assert [num_classes(num_outputs(k)) for k in (2, 3, 5)] == [2, 3, 5]
     with pytest.raises(ValueError, match="at least 2"):
         num_outputs(1)
