@@ -52,7 +52,6 @@ from scripts.results.tables import (
     quality_tables,
     score_tables,
     testing_table,
-    ungrouped,
 )
 from scripts.synthetic_sets import (
     copies_of_unguided,
@@ -175,8 +174,6 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     testing = auroc_errors(predictions, splits.test, sets, seed=seed)
     tables = score_tables(summaries) + difference_tables(summaries)
     _print(tables + ([testing_table(testing)] if testing else []))
-    if any(dataset.static_names for dataset in sets.values()):  # else only the report says so
-        logger.info("%s", wrapped([ungrouped(testing)]))
     guidance = {name: known["guidance"] for name, known in made.items() if known.get("guidance")}
     coupled = {name: record for name, record in guidance.items() if name not in apart}
     changes = loss_change.changes(predictions, coupled, data.num_classes)

@@ -27,10 +27,9 @@ from scripts.results.tables import (
     score_tables,
     subgroup_table,
     testing_table,
-    ungrouped,
 )
 from scripts.results.verdicts import Verdict, verdicts
-from scripts.utility.subgroups import SubgroupScore
+from scripts.utility.subgroups import MIN_PER_CLASS, SubgroupScore
 from scripts.utility.summary import select
 
 MEASURED_AGAINST = {
@@ -51,7 +50,9 @@ ABOUT_PUBLISHED = (
 )
 ABOUT_TESTING = (
     "May a model be tested on synthetic series? Mean absolute error of the AUROC of models trained "
-    "on real series: on the whole set, and on so many real test series drawn at random. "
+    "on real series: on the whole set, and on so many real test series drawn at random. Groups are "
+    f"those of age, sex or another code with {MIN_PER_CLASS} patients of every class in test and "
+    "set; a set knows them if it has static covariates (data.space.static)."
 )
 GLOSSARY = [
     "guided, unguided: two sets of the same generator. Series of the guided set are chosen (with "
@@ -143,9 +144,7 @@ def _utility(results: Results, styles: Styles) -> list[Section]:
     sections = [Section("Utility: models trained with it", [], pictures, tables)]
     if results.testing:
         table = testing_table(results.testing)
-        sections.append(
-            Section(table.heading, [ABOUT_TESTING + ungrouped(results.testing)], tables=[table])
-        )
+        sections.append(Section(table.heading, [ABOUT_TESTING], tables=[table]))
     if results.subgroups:
         table = subgroup_table(results.subgroups)
         text = f"Many groups are looked at and some are small. {_groups(results.subgroups)}"

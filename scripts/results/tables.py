@@ -151,17 +151,6 @@ def testing_table(errors: Sequence[AurocError]) -> Table:
     return Table("Synthetic series as a test set", columns, rows)
 
 
-def ungrouped(errors: Sequence[AurocError]) -> str:
-    """Which sets are tested on all patients alone, and why; "" if none."""
-    names: dict[str, dict[str, None]] = {}
-    for error in errors:
-        if error.ungrouped:
-            names.setdefault(error.ungrouped, {})[error.generator] = None
-    return " ".join(
-        f"No groups of patients in {', '.join(of)}: {why}." for why, of in names.items()
-    )
-
-
 def stars(summaries: Sequence[Summary]) -> set[tuple[str, float | None, str, str, str]]:
     """(protocol, ratio, model, metric, generator) of every number that earns a mark."""
     blocks: dict[tuple[str, float | None, str, str], list[Summary]] = {}

@@ -52,21 +52,6 @@ def find_subgroups(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     return {name: rows for name, rows in groups.items() if fewest[name] >= MIN_PER_CLASS}
 
 
-def why_no_groups(test: EHRDataset, synthetic: EHRDataset) -> str:
-    """Which condition of a group fails; "" where a group is in both sets."""
-    found = []
-    sides = ("the test split", test, ""), ("the set", synthetic, " (data.space.static)")
-    for name, dataset, key in sides:
-        if not _coded(dataset):
-            return f"{name} has no age, sex or other code" + key
-        if not (groups := find_subgroups(dataset)):
-            return f"no group of {name} has {MIN_PER_CLASS} patients of every class"
-        found.append(groups.keys())
-    if found[0] & found[1]:
-        return ""
-    return f"no group has {MIN_PER_CLASS} patients of every class in test and in the set"
-
-
 def _coded(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     """The groups of `find_subgroups`, of any size."""
     groups: dict[str, np.ndarray] = {}

@@ -17,7 +17,7 @@ from data_preprocess.dataset import EHRDataset
 from scripts.utility.bootstrap import resample_counts
 from scripts.utility.metrics import Predictions, point_scores, score
 from scripts.utility.protocols import REAL, Fit
-from scripts.utility.subgroups import find_subgroups, why_no_groups
+from scripts.utility.subgroups import find_subgroups
 
 SMALL = (100, 200)  # real test series of the alternative
 DRAWS = 200
@@ -36,7 +36,6 @@ class AurocError:
         error: of the latter.
         small: rows of a small real test set -> its error; sizes that the group does not have, or at
             which draws keep missing a class, are absent.
-        ungrouped: of EVERYBODY, why the set has no other group; "" if it has.
     """
 
     group: str
@@ -46,7 +45,6 @@ class AurocError:
     synthetic: float
     error: float
     small: dict[int, float]
-    ungrouped: str = ""
 
 
 def auroc_errors(
@@ -67,7 +65,6 @@ def auroc_errors(
     for fit in results:
         if fit.protocol == "TRTS":
             tested.setdefault((fit.generator, fit.model), []).append(fit)
-    why = {name: why_no_groups(test, dataset) for name, dataset in sets.items()}
     groups_of = {name: _groups(dataset) for name, dataset in sets.items()}
     found = []
     for group, rows in _groups(test).items():
@@ -91,7 +88,6 @@ def auroc_errors(
                     synthetic=float(on_set.mean()),
                     error=float(np.abs(on_set - truths).mean()),
                     small=small[model],
-                    ungrouped=why[generator] if group == EVERYBODY else "",
                 )
             )
     return found

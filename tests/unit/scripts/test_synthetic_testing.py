@@ -8,7 +8,6 @@ from sklearn.metrics import roc_auc_score
 
 from scripts.quality.common.metric_report import auc_variance
 from scripts.results.tables import testing_table as as_table
-from scripts.results.tables import ungrouped
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.synthetic_testing import auroc_errors
@@ -50,8 +49,6 @@ def test_the_error_is_that_of_the_set_and_a_small_real_set_errs_less_the_larger_
     # About sqrt(2 / pi) of the standard error of an AUROC of 0.76 on 50 + 50 and 100 + 100 rows.
     assert found.small[100] == pytest.approx(0.038, abs=0.008)
     assert found.small[200] == pytest.approx(found.small[100] / 2**0.5, rel=0.2)
-    why = "the set has no age, sex or other code (data.space.static)"
-    assert ungrouped([found]) == f"No groups of patients in a: {why}."
 
 
 def test_the_chance_of_the_real_series_is_in_both_errors(make_dataset):
@@ -87,34 +84,9 @@ def test_groups_are_those_that_both_sets_know(test_split):
     assert [entry.error for entry in found] == [0.0] * 3  # the real series themselves
     male = [auroc(results[fit], slice(300, None)) for fit in list(results)[:2]]
     assert found[2].real == pytest.approx(np.mean(male))
-    assert ungrouped(found) == ""
     women = dataclasses.replace(test_split, static=np.zeros((N, 1), np.float32))
     only_women = auroc_errors(results, test_split, {"a": women}, seed=0)
     assert [entry.group for entry in only_women] == ["all", "sex not male"]
-    assert ungrouped(only_women) == ""
-
-
-@pytest.mark.parametrize(
-    ("in_test", "in_set", "why"),
-    [
-        (None, 0, "the test split has no age, sex or other code"),
-        (1, None, "the set has no age, sex or other code (data.space.static)"),
-        (0, 0, "no group of the test split has 10 patients of every class"),
-        (1, 0, "no group of the set has 10 patients of every class"),
-        (1, 2, "no group has 10 patients of every class in test and in the set"),
-    ],
-)
-def test_what_keeps_a_set_from_groups_is_said(make_dataset, in_test, in_set, why):
-    """0: five of every class in each group; 1, 2: enough of one sex, which is not that of 2."""
-    sexes = {0: np.arange(20) // 10, 1: np.zeros(20), 2: np.ones(20)}
-    sides = []
-    for sex in (in_test, in_set):
-        static = np.zeros((20, 0)) if sex is None else sexes[sex][:, None]
-        names = ("sex[1=male]",)[: static.shape[1]]
-        sides.append(make_dataset(20, static=static.astype(np.float32), static_names=names))
-    test, synthetic = sides
-    found = auroc_errors(fits(test.labels, on_set=1.0), test, {"a": synthetic}, seed=0)
-    assert ungrouped(found) == f"No groups of patients in a: {why}."
 
 
 def test_a_size_that_the_group_does_not_have_is_left_out(test_split):
