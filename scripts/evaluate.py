@@ -44,15 +44,10 @@ from scripts.results.files import (
     write_results,
     write_summary,
 )
+from scripts.results.quality_tables import generator_table, quality_tables
 from scripts.results.results import Results, how_made
-from scripts.results.tables import (
-    Table,
-    difference_tables,
-    generator_table,
-    quality_tables,
-    score_tables,
-    testing_table,
-)
+from scripts.results.score_tables import difference_tables, score_tables, testing_table
+from scripts.results.table import Table
 from scripts.synthetic_sets import (
     copies_of_unguided,
     find_sets,

@@ -26,7 +26,8 @@ from configs.run_record import read_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from scripts.quality.common.metric_report import interval_text, number
-from scripts.results.tables import TRAINED_ON, Table
+from scripts.results.score_tables import TRAINED_ON
+from scripts.results.table import Table
 from scripts.utility.bootstrap import CONFIDENCE
 from scripts.utility.metrics import METRICS, RANKING
 from scripts.utility.protocols import REAL

@@ -24,7 +24,7 @@ from data_preprocess.storage.dataset_files import load_extra
 from scripts.from_config import changed, evaluation_data, fitting
 from scripts.pictures.strength_curve import scale_figure
 from scripts.pictures.styles import save
-from scripts.results.tables import Table
+from scripts.results.table import Table
 from scripts.synthetic_sets import load_set
 from scripts.utility.metrics import METRICS, RANKING, point_scores
 from scripts.utility.protocols import plan_fits

@@ -23,7 +23,7 @@ from sklearn.utils import resample
 
 from classifier.metrics import Z95
 from data_preprocess.dataset import patient_strata
-from scripts.results.tables import Table
+from scripts.results.table import Table
 from scripts.utility.bootstrap import interval
 from scripts.utility.loss_change import loss_of
 from scripts.utility.metrics import Predictions

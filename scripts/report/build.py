@@ -17,17 +17,15 @@ from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.page import Page, Section
 from scripts.results.answers import CANNOT_TELL, NO, not_attacked
 from scripts.results.files import LEGEND, heading
+from scripts.results.quality_tables import flag_table, generator_table, quality_tables
 from scripts.results.results import SETTINGS, Results
-from scripts.results.tables import (
-    Table,
+from scripts.results.score_tables import (
     difference_tables,
-    flag_table,
-    generator_table,
-    quality_tables,
     score_tables,
     subgroup_table,
     testing_table,
 )
+from scripts.results.table import Table
 from scripts.results.verdicts import Verdict, verdicts
 from scripts.utility.subgroups import MIN_PER_CLASS, SubgroupScore
 from scripts.utility.summary import select

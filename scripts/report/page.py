@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scripts.pictures.styles import Picture
-from scripts.results.tables import Table
+from scripts.results.table import Table
 from scripts.results.verdicts import Verdict
 
 

@@ -16,7 +16,7 @@ from scripts.pictures.guidance_change import GuidanceChange
 from scripts.pictures.influence import Influence
 from scripts.quality.common.registry import raised_flags
 from scripts.results.results import Results
-from scripts.results.tables import TEXT_WIDTH
+from scripts.results.table import TEXT_WIDTH
 from scripts.results.verdicts import verdicts
 from scripts.utility.bootstrap import CONFIDENCE
 from scripts.utility.metrics import point_scores

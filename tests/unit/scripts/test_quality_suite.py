@@ -14,7 +14,7 @@ from scripts.quality.common import registry
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import KINDS
 from scripts.quality.suite import fingerprint, score_sets
-from scripts.results.tables import flag_table, quality_tables
+from scripts.results.quality_tables import flag_table, quality_tables
 from tests.support.metric_sets import gaussian
 
 

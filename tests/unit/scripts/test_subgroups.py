@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from scripts.results.tables import subgroup_table
+from scripts.results.score_tables import subgroup_table
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.subgroups import find_subgroups, subgroup_scores

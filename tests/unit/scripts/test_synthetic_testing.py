@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from scripts.quality.common.metric_report import auc_variance
-from scripts.results.tables import testing_table as as_table
+from scripts.results.score_tables import testing_table as as_table
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.synthetic_testing import auroc_errors

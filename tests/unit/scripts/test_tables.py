@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from scripts.results.tables import Table, difference_tables, score_tables, stars
+from scripts.results.score_tables import difference_tables, score_tables, stars
+from scripts.results.table import Table
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
 

@@ -10,7 +10,7 @@ from configs import load_config
 from configs.runtime.errors import DataError
 from data_preprocess.build import RECORD, TRUE_RISK, ensure_built, load_splits, load_true_risk
 from data_preprocess.sources.simulated.cohort import simulate
-from scripts.results.tables import difference_tables, score_tables
+from scripts.results.score_tables import difference_tables, score_tables
 from scripts.utility.fits import upper_bound
 from scripts.utility.protocols import UPPER, EncodedArrays, Fit
 from scripts.utility.summary import summarise

@@ -1,21 +1,10 @@
-"""Text and Markdown tables of results."""
+"""Tables of the scores of downstream models and of their differences."""
 
 import itertools
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from data_preprocess.card import markdown_table
-from scripts.quality.common.metric_report import MetricReport, interval_text, number, with_interval
-from scripts.quality.common.registry import (
-    FIDELITY,
-    PRIVACY,
-    PUBLISHED,
-    quality_flags,
-    raised,
-    raised_flags,
-)
-from scripts.quality.suite import SetScores
+from scripts.quality.common.metric_report import interval_text, number
+from scripts.results.table import Table
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import LOWER_IS_BETTER, METRICS, RANKING
 from scripts.utility.protocols import BASELINE, UNPAIRED, UPPER
@@ -27,7 +16,6 @@ REFERENCE_TITLES = {
     "vs_unguided": f"minus {UNGUIDED}",
     "vs_real": "minus real only",
 }
-TEXT_WIDTH = 100  # of what is printed
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
     "TSTR": "synthetic (TSTR)",
@@ -36,41 +24,6 @@ TRAINED_ON = {
     BASELINE: "no generator (TRTR+)",
     UPPER: "true risk (upper bound)",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A heading, column names and rows of cells; a row of no cells is a separator."""
-
-    heading: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    def as_text(self) -> str:
-        """Aligned columns, for a monospaced terminal; where they do not fit TEXT_WIDTH, a title
-        wider than its cells is broken."""
-        filled = [row for row in self.rows if row]
-        cells = [max((len(row[i]) for row in filled), default=0) for i in range(len(self.columns))]
-        titles = [[title] for title in self.columns]
-        widths = [max(w, len(title)) for w, title in zip(cells, self.columns, strict=True)]
-        if sum(widths) + 2 * (len(widths) - 1) > TEXT_WIDTH:
-            words = [max(map(len, title.split()), default=1) for title in self.columns]
-            widths = [max(width, word) for width, word in zip(cells, words, strict=True)]
-            titles = [textwrap.wrap(t, w) for t, w in zip(self.columns, widths, strict=True)]
-
-        def line(cells: Sequence[str]) -> str:
-            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            return "  ".join(padded).rstrip()
-
-        rule = "-" * len(line(["-" * width for width in widths]))
-        body = [line(row) if row else rule for row in self.rows]
-        head = [line(part) for part in itertools.zip_longest(*titles, fillvalue="")]
-        return "\n".join([self.heading, *head, rule, *body])
-
-    def as_markdown(self) -> str:
-        """A Markdown section with a pipe table."""
-        escaped = [[cell.replace("*", "\\*") for cell in row] for row in self.rows if row]
-        return f"## {self.heading}\n\n{markdown_table(self.columns, escaped)}"
 
 
 def score_tables(summaries: Sequence[Summary]) -> list[Table]:
@@ -209,92 +162,3 @@ def _difference_text(difference: Difference | None) -> str:
 
 def _models(summaries: Sequence[Summary]) -> list[str]:
     return list(dict.fromkeys(summary.model for summary in summaries))
-
-
-SHOWN = {
-    FIDELITY: {
-        "discriminative_auc": "discriminator AUC",
-        "frechet": "Frechet",
-        "marginal_sd_ratio_worst": "s.d. ratio",
-        "predictive_ratio": "forecast error",
-        "quality_score": "quality score",
-    },
-    PRIVACY: {
-        "membership_auc": "membership AUC",
-        "membership_tpr": "TPR at 1 %",
-        "copy_share": "copies",
-        "near_copy_share": "near copies",
-        "closer_to_train_share": "closer to train",
-    },
-    PUBLISHED: {
-        "timegan_discriminative": "discriminative score",
-        "timegan_predictive": "predictive score",
-    },
-}
-HEADINGS = {
-    FIDELITY: "Fidelity",
-    PRIVACY: "Privacy",
-    PUBLISHED: "Scores as TimeGAN defines them (no verdict reads them)",
-}
-
-
-def quality_tables(scores: SetScores) -> list[Table]:
-    """One table per kind that was computed: a row per set, and how many quality flags it has."""
-    return [_quality_table(kind, reports) for kind, reports in scores.items() if reports]
-
-
-def generator_table(report: MetricReport) -> Table:
-    """The white-box membership attack on the diffusion model itself."""
-    values = report.values
-    row = [
-        with_interval(report, "white_box_auc"),
-        number(values["white_box_tpr10"]),
-        number(values["white_box_tpr1"]),
-    ]
-    chance = ["0.5", "0.1", "0.01"]
-    columns = ["", "AUC", "true positives at 10 % false ones", "at 1 %"]
-    title = "Privacy of the diffusion model: white-box membership attack"
-    return Table(title, columns, [["model", *row], ["chance", *chance]])
-
-
-def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
-    """Every metric with a quality flag: value per set (* = raised), that of real series, rule."""
-    rows = []
-    for flag in quality_flags(kind):
-        metric = flag.metric
-        values = [
-            with_interval(report, metric) + ("*" if flag in raised_flags(report.values) else "")
-            for report in reports.values()
-        ]
-        if any(values):
-            real = _reference(metric, reports)
-            rows.append([metric, *values, real, flag.threshold, flag.meaning])
-    columns = ["metric", *reports, "real series", "quality flag (*) if", "it means"]
-    return Table(f"{HEADINGS[kind]}: all quality flags", columns, rows)
-
-
-def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
-    """An AUC with its interval; the intervals of the others are in the table of all flags."""
-    shown = SHOWN[kind]
-    rows = []
-    for name, report in reports.items():
-        cells = [with_interval(report, metric) or "-" for metric in shown]
-        cells = [
-            cell if metric.endswith("_auc") else cell.partition(" ")[0]
-            for metric, cell in zip(shown, cells, strict=True)
-        ]
-        values = report.values
-        rows.append([name, *cells, f"{len(raised_flags(values))} of {len(raised(values))}"])
-    references = [_reference(metric, reports) or "-" for metric in shown]
-    rows.append(["real series", *references, "-"])
-    return Table(HEADINGS[kind], ["set", *shown.values(), "flags"], rows)
-
-
-def _reference(metric: str, reports: Mapping[str, MetricReport]) -> str:
-    """The score of real series; sets of different sizes have references that differ slightly."""
-    name = f"{metric}_reference"
-    found = [report.values[name] for report in reports.values() if name in report.values]
-    if not found:
-        return ""
-    low, high = number(min(found)), number(max(found))
-    return low if low == high else f"{low} to {high}"
