@@ -3,7 +3,7 @@
     python -m benchmarks.verdict_halves runs/d20/config.yaml runs/d21/config.yaml ... [--halvings 5]
 
 The test patients of every experiment that was evaluated are halved at random. One half gives the
-answer (scripts/results/answers.py) under three families for Holm's correction; the other half, the
+answer (scripts/results/useful.py) under three families for Holm's correction; the other half, the
 same fits on patients that took no part in it, gives the gain again. Prints a Markdown table.
 """
 
@@ -20,7 +20,8 @@ from configs import load_config
 from configs.run_record import run_dir
 from data_preprocess.build import load_splits
 from scripts.from_config import evaluation_data, fitting
-from scripts.results.answers import YES, answer_addition
+from scripts.results.answers import YES
+from scripts.results.useful import answer_addition
 from scripts.synthetic_sets import find_sets, load_set
 from scripts.utility.bootstrap import holm
 from scripts.utility.metrics import Predictions

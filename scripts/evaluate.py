@@ -34,7 +34,7 @@ from scripts.quality.held_out_copies import held_out_copies, sentence, sentence_
 from scripts.quality.suite import require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
-from scripts.results.answers import ENOUGH_SEEDS, not_attacked
+from scripts.results.answers import ENOUGH_SEEDS
 from scripts.results.files import (
     LEGEND,
     heading,
@@ -44,6 +44,7 @@ from scripts.results.files import (
     write_results,
     write_summary,
 )
+from scripts.results.quality_answers import not_attacked
 from scripts.results.quality_tables import generator_table, quality_tables
 from scripts.results.results import Results, how_made
 from scripts.results.score_tables import difference_tables, score_tables, testing_table

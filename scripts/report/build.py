@@ -15,8 +15,9 @@ from scripts.pictures.styles import Picture, Styles
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.page import Page, Section
-from scripts.results.answers import CANNOT_TELL, NO, not_attacked
+from scripts.results.answers import CANNOT_TELL, NO
 from scripts.results.files import LEGEND, heading
+from scripts.results.quality_answers import not_attacked
 from scripts.results.quality_tables import flag_table, generator_table, quality_tables
 from scripts.results.results import SETTINGS, Results
 from scripts.results.score_tables import (

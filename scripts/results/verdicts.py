@@ -7,24 +7,19 @@ from data_preprocess.dataset import bare_name
 from scripts.quality.common.metric_report import MetricReport, with_interval
 from scripts.quality.common.registry import FIDELITY, PRIVACY
 from scripts.quality.held_out_copies import sentence, sentence_of_nearness
-from scripts.results.answers import (
-    CANNOT_TELL,
+from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
+from scripts.results.quality_answers import (
     CLOSER_LIMIT,
-    COLLAPSED,
     DISCRIMINATE,
     DISCRIMINATIVE_MARGIN,
     FEWEST_SERIES,
     MEMBERSHIP_LIMIT,
-    NO,
-    NO_LEAK_FOUND,
     SCORED,
-    SMALLEST_GAIN,
     answer_fidelity,
     answer_privacy,
-    answer_useful,
-    predicts_retraining,
 )
 from scripts.results.results import Results
+from scripts.results.useful import COLLAPSED, SMALLEST_GAIN, answer_useful, predicts_retraining
 from scripts.utility.bootstrap import LARGEST_LOSS
 from scripts.utility.metrics import METRICS
 from scripts.utility.protocols import REAL

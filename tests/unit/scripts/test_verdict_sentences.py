@@ -4,17 +4,9 @@ import dataclasses
 
 import pytest
 
-from scripts.results.answers import (
-    CANNOT_TELL,
-    NO,
-    NO_LEAK_FOUND,
-    YES,
-    answer_addition,
-    answer_fidelity,
-    answer_privacy,
-    answer_substitute,
-    answer_useful,
-)
+from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND, YES
+from scripts.results.quality_answers import answer_fidelity, answer_privacy
+from scripts.results.useful import answer_addition, answer_substitute, answer_useful
 from tests.support.verdict_rows import LOST, difference, fidelity, privacy, row
 
 MORE = "The interval of the gain includes both 0 and a gain worth having."

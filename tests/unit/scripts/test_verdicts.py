@@ -4,19 +4,11 @@ import dataclasses
 
 import pytest
 
-from scripts.results.answers import (
-    CANNOT_TELL,
-    NO,
-    NO_LEAK_FOUND,
-    YES,
-    answer_addition,
-    answer_fidelity,
-    answer_privacy,
-    answer_substitute,
-    answer_useful,
-)
+from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND, YES
 from scripts.results.files import TEXT_WIDTH, verdict_lines
+from scripts.results.quality_answers import answer_fidelity, answer_privacy
 from scripts.results.results import Results
+from scripts.results.useful import answer_addition, answer_substitute, answer_useful
 from scripts.results.verdicts import verdicts
 from tardiff.influence.retraining_score import RetrainingScore
 from tests.support.verdict_rows import LOST, difference, fidelity, privacy, row
