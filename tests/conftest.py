@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -38,3 +39,14 @@ def make_dataset():
         return EHRDataset(**(fields | changes))
 
     return make
+
+
+@pytest.fixture
+def little_memory():
+    """4 GB of address space more than now: what asks for terabytes fails here."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as statm:
+        now = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + (4 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)

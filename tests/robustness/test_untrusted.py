@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import resource
 import struct
 import subprocess
 import sys
@@ -20,16 +19,7 @@ from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_npy import read_npy, read_npz
 from data_preprocess.storage.safe_pickle import load_array_pickle
 
-
-@pytest.fixture(autouse=True)
-def little_memory():
-    """4 GB of address space more than now: what asks for terabytes fails here."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    with open("/proc/self/statm") as statm:
-        now = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + (4 << 30), before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+pytestmark = pytest.mark.usefixtures("little_memory")
 
 
 def npy_header(shape, descr="<f4"):

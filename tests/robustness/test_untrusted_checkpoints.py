@@ -2,7 +2,6 @@
 
 import errno
 import io
-import resource
 import zipfile
 
 import pytest
@@ -16,16 +15,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from tardiff.networks.unet1d import UNet1D
 from tardiff.training.checkpoint import FORMAT, load_model
 
-
-@pytest.fixture(autouse=True)
-def little_memory():
-    """4 GB of address space more than now: what asks for terabytes fails here."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    with open("/proc/self/statm") as statm:
-        now = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + (4 << 30), before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+pytestmark = pytest.mark.usefixtures("little_memory")
 
 
 def test_a_checkpoint_that_unpacks_beyond_its_size_is_refused(tmp_path):
