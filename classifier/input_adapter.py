@@ -18,9 +18,6 @@ from classifier.models.registry import build_model
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
 
-# values: the channels. mask: +1 where measured. time: steps since the last measurement, from the
-# mask. static: the static covariates.
-PARTS = ("values", "mask", "time", "static")
 VALUES_ONLY = ("values",)
 
 
@@ -30,7 +27,7 @@ class SeriesInput(nn.Module):
     Args:
         model: (batch, num_input_channels(...), time) -> logits.
         normaliser: the map between clinical units and model space, and its layout.
-        parts: which parts, in their order; some of PARTS.
+        parts: which parts, in their order; as `input_parts` takes them.
         clinical: values in clinical units instead of model space.
     """
 
@@ -55,7 +52,12 @@ def input_parts(
     *,
     clinical: bool = False,
 ) -> Float[Tensor, "batch part time"]:
-    """The named parts of model-space series, side by side."""
+    """The named parts of model-space series, side by side.
+
+    Args:
+        parts: of "values" (the channels), "mask" (+1 where measured), "time" (steps since the last
+            measurement, from the mask) and "static" (the static covariates).
+    """
     num_values = len(normaliser.feature_names)
     values, masks = x[:, :num_values], x[:, num_values : 2 * num_values]
     found = []
@@ -126,7 +128,7 @@ def build_classifier(
 
     Args:
         input_space: units of the values the class expects, "model" or "clinical".
-        inputs: the parts it sees; some of PARTS.
+        inputs: the parts it sees, as `input_parts` takes them.
 
     Raises:
         ConfigError: as `build_model`, or a part that model space does not have.

@@ -173,20 +173,12 @@ class Training:
 
 
 @torch.no_grad()
-def predict_logits(
-    model: nn.Module, x: Float[Tensor, "n channel time"], batch_size: int = EVAL_BATCH_SIZE
-) -> Float[Tensor, "n out"]:
-    """Logits of all series in eval mode, on the device of `x`; the model's mode is kept.
-
-    Raises:
-        DataError: no series.
-    """
-    if not len(x):
-        raise DataError("predict_logits got no series")
+def predict_logits(model: nn.Module, x: Float[Tensor, "n channel time"]) -> Float[Tensor, "n out"]:
+    """Logits of all series in eval mode, on the device of `x`; the model's mode is kept."""
     was_training = model.training
     model.eval()
     parameter = next(model.parameters(), x)
-    parts = [model(part.to(parameter.device)).to(x.device) for part in x.split(batch_size)]
+    parts = [model(part.to(parameter.device)).to(x.device) for part in x.split(EVAL_BATCH_SIZE)]
     model.train(was_training)
     return torch.cat(parts)
 

@@ -35,6 +35,7 @@ from tardiff.influence.one_step_check import rank_correlation
 RESAMPLES = 2000
 LOSS_RESAMPLES = 200
 ESTIMATORS = ("convex", "classifier")
+TILTED = 12  # halves at most of which a tilted counterpart is trained on too
 
 Outcomes = Float[np.ndarray, "subset seed"]
 Halves = Int[np.ndarray, "subset half"]
@@ -47,7 +48,6 @@ def retraining_scores(
     *,
     model: str,
     subsets: int,
-    tilted: int = 12,
     w: float,
     seeds: Sequence[int],
     loss: GuidanceLoss,
@@ -62,14 +62,13 @@ def retraining_scores(
         data: its guidance rows and val_select give the outcomes; the test rows are not read.
         model: the downstream model that is retrained, on each of `subsets` halves with each of
             `seeds`.
-        tilted: halves of which a tilted counterpart is trained on too, no more than there are.
         w: the strength of the tilt; 0: nothing is tilted.
         loss: the guidance loss.
         run: `run_fits` with all that it needs besides fits and data.
         seed: of the halves.
         patients: of the guidance rows ("guide") and val_select ("held_out").
     """
-    halves, tilted = stratified_halves(pool.y, subsets, seed=seed), min(tilted, subsets)
+    halves, tilted = stratified_halves(pool.y, subsets, seed=seed), min(TILTED, subsets)
     tilts = {
         name: tilted_halves(values, pool.y, halves[:tilted], w, seed=seed)
         for name, values in influence.items()

@@ -268,11 +268,12 @@ def test_batches_cover_each_series_once_in_a_new_order_every_pass():
     assert not torch.equal(*orders)
 
 
-def test_predictions_ignore_dropout_and_batch_size_and_keep_the_mode():
+def test_predictions_ignore_dropout_and_batch_size_and_keep_the_mode(monkeypatch):
+    monkeypatch.setattr("classifier.training.EVAL_BATCH_SIZE", 7)
     x, _ = toy(50, 0)
     model = rnn(dropout=0.5)()
     model.train()
-    logits = predict_logits(model, x, batch_size=7)
+    logits = predict_logits(model, x)
     assert model.training
     torch.testing.assert_close(logits, model.eval()(x).detach())
 

@@ -66,7 +66,6 @@ def found(pool, influence, *, w):
         data,
         model="any",
         subsets=16,
-        tilted=6,
         w=w,
         seeds=[0, 1],
         loss=NLL,
@@ -87,7 +86,7 @@ def test_a_useful_tilt_lowers_the_loss_and_a_harmful_one_raises_it(pool, sign):
         assert convex["tilt"][rows]["change"] == pytest.approx(-sign * 0.15, rel=0.25)
         assert convex["tilt"][rows]["error"] < 0.02
     assert convex["tilt"]["guide"] != convex["tilt"]["held_out"]
-    assert record["tilted"] == 6 and "w = 0.3, 6 halves" in as_text(record)
+    assert record["tilted"] == 12 and "w = 0.3, 12 halves" in as_text(record)
 
 
 def test_nothing_is_tilted_without_a_strength(pool):
