@@ -49,6 +49,7 @@ def quality_report(
 
     Raises:
         DataError: the sets differ in channels, classes or length, or one is too small.
+        MismatchError: the normaliser was fitted on other channels.
     """
     comparison, few = independent(make_comparison(train, holdout, synthetic, normaliser), seed)
     reports = [compute(comparison, seed=seed) for compute in metrics(kind)]

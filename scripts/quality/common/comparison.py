@@ -90,8 +90,11 @@ def make_comparison(
 
     Raises:
         DataError: as in `require_comparable`.
+        MismatchError: the normaliser was fitted on other channels.
     """
     require_comparable(train, holdout, synthetic)
+    for name, dataset in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
+        normaliser.require_channels(dataset, f"metrics, {name} set")
     x_train = normaliser.to_model(train.values)
     return Comparison(
         train=train,
