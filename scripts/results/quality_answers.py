@@ -76,8 +76,7 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
         change = f"about {needed:,} synthetic and test series would place its AUC below or above "
         change += f"{limit:.2f}"
         if needed > MAX_SCORED:  # which are not looked at
-            further = "further " if auc < limit else ""
-            change = f"its AUC {auc:.3f} must fall {further}below {limit:.2f}"
+            change = _must_end(DISCRIMINATE, values, round(limit, 2))
         return Answer(CANNOT_TELL, reason, change)
     return Answer(YES, "None of the defects looked for was found.")
 
@@ -130,7 +129,7 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
         known = MEMBERS[members[0]]
         reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."
         return Answer(CANNOT_TELL, reason, f"only test stays like the {unknown} tell of them")
-    return Answer(NO_LEAK_FOUND, "None of the attacks found a leak; that is no guarantee.")
+    return Answer(NO_LEAK_FOUND, "No attack on the set found a leak; that is no guarantee.")
 
 
 def _must_end(metric: str, values: dict[str, float], limit: float) -> str:

@@ -148,6 +148,9 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
         f"{100 * values['near_copy_share']:.1f} % near copies; share nearer to train than to "
         f"held-out series {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
     )
+    if results.generator and results.generator.values["white_box_auc_low"] > 0.5:
+        auc = with_interval(results.generator, "white_box_auc")
+        numbers += f" The model gives more away: white-box attack on it AUC {auc}."
     rule = (
         f"no: a quality flag of privacy is raised; {NO_LEAK_FOUND}: none is, and the intervals "
         f"exclude a membership AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of "

@@ -142,7 +142,7 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
         (
             lambda: answer_privacy(privacy()),
             NO_LEAK_FOUND,
-            "None of the attacks found a leak; that is no guarantee.",
+            "No attack on the set found a leak; that is no guarantee.",
             "",
         ),
         (
