@@ -161,6 +161,11 @@ def _read(
     proposal.understood["splits"] = "; ".join(
         f"{split} {len(cohort):,} ({cohort.per_class})" for split, cohort in cohorts.items()
     )
+    if 2 * len(cohorts["val_guide"]) < len(cohorts["train"]) and not loaded.guide_where:
+        proposal.understood["guidance"] = (
+            "so few of the same patients have gained little or nothing (docs/results.md); more do "
+            "(data.val_guide), and those of another unit (data.guide_where), if that is your aim"
+        )
     return source, config
 
 

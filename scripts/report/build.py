@@ -80,18 +80,27 @@ def build_page(results: Results) -> Page:
         sections.append(_privacy(results, styles))
         sections.append(_influence(results, styles))
     sections.append(scale_section(results.tuning))
-    sections += _provenance(results)
     found = verdicts(results)
     sections.insert(0, Section("What next", next_steps(found, results.retraining is not None)))
     rules = dict.fromkeys(f"{v.question}: {v.decided_by}." for v in found)
     sections.append(Section("How to read this", [*GLOSSARY, *LEGEND, *rules]))
+    sections += _provenance(results)
     return Page(
         title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
-        lead=heading(results.provenance),
+        lead=f"{_task(results)} {heading(results.provenance)}",
         notes=results.notes,
         verdicts=found,
         sections=sections,
     )
+
+
+def _task(results: Results) -> str:
+    """What is predicted, and from what."""
+    assert results.splits is not None
+    train = results.splits.train
+    steps = f"{train.length} steps of {results.hours_per_step:g} h"
+    channels = f"{train.num_channels} channels"
+    return f"Task: {' or '.join(train.label_names)}, from {steps} of {channels} (see Data below)."
 
 
 def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:

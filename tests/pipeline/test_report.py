@@ -154,6 +154,13 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
         assert f'<th scope="row">{name}</th>' in page
         assert f"**{name}, private? No.**" in markdown
     assert {r["generator"] for r in rows} == {"real", "simulator", *SETS}
+    assert re.search(
+        r"^Task: survived or died, from \d+ steps of 1 h of \d channels", markdown, re.M
+    )
+    titles = re.findall("^## (.*)$", markdown, re.M)  # records and settings are long: the last
+    assert titles[:2] == ["Verdict", "What next"]
+    places = [titles.index(title) for title in ("How to read this", "Data", "Provenance")]
+    assert places == sorted(places)
     for text in ("The patients are simulated", "What next", "A leak: release nothing"):
         assert text in page and text in markdown
 

@@ -51,6 +51,11 @@ def test_a_wide_table_with_everything_inside(tmp_path, caplog):
     assert splits[0].static_names == ("age", "sex[1=male]")
     assert "not used" in caplog.text and "ward" in caplog.text
     assert "is 'died' the class to be predicted?" in caplog.text
+    assert "so few of the same patients have gained little" in caplog.text  # 15 % against 45 %
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path / "more", path, "data.val_guide=0.3")
+    assert "understood" in caplog.text and "have gained little" not in caplog.text
     assert config.data.space.masks and config.evaluation.models == ["gbdt"]
 
 
