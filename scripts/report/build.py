@@ -73,7 +73,9 @@ def build_page(results: Results) -> Page:
     Raises:
         DataError: tuning/scale.json is there but not what tune.sh writes.
     """
-    styles = Styles(results.sets)
+    assert results.splits is not None
+    styles, train = Styles(results.sets), results.splits.train
+    grid = train.num_channels, train.length, results.hours_per_step
     sections = _utility(results, styles)
     if results.sets:
         sections.append(_fidelity(results, styles))
@@ -87,20 +89,22 @@ def build_page(results: Results) -> Page:
     sections += _provenance(results)
     return Page(
         title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
-        lead=f"{_task(results)} {heading(results.provenance)}",
+        lead=f"{task(train.label_names, *grid)} {heading(results.provenance)}",
         notes=results.notes,
         verdicts=found,
         sections=sections,
     )
 
 
-def _task(results: Results) -> str:
+def task(labels: Sequence[str], channels: int, steps: int, hours_per_step: float) -> str:
     """What is predicted, and from what."""
-    assert results.splits is not None
-    train = results.splits.train
-    steps = f"{train.length} steps of {results.hours_per_step:g} h"
-    channels = f"{train.num_channels} channels"
-    return f"Task: {' or '.join(train.label_names)}, from {steps} of {channels} (see Data below)."
+    seconds = 3600 * hours_per_step
+    size, unit = next((n, u) for n, u in ((3600, "h"), (60, "min"), (0, "s")) if seconds >= n)
+    width = f"{seconds / max(size, 1):.3g} {unit}"
+    return (
+        f"Task: {' or '.join(labels)}, from {steps} steps of {width} of {channels} channels (see "
+        "Data below)."
+    )
 
 
 def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:

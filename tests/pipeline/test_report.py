@@ -282,3 +282,11 @@ def test_a_set_that_leaks_is_not_handed_on():
 
     assert "release nothing" in steps(NO) and "To hand a set on" not in steps(NO)
     assert "To hand a set on" in steps(NO_LEAK_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("hours", "step"), [(1.0, "1 h"), (5 / 60, "5 min"), (1 / 3600 / 256, "0.00391 s")]
+)
+def test_the_step_is_told_in_a_unit_of_its_size(hours, step):
+    told = f"Task: survived or died, from 4 steps of {step} of 2 channels (see Data below)."
+    assert build.task(["survived", "died"], 2, 4, hours) == told
