@@ -76,7 +76,7 @@ class Normaliser:
         self.layout.require_channels(len(self.feature_names))
         for name, sides in zip(self.feature_names, self.knots, strict=True):
             rising = all(len(side) > 1 and (np.diff(side) > 0).all() for side in sides)
-            if not rising or len(sides[0]) != len(sides[1]):
+            if len(sides) != 2 or not rising or len(sides[0]) != len(sides[1]):
                 raise DataError(f"normaliser: the knots of channel {name} do not rise")
 
     @classmethod

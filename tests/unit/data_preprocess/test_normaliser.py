@@ -175,8 +175,10 @@ def test_bad_files_are_refused(tmp_path, fitted):
     with pytest.raises(MissingInputError):
         Normaliser.load(path)
     plain = fitted.to_plain()
-    unordered = [[[2.0, 1.0], [-1.0, 1.0]]] * 9
-    for text in ("{}", "not json", "[]", str(plain), repr({**plain, "knots": unordered})):
+    rising = [1.0, 2.0]
+    sides = ([], [rising], [rising] * 3, [[2.0, 1.0], [-1.0, 1.0]])  # of each channel's knots
+    damaged = [repr({**plain, "knots": [side] * 9}) for side in sides]
+    for text in ("{}", "not json", "[]", str(plain), *damaged):
         path.write_text(text.replace("'", '"').replace("(", "[").replace(")", "]"))
         if text == str(plain):
             assert Normaliser.load(path) == fitted
