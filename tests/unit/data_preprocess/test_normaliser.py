@@ -1,5 +1,8 @@
 """Normaliser (T7 of docs/method.md): invertible, fitted on measured train rows, differentiable."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -175,13 +178,23 @@ def test_bad_files_are_refused(tmp_path, fitted):
     with pytest.raises(MissingInputError):
         Normaliser.load(path)
     plain = fitted.to_plain()
-    rising = [1.0, 2.0]
-    sides = ([], [rising], [rising] * 3, [[2.0, 1.0], [-1.0, 1.0]])  # of each channel's knots
-    damaged = [repr({**plain, "knots": [side] * 9}) for side in sides]
-    for text in ("{}", "not json", "[]", str(plain), *damaged):
+    unordered = [[[2.0, 1.0], [-1.0, 1.0]]] * 9
+    for text in ("{}", "not json", "[]", str(plain), repr({**plain, "knots": unordered})):
         path.write_text(text.replace("'", '"').replace("(", "[").replace(")", "]"))
         if text == str(plain):
             assert Normaliser.load(path) == fitted
         else:
             with pytest.raises(DataError, match=r"n\.json: not a normaliser file"):
                 Normaliser.load(path)
+
+
+@pytest.mark.parametrize("sides", [[], [[1.0, 2.0]], [[1.0, 2.0]] * 3])
+def test_a_channel_without_both_sides_of_its_knots_is_refused(tmp_path, fitted, sides):
+    """In a process of its own: the type checks of these tests see it before, now and then."""
+    path = tmp_path / "n.json"
+    plain = fitted.to_plain()
+    path.write_text(json.dumps({**plain, "knots": [sides, *plain["knots"][1:]]}))
+    code = "import sys, pathlib; from data_preprocess.model_space.normaliser import Normaliser; "
+    code += "Normaliser.load(pathlib.Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert "DataError" in done.stderr and "do not rise" in done.stderr
