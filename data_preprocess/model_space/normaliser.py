@@ -239,7 +239,7 @@ class Normaliser:
             raise MissingInputError(f"{path} does not exist")
         try:
             return cls.from_plain(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise DataError(f"{path}: not a normaliser file ({error})") from error
 
 
