@@ -21,7 +21,7 @@ import torch
 from scipy.stats import ks_2samp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from classifier.fit import FitRecipe
+from classifier.training import FitRecipe
 from configs import from_sections, load_config
 from configs.run_record import run_dir
 from configs.schema.experiment import ExperimentConfig

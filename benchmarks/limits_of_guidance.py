@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from benchmarks.many_lstms import as_classifier, auroc, predict, train
-from classifier.fit import FitRecipe
 from classifier.losses import per_sample_loss
+from classifier.training import FitRecipe
 from configs import from_sections, load_config
 from configs.run_record import run_dir
 from data_preprocess.build import load_splits

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from classifier.fit import FitRecipe
+from classifier.training import FitRecipe
 from configs import from_sections, load_config
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.card import markdown_table

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from classifier.fit import FitRecipe
 from classifier.train import checkpoint_path
+from classifier.training import FitRecipe
 from configs import from_sections, to_yaml
 from configs.run_record import run_dir, sha256_file
 from configs.runtime.device import pick_device

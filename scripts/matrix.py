@@ -18,7 +18,6 @@ from classifier.train import main as train_classifier
 from configs.cli import run_stage
 from configs.run_record import read_mapping, run_dir
 from configs.runtime.errors import ConfigError
-from configs.schema.evaluation import BASELINES
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.from_config import changed
@@ -51,10 +50,10 @@ def main(config: ExperimentConfig) -> None:
     tuned = read_mapping(tuning_path(config))
     sets = [sets_folder(config) / f"{point['set']}.npz" for point in tuned["points"]]
     sets += [_generated(configuration) for configuration in others]
-    # Real series by influence need guidance rows, which an imported G stands for.
-    here = [name for name in BASELINES if name != REWEIGHTED or config.influence.vector is None]
-    baselines = config.evaluation.baselines or here
-    paths = [str(path) for path in sets]
+    baselines, paths = list(config.matrix.baselines), [str(path) for path in sets]
+    if REWEIGHTED in baselines and config.influence.vector is not None:
+        log.info("%s is left out: it needs the guidance rows that the G stands for", REWEIGHTED)
+        baselines.remove(REWEIGHTED)
     asked = {"dir": "matrix", "synthetic": paths, "baselines": baselines}
     evaluate(changed(config, evaluation=asked))
     log.info("chosen on val_select: %s", tuned["chosen"]["set"])

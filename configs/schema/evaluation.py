@@ -49,7 +49,7 @@ class EvaluationConfig:
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)
     models: list[str] = many("classifier", filled=True, distinct=True)
     # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py).
-    baselines: list[str] = many(among=BASELINES)
+    baselines: list[str] = many("guide_rows", among=BASELINES)
     seeds: list[int] = many(0, 1, 2, 3, 4, filled=True, distinct=True)
     fidelity: bool = True  # measure how close each set is to real series that no model saw
     privacy: bool = True  # measure what each set gives away about the training series
@@ -80,7 +80,9 @@ class TuningConfig:
 
 @dataclass(frozen=True)
 class MatrixConfig:
-    """Sets that scripts/matrix.py evaluates beside the tuning grid."""
+    """What scripts/matrix.py evaluates beside the tuning grid: real-only baselines and sets."""
+
+    baselines: list[str] = many(*BASELINES, among=BASELINES)
 
     configurations: list[str] = many(
         "guided",

@@ -163,8 +163,9 @@ def _read(
     )
     if 2 * len(cohorts["val_guide"]) < len(cohorts["train"]) and not loaded.guide_where:
         proposal.understood["guidance"] = (
-            "so few of the same patients have gained little or nothing (docs/results.md); more do "
-            "(data.val_guide), and those of another unit (data.guide_where), if that is your aim"
+            "by few of the same patients, which gained little or nothing where it was measured "
+            "(docs/results.md); more of them (data.val_guide) or of another unit "
+            "(data.guide_where) gain more"
         )
     return source, config
 

@@ -66,7 +66,6 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
             "models": ["gbdt"] if n < MANY else ["gbdt", "classifier"],
             "ratios": [1.0, 4.0] if n < MANY else [1.0],
             "seeds": [0, 1, 2, 3, 4],
-            "baselines": ["guide_rows"],
         },
     }
 

@@ -11,7 +11,7 @@ from scripts.pictures.guidance_change import guidance_change_picture
 from scripts.pictures.influence import influence_picture
 from scripts.pictures.scores import score_pictures
 from scripts.pictures.strength_curve import scale_figure, scale_points
-from scripts.pictures.styles import Picture, Styles
+from scripts.pictures.styles import Picture, Styles, time_unit
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.page import Page, Section
@@ -96,14 +96,12 @@ def build_page(results: Results) -> Page:
     )
 
 
-def task(labels: Sequence[str], channels: int, steps: int, hours_per_step: float) -> str:
+def task(labels: Sequence[str], channels: int, length: int, hours_per_step: float) -> str:
     """What is predicted, and from what."""
-    seconds = 3600 * hours_per_step
-    size, unit = next((n, u) for n, u in ((3600, "h"), (60, "min"), (0, "s")) if seconds >= n)
-    width = f"{seconds / max(size, 1):.3g} {unit}"
+    unit, per_hour = time_unit(length, hours_per_step)
     return (
-        f"Task: {' or '.join(labels)}, from {steps} steps of {width} of {channels} channels (see "
-        "Data below)."
+        f"Task: {' or '.join(labels)}, from {length * hours_per_step * per_hour:g} {unit} of "
+        f"{channels} channels, {length} steps (see Data below)."
     )
 
 

@@ -155,7 +155,7 @@ def test_three_sets_of_any_origin_stand_side_by_side(folder, page):
         assert f"**{name}, private? No.**" in markdown
     assert {r["generator"] for r in rows} == {"real", "simulator", *SETS}
     assert re.search(
-        r"^Task: survived or died, from \d+ steps of 1 h of \d channels", markdown, re.M
+        r"^Task: survived or died, from \d+ hours of \d channels, \d+ steps", markdown, re.M
     )
     titles = re.findall("^## (.*)$", markdown, re.M)  # records and settings are long: the last
     assert titles[:2] == ["Verdict", "What next"]
@@ -285,8 +285,9 @@ def test_a_set_that_leaks_is_not_handed_on():
 
 
 @pytest.mark.parametrize(
-    ("hours", "step"), [(1.0, "1 h"), (5 / 60, "5 min"), (1 / 3600 / 256, "0.00391 s")]
+    ("length", "hours", "told"),
+    [(24, 1.0, "24 hours"), (288, 5 / 60, "24 hours"), (256, 1 / 3600 / 256, "1 seconds")],
 )
-def test_the_step_is_told_in_a_unit_of_its_size(hours, step):
-    told = f"Task: survived or died, from 4 steps of {step} of 2 channels (see Data below)."
-    assert build.task(["survived", "died"], 2, 4, hours) == told
+def test_the_task_is_told_in_hours_or_seconds(length, hours, told):
+    task = f"Task: survived or died, from {told} of 2 channels, {length} steps (see Data below)."
+    assert build.task(["survived", "died"], 2, length, hours) == task

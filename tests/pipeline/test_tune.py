@@ -15,6 +15,7 @@ from configs.schema.evaluation import BASELINES
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts import matrix, tune
+from scripts.from_config import changed
 from scripts.utility.protocols import EvaluationData
 from tardiff.from_config import load
 from tardiff.generate import is_current
@@ -165,6 +166,7 @@ def test_sets_too_small_for_tuning_are_refused_before_one_is_made():
 
 def test_the_matrix_evaluates_every_set_and_makes_none_twice(tuned, monkeypatch):
     config, _ = tuned
+    config = changed(config, evaluation={"baselines": ["guide_rows"]})  # of evaluate.sh alone
     matrix.main(config)
     results = pd.read_csv(tuning_path(config).parents[1] / "matrix" / "results.csv")
     candidates = {"unguided", "guided_w0.5", "guided_w-0.5", "guided"}  # which is pushed

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from classifier.fit import FitRecipe
+from classifier.training import FitRecipe
 from data_preprocess.model_space.normaliser import Normaliser
 from scripts.utility.downstream import Downstream
 from tests.support.evaluation_stand_ins import NORMALISER, make_series

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.fit import FitRecipe
+from classifier.training import FitRecipe
 from configs.runtime.errors import DataError
 from configs.runtime.processes import Processes
 from data_preprocess.storage.content_cache import source_version
