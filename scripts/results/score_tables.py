@@ -89,7 +89,7 @@ def subgroup_table(scores: Sequence[SubgroupScore]) -> Table:
     ]
     columns = ["group (test series)", "trained on", "set", "model", "AUROC"]
     columns += [REFERENCE_TITLES[name] for name in references]
-    return Table("Subgroups (exploratory)", columns, rows)
+    return Table("Subgroups", columns, rows)
 
 
 def testing_table(errors: Sequence[AurocError]) -> Table:

@@ -1,7 +1,9 @@
 """Is a set useful? The rules for a set that is added to real data or stands in for them."""
 
+from collections.abc import Mapping
+
 from scripts.results.answers import CANNOT_TELL, ENOUGH_SEEDS, NO, YES, Answer, series_and_seeds
-from scripts.utility.bootstrap import CORRECTED_LEVEL, LARGEST_LOSS
+from scripts.utility.bootstrap import CORRECTED_LEVEL, LARGEST_LOSS, Difference, holm
 from scripts.utility.summary import Summary
 from tardiff.influence.retraining_score import RetrainingScore
 
@@ -102,6 +104,27 @@ def answer_useful(
         reason = f"The set has collapsed: a channel has {spread:.2f} times the real spread."
         return Answer(NO, reason, f"the spread ratio {spread:.2f} must exceed {COLLAPSED:g}")
     return answer
+
+
+def unless_a_group_loses(
+    answer: Answer, groups: Mapping[str, Difference], *, allowed: float
+) -> Answer:
+    """The answer, or no where a yes over all patients goes with a sure loss within a group.
+
+    Args:
+        groups: AUROC minus that of real-only training among the patients of each group.
+        allowed: loss that a yes may hide, 0 or LARGEST_LOSS.
+    """
+    found = [d.p_lost if allowed else d.corrected_p for d in groups.values()]
+    worse = [
+        f"{name} ({difference})"
+        for (name, difference), p in zip(groups.items(), holm(found), strict=True)
+        if difference.high < -allowed and p < CORRECTED_LEVEL
+    ]
+    if answer.outcome != YES or not worse:
+        return answer
+    reason = f"{answer.reason} Not so for {' and '.join(worse)}: there they are surely worse."
+    return Answer(NO, reason, f"models must not surely lose for {worse[0]}")
 
 
 def predicts_retraining(found: RetrainingScore | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from data_preprocess.dataset import bare_name
 from scripts.quality.common.metric_report import MetricReport, with_interval
@@ -19,8 +20,14 @@ from scripts.results.quality_answers import (
     answer_privacy,
 )
 from scripts.results.results import Results
-from scripts.results.useful import COLLAPSED, SMALLEST_GAIN, answer_useful, predicts_retraining
-from scripts.utility.bootstrap import LARGEST_LOSS
+from scripts.results.useful import (
+    COLLAPSED,
+    SMALLEST_GAIN,
+    answer_useful,
+    predicts_retraining,
+    unless_a_group_loses,
+)
+from scripts.utility.bootstrap import LARGEST_LOSS, Difference
 from scripts.utility.metrics import METRICS
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import Summary, select
@@ -28,6 +35,7 @@ from scripts.utility.summary import Summary, select
 QUESTIONS = ("useful", "faithful", "private")
 DECIDING_METRIC = "auroc"
 _SD_RATIO = "marginal_sd_ratio/"
+_key = attrgetter("protocol", "generator", "ratio", "model")
 
 
 @dataclass(frozen=True)
@@ -81,11 +89,12 @@ def _voided(results: Results, verdict: Verdict) -> Verdict:
 
 def _useful(results: Results, name: str) -> Verdict | None:
     wanted = {"generator": name, "metric": DECIDING_METRIC, "model": results.models[0]}
-    rows = [row for row in select(results.summaries, **wanted) if row.vs_real]
+    rows = [s for s in select(results.summaries, **wanted) if s.vs_real]
     alone = next(iter(select(rows, protocol="TSTR")), None)
     mixed = select(rows, protocol="TSRTR")
     addition = max(mixed, key=lambda s: s.ratio or 0.0, default=None)
-    if addition is None and alone is None:
+    row = addition or alone
+    if row is None:
         return None
     report = results.quality.get(FIDELITY, {}).get(name)
     values = {} if report is None else report.values
@@ -93,19 +102,43 @@ def _useful(results: Results, name: str) -> Verdict | None:
     num_test = sum(results.provenance["real_series_per_class"]["test"])
     few = results.provenance["fewest_test_patients"]
     answer = answer_useful(addition, alone, min(spreads, default=None), num_test, few)
+    groups = _within_groups(results, row)
+    answer = unless_a_group_loses(answer, groups, allowed=0.0 if addition else LARGEST_LOSS)
     rule = (
         "yes: the gain's interval excludes 0, also after Holm's correction for the number of sets, "
         "over several seeds; "
         f"no: the interval excludes a gain of {SMALLEST_GAIN:g}, or models trained on the set "
-        f"alone surely lose more than {LARGEST_LOSS:g}, or its spread ratio is below {COLLAPSED:g}"
+        f"alone surely lose more than {LARGEST_LOSS:g}, or its spread ratio is below "
+        f"{COLLAPSED:g}, or a group of patients surely loses (Holm over the groups)"
         if addition
         else f"the interval of the loss lies on one side of {LARGEST_LOSS:g}; no also if the "
-        f"spread ratio is below {COLLAPSED:g}"
+        f"spread ratio is below {COLLAPSED:g}, or a group of patients surely loses more"
     )
     numbers = [_sentence(row) for row in (addition, alone) if row]
+    numbers += _less_calibrated(results, row)
     if name in results.guided:
         numbers.append(predicts_retraining(results.retraining))
     return Verdict(name, "useful", *answer, " ".join(numbers), rule)
+
+
+def _less_calibrated(results: Results, row: Summary) -> list[str]:
+    """A sentence where the probabilities of the row are surely less accurate than without the set,
+    which no AUROC shows."""
+    errors = [s.vs_real for s in select(results.summaries, metric="brier") if _key(s) == _key(row)]
+    return [
+        f"Its probabilities are less accurate (Brier score {error}): recalibrate models."
+        for error in errors
+        if error is not None and error.low > 0 and error.survives_correction
+    ]
+
+
+def _within_groups(results: Results, row: Summary) -> dict[str, Difference]:
+    """The differences of the row to real-only training, group by group of patients."""
+    return {
+        group.subgroup: group.summary.vs_real
+        for group in results.subgroups
+        if _key(group.summary) == _key(row) and group.summary.vs_real is not None
+    }
 
 
 def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:

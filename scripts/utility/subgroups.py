@@ -1,7 +1,7 @@
 """Scores within groups of patients, where the data set knows age, sex or another coded covariate.
 
-Exploratory: intervals of small groups are wide and many groups are looked at, so no p-value is
-given. A gain overall that is a loss in one group is what this table is for.
+Intervals of small groups are wide and many groups are looked at. A gain overall that is a loss in
+one group is what they are for: the verdict on usefulness heeds it (scripts/results/useful.py).
 """
 
 import re
