@@ -32,7 +32,7 @@ class InfluenceReportConfig:
     # stage 3 change on some of them?
     lds: bool = False
     lds_estimators: list[str] = many("convex", "classifier")
-    lds_model: str = "lstm"  # the downstream model that is retrained
+    lds_model: str | None = None  # that is retrained; None: the first of evaluation.models
     lds_subsets: int = number(36, low=8)
     lds_seeds: list[int] = many(0, 1)  # of each retraining
 

@@ -137,7 +137,7 @@ def retraining_test(config: ExperimentConfig) -> None:
             for name in given.lds_estimators
         },
         data,
-        model=given.lds_model,
+        model=given.lds_model or config.evaluation.models[0],
         subsets=given.lds_subsets,
         w=asked_strength(loaded.config, convex),
         seeds=given.lds_seeds,

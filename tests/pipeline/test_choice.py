@@ -144,6 +144,7 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     assert "linear data-modelling score" in caplog.text
     path = root / "runs/tiny/influence/retraining.json"
     found = json.loads(path.read_text())
+    assert found["model"] == "classifier"  # the first of evaluation.models, which decides
     score, tilt = (found["estimators"]["convex"][name] for name in ("guide", "tilt"))
     assert score["low"] <= score["score"] <= score["high"] and found["subsets"] == 8
     assert (
@@ -167,7 +168,7 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     path.write_text(json.dumps(found | {"estimators": {"convex": retrained}}))
     assert retraining_score(load_config(arguments), found["data_fingerprint"]) is None
     path.write_text(json.dumps(found))
-    assert "does not lower the loss of a retrained lstm here" in caplog.text
+    assert "does not lower the loss of a retrained classifier here" in caplog.text
     facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
     assert facts["guidance"]["requested"] == [0.3, 0.3]
     # The strength that was tested is the only one that the record speaks for.
