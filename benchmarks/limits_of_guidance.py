@@ -3,6 +3,7 @@
     bash train.sh CONFIG
     bash generation.sh CONFIG guidance.kind=none generation.ratio=16 generation.pool=2
     python -m benchmarks.limits_of_guidance CONFIG [--whole FOLDER] [--model gbdt] [--device cuda]
+                                            [--without-lstms]
 
 A quarter of the unguided set is the base; sets of its size are chosen from all of it by several
 estimates of influence and strengths, and models are trained on them, LSTMs all in one program
@@ -11,9 +12,10 @@ test rows and, where `--whole` names the same data without sizes, on real series
 split ("unseen"). For "convex, more rows" these are guidance rows too, so only its test rows are
 unseen. The linear data-modelling score is measured on random halves of the base.
 
-Estimates: "convex", the default; "real", the classifier on real training rows with the Gauss-Newton
-matrix; "one" and "six", the same of classifiers trained on the base; "encoders", a convex guide on
-the states of those six.
+Estimates: "convex", the default; "boosted", through gradient boosting with fixed splits
+(benchmarks/boosted_influence.py); "real", the classifier on real training rows with the
+Gauss-Newton matrix; "one" and "six", the same of classifiers trained on the base; "encoders", a
+convex guide on the states of those six. `--without-lstms` leaves all but the first two out.
 """
 
 import argparse
@@ -23,7 +25,9 @@ from functools import partial
 import numpy as np
 import torch
 
+from benchmarks.boosted_influence import boosted_influence
 from benchmarks.many_lstms import as_classifier, auroc, predict, train
+from classifier.fixed_features import summary_features
 from classifier.losses import per_sample_loss
 from classifier.training import FitRecipe
 from configs import from_sections, load_config
@@ -96,8 +100,18 @@ def task_of(splits: Splits, unguided: EncodedSeries, whole: Splits | None) -> Ta
     return Task(pool, np.sort(np.concatenate(base)), full, splits.train.num_channels)
 
 
-def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[str, np.ndarray]:
+def estimates(
+    task: Task, splits: Splits, config, device: torch.device, *, lstms: bool
+) -> dict[str, np.ndarray]:
     """Influence of every series of the pool, by the name of the estimate."""
+    found = _convex(task, splits, config)
+    seen = (task.seen(rows) for rows in (task.pool, task.full["guide"]))
+    pool, guide = ((summary_features(rows.x), rows.y.numpy()) for rows in seen)
+    found["boosted"] = boosted_influence(pool, task.base, guide, LOSS)
+    return found | (_of_lstms(task, config, device) if lstms else {})
+
+
+def _convex(task: Task, splits: Splits, config) -> dict[str, np.ndarray]:
     chosen = config.influence
     guide = fit_pool_guide(
         task.base_rows,
@@ -119,14 +133,18 @@ def estimates(task: Task, splits: Splits, config, device: torch.device) -> dict[
         found[name] = _scores(estimate.direction, task.pool)
         strength = estimate.strength()
         print(f"{name}: {len(rows.y)} guidance rows, strength {strength.w if strength else None}")
+    return found
+
+
+def _of_lstms(task: Task, config, device: torch.device) -> dict[str, np.ndarray]:
     recipe, real = from_sections(FitRecipe, config.classifier), task.seen(task.full["train"])
-    found["real"] = _by_classifiers(task, _trained(task, real, 1, recipe, device), real)[0]
+    found = {"real": _by_classifiers(task, _trained(task, real, 1, recipe, device), real)[0]}
     base = task.seen(task.base_rows)
     models = _trained(task, base, CLASSIFIERS, recipe, device)
     each = _by_classifiers(task, models, base)
     found["one"] = each[0]
     found["six"] = np.mean([(s - s.mean()) / s.std() for s in each], axis=0)
-    found["encoders"] = _by_encoders(task, models, chosen.penalty)
+    found["encoders"] = _by_encoders(task, models, config.influence.penalty)
     return found
 
 
@@ -246,6 +264,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--halves", type=int, default=96, help="0: no data-modelling score")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--without-lstms", action="store_true", help="as estimates of influence")
     given, argv = parser.parse_known_args()
     config, device = load_config(argv), torch.device(given.device)
     splits = load_splits(config.data)
@@ -255,10 +274,8 @@ def main() -> None:
         whole = load_splits(dataclasses.replace(config.data, dir=given.whole, **sizes))
     unguided = load_dataset(run_dir(config) / "synthetic" / "unguided.npz")
     task = task_of(splits, EncodedSeries.of(unguided, splits.normaliser), whole)
-    found, recipe = (
-        estimates(task, splits, config, device),
-        from_sections(FitRecipe, config.classifier),
-    )
+    found = estimates(task, splits, config, device, lstms=not given.without_lstms)
+    recipe = from_sections(FitRecipe, config.classifier)
     _print_gains(task, found, given, recipe, device)
     if given.halves:
         _print_scores(task, found, given, recipe, device)

@@ -89,11 +89,14 @@ def test_limits_of_guidance_are_measured(tmp_path, monkeypatch, capsys):
     config = load_config(arguments)
     train_diffusion(config)
     generate(config)
-    for model, halves in (("lstm", 4), ("gbdt", 0)):
-        asked = f"--model {model} --halves {halves} --seeds 2 --draws 2".split()
+    lstms = {"real", "one", "six", "encoders"}
+    for model, halves, more in (("lstm", 4, ""), ("gbdt", 0, "--without-lstms")):
+        asked = f"--model {model} --halves {halves} --seeds 2 --draws 2 {more}".split()
         monkeypatch.setattr(sys, "argv", ["limits", *arguments, *asked])
         limits_of_guidance.main()
         lines = capsys.readouterr().out.splitlines()
+        names = {line.strip("| ").split(" | ")[0] for line in lines if line.startswith("| ")}
+        assert {"convex", "boosted"} <= names and (lstms <= names) == (not more)
         rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| convex")]
         assert [row[1] for row in rows[:3]] == ["0.1", "0.2", "0.4"]
         assert len(rows) == 3 + (halves > 0)  # the last: its data-modelling score
