@@ -43,9 +43,10 @@ def score_pictures(
         if s.vs_real is not None
     )
     add("auroc", headline_figure(rows, styles), alt, caption)
-    if mixed := select(rows, protocol="TSRTR", metric="auroc"):
+    mixed = select(rows, protocol="TSRTR", metric="auroc")
+    most = max((s.ratio or 0.0 for s in mixed), default=0.0)
+    if any(s.ratio != most for s in mixed):  # one amount is in the picture of AUROC
         alt = f"AUROC and AUPRC against the amount of synthetic data added: {sets}"
-        most = max(s.ratio or 0.0 for s in mixed)
         add("tsrtr", tsrtr_figure(rows, styles), alt, _versus_real(select(mixed, ratio=most)))
     if protocols & {"TSTR", "TSRTR"}:
         alt = f"Paired differences with intervals, per protocol: {sets}"

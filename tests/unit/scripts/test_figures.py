@@ -20,6 +20,7 @@ from scripts.pictures.scores import (
     headline_figure,
     headline_rows,
     reading,
+    score_pictures,
     tsrtr_figure,
 )
 from scripts.pictures.styles import Styles, time_axis
@@ -55,6 +56,15 @@ def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
         assert line.get_xdata().tolist() == [0.0, 0.5]
         expected = [values["TRTR", "real", metric], values["TSRTR", "influence", metric]]
         assert line.get_ydata().tolist() == expected
+
+
+@pytest.mark.parametrize("amounts", [[0.5], [0.25, 0.5]])
+def test_a_curve_needs_two_amounts_of_synthetic_data(results, summaries, amounts):
+    mixed = [s for s in summaries if s.protocol == "TSRTR"]
+    rows = [s for s in summaries if s.protocol != "TSRTR"]
+    rows += [dataclasses.replace(s, ratio=amount) for s in mixed for amount in amounts]
+    names = [picture.name for picture in score_pictures(rows, results, STYLES)]
+    assert ("tsrtr_classifier" in names) == (len(amounts) > 1)
 
 
 def test_headline_shows_each_source_with_its_interval(summaries):
