@@ -25,7 +25,7 @@ from classifier.metrics import Z95
 from data_preprocess.dataset import patient_strata
 from scripts.results.table import Table
 from scripts.utility.bootstrap import interval
-from scripts.utility.loss_change import loss_of
+from scripts.utility.loss_change import at_best_scale, loss_of
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit, draw_per_class
 from tardiff.guidance.pool_selection import choose
@@ -86,7 +86,7 @@ def retraining_scores(
         "estimators": {name: {"tilt": {}} for name in influence},
     }
     sets = {"half": halves, **tilts}
-    trained = _retrained(pool, sets, data, model=model, seeds=seeds, run=run)
+    trained = _retrained(pool, sets, data, model=model, seeds=seeds, run=run, loss=loss)
     for rows, predictions in trained.items():
         outcome = -_losses(predictions["half"], loss)
         found["repeats"][rows] = repeatability(outcome)
@@ -107,8 +107,10 @@ def _retrained(
     model: str,
     seeds: Sequence[int],
     run: Callable[..., dict[Fit, Predictions]],
+    loss: GuidanceLoss,
 ) -> dict[str, dict[str, list[list[Predictions]]]]:
-    """What models trained on every set of rows predict: rows -> name -> set -> seed."""
+    """What models trained on every set of rows predict, at the scale that is best for each of them:
+    rows -> name -> set -> seed."""
     synthetic = {
         f"{name}_{number}": EncodedArrays(x=pool.x[rows], y=pool.y[rows])
         for name, subsets in sets.items()
@@ -118,7 +120,13 @@ def _retrained(
     data = replace(data, test=data.guide, synthetic=synthetic)
     fits = [Fit("TSTR", name, None, model, seed) for name in synthetic for seed in seeds]
     places = {"guide": False, "held_out": True}
-    found = {rows: run(fits, data, on_select=select) for rows, select in places.items()}
+    found = {
+        rows: {
+            fit: at_best_scale(predictions, loss)
+            for fit, predictions in run(fits, data, on_select=select).items()
+        }
+        for rows, select in places.items()
+    }
     return {
         rows: {
             name: [

@@ -2,6 +2,11 @@
 the test stays, beside what stage 3 predicted before any of these models was trained.
 
 How the series themselves change is in scripts/pictures/guidance_change.py.
+
+The rank loss falls when the same order is said with larger logits. How large a model's logits are
+follows from how many trees or which penalty it chose on val_select, which jumps from one training
+set to the next and has nothing to do with influence. So it is measured at the scale of the logits
+that is best for each model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +15,48 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from scripts.utility.metrics import Predictions, as_logits
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.influence.guidance_losses import GuidanceLoss
 
+LOG_SCALES = (-4.0, 4.0)  # of the best scale of logits; its ends stand for none, and for a step
+ROWS_PER_CLASS = 500  # that find the scale: the loss is of all pairs of rows
+
 
 def loss_of(predictions: Predictions, loss: GuidanceLoss) -> float:
     """The guidance loss of the predicted probabilities."""
     labels = torch.from_numpy(predictions.labels.astype(np.int64))
     return loss.value(as_logits(predictions.probabilities), labels)
+
+
+def at_best_scale(predictions: Predictions, loss: GuidanceLoss) -> Predictions:
+    """The predictions with their logits multiplied by the number that makes the rank loss smallest,
+    as they are for another loss, which asks for probabilities and not for an order alone."""
+    if loss.kind != "rank":
+        return predictions
+    some = predictions.take(_some_of_each_class(predictions.labels))
+
+    def value(log_scale: float) -> float:
+        return loss_of(_scaled(some, log_scale), loss)
+
+    best = minimize_scalar(value, bounds=LOG_SCALES, method="bounded", options={"xatol": 0.01})
+    return _scaled(predictions, float(best.x))
+
+
+def _scaled(predictions: Predictions, log_scale: float) -> Predictions:
+    logs = np.log(np.clip(predictions.probabilities, 1e-12, None))
+    return replace(predictions, probabilities=softmax(np.exp(log_scale) * logs, axis=1))
+
+
+def _some_of_each_class(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
+    order = np.random.default_rng(0).permutation(len(labels))
+    classes = np.unique(labels)
+    return np.concatenate([order[labels[order] == k][:ROWS_PER_CLASS] for k in classes])
 
 
 def changes(
@@ -41,7 +77,7 @@ def changes(
         loss = GuidanceLoss(facts["guidance_loss"], num_classes, facts["classes"])
         for model in dict.fromkeys(fit.model for fit in results):
             measured = [
-                loss_of(predictions, loss) - loss_of(results[before], loss)
+                _best_loss(predictions, loss) - _best_loss(results[before], loss)
                 for fit, predictions in results.items()
                 if (fit.protocol, fit.generator, fit.model) == ("TSTR", name, model)
                 and (before := replace(fit, generator=UNGUIDED)) in results
@@ -54,6 +90,10 @@ def changes(
                     | {"measured": float(np.mean(measured)), "seeds": measured}
                 )
     return rows
+
+
+def _best_loss(predictions: Predictions, loss: GuidanceLoss) -> float:
+    return loss_of(at_best_scale(predictions, loss), loss)
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
