@@ -1,5 +1,7 @@
 """The retraining test: what it finds where the usefulness of every series is known."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -31,8 +33,13 @@ def pool():
     return EncodedArrays(x=x, y=np.repeat([0, 1], [320, 80]))
 
 
-def found(pool, influence, *, w):
-    """The record where a model is the better, the more useful its training series are."""
+def found(pool, influence, *, w, loss=NLL, spread=0.02, scales=(1.0,)):
+    """The record where a model is the better, the more useful its training series are.
+
+    Args:
+        spread: of the logits of single rows.
+        scales: of all logits of a model, in turn.
+    """
     rng = np.random.default_rng(1)
     rows = {name: rng.integers(2, size=300) for name in ("guide", "select")}
     series = {
@@ -45,11 +52,14 @@ def found(pool, influence, *, w):
         noise = np.random.default_rng(2)
         return {
             fit: predictions(
-                data.synthetic[fit.generator].x[:, 0, 0].mean()
-                + noise.normal(0, 0.02, len(labels)),
+                scale
+                * (
+                    data.synthetic[fit.generator].x[:, 0, 0].mean()
+                    + noise.normal(0, spread, len(labels))
+                ),
                 labels,
             )
-            for fit in fits
+            for fit, scale in zip(fits, itertools.cycle(scales), strict=False)
         }
 
     data = EvaluationData(
@@ -68,7 +78,7 @@ def found(pool, influence, *, w):
         subsets=16,
         w=w,
         seeds=[0, 1],
-        loss=NLL,
+        loss=loss,
         run=run,
         seed=0,
         patients={"guide": np.arange(300), "held_out": np.arange(300)},
@@ -87,6 +97,15 @@ def test_a_useful_tilt_lowers_the_loss_and_a_harmful_one_raises_it(pool, sign):
         assert convex["tilt"][rows]["error"] < 0.02
     assert convex["tilt"]["guide"] != convex["tilt"]["held_out"]
     assert record["tilted"] == 12 and "w = 0.3, 12 halves" in as_text(record)
+
+
+def test_the_size_of_logits_does_not_hide_an_order_that_was_foretold(pool):
+    """As where models choose their number of trees anew on every half."""
+    useful = EncodedArrays(x=pool.x + 0.5, y=pool.y)  # better than guessing, every half of them
+    given = {"w": 0.0, "loss": GuidanceLoss("rank", 2), "spread": 0.4}
+    for scales in ((1.0,), (1.0, 4.0, 0.5, 2.0, 9.0)):
+        record = found(useful, useful.x[:, 0, 0].astype(np.float64), **given, scales=scales)
+        assert record["estimators"]["convex"]["guide"]["score"] > 0.8
 
 
 def test_nothing_is_tilted_without_a_strength(pool):
