@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from data_preprocess.dataset import EHRDataset, patient_strata
+from scripts.utility.bootstrap import enough_resamples
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Fit
+from scripts.utility.protocols import REAL, Fit
 from scripts.utility.summary import Summary, summarise
 
 AGES = {  # in years, from the first up to the second
@@ -73,15 +74,21 @@ def subgroup_scores(
     *,
     resamples: int,
 ) -> list[SubgroupScore]:
-    """AUROC per group of real-only and synthetic-only training and the largest TSRTR ratio."""
+    """AUROC per group of real-only and synthetic-only training and the largest TSRTR ratio.
+
+    Args:
+        resamples: at least; more where p-values could not survive the correction for all groups.
+    """
     largest = max((c.ratio or 0.0 for c in results if c.protocol == "TSRTR"), default=None)
     chosen = [
         fit
         for fit in results
         if fit.protocol in ("TRTR", "TSTR") or (fit.protocol, fit.ratio) == ("TSRTR", largest)
     ]
-    scores = []
-    for name, rows in find_subgroups(test).items():
+    scores, groups = [], find_subgroups(test)
+    sets = len({fit.generator for fit in chosen} - {REAL})
+    resamples = enough_resamples(resamples, sets * len(groups))
+    for name, rows in groups.items():
         within = {fit: results[fit].take(rows) for fit in chosen}
         subjects = test.subject_ids[rows]
         summaries = summarise(within, subjects, resamples=resamples, metrics=["auroc"])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from scripts.results.answers import NO, YES, Answer
 from scripts.results.score_tables import subgroup_table
+from scripts.results.useful import unless_a_group_loses
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import REAL, Fit
 from scripts.utility.subgroups import find_subgroups, subgroup_scores
@@ -130,6 +132,27 @@ def test_scores_are_those_of_the_group(test_split):
         (alone, ["minus real only"]),
     ):
         assert subgroup_table(told).columns[5:] == columns
+
+
+@pytest.mark.parametrize("harmed", [False, True])
+def test_a_group_that_loses_is_found_among_many_with_few_resamples_asked(test_split, harmed):
+    """Holm over eleven groups asks for p-values that 100 resamples cannot reach."""
+    y, male = test_split.labels, test_split.static[:, 1] == 1
+    results = {
+        Fit(protocol, generator, ratio, "gbdt", seed): predictions(
+            np.random.default_rng(seed), y, signal
+        )
+        for protocol, generator, ratio, signal in [
+            ("TRTR", REAL, 0.0, 2.0),
+            ("TSRTR", "guided", 1.0, np.where(male & harmed, -1.0, 3.0)),
+        ]
+        for seed in (0, 1, 2)
+    }
+    scores = subgroup_scores(results, test_split, resamples=100)
+    groups = {s.subgroup: s.summary.vs_real for s in scores if s.summary.generator == "guided"}
+    found = unless_a_group_loses(Answer(YES, "Better."), groups, allowed=0.0)
+    assert (found.outcome == NO) == ("sex male" in found.reason) == harmed
+    assert "sex not male" not in found.reason
 
 
 def test_ages_in_other_units_make_no_bands_of_years():
