@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests, on as many cores as there are, at most four. Makes the environment if none is active.
-# usage: bash scripts/test.sh [--slow] [pytest arguments]; with -s, which shows prints, on one core
+# usage: bash scripts/test.sh [--slow] [--no-coverage] [pytest arguments]; -s, which shows prints: one core
 source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/make_env.sh "[test]"
 
@@ -9,11 +9,15 @@ if [ "${1:-}" = --slow ]; then
     marks=()
     shift
 fi
+coverage=(--cov=configs --cov=data_preprocess --cov=classifier --cov=tardiff --cov=scripts
+    --cov-report=term:skip-covered)
+if [ "${1:-}" = --no-coverage ]; then  # which costs a third of the time
+    coverage=()
+    shift
+fi
 # A file's tests share what they trained, so they stay in one process.
 workers=(-n auto --maxprocesses 4 --dist loadfile)
 for argument in "$@"; do
     if [ "$argument" = -s ]; then workers=(); fi
 done
-coverage=(--cov=configs --cov=data_preprocess --cov=classifier --cov=tardiff --cov=scripts
-    --cov-report=term:skip-covered)
-exec "$PYTHON" -m pytest "${coverage[@]}" ${workers[@]+"${workers[@]}"} ${marks[@]+"${marks[@]}"} "$@"
+exec "$PYTHON" -m pytest ${coverage[@]+"${coverage[@]}"} ${workers[@]+"${workers[@]}"} ${marks[@]+"${marks[@]}"} "$@"

@@ -83,6 +83,7 @@ def test_many_lstms_are_trained_as_one_is():
     assert one > 0.85 and (many > 0.85).all()
 
 
+@pytest.mark.slow
 def test_limits_of_guidance_are_measured(tmp_path, monkeypatch, capsys):
     keys = ("guidance.kind=none", "generation.counts=[200,100]", "classifier.max_epochs=2")
     arguments = tiny_arguments(tmp_path, *keys)
