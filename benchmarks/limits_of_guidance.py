@@ -40,7 +40,7 @@ from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_dataset
 from scripts.influence_report.retraining import repeatability, stratified_halves
 from scripts.utility.feature_models import FITS
-from scripts.utility.loss_change import at_best_scale, loss_of
+from scripts.utility.loss_change import best_loss
 from scripts.utility.metrics import Predictions
 from tardiff.guidance.convex_estimate import estimate_on_rows, fit_pool_guide
 from tardiff.guidance.diagnostics import score_all
@@ -230,7 +230,7 @@ def judged(task: Task, sets: np.ndarray, given, recipe, device: torch.device):
 def _loss(logits: torch.Tensor, y: torch.Tensor) -> float:
     p = logits.double().sigmoid().numpy()
     found = Predictions(np.stack([1 - p, p], 1), y.numpy(), minority=1, threshold=0.5)
-    return loss_of(at_best_scale(found, LOSS), LOSS)
+    return best_loss(found, LOSS)
 
 
 def _lstms(task: Task, sets: np.ndarray, given, recipe, device: torch.device):

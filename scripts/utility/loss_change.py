@@ -48,6 +48,11 @@ def at_best_scale(predictions: Predictions, loss: GuidanceLoss) -> Predictions:
     return _scaled(predictions, float(best.x))
 
 
+def best_loss(predictions: Predictions, loss: GuidanceLoss) -> float:
+    """The guidance loss at the best scale."""
+    return loss_of(at_best_scale(predictions, loss), loss)
+
+
 def _scaled(predictions: Predictions, log_scale: float) -> Predictions:
     logs = np.log(np.clip(predictions.probabilities, 1e-12, None))
     return replace(predictions, probabilities=softmax(np.exp(log_scale) * logs, axis=1))
@@ -77,7 +82,7 @@ def changes(
         loss = GuidanceLoss(facts["guidance_loss"], num_classes, facts["classes"])
         for model in dict.fromkeys(fit.model for fit in results):
             measured = [
-                _best_loss(predictions, loss) - _best_loss(results[before], loss)
+                best_loss(predictions, loss) - best_loss(results[before], loss)
                 for fit, predictions in results.items()
                 if (fit.protocol, fit.generator, fit.model) == ("TSTR", name, model)
                 and (before := replace(fit, generator=UNGUIDED)) in results
@@ -90,10 +95,6 @@ def changes(
                     | {"measured": float(np.mean(measured)), "seeds": measured}
                 )
     return rows
-
-
-def _best_loss(predictions: Predictions, loss: GuidanceLoss) -> float:
-    return loss_of(at_best_scale(predictions, loss), loss)
 
 
 def as_text(rows: Sequence[Mapping[str, Any]]) -> str:

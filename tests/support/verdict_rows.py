@@ -1,6 +1,9 @@
 """Rows and reports that verdicts are given on."""
 
+import dataclasses
+
 from scripts.quality.common.metric_report import MetricReport
+from scripts.results.results import Results
 from scripts.utility.bootstrap import Difference
 from scripts.utility.summary import Summary
 
@@ -74,3 +77,32 @@ def privacy(remarks=(), **more):
 
 
 LOST = difference(-0.16, -0.10, p_holm=0.01)  # noise as training data
+
+
+def generated(name, alone, spread, *, auc=0.99, scored=500.0, flat=0.0, **more):
+    """Results of one set with a TSRTR row that decides nothing and a TSTR row."""
+    addition = dataclasses.replace(row(difference(-0.02, 0.02)), generator=name)
+    substitute = dataclasses.replace(row(alone), generator=name, protocol="TSTR", ratio=None)
+    return Results(
+        provenance={
+            "synthetic_series_per_class": {name: [900, 100]},
+            "real_series_per_class": {"train": [900, 100], "test": [360, 40]},
+            "members": ["train", "val_guide"],
+            "fewest_test_patients": 40,
+            "held_out_copies": {},
+        },
+        predictions={},
+        summaries=[addition, substitute],
+        quality={
+            "fidelity": {
+                name: fidelity(
+                    auc=auc,
+                    discriminative_scored=scored,
+                    flat_share=flat,
+                    marginal_sd_ratio_worst=6.0,
+                    **{"marginal_sd_ratio/narrow": spread, "marginal_sd_ratio/wide": 6.0},
+                )
+            }
+        },
+        **more,
+    )

@@ -11,9 +11,8 @@ from scripts.results.quality_answers import answer_fidelity, answer_privacy
 from scripts.results.results import Results
 from scripts.results.useful import answer_addition, answer_substitute, answer_useful
 from scripts.results.verdicts import verdicts
-from scripts.utility.subgroups import SubgroupScore
 from tardiff.influence.retraining_score import RetrainingScore
-from tests.support.verdict_rows import LOST, difference, fidelity, privacy, row
+from tests.support.verdict_rows import LOST, difference, fidelity, generated, privacy, row
 
 NUM_TEST = 400
 
@@ -148,35 +147,6 @@ def test_series_of_a_patient_that_are_alike_ask_for_patients():
     assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400).outcome == CANNOT_TELL
 
 
-def generated(name, alone, spread, *, auc=0.99, scored=500.0, flat=0.0, **more):
-    """Results of one set with a TSRTR row that decides nothing and a TSTR row."""
-    addition = dataclasses.replace(row(difference(-0.02, 0.02)), generator=name)
-    substitute = dataclasses.replace(row(alone), generator=name, protocol="TSTR", ratio=None)
-    return Results(
-        provenance={
-            "synthetic_series_per_class": {name: [900, 100]},
-            "real_series_per_class": {"train": [900, 100], "test": [360, 40]},
-            "members": ["train", "val_guide"],
-            "fewest_test_patients": 40,
-            "held_out_copies": {},
-        },
-        predictions={},
-        summaries=[addition, substitute],
-        quality={
-            "fidelity": {
-                name: fidelity(
-                    auc=auc,
-                    discriminative_scored=scored,
-                    flat_share=flat,
-                    marginal_sd_ratio_worst=6.0,
-                    **{"marginal_sd_ratio/narrow": spread, "marginal_sd_ratio/wide": 6.0},
-                )
-            }
-        },
-        **more,
-    )
-
-
 def test_noise_and_a_collapsed_set_are_of_no_use():
     """TSTR -0.13, significant after Holm; and a spread ratio of 0.08 with an open TSTR."""
     noise, _ = verdicts(generated("noise", LOST, 1.0))
@@ -185,68 +155,6 @@ def test_noise_and_a_collapsed_set_are_of_no_use():
     collapsed, _ = verdicts(generated("collapsed", difference(-0.03, 0.01), 0.08))
     assert collapsed.outcome == NO
     assert collapsed.change == "the spread ratio 0.08 must exceed 0.25"
-
-
-GAIN = difference(0.01, 0.03, p_holm=0.01)
-
-
-def compared(protocol, gain, groups, brier=None):
-    """Results of one set with one row, and its difference to real-only training in groups."""
-    main = dataclasses.replace(row(gain), protocol=protocol)
-    rows = (
-        [main]
-        if brier is None
-        else [main, dataclasses.replace(main, metric="brier", vs_real=brier)]
-    )
-    other = dataclasses.replace(main, generator="other", vs_real=LOST)
-    within = [
-        SubgroupScore(name, 200, dataclasses.replace(main, vs_real=found))
-        for name, found in groups.items()
-    ]
-    results = generated("guided", GAIN, 1.0)
-    return dataclasses.replace(
-        results, summaries=rows, subgroups=[*within, SubgroupScore("old", 200, other)]
-    )
-
-
-@pytest.mark.parametrize(
-    ("protocol", "groups", "outcome"),
-    [
-        ("TSRTR", {"women": difference(-0.04, 0.01, p=0.2), "men": GAIN}, YES),
-        ("TSRTR", {"women": difference(-0.04, -0.01, p=0.01), "men": GAIN}, NO),
-        # Holm: 0.03 of two groups is 0.06
-        (
-            "TSRTR",
-            {"women": difference(-0.04, -0.001, p=0.03), "men": difference(0.0, 0.1, p=0.04)},
-            YES,
-        ),
-        ("TSTR", {"women": difference(-0.04, -0.01, p=0.01)}, YES),  # may lose 0.02
-        ("TSTR", {"women": difference(-0.08, -0.03, p=0.01)}, NO),
-        ("TSTR", {"women": difference(-0.08, -0.03, p=0.01, p_lost=0.2)}, YES),
-    ],
-)
-def test_a_gain_over_all_patients_hides_no_sure_loss_of_a_group(protocol, groups, outcome):
-    found, _ = verdicts(compared(protocol, GAIN, groups))
-    assert found.outcome == outcome
-    worse = str(groups["women"])
-    assert (f"women ({worse})" in found.reason) == (outcome == NO)
-    assert (f"women ({worse})" in found.change) == (outcome == NO)
-
-
-def test_what_was_no_gain_stays_the_answer_beside_a_group_that_loses():
-    open_, _ = verdicts(compared("TSRTR", difference(-0.02, 0.02, p=0.9), {"women": LOST}))
-    assert (open_.outcome, "women" in open_.reason) == (CANNOT_TELL, False)
-
-
-@pytest.mark.parametrize(
-    ("low", "p", "said"), [(0.001, 0.01, True), (-0.001, 0.2, False), (0.001, 0.06, False)]
-)
-def test_usefulness_says_where_probabilities_are_less_accurate(low, p, said):
-    error = difference(low, 0.01, p_holm=p)
-    found, _ = verdicts(compared("TSRTR", GAIN, {}, error))
-    assert found.outcome == YES
-    sentence = f"Its probabilities are less accurate (Brier score {error}): recalibrate models."
-    assert (sentence in found.numbers) == said
 
 
 @pytest.mark.parametrize(
