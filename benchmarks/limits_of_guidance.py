@@ -12,10 +12,10 @@ test rows and, where `--whole` names the same data without sizes, on real series
 split ("unseen"). For "convex, more rows" these are guidance rows too, so only its test rows are
 unseen. The linear data-modelling score is measured on random halves of the base.
 
-Estimates: "convex", the default; "boosted", through gradient boosting with fixed splits
-(benchmarks/boosted_influence.py); "real", the classifier on real training rows with the
-Gauss-Newton matrix; "one" and "six", the same of classifiers trained on the base; "encoders", a
-convex guide on the states of those six. `--without-lstms` leaves all but the first two out.
+Estimates: "convex" and "boosted", as influence.estimator; "real", the classifier on real training
+rows with the Gauss-Newton matrix; "one" and "six", the same of classifiers trained on the base;
+"encoders", a convex guide on the states of those six. `--without-lstms` leaves all but the first
+two out.
 """
 
 import argparse
@@ -25,9 +25,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from benchmarks.boosted_influence import boosted_influence
 from benchmarks.many_lstms import as_classifier, auroc, predict, train
-from classifier.fixed_features import summary_features
 from classifier.losses import per_sample_loss
 from classifier.training import FitRecipe
 from configs import from_sections, load_config
@@ -42,6 +40,7 @@ from scripts.influence_report.retraining import repeatability, stratified_halves
 from scripts.utility.feature_models import FITS
 from scripts.utility.loss_change import best_loss
 from scripts.utility.metrics import Predictions
+from tardiff.guidance.boosted_estimate import boosted_estimate
 from tardiff.guidance.convex_estimate import estimate_on_rows, fit_pool_guide
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.pool_selection import choose
@@ -106,14 +105,11 @@ def estimates(
     task: Task, splits: Splits, config, device: torch.device, *, lstms: bool
 ) -> dict[str, np.ndarray]:
     """Influence of every series of the pool, by the name of the estimate."""
-    found = _convex(task, splits, config)
-    seen = (task.seen(rows) for rows in (task.pool, task.full["guide"]))
-    pool, guide = ((summary_features(rows.x), rows.y.numpy()) for rows in seen)
-    found["boosted"] = boosted_influence(pool, task.base, guide, LOSS)
+    found = _of_guides(task, splits, config)
     return found | (_of_lstms(task, config, device) if lstms else {})
 
 
-def _convex(task: Task, splits: Splits, config) -> dict[str, np.ndarray]:
+def _of_guides(task: Task, splits: Splits, config) -> dict[str, np.ndarray]:
     chosen = config.influence
     guide = fit_pool_guide(
         task.base_rows,
@@ -128,14 +124,23 @@ def _convex(task: Task, splits: Splits, config) -> dict[str, np.ndarray]:
     known = {"convex": [task.full["guide"]]}
     if "unseen" in task.full:
         known["convex, more rows"] = [task.full["guide"], task.full["unseen"]]
-    found = {}
+    select, made = task.full["select"], {}
     for name, parts in known.items():
         rows = EncodedSeries(*(torch.cat([getattr(p, a) for p in parts]) for a in ("x", "y")))
-        estimate = estimate_on_rows(guide, rows, task.full["select"], LOSS, seed=0)
-        found[name] = _scores(estimate.direction, task.pool)
+        made[name] = estimate_on_rows(guide, rows, select, LOSS, seed=0)
+    made["boosted"] = boosted_estimate(
+        task.base_rows,
+        task.full["guide"],
+        select,
+        LOSS,
+        splits.normaliser,
+        inputs=config.classifier.inputs,
+        seed=0,
+    )
+    for name, estimate in made.items():
         strength = estimate.strength()
-        print(f"{name}: {len(rows.y)} guidance rows, strength {strength.w if strength else None}")
-    return found
+        print(f"{name}: strength {strength.w if strength else None}")
+    return {name: _scores(estimate.direction, task.pool) for name, estimate in made.items()}
 
 
 def _of_lstms(task: Task, config, device: torch.device) -> dict[str, np.ndarray]:

@@ -37,14 +37,13 @@ from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
-from tardiff.from_config import AUTO, convex_guide, direction_loader
-from tardiff.generation.session import MOST_GUIDE_ROWS
-from tardiff.guidance.convex_estimate import ConvexEstimate
+from tardiff.from_config import AUTO, direction_loader, pool_estimate
+from tardiff.generation.session import MOST_GUIDE_ROWS, PoolEstimate
 from tardiff.guidance.diagnostics import score_all
-from tardiff.guidance.directions import Direction
+from tardiff.guidance.directions import Score
 from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.records_from_config import (
-    is_convex,
+    is_guided_by_pool,
     model_path,
     other_settings,
     with_tuned_strength,
@@ -102,18 +101,17 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     config = with_tuned_strength(config, splits.fingerprint)
     device = pick_device(config.accelerator)
     train = EncodedSeries.of(splits.train, splits.normaliser)
-    estimate = convex_guide(config, splits, device, lambda: train)
-    w, guide = asked_strength(config, lambda: estimate), estimate.fitted.guide
+    estimate = pool_estimate(config, splits, device, lambda: train)
+    w = asked_strength(config, lambda: estimate)
     logger.info("reweighted: w = %g on the real training series", w)
-    return tilted_weights(guide.influence(estimate.heads[1]), guide.y, w).numpy()
+    return tilted_weights(estimate.of_pool, train.y, w).numpy()
 
 
-def asked_strength(config: ExperimentConfig, convex: Callable[[], ConvexEstimate]) -> float:
-    """`guidance.w` as a number: for "auto" what the convex guide supports; 0 where nobody may know
-    it."""
+def asked_strength(config: ExperimentConfig, estimate: Callable[[], PoolEstimate]) -> float:
+    """`guidance.w` as a number: for "auto" what the guide supports; 0 where nobody may know it."""
     if config.guidance.w != AUTO:
         return float(config.guidance.w)
-    strength = convex().strength()
+    strength = estimate().strength()
     return 0.0 if strength is None else strength.w
 
 
@@ -195,16 +193,16 @@ def _direction(
     splits: Splits,
     sets: Mapping[str, EncodedArrays],
     device: torch.device,
-) -> Direction | str:
+) -> Score | str:
     """What guidance follows, or what is missing to know it."""
-    if is_convex(config):
+    if is_guided_by_pool(config):
         if UNGUIDED not in sets:
             return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
         x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
         rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
         pool = EncodedSeries(x[rows], y[rows])
         try:
-            return convex_guide(config, splits, device, lambda: pool).direction
+            return pool_estimate(config, splits, device, lambda: pool).direction
         except UserError as error:
             return str(error)
     classifier, cached = checkpoint_path(config), run_dir(config) / "influence"

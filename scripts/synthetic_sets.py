@@ -14,7 +14,7 @@ from scripts.external_sets import read_set, set_name
 from scripts.quality.suite import fingerprint
 from scripts.utility.protocols import REAL
 from scripts.utility.summary import UNGUIDED
-from tardiff.generation.counterpart import convex_guides, differences, made_with
+from tardiff.generation.counterpart import differences, made_with, pool_guides
 
 logger = logging.getLogger(__name__)
 
@@ -133,12 +133,12 @@ def origin_notes(
 
 
 def _follows_classifier(facts: Mapping[str, Any]) -> bool:
-    """Whether the classifier of stage 2 guided the set, and not the convex guide."""
+    """Whether the classifier of stage 2 guided the set, and not a guide of unguided series."""
     config = facts.get("config", {})
     kind, estimator = config.get("guidance", {}), config.get("influence", {})
-    convex = convex_guides(config.get("compat"), kind.get("kind"), estimator.get("estimator"))
+    by_pool = pool_guides(config.get("compat"), kind.get("kind"), estimator.get("estimator"))
     guided = facts.get("guidance") and "guidance" in facts.get("made_with", {})
-    return bool(guided) and not convex
+    return bool(guided) and not by_pool
 
 
 def _file(item: str, folder: Path) -> Path:

@@ -30,24 +30,18 @@ from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.artefacts import requested_labels, sampler_levels
 from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.generation.session import GenerationSession
+from tardiff.generation.session import GenerationSession, PoolEstimate
 from tardiff.guidance.algorithm1 import paper_levels
-from tardiff.guidance.convex_estimate import (
-    ConvexEstimate,
-    PoolGuide,
-    estimate_on_rows,
-    fit_pool_guide,
-)
-from tardiff.guidance.direction_loader import (
-    DirectionLoader,
-    LoadedDirection,
-)
+from tardiff.guidance.boosted_estimate import boosted_estimate
+from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows, fit_pool_guide
+from tardiff.guidance.direction_loader import DirectionLoader, LoadedDirection
 from tardiff.guidance.guide_file import imported_estimate
 from tardiff.influence.gradient_cache import InfluenceSettings
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.records_from_config import (
+    estimator_of,
     held_back,
-    is_convex,
+    is_guided_by_pool,
     model_path,
     other_settings,
     with_tuned_strength,
@@ -86,7 +80,7 @@ def wanted_strengths(
         return [0.0] * classes, {}
     known: dict[str, Any] = {}
     w = config.guidance.w
-    if session.convex is not None:
+    if session.estimator is not None:
         auto = session.estimate.strength()
         if auto is not None:
             strength = auto if w == AUTO else auto.at(float(w))
@@ -112,7 +106,7 @@ def load(config: ExperimentConfig) -> Loaded:
     config = with_tuned_strength(config, splits.fingerprint)
     model = load_model(model_path(config), f"bash train.sh <config of {config.experiment}>")
     require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")
-    followed = config.guidance.kind != "none" and not is_convex(config)
+    followed = config.guidance.kind != "none" and not is_guided_by_pool(config)
     for line in other_settings(config, of_classifier=followed):
         log.warning("%s", line)
     device = pick_device(config.accelerator)
@@ -136,7 +130,9 @@ def session_of(loaded: Loaded) -> GenerationSession:
         cfg_scale=float(config.sampler.cfg_scale),
         y=requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts),
         load_direction=cache(lambda: _direction(loaded)),
-        convex=partial(convex_guide, config, splits, loaded.device) if is_convex(config) else None,
+        estimator=partial(pool_estimate, config, splits, loaded.device)
+        if is_guided_by_pool(config)
+        else None,
         pool_ratio=_pool_ratio(config, resampled=resampled),
         trained_on=concatenate(splits.train, splits.val_guide) if with_guide else splits.train,
         resampled=resampled,
@@ -194,19 +190,19 @@ def pool_guide(
     )
 
 
-def convex_guide(
+def pool_estimate(
     config: ExperimentConfig,
     splits: Splits,
     device: torch.device,
     pool: Callable[[], EncodedSeries],
-) -> ConvexEstimate:
-    """The convex guide of unguided series with the G of the guidance rows, or the imported one.
+) -> PoolEstimate:
+    """The configured guide of unguided series with the G of the guidance rows, or the imported one.
 
     Args:
         pool: makes the unguided series where they are needed.
     """
-    influence = config.influence
-    if influence.vector is not None:
+    influence, boosted = config.influence, estimator_of(config) == "boosted"
+    if influence.vector is not None and not boosted:
         return imported_estimate(
             Path(influence.vector),
             splits,
@@ -214,14 +210,22 @@ def convex_guide(
             guidance_loss=influence.guidance_loss,
             classes=influence.classes,
         )
-    num_classes = splits.train.num_classes
-    return estimate_on_rows(
-        pool_guide(config, splits, device, pool()),
-        EncodedSeries.of(splits.val_guide, splits.normaliser),
-        EncodedSeries.of(splits.val_select, splits.normaliser),
-        GuidanceLoss(influence.guidance_loss, num_classes, influence.classes),
-        seed=config.seed,
+    loss = GuidanceLoss(influence.guidance_loss, splits.train.num_classes, influence.classes)
+    known, select = (
+        EncodedSeries.of(rows, splits.normaliser) for rows in (splits.val_guide, splits.val_select)
     )
+    if boosted:
+        return boosted_estimate(
+            pool(),
+            known,
+            select,
+            loss,
+            splits.normaliser,
+            inputs=config.classifier.inputs,
+            seed=config.seed,
+        )
+    guide = pool_guide(config, splits, device, pool())
+    return estimate_on_rows(guide, known, select, loss, seed=config.seed)
 
 
 def _process(loaded: Loaded) -> ReverseProcess:

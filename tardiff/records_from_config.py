@@ -16,7 +16,7 @@ from configs.run_record import as_recorded, describe_differences, read_mapping, 
 from configs.runtime.errors import UserError
 from configs.schema.experiment import ExperimentConfig
 from tardiff.generation.artefacts import tuned_choice
-from tardiff.generation.counterpart import convex_guides
+from tardiff.generation.counterpart import pool_guides
 from tardiff.influence.retraining_score import RetrainingScore, read_score
 
 TUNED = "tuned"
@@ -71,16 +71,27 @@ def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any], ag
     )
 
 
-def is_convex(config: ExperimentConfig) -> bool:
-    """Whether the convex guide decides what guidance prefers."""
-    return convex_guides(config.compat, config.guidance.kind, config.influence.estimator)
+def is_guided_by_pool(config: ExperimentConfig) -> bool:
+    """Whether a guide of unguided series decides what guidance prefers."""
+    return pool_guides(config.compat, config.guidance.kind, config.influence.estimator)
+
+
+def estimator_of(config: ExperimentConfig) -> str:
+    """`influence.estimator`; for "auto" boosted trees where series are chosen for a model of that
+    kind, the first of `evaluation.models`, else the convex guide."""
+    asked = config.influence.estimator
+    if asked != "auto":
+        return asked
+    chosen = config.guidance.by == "choose" and config.influence.vector is None
+    boosted = config.evaluation.models[0].removesuffix("+mask") == "gbdt"
+    return "boosted" if chosen and boosted else "convex"
 
 
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance raises: the classifier, or with the convex
-    guide an imported G; and the retraining test that may hold it back."""
-    vector = config.influence.vector
-    source = checkpoint_path(config) if not is_convex(config) else vector and Path(vector)
+    """SHA-256 of every file that decides what guidance raises: the classifier, or with a guide of
+    unguided series an imported G; and the retraining test that may hold it back."""
+    vector, by_pool = config.influence.vector, is_guided_by_pool(config)
+    source = checkpoint_path(config) if not by_pool else vector and Path(vector)
     paths = [*([source] if source else []), retraining_path(config)]
     return [sha256_file(path) for path in paths if path.is_file()]
 
@@ -92,7 +103,7 @@ def retraining_path(config: ExperimentConfig) -> Path:
 
 def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> RetrainingScore | None:
     """What the retraining test of this experiment found; None where it was not made."""
-    path, estimator = retraining_path(config), config.influence.estimator
+    path, estimator = retraining_path(config), estimator_of(config)
     if not path.is_file():
         return None
     return read_score(path, estimator, data_fingerprint, estimated_with(config, estimator))
@@ -109,7 +120,7 @@ def estimated_with(config: ExperimentConfig, estimator: str) -> dict[str, Any]:
         own = ("preconditioner", "damping", "cg_iterations")
     else:
         settings["inputs"] = list(config.classifier.inputs)
-        own = ("penalty", "kernels", "inputs")
+        own = ("penalty", "kernels", "inputs") if estimator == "convex" else ("inputs",)
     return made | {key: settings[key] for key in ("guidance_loss", "classes", *own)}
 
 
@@ -138,7 +149,7 @@ def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
         )
         return None
     return (
-        f"influence ({config.influence.estimator}) does not lower the loss of a retrained "
+        f"influence ({estimator_of(config)}) does not lower the loss of a retrained "
         f"{found.model} here: {found} ({retraining_path(config)}). "
         "Nothing is guided; guidance.force=true guides nevertheless"
     )

@@ -82,7 +82,7 @@ class Setting:
     def direction(self) -> Direction:
         """Influence along a G of 256 rows, by the configured estimator."""
         known, loss = EncodedSeries(*self.series(256)), GuidanceLoss("nll", CLASSES)
-        if self.config.influence.estimator == "convex":
+        if self.config.influence.estimator != "classifier":
             return self._convex(known, loss)
         model = self.guide
         g = guidance_gradient(model.cpu(), known.x, known.y, loss)

@@ -88,11 +88,11 @@ def _check_lists(config: ExperimentConfig) -> None:
 
 def _check_guidance(config: ExperimentConfig) -> None:
     guidance, influence = config.guidance, config.influence
-    convex = guidance.kind == "influence" and influence.estimator == "convex"
-    if influence.vector is not None and influence.estimator != "convex":
+    of_pool = guidance.kind == "influence" and influence.estimator != "classifier"
+    if influence.vector is not None and influence.estimator not in ("auto", "convex"):
         raise ConfigError(
             f"influence.vector={influence.vector}: an exported G belongs to a convex guide; leave "
-            "influence.estimator at convex"
+            "influence.estimator at auto"
         )
     ignored = {
         "influence.vector": influence.vector is not None,
@@ -107,9 +107,15 @@ def _check_guidance(config: ExperimentConfig) -> None:
             "guidance.by=push with generation.resample=always: a pushed series and its unguided "
             "counterpart come from one noise, so neither set can be resampled; leave it at auto"
         )
-    if guidance.w == "auto" and guidance.kind != "none" and not convex and config.compat == "none":
+    if pushed and influence.estimator == "boosted":
         raise ConfigError(
-            "guidance.w=auto is predicted by the convex guide, which takes no part here; give a "
+            "guidance.by=push with influence.estimator=boosted: trees have no gradient in the "
+            "series; leave influence.estimator at auto"
+        )
+    if guidance.w == "auto" and guidance.kind != "none" and not of_pool and config.compat == "none":
+        raise ConfigError(
+            "guidance.w=auto is predicted by a guide of unguided series, which takes no part here; "
+            "give a "
             "number, guidance.w=0.5 for example, or choose one with bash scripts/tune.sh and "
             "guidance.w=tuned"
         )

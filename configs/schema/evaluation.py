@@ -31,7 +31,7 @@ class InfluenceReportConfig:
     # random halves of unguided series (the linear data-modelling score), and what does the tilt of
     # stage 3 change on some of them?
     lds: bool = False
-    lds_estimators: list[str] = many("convex", "classifier")
+    lds_estimators: list[str] = many("convex", "boosted", "classifier")
     lds_model: str | None = None  # that is retrained; None: the first of evaluation.models
     lds_subsets: int = number(36, low=8)
     lds_seeds: list[int] = many(0, 1)  # of each retraining

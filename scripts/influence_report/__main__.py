@@ -51,18 +51,19 @@ from scripts.influence_report.summary import markdown
 from scripts.pictures.styles import save
 from scripts.utility.protocols import EncodedArrays
 from tardiff.from_config import (
-    convex_guide,
     direction_loader,
     load,
+    pool_estimate,
     session_of,
 )
 from tardiff.generation.pool import as_released
+from tardiff.generation.session import PoolEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
-from tardiff.guidance.directions import Direction
+from tardiff.guidance.directions import Direction, Score
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
-from tardiff.records_from_config import estimated_with, model_path, retraining_path
+from tardiff.records_from_config import estimated_with, estimator_of, model_path, retraining_path
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
@@ -88,6 +89,7 @@ def main(config: ExperimentConfig) -> None:
         step_minutes=config.data.step_minutes,
     )
     direction, _, facts, _ = inputs.direction()
+    assert isinstance(direction, Direction)  # of a network
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
     for ranked in sets:
         text = ranked.table.to_csv(index=False, float_format="%.6g")
@@ -123,23 +125,29 @@ def retraining_test(config: ExperimentConfig) -> None:
     session = session_of(loaded)
     pool = as_released(session.unguided, loaded.splits)
     data = evaluation_data(loaded.splits, {})
-    influence, place = config.influence, (config, loaded.splits, loaded.device)
-    convex = cache(lambda: convex_guide(*place, lambda: pool))
+    influence, place = config.influence, (loaded.splits, loaded.device)
+
+    @cache
+    def estimate(name: str) -> PoolEstimate:
+        return pool_estimate(changed(config, influence={"estimator": name}), *place, lambda: pool)
+
+    def direction(name: str) -> Score:
+        if name == "classifier":
+            return direction_loader(config, *place).direction().direction
+        return estimate(name).direction
+
     found = retraining_scores(
         EncodedArrays(x=pool.x.numpy(), y=pool.y.numpy()),
         {
             name: _influence(
-                (convex() if name == "convex" else direction_loader(*place).direction()).direction,
-                pool,
-                loaded.device,
-                f"influence of the pool ({name})",
+                direction(name), pool, loaded.device, f"influence of the pool ({name})"
             )
             for name in given.lds_estimators
         },
         data,
         model=given.lds_model or config.evaluation.models[0],
         subsets=given.lds_subsets,
-        w=asked_strength(loaded.config, convex),
+        w=asked_strength(loaded.config, lambda: estimate(estimator_of(config))),
         seeds=given.lds_seeds,
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
         run=fitting(config, data.num_classes, loaded.splits.normaliser),
@@ -161,7 +169,7 @@ def retraining_test(config: ExperimentConfig) -> None:
 
 
 def _influence(
-    direction: Direction, rows: EncodedSeries, device: torch.device, title: str
+    direction: Score, rows: EncodedSeries, device: torch.device, title: str
 ) -> np.ndarray:
     """Of each series."""
     return score_all(direction, rows.x, rows.y, device, title=title).double().numpy()

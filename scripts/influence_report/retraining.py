@@ -34,7 +34,7 @@ from tardiff.influence.one_step_check import rank_correlation
 
 RESAMPLES = 2000
 LOSS_RESAMPLES = 200
-ESTIMATORS = ("convex", "classifier")
+ESTIMATORS = ("convex", "boosted", "classifier")
 TILTED = 12  # halves at most of which a tilted counterpart is trained on too
 
 Outcomes = Float[np.ndarray, "subset seed"]

@@ -20,13 +20,13 @@ def made_with(path: Path) -> dict[str, Any]:
         return {}
 
 
-def convex_guides(compat: str | None, kind: str | None, estimator: str | None) -> bool:
-    """Whether the convex guide decides what guidance prefers, and not the classifier.
+def pool_guides(compat: str | None, kind: str | None, estimator: str | None) -> bool:
+    """Whether a guide of unguided series decides what guidance prefers, and not the classifier.
 
     Args:
         compat, kind, estimator: the keys compat, guidance.kind and influence.estimator.
     """
-    return compat != "paper" and (kind, estimator) == ("influence", "convex")
+    return compat != "paper" and kind == "influence" and estimator != "classifier"
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

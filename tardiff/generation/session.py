@@ -31,18 +31,22 @@ from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.pool import Pool, Sampled, as_released
 from tardiff.generation.reverse_process import GUIDE, ReverseProcess, fresh_numbers
 from tardiff.guidance.algorithm1 import algorithm1
+from tardiff.guidance.boosted_estimate import BoostedEstimate
 from tardiff.guidance.calibration import Calibration, unguided_scale
 from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
+from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, replace_copies
 from tardiff.training.checkpoint import DiffusionModel
 
+PoolEstimate = ConvexEstimate | BoostedEstimate
+
 CODE = ("tardiff", "classifier", "data_preprocess.model_space")  # decides what is sampled
 
-MOST_GUIDE_ROWS = 4096  # that the convex guide is trained on
+MOST_GUIDE_ROWS = 4096  # that the guide is trained on
 FEWEST_PER_CLASS = 32
 
 log = logging.getLogger(__name__)
@@ -56,9 +60,9 @@ class GenerationSession:
         model: its network is on the device of `process`.
         cfg_scale: of classifier-free guidance.
         y: label of every series.
-        load_direction: called when something is to be guided, unless there is a `convex` guide.
-        convex: makes the convex guide, given what makes unguided series; None: `load_direction`
-            counts.
+        load_direction: called when something is to be guided, unless there is an `estimator`.
+        estimator: fits the guide of unguided series, given what makes them; None:
+            `load_direction` counts.
         pool_ratio: unguided series per series asked for, from which both sets are drawn; 1:
             nothing is drawn, the sampler is pushed.
         trained_on: the series that the generator has seen; none is released again.
@@ -74,7 +78,7 @@ class GenerationSession:
     cfg_scale: float
     y: Tensor
     load_direction: Callable[[], LoadedDirection]
-    convex: Callable[[Callable[[], EncodedSeries]], ConvexEstimate] | None = None
+    estimator: Callable[[Callable[[], EncodedSeries]], PoolEstimate] | None = None
     pool_ratio: int = 1
     trained_on: EHRDataset
     resampled: bool = False
@@ -107,15 +111,15 @@ class GenerationSession:
         )
 
     @cached_property
-    def estimate(self) -> ConvexEstimate:
-        """The convex guide of the unguided series.
+    def estimate(self) -> PoolEstimate:
+        """The guide of the unguided series.
 
         Raises:
             ValueError: this session has none.
         """
-        if self.convex is None:
-            raise ValueError("the classifier guides: there is no convex guide")
-        return self.convex(self.guide_series)
+        if self.estimator is None:
+            raise ValueError("the classifier guides: there is no guide of unguided series")
+        return self.estimator(self.guide_series)
 
     def guide_series(self) -> EncodedSeries:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
@@ -159,7 +163,7 @@ class GenerationSession:
             torch.tensor([found.multiplier for found in calibrations], dtype=torch.float64),
             torch.tensor([found.scale for found in calibrations], dtype=torch.float64),
         )
-        guidance = self.guidance.guidance(self._direction.direction, gain, self.process.levels)
+        guidance = self.guidance.guidance(self._pushing, gain, self.process.levels)
         key = {"strength": gain.strength.tolist(), "settings": asdict(self.guidance)}
         return self._guided(title, guidance, key, calibrations)
 
@@ -178,7 +182,7 @@ class GenerationSession:
             Calibration(multiplier=w, scale=unguided_scale(scores) if len(scores) else 1.0)
             for scores in self._unguided_scores
         ]
-        guidance = algorithm1(self._direction.direction, w, self.process.levels)
+        guidance = algorithm1(self._pushing, w, self.process.levels)
         return self._guided(title, guidance, {"algorithm1": w}, calibrations)
 
     def forget(self) -> None:
@@ -190,11 +194,18 @@ class GenerationSession:
 
     @cached_property
     def _direction(self) -> LoadedDirection:
-        if self.convex is None:
+        if self.estimator is None:
             return self.load_direction()
-        estimate = self.estimate
-        key = {"convex": array_fingerprint(*(part.numpy() for part in estimate.heads))}
-        return LoadedDirection(estimate.direction, "influence", estimate.facts, key)
+        found = self.estimate
+        return LoadedDirection(found.direction, "influence", found.facts, found.key)
+
+    @property
+    def _pushing(self) -> Direction:
+        """The direction, which must have a gradient."""
+        direction = self._direction.direction
+        if not isinstance(direction, Direction):
+            raise ValueError("boosted trees have no gradient: they choose, and push no sampler")
+        return direction
 
     @property
     def _cache(self) -> ContentCache:
@@ -219,7 +230,7 @@ class GenerationSession:
         pilot = Pilot(
             process=self.process,
             denoiser=self.denoiser,
-            direction=self._direction.direction,
+            direction=self._pushing,
             settings=self.guidance,
             num_classes=len(wanted),
             key=self._key | {"direction": self._direction.key, "settings": asdict(self.guidance)},

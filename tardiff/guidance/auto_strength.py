@@ -1,4 +1,4 @@
-"""The strength that rows unknown to G support, by cross-validation on the convex guide.
+"""The strength that rows unknown to G support, by cross-validation on the guide of the pool.
 
 For every w of a grid: G of four fifths of the guidance rows tilts the unguided series, the guide is
 refitted on the tilted series, and its loss on the remaining fifth is compared with that of equal
@@ -11,6 +11,7 @@ has trials of the whole rule. No generation and no downstream model takes part: 
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,12 +19,35 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from data_preprocess.dataset import patient_strata
+from tardiff.diffusion.noise_schedule import Labels
 from tardiff.guidance.pool_selection import tilted_weights
-from tardiff.influence.convex_guide import ConvexGuide, Head, LabelledDesign
+from tardiff.influence.convex_guide import LabelledDesign
 from tardiff.influence.guidance_losses import GuidanceLoss
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 FOLDS, REPEATS = 5, 2
+
+
+@runtime_checkable
+class Refittable(Protocol):
+    """A model of unguided series that can be refitted on a tilted set of them."""
+
+    @property
+    def y(self) -> Labels:
+        """Of the series."""
+        ...
+
+    def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
+        """I of the series, for the guidance loss of other rows."""
+        ...
+
+    def refitted(self, weights: Float[Tensor, " n"]) -> Any:
+        """The head of the same series with these weights."""
+        ...
+
+    def loss_on(self, known: LabelledDesign, loss: GuidanceLoss, head: Any = None) -> float:
+        """The guidance loss of other rows, with this head in place of the model's own."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +107,7 @@ class AutoStrength:
 
 
 def cross_validated_strength(
-    guide: ConvexGuide,
+    guide: Refittable,
     known: LabelledDesign,
     loss: GuidanceLoss,
     *,
@@ -113,13 +137,13 @@ def cross_validated_strength(
         grid=list(GRID),
         changes=changes.tolist(),
         errors=errors.tolist(),
-        loss=loss.value(known.rows @ guide.theta, known.y),
+        loss=guide.loss_on(known, loss),
     )
 
 
-def _none(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
+def _none(guide: Refittable, known: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
     """No strength: a class has too few patients to leave some out."""
-    value = loss.value(known.rows @ guide.theta, known.y)
+    value = guide.loss_on(known, loss)
     return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
 
 
@@ -140,7 +164,7 @@ def _mean_and_error(
 
 
 def _fold_changes(
-    guide: ConvexGuide,
+    guide: Refittable,
     known: LabelledDesign,
     select: LabelledDesign | None,
     loss: GuidanceLoss,
@@ -162,17 +186,17 @@ def _fold_changes(
     return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
 
 
-def _tilted_heads(guide: ConvexGuide, known: LabelledDesign, loss: GuidanceLoss) -> list[Head]:
+def _tilted_heads(guide: Refittable, known: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
     """The head after a tilt by every strength of the grid, G being that of `known`."""
-    scores = guide.influence(guide.toward(guide.gradient(known, loss)))
+    scores = guide.influence_on(known, loss)
     return [guide.refitted(tilted_weights(scores, guide.y, w)) for w in GRID]
 
 
 def _changes(
-    guide: ConvexGuide, heads: list[Head], left: LabelledDesign, loss: GuidanceLoss
+    guide: Refittable, heads: list[Any], left: LabelledDesign, loss: GuidanceLoss
 ) -> list[float]:
-    before = loss.value(left.rows @ guide.theta, left.y)
-    return [loss.value(left.rows @ head, left.y) - before for head in heads]
+    before = guide.loss_on(left, loss)
+    return [guide.loss_on(left, loss, head) - before for head in heads]
 
 
 def _folds(

@@ -6,10 +6,13 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from classifier.input_adapter import input_parts
 from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.model_space.normaliser import Normaliser
+from data_preprocess.storage.content_cache import array_fingerprint
 from tardiff.guidance.auto_strength import AutoStrength, cross_validated_strength
 from tardiff.influence.convex_guide import (
     ConvexGuide,
@@ -61,6 +64,16 @@ class ConvexEstimate:
         """theta and v, which decide the direction with the features."""
         guide = self.fitted.guide
         return guide.theta, guide.toward(self.gradient)
+
+    @property
+    def of_pool(self) -> Float[Tensor, " n"]:
+        """Influence of the series that the guide was trained on."""
+        return self.fitted.guide.influence(self.heads[1])
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """All that decides the influence; JSON-able."""
+        return {"convex": array_fingerprint(*(part.numpy() for part in self.heads))}
 
     @cached_property
     def direction(self) -> ConvexInfluence:
@@ -123,8 +136,7 @@ def estimate_facts(fitted: PoolGuide, loss: GuidanceLoss, rows: int) -> dict[str
     """What the card of a set says of its guide."""
     return {
         "estimator": "convex",
-        "guidance_loss": loss.kind,
-        "classes": None if loss.classes is None else list(loss.classes),
+        **loss.to_plain(),
         "guidance_rows": rows,
         "pool_rows": len(fitted.guide.y),
         "features": fitted.guide.rows.shape[1] - 1,

@@ -11,7 +11,7 @@ from configs.runtime.progress import Progress
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.guidance.calibration import Calibration, winsorised_mean
 from tardiff.guidance.direction_loader import LoadedDirection
-from tardiff.guidance.directions import Direction
+from tardiff.guidance.directions import Score
 from tardiff.guidance.guided_denoiser import GuidanceStats
 
 SCORE_BATCH = 512
@@ -102,13 +102,13 @@ def outcome_of(
 
 
 def score_all(
-    direction: Direction, x: Series, y: Labels, device: torch.device, *, title: str | None = None
+    direction: Score, x: Series, y: Labels, device: torch.device, *, title: str | None = None
 ) -> Tensor:
     """The score of every series, (n,), on the CPU; `title` as of `Progress`."""
     scores = []
     with Progress(title, len(y), "series") as bar:
         for a, b in zip(x.split(SCORE_BATCH), y.split(SCORE_BATCH), strict=True):
-            scores.append(direction(a.to(device), b.to(device))[0].cpu())
+            scores.append(direction.score(a.to(device), b.to(device)).cpu())
             bar.update(len(b))
     return torch.cat(scores)
 

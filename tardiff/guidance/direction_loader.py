@@ -14,21 +14,22 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import array_fingerprint
-from tardiff.guidance.directions import ClassifierDirection, Direction
+from tardiff.guidance.directions import ClassifierDirection, Score
 from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.influence.input_gradient import InfluenceDirection
 
 
 class LoadedDirection(NamedTuple):
-    """A direction with its origin.
+    """What guidance raises, with its origin.
 
     Attributes:
+        direction: a Direction where the sampler can be pushed.
         score: what its score is, "influence" or "log p(label)".
         facts: of the guidance gradient (loss, rows, norms, residual).
         key: all that decides the direction; JSON-able.
     """
 
-    direction: Direction
+    direction: Score
     score: str
     facts: dict[str, Any]
     key: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Directions of guidance: a score per series and its gradient."""
+"""What guidance raises: a score per series, and for pushing the sampler its gradient."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,11 +11,20 @@ from tardiff.influence.parameter_space import moved_copy
 
 
 @runtime_checkable
-class Direction(Protocol):
-    """A score per series and the direction that raises it.
+class Score(Protocol):
+    """A score per series, which is enough to choose from a pool.
 
     Row i depends on row i of the inputs only: a series does not change with its batch.
     """
+
+    def score(self, x: Series, y: Labels) -> Tensor:
+        """(B,), detached."""
+        ...
+
+
+@runtime_checkable
+class Direction(Score, Protocol):
+    """A score per series and the direction that raises it."""
 
     def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
         """(score, gradient), (B,) and (B, C, T), detached."""
@@ -40,3 +49,7 @@ class ClassifierDirection:
         with torch.autocast(x.device.type, enabled=False):
             loss, gradient = loss_and_gradient(self._model, self._loss, x.float(), y)
         return -loss, -gradient
+
+    def score(self, x: Series, y: Labels) -> Tensor:
+        """log p(y | x)."""
+        return self(x, y)[0]

@@ -43,9 +43,14 @@ def design(features: SeriesFeatures, x: Series) -> Design:
 
 @dataclass(frozen=True)
 class LabelledDesign:
-    """Design matrix and labels of rows that are not trained on, and their patients where known."""
+    """What a guide sees of rows that it is not trained on, their labels, and their patients where
+    known.
 
-    rows: Design
+    Attributes:
+        rows: design matrix; of boosted trees the leaves.
+    """
+
+    rows: Tensor
     y: Labels
     subject_ids: Int[np.ndarray, " n"] | None = None
 
@@ -83,6 +88,14 @@ class ConvexGuide:
     def influence(self, toward: Head) -> Float[Tensor, " n"]:
         """I of the training series."""
         return influence_of(self.rows, self.y, self.theta, toward)
+
+    def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
+        """I of the training series, for the guidance loss of other rows."""
+        return self.influence(self.toward(self.gradient(known, loss)))
+
+    def loss_on(self, known: LabelledDesign, loss: GuidanceLoss, head: Head | None = None) -> float:
+        """The guidance loss of other rows; `head` in place of theta."""
+        return loss.value(known.rows @ (self.theta if head is None else head), known.y)
 
     def refitted(self, weights: RowWeights) -> Head:
         """The head of the same series with these weights.
@@ -133,13 +146,22 @@ class ConvexInfluence:
 
     def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
         """(I, grad_x I), detached."""
-        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
+        with torch.enable_grad():
             leaf = x.detach().float().requires_grad_()
-            both = self._features(leaf) @ self._weights + self._biases
-            logits, change = both[:, : self._outputs], both[:, self._outputs :]
-            score = (residual(logits, y) * change).sum(1)
+            score = self._influence(leaf, y)
             gradient = torch.autograd.grad(score.sum(), leaf)[0]
         return score.detach(), gradient
+
+    @torch.no_grad()
+    def score(self, x: Series, y: Labels) -> Tensor:
+        """I of every series, (batch,)."""
+        return self._influence(x.float(), y)
+
+    def _influence(self, x: Series, y: Labels) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            both = self._features(x) @ self._weights + self._biases
+            logits, change = both[:, : self._outputs], both[:, self._outputs :]
+            return (residual(logits, y) * change).sum(1)
 
 
 class _Objective:

@@ -7,6 +7,7 @@ i's logits with respect to the parameters, so G streams over rows whatever L cou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -62,6 +63,11 @@ class GuidanceLoss:
                 f"guidance loss {self.kind!r}: expected auto, rank, balanced or nll (a new one "
                 "needs its branch in tardiff/influence/guidance_losses.py)"
             )
+
+    def to_plain(self) -> dict[str, Any]:
+        """What records say of it, JSON-able."""
+        classes = None if self.classes is None else list(self.classes)
+        return {"guidance_loss": self.kind, "classes": classes}
 
     @torch.no_grad()
     def value(self, logits: Logits, y: Labels) -> float:

@@ -83,6 +83,10 @@ class InfluenceDirection:
                 ) from error
         return score.detach(), gradient.detach()
 
+    def score(self, x: Series, y: Labels) -> Tensor:
+        """I of each series, (B,)."""
+        return self(x, y)[0]
+
 
 def loss_and_gradient(
     model: nn.Module, loss: PerSampleLoss, x: Series, y: Labels

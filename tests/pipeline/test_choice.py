@@ -1,4 +1,4 @@
-"""Stage 3 with the convex guide: chosen sets, predicted strength, and what holds it back."""
+"""Stage 3 with a guide of unguided series: chosen sets, predicted strength, what holds it back."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from scripts.influence_report.__main__ import main as influence_report
 from tardiff.from_config import resamples
 from tardiff.generate import main as generate
 from tardiff.generation import density_ratio
-from tardiff.records_from_config import held_back, retraining_score
+from tardiff.records_from_config import estimator_of, held_back, retraining_score
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
@@ -122,6 +122,43 @@ def test_auto_asks_for_what_it_predicts(trained, caplog):
     assert "strength: w = " in caplog.text
 
 
+def test_boosted_trees_choose_a_set(trained, caplog):
+    caplog.set_level(logging.INFO)
+    boosted = (
+        "influence.estimator=boosted",
+        "generation.name=by_trees",
+        "evaluation.models=[gbdt]",
+    )
+    folder = run(trained, *boosted, "guidance.w=0.3")
+    found = load_extra(folder / "by_trees.npz")
+    assert found["guidance"]["realised"][0] == pytest.approx(0.3, abs=0.05)
+    assert found["guidance"]["facts"]["estimator"] == "boosted"
+    caplog.clear()
+    run(trained, *boosted[1:], "influence.estimator=auto", "guidance.w=0.3")
+    again = load_extra(folder / "by_trees.npz")
+    assert again["config"] == found["config"]  # auto is written as what it stood for
+    assert "made with other settings" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("evaluation.models=[gbdt,rocket]",), "boosted"),
+        (("evaluation.models=[gbdt+mask]",), "boosted"),
+        (("evaluation.models=[rocket,gbdt]",), "convex"),
+        (("evaluation.models=[gbdt]", "guidance.by=push"), "convex"),
+        (("evaluation.models=[gbdt]", "influence.vector=g.pt"), "convex"),
+        (
+            ("evaluation.models=[gbdt]", "influence.estimator=classifier", "guidance.w=1"),
+            "classifier",
+        ),
+    ],
+)
+def test_the_estimator_follows_the_model_that_is_trained(trained, overrides, expected):
+    config = load_config([*trained[1], "influence.estimator=auto", *overrides])
+    assert estimator_of(config) == expected
+
+
 def test_a_push_by_the_convex_guide(trained):
     folder = run(
         trained,
@@ -139,13 +176,21 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     caplog.set_level(logging.INFO)
     root, arguments = trained
     lds = ["lds=true", "influence_report.lds_subsets=8", "influence_report.lds_seeds=[0]"]
-    more = ["influence_report.lds_estimators=[convex]", "evaluation.workers=1", "guidance.w=0.3"]
+    both = "influence_report.lds_estimators=[convex,boosted]"
+    more = [both, "evaluation.workers=1", "guidance.w=0.3"]
     influence_report(load_config([*arguments, *lds, *more]))
     assert "linear data-modelling score" in caplog.text
     path = root / "runs/tiny/influence/retraining.json"
     found = json.loads(path.read_text())
     assert found["model"] == "classifier"  # the first of evaluation.models, which decides
     score, tilt = (found["estimators"]["convex"][name] for name in ("guide", "tilt"))
+    boosted = found["estimators"]["boosted"]
+    assert boosted["guide"] != score and boosted["estimated_with"].keys() == {
+        "diffusion",
+        "guidance_loss",
+        "classes",
+        "inputs",
+    }
     assert score["low"] <= score["score"] <= score["high"] and found["subsets"] == 8
     assert (
         found["w"] == found["asked"] == 0.3
@@ -196,10 +241,12 @@ def test_the_retraining_test_is_heeded(trained, caplog):
         ("influence.estimator=classifier", "guidance.w=auto"),
         ("guidance=classifier", "guidance.w=auto"),
         ("influence.estimator=classifier", "influence.vector=g.pt", "guidance.w=0.5"),
+        ("influence.estimator=boosted", "influence.vector=g.pt", "guidance.w=0.5"),
+        ("influence.estimator=boosted", "guidance.by=push"),
         ("guidance.by=push", "generation.resample=always"),
         ("diffusion.private.epsilon=8", "generation.resample=always"),
     ],
 )
 def test_what_does_not_go_together(trained, overrides):
-    with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at convex|leave it at auto"):
+    with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at auto|leave it at auto"):
         load_config([*trained[1], *overrides])

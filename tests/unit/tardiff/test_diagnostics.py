@@ -10,8 +10,9 @@ from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import score_all
 
 
-def direction(x, y):
-    return x.sum((1, 2)) + y, x
+class Sums:
+    def score(self, x, y):
+        return x.sum((1, 2)) + y
 
 
 def test_the_scores_of_many_series_tell_how_far_they_are(monkeypatch, caplog):
@@ -20,11 +21,11 @@ def test_the_scores_of_many_series_tell_how_far_they_are(monkeypatch, caplog):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
     caplog.set_level(logging.INFO)
     x, y, cpu = torch.randn(600, 2, 3), torch.arange(600) % 2, torch.device("cpu")
-    plain = score_all(direction, x, y, cpu)
+    plain = score_all(Sums(), x, y, cpu)
     torch.testing.assert_close(plain, x.sum((1, 2)) + y)
     assert not caplog.records
     session = SimpleNamespace(
-        _score=lambda x, y: score_all(direction, x, y, cpu, title="influence"),
+        _score=lambda x, y: score_all(Sums(), x, y, cpu, title="influence"),
         splits=SimpleNamespace(train=SimpleNamespace(num_classes=2)),
         y=y,
     )
