@@ -3,10 +3,9 @@ the test stays, beside what stage 3 predicted before any of these models was tra
 
 How the series themselves change is in scripts/pictures/guidance_change.py.
 
-The rank loss falls when the same order is said with larger logits. How large a model's logits are
-follows from how many trees or which penalty it chose on val_select, which jumps from one training
-set to the next and has nothing to do with influence. So it is measured at the scale of the logits
-that is best for each model.
+The rank loss is measured at the scale of the logits that is best for each model: how many trees or
+which penalty a model chose on val_select jumps from one training set to the next and has nothing to
+do with influence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from scripts.utility.metrics import Predictions, as_logits
@@ -24,14 +22,10 @@ from scripts.utility.protocols import Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.influence.guidance_losses import GuidanceLoss
 
-LOG_SCALES = (-4.0, 4.0)  # of the best scale of logits; its ends stand for none, and for a step
-ROWS_PER_CLASS = 500  # that find the scale: the loss is of all pairs of rows
-
 
 def loss_of(predictions: Predictions, loss: GuidanceLoss) -> float:
     """The guidance loss of the predicted probabilities."""
-    labels = torch.from_numpy(predictions.labels.astype(np.int64))
-    return loss.value(as_logits(predictions.probabilities), labels)
+    return loss.value(as_logits(predictions.probabilities), _labels(predictions))
 
 
 def at_best_scale(predictions: Predictions, loss: GuidanceLoss) -> Predictions:
@@ -39,13 +33,9 @@ def at_best_scale(predictions: Predictions, loss: GuidanceLoss) -> Predictions:
     as they are for another loss, which asks for probabilities and not for an order alone."""
     if loss.kind != "rank":
         return predictions
-    some = predictions.take(_some_of_each_class(predictions.labels))
-
-    def value(log_scale: float) -> float:
-        return loss_of(_scaled(some, log_scale), loss)
-
-    best = minimize_scalar(value, bounds=LOG_SCALES, method="bounded", options={"xatol": 0.01})
-    return _scaled(predictions, float(best.x))
+    scale = loss.best_scale(as_logits(predictions.probabilities), _labels(predictions))
+    logs = np.log(np.clip(predictions.probabilities, 1e-12, None))
+    return replace(predictions, probabilities=softmax(scale * logs, axis=1))
 
 
 def best_loss(predictions: Predictions, loss: GuidanceLoss) -> float:
@@ -53,15 +43,8 @@ def best_loss(predictions: Predictions, loss: GuidanceLoss) -> float:
     return loss_of(at_best_scale(predictions, loss), loss)
 
 
-def _scaled(predictions: Predictions, log_scale: float) -> Predictions:
-    logs = np.log(np.clip(predictions.probabilities, 1e-12, None))
-    return replace(predictions, probabilities=softmax(np.exp(log_scale) * logs, axis=1))
-
-
-def _some_of_each_class(labels: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
-    order = np.random.default_rng(0).permutation(len(labels))
-    classes = np.unique(labels)
-    return np.concatenate([order[labels[order] == k][:ROWS_PER_CLASS] for k in classes])
+def _labels(predictions: Predictions) -> Int[torch.Tensor, " n"]:
+    return torch.from_numpy(predictions.labels.astype(np.int64))
 
 
 def changes(

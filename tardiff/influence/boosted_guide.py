@@ -130,10 +130,12 @@ class BoostedGuide:
         return torch.from_numpy(np.stack([[step.values for step in steps] for steps in fits]))
 
     def loss_on(self, known: LabelledDesign, loss: GuidanceLoss, head: Head | None = None) -> float:
-        """The guidance loss of other rows, mean over forests; `head` in place of the own one."""
+        """The guidance loss of other rows at the best scale of each forest's logits, mean over
+        forests; `head` in place of the own one."""
         fits = zip(self.head if head is None else head, known.rows.unbind(1), strict=True)
-        found = [loss.value(self._logits(values, rows), known.y) for values, rows in fits]
-        return sum(found) / len(found)
+        found = [self._logits(values, rows) for values, rows in fits]
+        losses = [loss.value(f * loss.best_scale(f, known.y), known.y) for f in found]
+        return sum(losses) / len(losses)
 
     def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
         """I of the training series, for the guidance loss of other rows."""
@@ -150,7 +152,9 @@ class BoostedGuide:
             steps = self._boosted(number, equal)
             values = torch.from_numpy(np.stack([step.values for step in steps]))
             rows = _by_tree(theirs)
-            of_known = loss.gradient(self._logits(values, theirs), known.y).numpy().ravel()
+            logits = self._logits(values, theirs)
+            scale = loss.best_scale(logits, known.y)  # where the loss does not change with it
+            of_known = scale * loss.gradient(scale * logits, known.y).numpy().ravel()
             of_mine, found = np.zeros_like(steps[0].p), []
             for step, ids in zip(reversed(steps), reversed(rows), strict=True):
                 pull = _sum_by(ids, of_known, len(step.values))
@@ -216,15 +220,16 @@ class _Step(NamedTuple):
     values: Float[np.ndarray, " leaf"]
 
 
-def _by_tree(rows: Int[Tensor, "n tree out"]) -> Int[np.ndarray, "tree entry"]:
+def _by_tree(rows: Tensor) -> np.ndarray:
+    """(n, tree, out) -> (tree, n * out)"""
     return np.ascontiguousarray(rows.transpose(0, 1).numpy()).reshape(rows.shape[1], -1)
 
 
-def _sum_by(ids: np.ndarray, terms: np.ndarray, size: int) -> Float[np.ndarray, " _"]:
+def _sum_by(ids: np.ndarray, terms: np.ndarray, size: int) -> np.ndarray:
     return np.bincount(ids, weights=terms, minlength=size)
 
 
-def _probabilities(logits: Float[np.ndarray, "n out"]) -> Float[np.ndarray, "n out"]:
+def _probabilities(logits: np.ndarray) -> np.ndarray:
     return expit(logits) if logits.shape[1] == 1 else softmax(logits, axis=1)
 
 

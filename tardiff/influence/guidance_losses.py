@@ -5,12 +5,15 @@ with respect to the logits is needed: G = sum_i J_i^T dL/df_i, where J_i is the 
 i's logits with respect to the parameters, so G streams over rows whatever L couples.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,6 +22,8 @@ from tardiff.diffusion.noise_schedule import Labels
 
 Logits = Float[Tensor, "batch out"]
 
+LOG_SCALES = (-4.0, 4.0)  # of the best scale of logits; its ends stand for none, and for a step
+ROWS_PER_CLASS = 500  # that find the scale: the loss is of all pairs of rows
 # Entries of the (positive, negative) pair matrix held at a time.
 PAIR_BLOCK = 1_000_000
 # Losses through `row_weights`, which heeds influence.classes; any other refuses it.
@@ -99,6 +104,24 @@ class GuidanceLoss:
         weights = torch.stack([_pair_gradient(s, mine) for s, mine in sides], 1) / self.num_classes
         return torch.autograd.grad(margins, leaf, weights)[0]
 
+    def best_scale(self, logits: Logits, y: Labels) -> float:
+        """The number that makes the loss smallest when the logits are multiplied by it; 1 for
+        losses of probabilities and not of an order alone.
+
+        "rank" falls when the same order is said with larger logits, and how large the logits of a
+        model are follows from how many trees or which penalty it has, not from its training series.
+        """
+        if self.kind != "rank":
+            return 1.0
+        some = _some_of_each_class(y)
+        logits, y = logits[some], y[some]
+
+        def value(log_scale: float) -> float:
+            return self.value(logits * math.exp(log_scale), y)
+
+        best = minimize_scalar(value, bounds=LOG_SCALES, method="bounded", options={"xatol": 0.01})
+        return math.exp(best.x)
+
     def row_weights(self, y: Labels) -> Float[Tensor, " batch"]:
         """Weight of each row's loss in "nll" and "balanced", which are weighted sums of them."""
         counts = torch.bincount(y, minlength=self.num_classes)
@@ -116,6 +139,11 @@ class GuidanceLoss:
     def _sides(self, y: Labels) -> list[Tensor]:
         """The positive rows of every comparison of "rank"."""
         return [y == 1] if self.num_classes == 2 else [y == k for k in range(self.num_classes)]
+
+
+def _some_of_each_class(y: Labels) -> Int[Tensor, " m"]:
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(y)))
+    return torch.cat([order[y[order] == k][:ROWS_PER_CLASS] for k in y.unique()])
 
 
 def _require_both(sides: Sequence[Tensor]) -> None:

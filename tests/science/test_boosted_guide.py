@@ -8,6 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from scripts.utility import feature_models
 from tardiff.guidance.auto_strength import cross_validated_strength
 from tardiff.guidance.pool_selection import tilted_weights
+from tardiff.influence import boosted_guide
 from tardiff.influence.boosted_guide import (
     BOOSTING,
     L2,
@@ -21,6 +22,12 @@ from tardiff.influence.convex_guide import LabelledDesign
 from tardiff.influence.guidance_losses import GuidanceLoss
 
 RANK = GuidanceLoss("rank", 2)
+
+
+@pytest.fixture(autouse=True)
+def fewer_forests(monkeypatch):
+    """A third of them, for speed."""
+    monkeypatch.setattr(boosted_guide, "FORESTS", 4)
 
 
 def features(x):
@@ -84,8 +91,10 @@ def test_leaves_and_values_are_those_of_the_boosting_that_was_fitted(classes):
 
 
 @pytest.mark.parametrize("classes,kind", [(2, "rank"), (2, "balanced"), (3, "balanced")])
-def test_influence_is_the_derivative_in_the_weights(classes, kind):
-    """Series of the fit, and one more, of weight 0 in it."""
+def test_influence_is_the_derivative_in_the_weights(classes, kind, monkeypatch):
+    """Series of the fit, and one more, of weight 0 in it. At a scale that is given: at the best one
+    the loss does not change with it."""
+    monkeypatch.setattr(GuidanceLoss, "best_scale", lambda *_: 0.7)
     guide, x, y = fitted(classes=classes)
     known, loss = seen(guide, 150, 7, classes=classes), GuidanceLoss(kind, classes)
     toward = guide.toward(known, loss)
@@ -144,7 +153,7 @@ def test_a_generator_that_has_a_relation_wrong_is_put_right():
 
 
 def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
-    guide, _, _ = fitted(600)
+    guide, _, _ = fitted(1500)
     asked = [
         cross_validated_strength(guide, seen(guide, 120, seed), RANK, seed=0).w
         for seed in range(1, 4)
