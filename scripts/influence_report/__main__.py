@@ -176,7 +176,7 @@ def _influence(
 
 
 def _ranked(
-    inputs: DirectionLoader, direction: Direction, name: str, real: bool, data: EHRDataset
+    inputs: DirectionLoader, direction: Score, name: str, real: bool, data: EHRDataset
 ) -> RankedSet:
     rows = inputs.series(data)
     scores = _influence(direction, rows, inputs.device, f"influence of {name}")

@@ -23,8 +23,8 @@ class Score(Protocol):
 
 
 @runtime_checkable
-class Direction(Score, Protocol):
-    """A score per series and the direction that raises it."""
+class Direction(Protocol):
+    """A score per series and the direction that raises it; rows as in `Score`."""
 
     def __call__(self, x: Series, y: Labels) -> tuple[Tensor, Series]:
         """(score, gradient), (B,) and (B, C, T), detached."""
