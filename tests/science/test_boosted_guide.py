@@ -117,6 +117,17 @@ def test_influence_is_the_derivative_in_the_weights(classes, kind, monkeypatch):
         np.testing.assert_allclose(-float(influence[row]), derivative, rtol=1e-4, atol=1e-9)
 
 
+def test_the_rank_loss_is_that_at_the_best_scale_of_each_forest():
+    guide, _, _ = fitted()
+    known = seen(guide, 150, 7)
+    fits = zip(guide.head, known.rows.unbind(1), strict=True)
+    logits = [guide._logits(values, rows) for values, rows in fits]
+    scales = torch.logspace(-2, 1, 400, dtype=torch.float64)
+    grids = [min(RANK.value(s * f, known.y) for s in scales) for f in logits]
+    assert guide.loss_on(known, RANK) == pytest.approx(np.mean(grids), abs=1e-4)
+    assert guide.loss_on(known, RANK) < np.mean([RANK.value(f, known.y) for f in logits]) - 0.005
+
+
 def test_the_score_of_a_series_is_that_of_the_guide_whatever_the_batch():
     guide, x, y = fitted()
     known = seen(guide, 150, 7)
