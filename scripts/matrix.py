@@ -69,7 +69,7 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     configurations = {
         "guided": _named(config, "guided"),
         AS_SAMPLED: _as_sampled(_named(config, AS_SAMPLED, kind="none")),
-        "pushed": _as_sampled(_named(config, "pushed", by="push")),
+        "pushed": _as_sampled(_pushed(config)),
         "classifier_guided": _as_sampled(
             _named(config, "classifier_guided", kind="classifier", by="push", w=CLASSIFIER_W)
         ),
@@ -89,6 +89,13 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
 
 def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentConfig:
     return changed(config, generation={"name": name, "unguided_too": False}, guidance=guidance)
+
+
+def _pushed(config: ExperimentConfig) -> ExperimentConfig:
+    pushed = _named(config, "pushed", by="push")
+    if config.influence.estimator == "boosted":  # has no gradient to push along
+        pushed = changed(pushed, influence={"estimator": "convex"})
+    return pushed
 
 
 def _as_sampled(config: ExperimentConfig) -> ExperimentConfig:

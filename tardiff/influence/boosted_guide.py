@@ -256,7 +256,11 @@ def fit_boosted_guide(
             stratify=labels,
             random_state=seed + number,
         )
-        model = HistGradientBoostingClassifier(random_state=seed + number, **BOOSTING)
+        model = HistGradientBoostingClassifier(
+            random_state=seed + number,
+            min_samples_leaf=min(20, max(1, len(y) // 20)),  # of few series too trees split
+            **BOOSTING,
+        )
         forests.append(Forest(model.fit(seen[half], labels[half]), seen))
     shares = torch.bincount(y, minlength=num_classes).double() / len(y)
     start = shares.log() if num_outputs(num_classes) > 1 else shares[1:].logit()

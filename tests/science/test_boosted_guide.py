@@ -136,6 +136,13 @@ def test_the_score_of_a_series_is_that_of_the_guide_whatever_the_batch():
     assert torch.equal(score(x[40:50], y[40:50]), score(x, y)[40:50])
 
 
+def test_few_series_too_are_told_apart():
+    """Leaves of twenty series, as gbdt has them, would leave one leaf."""
+    guide, _, y = fitted(60)
+    influence = guide.influence_on(seen(guide, 100, 7), RANK)
+    assert all(len(influence[y == k].unique()) > 3 for k in (0, 1))
+
+
 def test_series_that_influence_favours_lower_the_guidance_loss():
     """The favoured half against the other, both of the same class counts, boosted anew."""
     guide, x, y = fitted(600)
