@@ -5,16 +5,16 @@ source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/make_env.sh "[test]"
 
 marks=(-m "not slow")
-if [ "${1:-}" = --slow ]; then
-    marks=()
-    shift
-fi
 coverage=(--cov=configs --cov=data_preprocess --cov=classifier --cov=tardiff --cov=scripts
     --cov-report=term:skip-covered)
-if [ "${1:-}" = --no-coverage ]; then  # which costs a third of the time
-    coverage=()
+while true; do
+    case "${1:-}" in
+        --slow) marks=() ;;
+        --no-coverage) coverage=() ;;  # which costs a third of the time
+        *) break ;;
+    esac
     shift
-fi
+done
 # A file's tests share what they trained, so they stay in one process.
 workers=(-n auto --maxprocesses 4 --dist loadfile)
 for argument in "$@"; do
