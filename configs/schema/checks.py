@@ -115,9 +115,8 @@ def _check_guidance(config: ExperimentConfig) -> None:
     if guidance.w == "auto" and guidance.kind != "none" and not of_pool and config.compat == "none":
         raise ConfigError(
             "guidance.w=auto is predicted by a guide of unguided series, which takes no part here; "
-            "give a "
-            "number, guidance.w=0.5 for example, or choose one with bash scripts/tune.sh and "
-            "guidance.w=tuned"
+            "give a number, guidance.w=0.5 for example, or choose one with bash scripts/tune.sh "
+            "and guidance.w=tuned"
         )
 
 
