@@ -39,6 +39,7 @@ from tardiff.guidance.guide_file import imported_estimate
 from tardiff.influence.gradient_cache import InfluenceSettings
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.records_from_config import (
+    estimator_of,
     held_back,
     is_guided_by_pool,
     model_path,
@@ -200,7 +201,7 @@ def pool_estimate(
     Args:
         pool: makes the unguided series where they are needed.
     """
-    influence, boosted = config.influence, config.influence.estimator == "boosted"
+    influence, boosted = config.influence, estimator_of(config) == "boosted"
     if influence.vector is not None and not boosted:
         return imported_estimate(
             Path(influence.vector),

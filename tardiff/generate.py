@@ -21,7 +21,7 @@ from tardiff.generation.data_card import to_dataset, write_set
 from tardiff.generation.pool import Sampled
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import GuidanceOutcome
-from tardiff.records_from_config import guidance_files, model_digest
+from tardiff.records_from_config import estimator_of, guidance_files, model_digest
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
 OF_GUIDANCE = ("guidance", "influence")
@@ -155,6 +155,7 @@ def _decisive(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
     weights: dict[str, Any] = {"diffusion": model_digest(config)}
     if config.guidance.kind != "none" or config.compat == "paper":
         weights["guidance"] = guidance_files(config)
+    plain["influence"]["estimator"] = estimator_of(config)
     chosen = {key: plain[key] for key in SECTIONS} | {"inputs": plain["classifier"]["inputs"]}
     if config.compat == "paper":  # walks the levels of its own schedule
         chosen["levels"] = [plain["diffusion"][k] for k in ("num_steps", "beta_start", "beta_end")]

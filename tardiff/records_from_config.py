@@ -76,6 +76,17 @@ def is_guided_by_pool(config: ExperimentConfig) -> bool:
     return pool_guides(config.compat, config.guidance.kind, config.influence.estimator)
 
 
+def estimator_of(config: ExperimentConfig) -> str:
+    """`influence.estimator`; for "auto" boosted trees where series are chosen for a model of that
+    kind, the first of `evaluation.models`, else the convex guide."""
+    asked = config.influence.estimator
+    if asked != "auto":
+        return asked
+    chosen = config.guidance.by == "choose" and config.influence.vector is None
+    boosted = config.evaluation.models[0].removesuffix("+mask") == "gbdt"
+    return "boosted" if chosen and boosted else "convex"
+
+
 def guidance_files(config: ExperimentConfig) -> list[str]:
     """SHA-256 of every file that decides what guidance raises: the classifier, or with a guide of
     unguided series an imported G; and the retraining test that may hold it back."""
@@ -92,7 +103,7 @@ def retraining_path(config: ExperimentConfig) -> Path:
 
 def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> RetrainingScore | None:
     """What the retraining test of this experiment found; None where it was not made."""
-    path, estimator = retraining_path(config), config.influence.estimator
+    path, estimator = retraining_path(config), estimator_of(config)
     if not path.is_file():
         return None
     return read_score(path, estimator, data_fingerprint, estimated_with(config, estimator))
@@ -138,7 +149,7 @@ def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
         )
         return None
     return (
-        f"influence ({config.influence.estimator}) does not lower the loss of a retrained "
+        f"influence ({estimator_of(config)}) does not lower the loss of a retrained "
         f"{found.model} here: {found} ({retraining_path(config)}). "
         "Nothing is guided; guidance.force=true guides nevertheless"
     )

@@ -89,10 +89,10 @@ def _check_lists(config: ExperimentConfig) -> None:
 def _check_guidance(config: ExperimentConfig) -> None:
     guidance, influence = config.guidance, config.influence
     of_pool = guidance.kind == "influence" and influence.estimator != "classifier"
-    if influence.vector is not None and influence.estimator != "convex":
+    if influence.vector is not None and influence.estimator not in ("auto", "convex"):
         raise ConfigError(
             f"influence.vector={influence.vector}: an exported G belongs to a convex guide; leave "
-            "influence.estimator at convex"
+            "influence.estimator at auto"
         )
     ignored = {
         "influence.vector": influence.vector is not None,
@@ -110,7 +110,7 @@ def _check_guidance(config: ExperimentConfig) -> None:
     if pushed and influence.estimator == "boosted":
         raise ConfigError(
             "guidance.by=push with influence.estimator=boosted: trees have no gradient in the "
-            "series; use influence.estimator=convex"
+            "series; leave influence.estimator at auto"
         )
     if guidance.w == "auto" and guidance.kind != "none" and not of_pool and config.compat == "none":
         raise ConfigError(

@@ -131,10 +131,10 @@ class InfluenceConfig:
     """How the usefulness of a series is estimated (docs/method.md)."""
 
     # Trained on the unguided series, convex: logistic regression on fixed features
-    # (tardiff/influence/convex_guide.py), boosted: gradient boosting (../boosted_guide.py), which
-    # predicts gbdt better and asks for more, for guidance.by=choose. classifier: the classifier of
-    # stage 2, as in the paper.
-    estimator: str = choice("convex", "boosted", "classifier")
+    # (tardiff/influence/convex_guide.py), boosted: gradient boosting (../boosted_guide.py), for
+    # guidance.by=choose. auto: boosted where the first of evaluation.models is gbdt, else convex.
+    # classifier: the classifier of stage 2, as in the paper.
+    estimator: str = choice("auto", "convex", "boosted", "classifier")
     penalty: float = number(0.1, low=0.0, open_low=True)  # convex: of the squared weights
     kernels: int = number(64, low=0)  # convex: random convolutions, two features each
     guidance_loss: str = choice("auto", "rank", "balanced", "nll")  # auto: rank if binary

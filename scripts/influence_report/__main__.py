@@ -63,7 +63,7 @@ from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction, Score
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
-from tardiff.records_from_config import estimated_with, model_path, retraining_path
+from tardiff.records_from_config import estimated_with, estimator_of, model_path, retraining_path
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
@@ -147,7 +147,7 @@ def retraining_test(config: ExperimentConfig) -> None:
         data,
         model=given.lds_model or config.evaluation.models[0],
         subsets=given.lds_subsets,
-        w=asked_strength(loaded.config, lambda: estimate(config.influence.estimator)),
+        w=asked_strength(loaded.config, lambda: estimate(estimator_of(config))),
         seeds=given.lds_seeds,
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
         run=fitting(config, data.num_classes, loaded.splits.normaliser),

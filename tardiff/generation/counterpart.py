@@ -26,7 +26,7 @@ def pool_guides(compat: str | None, kind: str | None, estimator: str | None) -> 
     Args:
         compat, kind, estimator: the keys compat, guidance.kind and influence.estimator.
     """
-    return compat != "paper" and kind == "influence" and estimator in ("convex", "boosted")
+    return compat != "paper" and kind == "influence" and estimator in ("auto", "convex", "boosted")
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

@@ -37,6 +37,12 @@ class Refittable(Protocol):
         """Of the series."""
         ...
 
+    @property
+    def response(self) -> float:
+        """What a tilt changes in a retrained model, as a multiple of what it does in the refitted
+        head."""
+        ...
+
     def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
         """I of the series, for the guidance loss of other rows."""
         ...
@@ -187,9 +193,11 @@ def _fold_changes(
 
 
 def _tilted_heads(guide: Refittable, known: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
-    """The head after a tilt by every strength of the grid, G being that of `known`."""
+    """The head that responds to a tilt by every strength of the grid as a retrained model would, G
+    being that of `known`."""
     scores = guide.influence_on(known, loss)
-    return [guide.refitted(tilted_weights(scores, guide.y, w)) for w in GRID]
+    tilts = (tilted_weights(scores, guide.y, guide.response * w) for w in GRID)
+    return [guide.refitted(weights) for weights in tilts]
 
 
 def _changes(

@@ -12,6 +12,7 @@ x need one pass through the features.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +77,8 @@ class ConvexGuide:
     penalty: float
     theta: Head
     factor: Float[Tensor, "parameter parameter"]
+
+    response: ClassVar[float] = 1.0  # a model of this kind is retrained as the head is refitted
 
     def gradient(self, known: LabelledDesign, loss: GuidanceLoss) -> Head:
         """G, the derivative of the loss of the guidance rows with respect to theta."""

@@ -14,7 +14,7 @@ from scripts.influence_report.__main__ import main as influence_report
 from tardiff.from_config import resamples
 from tardiff.generate import main as generate
 from tardiff.generation import density_ratio
-from tardiff.records_from_config import held_back, retraining_score
+from tardiff.records_from_config import estimator_of, held_back, retraining_score
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
 
@@ -122,7 +122,8 @@ def test_auto_asks_for_what_it_predicts(trained, caplog):
     assert "strength: w = " in caplog.text
 
 
-def test_boosted_trees_choose_a_set(trained):
+def test_boosted_trees_choose_a_set(trained, caplog):
+    caplog.set_level(logging.INFO)
     boosted = (
         "influence.estimator=boosted",
         "generation.name=by_trees",
@@ -132,6 +133,30 @@ def test_boosted_trees_choose_a_set(trained):
     found = load_extra(folder / "by_trees.npz")
     assert found["guidance"]["realised"][0] == pytest.approx(0.3, abs=0.05)
     assert found["guidance"]["facts"]["estimator"] == "boosted"
+    caplog.clear()
+    run(trained, *boosted[1:], "influence.estimator=auto", "guidance.w=0.3")
+    again = load_extra(folder / "by_trees.npz")
+    assert again["config"] == found["config"]  # auto is written as what it stood for
+    assert "made with other settings" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("evaluation.models=[gbdt,rocket]",), "boosted"),
+        (("evaluation.models=[gbdt+mask]",), "boosted"),
+        (("evaluation.models=[rocket,gbdt]",), "convex"),
+        (("evaluation.models=[gbdt]", "guidance.by=push"), "convex"),
+        (("evaluation.models=[gbdt]", "influence.vector=g.pt"), "convex"),
+        (
+            ("evaluation.models=[gbdt]", "influence.estimator=classifier", "guidance.w=1"),
+            "classifier",
+        ),
+    ],
+)
+def test_the_estimator_follows_the_model_that_is_trained(trained, overrides, expected):
+    config = load_config([*trained[1], "influence.estimator=auto", *overrides])
+    assert estimator_of(config) == expected
 
 
 def test_a_push_by_the_convex_guide(trained):
@@ -223,7 +248,5 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     ],
 )
 def test_what_does_not_go_together(trained, overrides):
-    with pytest.raises(
-        ConfigError, match=r"guidance\.w=0\.5|estimator(=| at )convex|leave it at auto"
-    ):
+    with pytest.raises(ConfigError, match=r"guidance\.w=0\.5|estimator at auto|leave it at auto"):
         load_config([*trained[1], *overrides])

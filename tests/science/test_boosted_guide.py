@@ -165,9 +165,23 @@ def test_a_generator_that_has_a_relation_wrong_is_put_right():
     known, later = (seen(guide, n, seed, slope=0.7) for n, seed in ((500, 1), (3000, 2)))
     found = cross_validated_strength(guide, known, RANK, seed=0)
     assert found.w > 0.2 and found.change < -2 * found.error
-    head = guide.refitted(tilted_weights(guide.influence_on(known, RANK), y, found.w))
+    scores = guide.influence_on(known, RANK)
+    head = guide.refitted(tilted_weights(scores, y, guide.response * found.w))
     measured = guide.loss_on(later, RANK, head) - guide.loss_on(later, RANK)
     assert abs(measured - found.change) < 0.5 * abs(found.change)
+
+
+def test_a_strength_allows_for_the_response_of_retrained_trees(monkeypatch):
+    """What refitted leaves predict for a tilt is predicted for half the strength."""
+    guide, _, _ = fitted(800, slope=-0.7)
+    known = seen(guide, 500, 1, slope=0.7)
+    found = cross_validated_strength(guide, known, RANK, seed=0)
+    monkeypatch.setattr(BoostedGuide, "response", 1.0)
+    plain = cross_validated_strength(guide, known, RANK, seed=0)
+    assert (found.at(0.1).change, found.at(0.2).change) == (
+        plain.at(0.2).change,
+        plain.at(0.4).change,
+    )
 
 
 def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
