@@ -11,7 +11,7 @@ has trials of the whole rule. No generation and no downstream model takes part: 
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,17 +30,18 @@ FOLDS, REPEATS = 5, 2
 
 @runtime_checkable
 class Refittable(Protocol):
-    """A model of unguided series that can be refitted on a tilted set of them."""
+    """A model of unguided series that can be refitted on a tilted set of them.
+
+    Attributes:
+        response: what a tilt changes in a retrained model, as a multiple of what it does in the
+            refitted head.
+    """
+
+    response: ClassVar[float]
 
     @property
     def y(self) -> Labels:
         """Of the series."""
-        ...
-
-    @property
-    def response(self) -> float:
-        """What a tilt changes in a retrained model, as a multiple of what it does in the refitted
-        head."""
         ...
 
     def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:

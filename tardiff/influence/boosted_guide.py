@@ -45,7 +45,7 @@ BOOSTING = {
 # A tilt of a chosen set lowers the guidance loss of retrained trees about as much as twice the tilt
 # does with refitted leaves: the series that leaves were not fitted to have influences that spread
 # 1.2 to 1.6 times as wide, and new splits follow the tilt as well. Six pools, strengths of 0.1 and
-# 0.2: 1.5 to 2.6 times the change (docs/results.md).
+# 0.2: 1.6 to 2.6 times the change (docs/results.md).
 RESPONSE = 2.0
 SAME_LEAF = 1e-9  # leaves whose values differ by less count as one
 
