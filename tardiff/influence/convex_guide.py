@@ -78,7 +78,7 @@ class ConvexGuide:
     theta: Head
     factor: Float[Tensor, "parameter parameter"]
 
-    response: ClassVar[float] = 1.0  # a model of this kind is retrained as the head is refitted
+    response: ClassVar[float] = 1.0  # assumed: its strengths were tried out so (docs/results.md)
 
     def gradient(self, known: LabelledDesign, loss: GuidanceLoss) -> Head:
         """G, the derivative of the loss of the guidance rows with respect to theta."""
