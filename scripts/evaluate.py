@@ -25,6 +25,7 @@ from scripts.from_config import (
     evaluation_processes,
     fitting,
     generator_report,
+    guided_as,
     influence,
     influence_weights,
 )
@@ -189,7 +190,8 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     generator = generator_report(config, splits) if "train" in members else None
     _print([] if generator is None else [generator_table(generator)])
     hours = config.data.step_minutes / 60
-    scored = influence(config, splits, data.synthetic) if sets else "there is no set"
+    guided = guided_as(config, made)
+    scored = influence(guided, splits, data.synthetic) if sets else "there is no set"
     return Results(
         provenance=facts,
         predictions=predictions,
@@ -199,7 +201,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         quality=quality,
         generator=generator,
         guided=list(guidance),
-        retraining=retraining_score(config, splits.fingerprint),
+        retraining=retraining_score(guided, splits.fingerprint),
         influence=scored,
         guidance_change=guidance_change(
             splits.train,

@@ -173,6 +173,21 @@ def documents(config: ExperimentConfig, files: Mapping[str, Path]) -> dict[str, 
     return texts | {SETTINGS: trained + to_yaml(config)}
 
 
+def guided_as(config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]]) -> ExperimentConfig:
+    """`config` with the estimator that guided its sets in place of "auto", which other
+    `evaluation.models` than those of stage 3 would read otherwise.
+
+    Args:
+        made: `made_with` of every set.
+    """
+    guided = [facts for facts in made.values() if facts.get("guidance")]
+    own = [facts["config"] for facts in guided if facts.get("experiment") == config.experiment]
+    used = {settings["influence"]["estimator"] for settings in own}
+    if config.influence.estimator != "auto" or len(used) != 1:
+        return config
+    return changed(config, influence={"estimator": used.pop()})
+
+
 def influence(
     config: ExperimentConfig, splits: Splits, sets: Mapping[str, EncodedArrays]
 ) -> Influence | str:

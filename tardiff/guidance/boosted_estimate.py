@@ -18,7 +18,7 @@ from tardiff.guidance.auto_strength import AutoStrength, cross_validated_strengt
 from tardiff.influence.boosted_guide import (
     BoostedGuide,
     BoostedInfluence,
-    Toward,
+    Pulls,
     fit_boosted_guide,
 )
 from tardiff.influence.convex_guide import LabelledDesign
@@ -44,17 +44,17 @@ class BoostedEstimate:
     @cached_property
     def direction(self) -> BoostedInfluence:
         """Influence on the guidance loss of all guidance rows."""
-        return BoostedInfluence(self.guide, self._toward)
+        return BoostedInfluence(self.guide, self._pulls)
 
     @property
     def of_pool(self) -> Float[Tensor, " n"]:
         """Influence of the series that the guide was trained on."""
-        return self.guide.influence_of(self.guide.rows, self.guide.y, self._toward)
+        return self.guide.influence_of(self.guide.rows, self.guide.y, self._pulls)
 
     @property
     def key(self) -> dict[str, Any]:
         """All that decides the influence; JSON-able."""
-        return {"boosted": array_fingerprint(*(part.numpy() for part in self._toward))}
+        return {"boosted": array_fingerprint(self.guide.head.numpy(), self._pulls.numpy())}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -74,8 +74,8 @@ class BoostedEstimate:
         )
 
     @cached_property
-    def _toward(self) -> Toward:
-        return self.guide.toward(self.known, self.loss)
+    def _pulls(self) -> Pulls:
+        return self.guide.pulls(self.known, self.loss)
 
 
 def boosted_estimate(

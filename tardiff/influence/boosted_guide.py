@@ -53,6 +53,7 @@ Features = Callable[[Series], Float[np.ndarray, "n feature"]]
 Rows = Int[Tensor, "n forest tree out"]  # the entry of a tree's leaf values that a series gets
 RowWeights = Float[Tensor, " n"]
 Head = Float[Tensor, "forest tree leaf"]  # leaf values
+Pulls = Float[Tensor, "forest tree leaf sum"]  # derivatives of a loss in the two sums of every leaf
 
 
 class Forest:
@@ -93,14 +94,6 @@ def _edges(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " _"]:
     """Half-way between the distinct ones of ascending values."""
     apart = np.diff(values) > SAME_LEAF
     return (values[:-1] + values[1:])[apart] / 2
-
-
-class Toward(NamedTuple):
-    """What decides the influence of a series: the leaf values, and the derivatives of the guidance
-    loss in the two sums of every leaf (forest, tree, leaf, 2)."""
-
-    head: Head
-    pulls: Float[Tensor, "forest tree leaf sum"]
 
 
 @dataclass(frozen=True)
@@ -146,20 +139,18 @@ class BoostedGuide:
 
     def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
         """I of the training series, for the guidance loss of other rows."""
-        return self.influence_of(self.rows, self.y, self.toward(known, loss))
+        return self.influence_of(self.rows, self.y, self.pulls(known, loss))
 
-    def toward(self, known: LabelledDesign, loss: GuidanceLoss) -> Toward:
-        """What decides the influence on the guidance loss of other rows.
+    def pulls(self, known: LabelledDesign, loss: GuidanceLoss) -> Pulls:
+        """The derivatives of the guidance loss of other rows in the sums of every leaf.
 
         The chain rule from the last tree to the first. The logits of the training series pass on
         what a change of them does to the sums of all later trees.
         """
-        heads, pulls, equal = [], [], np.ones(len(self.y))
+        pulls, equal = [], np.ones(len(self.y))
         for number, theirs in enumerate(known.rows.unbind(1)):
-            steps = self._boosted(number, equal)
-            values = torch.from_numpy(np.stack([step.values for step in steps]))
-            rows = _by_tree(theirs)
-            logits = self._logits(values, theirs)
+            steps, rows = self._boosted(number, equal), _by_tree(theirs)
+            logits = self._logits(self.head[number], theirs)
             scale = loss.best_scale(logits, known.y)  # where the loss does not change with it
             of_known = scale * loss.gradient(scale * logits, known.y).numpy().ravel()
             of_mine, found = np.zeros_like(steps[0].p), []
@@ -173,22 +164,21 @@ class BoostedGuide:
                 per_p -= slopes[step.ids].reshape(step.p.shape)
                 change = per_p * step.p  # through p, a sigmoid or a softmax
                 of_mine = of_mine + change - step.p * change.sum(1, keepdims=True)
-            heads.append(values)
             pulls.append(torch.from_numpy(np.stack(found[::-1])))
-        return Toward(torch.stack(heads), torch.stack(pulls))
+        return torch.stack(pulls)
 
-    def influence_of(self, rows: Rows, y: Labels, toward: Toward) -> Float[Tensor, " n"]:
+    def influence_of(self, rows: Rows, y: Labels, pulls: Pulls) -> Float[Tensor, " n"]:
         """Minus the derivative of the guidance loss in the weight of every series, mean over
         forests."""
         found, target = np.zeros(len(y)), self._targets(y)
-        for values, pulls, mine in zip(*toward, rows.unbind(1), strict=True):
-            logits = self._start(len(y))
-            for value, pull, ids in zip(values.numpy(), pulls.numpy(), _by_tree(mine), strict=True):
+        for values, of_sums, mine in zip(self.head, pulls, rows.unbind(1), strict=True):
+            logits, trees = self._start(len(y)), _by_tree(mine)
+            for value, pull, ids in zip(values.numpy(), of_sums.numpy(), trees, strict=True):
                 p = _probabilities(logits)
                 slopes, curvatures = (pull[ids, k].reshape(p.shape) for k in (0, 1))
                 found -= (slopes * (target - p) + curvatures * p * (1 - p)).sum(1)
                 logits += value[ids].reshape(p.shape)
-        return torch.from_numpy(found / len(toward.head))
+        return torch.from_numpy(found / len(pulls))
 
     def _boosted(self, number: int, weights: Float[np.ndarray, " n"]) -> "list[_Step]":
         """The trees of a forest, fitted to the training series with these weights."""
@@ -277,9 +267,9 @@ def fit_boosted_guide(
 class BoostedInfluence:
     """A Score: the influence of a series on the guidance loss."""
 
-    def __init__(self, guide: BoostedGuide, toward: Toward) -> None:
-        self._guide, self._toward = guide, toward
+    def __init__(self, guide: BoostedGuide, pulls: Pulls) -> None:
+        self._guide, self._pulls = guide, pulls
 
     def score(self, x: Series, y: Labels) -> Float[Tensor, " batch"]:
         """I of every series."""
-        return self._guide.influence_of(self._guide.design(x.cpu()), y.cpu(), self._toward)
+        return self._guide.influence_of(self._guide.design(x.cpu()), y.cpu(), self._pulls)

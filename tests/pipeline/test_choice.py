@@ -10,10 +10,12 @@ from configs import load_config
 from configs.runtime.errors import ConfigError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
+from scripts.from_config import guided_as
 from scripts.influence_report.__main__ import main as influence_report
 from tardiff.from_config import resamples
 from tardiff.generate import main as generate
 from tardiff.generation import density_ratio
+from tardiff.generation.counterpart import made_with
 from tardiff.records_from_config import estimator_of, held_back, retraining_score
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -157,6 +159,24 @@ def test_boosted_trees_choose_a_set(trained, caplog):
 def test_the_estimator_follows_the_model_that_is_trained(trained, overrides, expected):
     config = load_config([*trained[1], "influence.estimator=auto", *overrides])
     assert estimator_of(config) == expected
+
+
+def test_stage_4_shows_the_influence_that_guided_the_set(trained):
+    """With other downstream models "auto" would be another guide."""
+    stage_3 = ("influence.estimator=auto", "evaluation.models=[gbdt]", "generation.name=by_trees")
+    folder = run(trained, "guidance.w=0.3", *stage_3)
+    made = {name: made_with(folder / f"{name}.npz") for name in ("by_trees", "unguided")}
+    asked = ("influence.estimator=auto", "evaluation.models=[rocket]")
+    stage_4 = load_config([*trained[1], *asked])
+    assert estimator_of(stage_4) == "convex"
+    assert estimator_of(guided_as(stage_4, made)) == "boosted"
+    named = load_config([*trained[1], *asked, "influence.estimator=convex"])
+    assert estimator_of(guided_as(named, made)) == "convex"
+    elsewhere = load_config([*trained[1], *asked, "experiment=other"])
+    assert estimator_of(guided_as(elsewhere, made)) == "convex"
+    folder = run(trained, "guidance.w=0.3", "generation.name=by_head")
+    made["by_head"] = made_with(folder / "by_head.npz")  # two guides: none is that of all sets
+    assert estimator_of(guided_as(stage_4, made)) == "convex"
 
 
 def test_a_push_by_the_convex_guide(trained):
