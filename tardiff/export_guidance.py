@@ -56,21 +56,21 @@ def main(config: ExperimentConfig) -> None:
     guide, select = _rows(config)
     require_same_layout(path or "of these data", content, guide)
     rows = guide if given.epsilon is None else _one_per_patient(guide)
-    known = EncodedSeries.of(rows, content.normaliser)
+    guidance = EncodedSeries.of(rows, content.normaliser)
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
     if given.epsilon is None:
         unseen = None if select is None else EncodedSeries.of(select, content.normaliser)
-        found = estimate_on_rows(content.fitted, known, unseen, loss, seed=config.seed)
+        found = estimate_on_rows(content.fitted, guidance, unseen, loss, seed=config.seed)
         gradient, strength, privacy = found.gradient, found.strength(), None
     else:
-        gradient, privacy = _private(config, content.fitted, known, loss)
+        gradient, privacy = _private(config, content.fitted, guidance, loss)
         strength = None
     export = Export(
         gradient=gradient,
         guidance_loss=loss.kind,
         classes=None if loss.classes is None else list(loss.classes),
-        rows=len(known.y),
+        rows=len(guidance.y),
         strength=strength,
         privacy=privacy,
     )
@@ -112,7 +112,7 @@ def _one_per_patient(guide: EHRDataset) -> EHRDataset:
 
 
 def _private(
-    config: ExperimentConfig, fitted: PoolGuide, known: EncodedSeries, loss: GuidanceLoss
+    config: ExperimentConfig, fitted: PoolGuide, guidance: EncodedSeries, loss: GuidanceLoss
 ) -> tuple[Head, dict[str, Any]]:
     """G with bounded contributions and noise, and what that promises."""
     given = config.export
@@ -126,8 +126,8 @@ def _private(
     guide = fitted.guide
     # The bound comes from the synthetic series, which need no protection.
     clip = float(gradient_norms(LabelledDesign(guide.rows, guide.y), guide.theta).median())
-    weights = loss.row_weights(known.y)
-    found = clipped_sum(fitted.design(known), guide.theta, weights=weights, clip=clip)
+    weights = loss.row_weights(guidance.y)
+    found = clipped_sum(fitted.design(guidance), guide.theta, weights=weights, clip=clip)
     log.info("%.1f %% of the series clipped (keep this number)", 100 * found.share_clipped)
     sd = noise_multiplier(given.epsilon, given.delta) * found.sensitivity
     any_label = loss.kind == "nll" and loss.classes is None

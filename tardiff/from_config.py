@@ -78,7 +78,7 @@ def wanted_strengths(
     if reason is not None:
         log.warning("%s", reason)
         return [0.0] * classes, {}
-    known: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     w = config.guidance.w
     if session.estimator is not None:
         auto = session.estimate.strength()
@@ -86,13 +86,13 @@ def wanted_strengths(
             strength = auto if w == AUTO else auto.at(float(w))
             if strength is not None:  # beyond the curve nothing is predicted
                 log.info("%s", auto.line() if w == AUTO else strength.line_beside(auto))
-                known, w = {"strength": dataclasses.asdict(strength)}, strength.w
+                facts, w = {"strength": dataclasses.asdict(strength)}, strength.w
         elif w == AUTO:
             raise ConfigError(
                 f"guidance.w=auto: {config.influence.vector} holds a private G and no strength, "
                 "which would tell more about its rows; give a number, for example guidance.w=0.2"
             )
-    return [float(w)] * classes, known
+    return [float(w)] * classes, facts
 
 
 def load(config: ExperimentConfig) -> Loaded:
@@ -211,13 +211,13 @@ def pool_estimate(
             classes=influence.classes,
         )
     loss = GuidanceLoss(influence.guidance_loss, splits.train.num_classes, influence.classes)
-    known, select = (
+    guidance, select = (
         EncodedSeries.of(rows, splits.normaliser) for rows in (splits.val_guide, splits.val_select)
     )
     if boosted:
         return boosted_estimate(
             pool(),
-            known,
+            guidance,
             select,
             loss,
             splits.normaliser,
@@ -225,7 +225,7 @@ def pool_estimate(
             seed=config.seed,
         )
     guide = pool_guide(config, splits, device, pool())
-    return estimate_on_rows(guide, known, select, loss, seed=config.seed)
+    return estimate_on_rows(guide, guidance, select, loss, seed=config.seed)
 
 
 def _process(loaded: Loaded) -> ReverseProcess:

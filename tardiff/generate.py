@@ -96,9 +96,9 @@ def _sets(
     elif guidance.kind == "none":
         return [(name, session.unguided, None)]
     else:
-        wanted, known = wanted_strengths(config, session)
+        wanted, strength = wanted_strengths(config, session)
         made, outcome = session.guided(wanted, name)
-        outcome = dataclasses.replace(outcome, facts=outcome.facts | known)
+        outcome = dataclasses.replace(outcome, facts=outcome.facts | strength)
     if not config.generation.unguided_too:
         return [(name, made, outcome)]
     counterpart = f"{name}_w0" if paper else NAMES["none"]

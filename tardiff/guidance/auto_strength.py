@@ -44,7 +44,7 @@ class Refittable(Protocol):
         """Of the series."""
         ...
 
-    def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
+    def influence_on(self, guidance: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
         """I of the series, for the guidance loss of other rows."""
         ...
 
@@ -52,7 +52,7 @@ class Refittable(Protocol):
         """The head of the same series with these weights."""
         ...
 
-    def loss_on(self, known: LabelledDesign, loss: GuidanceLoss, head: Any = None) -> float:
+    def loss_on(self, guidance: LabelledDesign, loss: GuidanceLoss, head: Any = None) -> float:
         """The guidance loss of other rows, with this head in place of the model's own."""
         ...
 
@@ -115,7 +115,7 @@ class AutoStrength:
 
 def cross_validated_strength(
     guide: Refittable,
-    known: LabelledDesign,
+    guidance: LabelledDesign,
     loss: GuidanceLoss,
     *,
     select: LabelledDesign | None = None,
@@ -124,15 +124,15 @@ def cross_validated_strength(
     """The strength for `guide`, a model of the unguided series.
 
     Args:
-        known: the guidance rows.
+        guidance: the guidance rows.
         select: rows of the same population that G never sees.
         seed: of the folds.
     """
     rng = np.random.default_rng(seed)
-    repeats = [_fold_changes(guide, known, select, loss, rng) for _ in range(REPEATS)]
+    repeats = [_fold_changes(guide, guidance, select, loss, rng) for _ in range(REPEATS)]
     folds = min(map(len, repeats))
     if folds < FOLDS:
-        return _none(guide, known, loss)
+        return _none(guide, guidance, loss)
     changes, errors = _mean_and_error(np.stack([found[:folds] for found in repeats]))
     bounds = changes + errors
     best = int(bounds.argmin())
@@ -144,13 +144,13 @@ def cross_validated_strength(
         grid=list(GRID),
         changes=changes.tolist(),
         errors=errors.tolist(),
-        loss=guide.loss_on(known, loss),
+        loss=guide.loss_on(guidance, loss),
     )
 
 
-def _none(guide: Refittable, known: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
+def _none(guide: Refittable, guidance: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
     """No strength: a class has too few patients to leave some out."""
-    value = guide.loss_on(known, loss)
+    value = guide.loss_on(guidance, loss)
     return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
 
 
@@ -172,31 +172,31 @@ def _mean_and_error(
 
 def _fold_changes(
     guide: Refittable,
-    known: LabelledDesign,
+    guidance: LabelledDesign,
     select: LabelledDesign | None,
     loss: GuidanceLoss,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(fold, w) change of the loss on rows that the tilt has not seen, in folds of about one
     size; none where the guidance rows cannot be cut into FOLDS that have every class."""
-    parts, changes = _folds(known, FOLDS, loss, rng), []
+    parts, changes = _folds(guidance, FOLDS, loss, rng), []
     if len(parts) < FOLDS:
         return np.array(changes)
     for left_out in parts:
-        heads = _tilted_heads(guide, known.where(~left_out), loss)
-        changes.append(_changes(guide, heads, known.where(left_out), loss))
+        heads = _tilted_heads(guide, guidance.where(~left_out), loss)
+        changes.append(_changes(guide, heads, guidance.where(left_out), loss))
     if select is None:
         return np.array(changes)
-    heads = _tilted_heads(guide, known, loss)
-    parts = _folds(select, max(1, round(FOLDS * len(select.y) / len(known.y))), loss, rng)
+    heads = _tilted_heads(guide, guidance, loss)
+    parts = _folds(select, max(1, round(FOLDS * len(select.y) / len(guidance.y))), loss, rng)
     unseen = [select.where(part) for part in parts]
     return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
 
 
-def _tilted_heads(guide: Refittable, known: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
+def _tilted_heads(guide: Refittable, guidance: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
     """The head that responds to a tilt by every strength of the grid as a retrained model would, G
-    being that of `known`."""
-    scores = guide.influence_on(known, loss)
+    being that of `guidance`."""
+    scores = guide.influence_on(guidance, loss)
     tilts = (tilted_weights(scores, guide.y, guide.response * w) for w in GRID)
     return [guide.refitted(weights) for weights in tilts]
 

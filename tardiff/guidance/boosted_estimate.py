@@ -18,7 +18,7 @@ from tardiff.guidance.auto_strength import AutoStrength, cross_validated_strengt
 from tardiff.influence.boosted_guide import (
     BoostedGuide,
     BoostedInfluence,
-    Pulls,
+    LeafGradients,
     fit_boosted_guide,
 )
 from tardiff.influence.convex_guide import LabelledDesign
@@ -31,12 +31,12 @@ class BoostedEstimate:
 
     Attributes:
         guide: of the unguided series.
-        known, select: guidance and selection rows.
+        guidance, select: guidance and selection rows.
         seed: of the folds.
     """
 
     guide: BoostedGuide
-    known: LabelledDesign
+    guidance: LabelledDesign
     select: LabelledDesign
     loss: GuidanceLoss
     seed: int
@@ -44,17 +44,17 @@ class BoostedEstimate:
     @cached_property
     def direction(self) -> BoostedInfluence:
         """Influence on the guidance loss of all guidance rows."""
-        return BoostedInfluence(self.guide, self._pulls)
+        return BoostedInfluence(self.guide, self._leaf_gradients)
 
     @property
     def of_pool(self) -> Float[Tensor, " n"]:
         """Influence of the series that the guide was trained on."""
-        return self.guide.influence_of(self.guide.rows, self.guide.y, self._pulls)
+        return self.guide.influence_of(self.guide.rows, self.guide.y, self._leaf_gradients)
 
     @property
     def key(self) -> dict[str, Any]:
         """All that decides the influence; JSON-able."""
-        return {"boosted": array_fingerprint(self.guide.head.numpy(), self._pulls.numpy())}
+        return {"boosted": array_fingerprint(self.guide.head.numpy(), self._leaf_gradients.numpy())}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class BoostedEstimate:
         return {
             "estimator": "boosted",
             **self.loss.to_plain(),
-            "guidance_rows": len(self.known.y),
+            "guidance_rows": len(self.guidance.y),
             "pool_rows": len(self.guide.y),
             "trees": self.guide.rows.shape[1] * self.guide.rows.shape[2],
         }
@@ -70,17 +70,17 @@ class BoostedEstimate:
     def strength(self) -> AutoStrength:
         """What rows unknown to G support; takes seconds."""
         return cross_validated_strength(
-            self.guide, self.known, self.loss, select=self.select, seed=self.seed
+            self.guide, self.guidance, self.loss, select=self.select, seed=self.seed
         )
 
     @cached_property
-    def _pulls(self) -> Pulls:
-        return self.guide.pulls(self.known, self.loss)
+    def _leaf_gradients(self) -> LeafGradients:
+        return self.guide.leaf_gradients(self.guidance, self.loss)
 
 
 def boosted_estimate(
     pool: EncodedSeries,
-    known: EncodedSeries,
+    guidance: EncodedSeries,
     select: EncodedSeries,
     loss: GuidanceLoss,
     normaliser: Normaliser,
@@ -91,7 +91,7 @@ def boosted_estimate(
     """The estimate of boosted trees of the unguided series `pool`.
 
     Args:
-        known, select: guidance and selection rows.
+        guidance, select: guidance and selection rows.
         inputs: the parts of a series that the trees see, as `classifier.inputs`.
         seed: of the trees and of the folds.
     """
@@ -103,6 +103,9 @@ def boosted_estimate(
         pool.x, pool.y, features=features, num_classes=loss.num_classes, seed=seed
     )
     rows = (
-        LabelledDesign(guide.design(part.x), part.y, part.subject_ids) for part in (known, select)
+        LabelledDesign(guide.design(part.x), part.y, part.subject_ids)
+        for part in (guidance, select)
     )
-    return BoostedEstimate(guide=guide, known=next(rows), select=next(rows), loss=loss, seed=seed)
+    return BoostedEstimate(
+        guide=guide, guidance=next(rows), select=next(rows), loss=loss, seed=seed
+    )

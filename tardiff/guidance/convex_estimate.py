@@ -108,7 +108,7 @@ def fit_pool_guide(
 
 def estimate_on_rows(
     fitted: PoolGuide,
-    known: EncodedSeries,
+    guidance: EncodedSeries,
     select: EncodedSeries | None,
     loss: GuidanceLoss,
     *,
@@ -117,11 +117,11 @@ def estimate_on_rows(
     """The estimate where the guidance rows are.
 
     Args:
-        known, select: guidance and selection rows; without the latter the strength rests on
+        guidance, select: guidance and selection rows; without the latter the strength rests on
             left-out guidance rows alone.
         seed: of the folds.
     """
-    rows = fitted.design(known)
+    rows = fitted.design(guidance)
     unseen = None if select is None else fitted.design(select)
     facts = estimate_facts(fitted, loss, len(rows.y))
     return ConvexEstimate(

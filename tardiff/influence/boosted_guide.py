@@ -53,7 +53,8 @@ Features = Callable[[Series], Float[np.ndarray, "n feature"]]
 Rows = Int[Tensor, "n forest tree out"]  # the entry of a tree's leaf values that a series gets
 RowWeights = Float[Tensor, " n"]
 Head = Float[Tensor, "forest tree leaf"]  # leaf values
-Pulls = Float[Tensor, "forest tree leaf sum"]  # derivatives of a loss in the two sums of every leaf
+# Derivatives of a loss in the two sums of every leaf.
+LeafGradients = Float[Tensor, "forest tree leaf sum"]
 
 
 class Forest:
@@ -129,33 +130,35 @@ class BoostedGuide:
         fits = [self._boosted(number, weights.numpy()) for number in range(self.rows.shape[1])]
         return torch.from_numpy(np.stack([[step.values for step in steps] for steps in fits]))
 
-    def loss_on(self, known: LabelledDesign, loss: GuidanceLoss, head: Head | None = None) -> float:
+    def loss_on(
+        self, guidance: LabelledDesign, loss: GuidanceLoss, head: Head | None = None
+    ) -> float:
         """The guidance loss of other rows at the best scale of each forest's logits, mean over
         forests; `head` in place of the own one."""
-        fits = zip(self.head if head is None else head, known.rows.unbind(1), strict=True)
+        fits = zip(self.head if head is None else head, guidance.rows.unbind(1), strict=True)
         found = [self._logits(values, rows) for values, rows in fits]
-        losses = [loss.value(f * loss.best_scale(f, known.y), known.y) for f in found]
+        losses = [loss.value(f * loss.best_scale(f, guidance.y), guidance.y) for f in found]
         return sum(losses) / len(losses)
 
-    def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
+    def influence_on(self, guidance: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
         """I of the training series, for the guidance loss of other rows."""
-        return self.influence_of(self.rows, self.y, self.pulls(known, loss))
+        return self.influence_of(self.rows, self.y, self.leaf_gradients(guidance, loss))
 
-    def pulls(self, known: LabelledDesign, loss: GuidanceLoss) -> Pulls:
+    def leaf_gradients(self, guidance: LabelledDesign, loss: GuidanceLoss) -> LeafGradients:
         """The derivatives of the guidance loss of other rows in the sums of every leaf.
 
         The chain rule from the last tree to the first. The logits of the training series pass on
         what a change of them does to the sums of all later trees.
         """
-        pulls, equal = [], np.ones(len(self.y))
-        for number, theirs in enumerate(known.rows.unbind(1)):
+        gradients, equal = [], np.ones(len(self.y))
+        for number, theirs in enumerate(guidance.rows.unbind(1)):
             steps, rows = self._boosted(number, equal), _by_tree(theirs)
             logits = self._logits(self.head[number], theirs)
-            scale = loss.best_scale(logits, known.y)  # where the loss does not change with it
-            of_known = scale * loss.gradient(scale * logits, known.y).numpy().ravel()
+            scale = loss.best_scale(logits, guidance.y)  # where the loss does not change with it
+            of_guidance = scale * loss.gradient(scale * logits, guidance.y).numpy().ravel()
             of_mine, found = np.zeros_like(steps[0].p), []
             for step, ids in zip(reversed(steps), reversed(rows), strict=True):
-                pull = _sum_by(ids, of_known, len(step.values))
+                pull = _sum_by(ids, of_guidance, len(step.values))
                 pull += _sum_by(step.ids, of_mine.ravel(), len(step.values))
                 slopes = RATE * pull / (step.curvatures + L2)
                 curvatures = -step.values * pull / (step.curvatures + L2)
@@ -164,21 +167,21 @@ class BoostedGuide:
                 per_p -= slopes[step.ids].reshape(step.p.shape)
                 change = per_p * step.p  # through p, a sigmoid or a softmax
                 of_mine = of_mine + change - step.p * change.sum(1, keepdims=True)
-            pulls.append(torch.from_numpy(np.stack(found[::-1])))
-        return torch.stack(pulls)
+            gradients.append(torch.from_numpy(np.stack(found[::-1])))
+        return torch.stack(gradients)
 
-    def influence_of(self, rows: Rows, y: Labels, pulls: Pulls) -> Float[Tensor, " n"]:
+    def influence_of(self, rows: Rows, y: Labels, gradients: LeafGradients) -> Float[Tensor, " n"]:
         """Minus the derivative of the guidance loss in the weight of every series, mean over
         forests."""
         found, target = np.zeros(len(y)), self._targets(y)
-        for values, of_sums, mine in zip(self.head, pulls, rows.unbind(1), strict=True):
+        for values, of_sums, mine in zip(self.head, gradients, rows.unbind(1), strict=True):
             logits, trees = self._start(len(y)), _by_tree(mine)
             for value, pull, ids in zip(values.numpy(), of_sums.numpy(), trees, strict=True):
                 p = _probabilities(logits)
                 slopes, curvatures = (pull[ids, k].reshape(p.shape) for k in (0, 1))
                 found -= (slopes * (target - p) + curvatures * p * (1 - p)).sum(1)
                 logits += value[ids].reshape(p.shape)
-        return torch.from_numpy(found / len(pulls))
+        return torch.from_numpy(found / len(gradients))
 
     def _boosted(self, number: int, weights: Float[np.ndarray, " n"]) -> "list[_Step]":
         """The trees of a forest, fitted to the training series with these weights."""
@@ -267,9 +270,9 @@ def fit_boosted_guide(
 class BoostedInfluence:
     """A Score: the influence of a series on the guidance loss."""
 
-    def __init__(self, guide: BoostedGuide, pulls: Pulls) -> None:
-        self._guide, self._pulls = guide, pulls
+    def __init__(self, guide: BoostedGuide, gradients: LeafGradients) -> None:
+        self._guide, self._leaf_gradients = guide, gradients
 
     def score(self, x: Series, y: Labels) -> Float[Tensor, " batch"]:
         """I of every series."""
-        return self._guide.influence_of(self._guide.design(x.cpu()), y.cpu(), self._pulls)
+        return self._guide.influence_of(self._guide.design(x.cpu()), y.cpu(), self._leaf_gradients)

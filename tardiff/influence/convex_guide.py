@@ -80,9 +80,9 @@ class ConvexGuide:
 
     response: ClassVar[float] = 1.0  # assumed: its strengths were tried out so (docs/results.md)
 
-    def gradient(self, known: LabelledDesign, loss: GuidanceLoss) -> Head:
+    def gradient(self, guidance: LabelledDesign, loss: GuidanceLoss) -> Head:
         """G, the derivative of the loss of the guidance rows with respect to theta."""
-        return known.rows.T @ loss.gradient(known.rows @ self.theta, known.y)
+        return guidance.rows.T @ loss.gradient(guidance.rows @ self.theta, guidance.y)
 
     def toward(self, gradient: Head) -> Head:
         """H^-1 of a gradient: v of G, Newton's step of the objective's."""
@@ -92,13 +92,15 @@ class ConvexGuide:
         """I of the training series."""
         return influence_of(self.rows, self.y, self.theta, toward)
 
-    def influence_on(self, known: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
+    def influence_on(self, guidance: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
         """I of the training series, for the guidance loss of other rows."""
-        return self.influence(self.toward(self.gradient(known, loss)))
+        return self.influence(self.toward(self.gradient(guidance, loss)))
 
-    def loss_on(self, known: LabelledDesign, loss: GuidanceLoss, head: Head | None = None) -> float:
+    def loss_on(
+        self, guidance: LabelledDesign, loss: GuidanceLoss, head: Head | None = None
+    ) -> float:
         """The guidance loss of other rows; `head` in place of theta."""
-        return loss.value(known.rows @ (self.theta if head is None else head), known.y)
+        return loss.value(guidance.rows @ (self.theta if head is None else head), guidance.y)
 
     def refitted(self, weights: RowWeights) -> Head:
         """The head of the same series with these weights.

@@ -31,13 +31,13 @@ class ClippedSum:
     share_clipped: float
 
 
-def gradient_norms(known: LabelledDesign, theta: Head) -> Float[Tensor, " n"]:
+def gradient_norms(guidance: LabelledDesign, theta: Head) -> Float[Tensor, " n"]:
     """||g_i||, the norm of the gradient phi(x_i) (p_i - y_i)^T of every series."""
-    return known.rows.norm(dim=1) * residual(known.rows @ theta, known.y).norm(dim=1)
+    return guidance.rows.norm(dim=1) * residual(guidance.rows @ theta, guidance.y).norm(dim=1)
 
 
 def clipped_sum(
-    known: LabelledDesign, theta: Head, *, weights: Float[Tensor, " n"], clip: float
+    guidance: LabelledDesign, theta: Head, *, weights: Float[Tensor, " n"], clip: float
 ) -> ClippedSum:
     """The weighted sum of the clipped gradients of single series.
 
@@ -47,9 +47,9 @@ def clipped_sum(
         clip: C.
     """
     # A series whose gradient is not finite would make the whole sum nan and so be betrayed by it.
-    odd = ~gradient_norms(known, theta).isfinite()
-    known = LabelledDesign(known.rows.masked_fill(odd[:, None], 0.0), known.y)
-    factors = (clip / gradient_norms(known, theta).clamp(min=1e-300)).clamp(max=1.0)
-    pull = (weights * factors)[:, None] * residual(known.rows @ theta, known.y)
+    odd = ~gradient_norms(guidance, theta).isfinite()
+    guidance = LabelledDesign(guidance.rows.masked_fill(odd[:, None], 0.0), guidance.y)
+    factors = (clip / gradient_norms(guidance, theta).clamp(min=1e-300)).clamp(max=1.0)
+    pull = (weights * factors)[:, None] * residual(guidance.rows @ theta, guidance.y)
     share = float((factors < 1)[weights > 0].double().mean())
-    return ClippedSum(known.rows.T @ pull, 2 * clip * float(weights.max()), share)
+    return ClippedSum(guidance.rows.T @ pull, 2 * clip * float(weights.max()), share)

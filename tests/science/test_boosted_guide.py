@@ -97,7 +97,7 @@ def test_influence_is_the_derivative_in_the_weights(classes, kind, monkeypatch):
     monkeypatch.setattr(GuidanceLoss, "best_scale", lambda *_: 0.7)
     guide, x, y = fitted(classes=classes)
     known, loss = seen(guide, 150, 7, classes=classes), GuidanceLoss(kind, classes)
-    pulls = guide.pulls(known, loss)
+    gradients = guide.leaf_gradients(known, loss)
     extra = seen(guide, 1, 11, classes=classes)
     both = BoostedGuide(
         features,
@@ -107,7 +107,7 @@ def test_influence_is_the_derivative_in_the_weights(classes, kind, monkeypatch):
         guide.start,
     )
     weights = torch.cat([torch.ones(len(y)), torch.zeros(1)]).double()
-    influence = guide.influence_of(both.rows, both.y, pulls)
+    influence = guide.influence_of(both.rows, both.y, gradients)
     assert torch.equal(influence[:-1], guide.influence_on(known, loss))
     for row in (0, 17, len(y)):
         step = torch.zeros(len(y) + 1, dtype=torch.float64)
@@ -131,7 +131,7 @@ def test_the_rank_loss_is_that_at_the_best_scale_of_each_forest():
 def test_the_score_of_a_series_is_that_of_the_guide_whatever_the_batch():
     guide, x, y = fitted()
     known = seen(guide, 150, 7)
-    score = BoostedInfluence(guide, guide.pulls(known, RANK)).score
+    score = BoostedInfluence(guide, guide.leaf_gradients(known, RANK)).score
     assert torch.equal(score(x, y), guide.influence_on(known, RANK))
     assert torch.equal(score(x[40:50], y[40:50]), score(x, y)[40:50])
 
