@@ -181,8 +181,9 @@ def guided_as(config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]]) -
         made: `made_with` of every set.
     """
     guided = [facts for facts in made.values() if facts.get("guidance")]
-    own = [facts["config"] for facts in guided if facts.get("experiment") == config.experiment]
-    used = {settings["influence"]["estimator"] for settings in own}
+    own = [facts for facts in guided if facts.get("experiment") == config.experiment]
+    # A set of an older version need not say it.
+    used = {f.get("config", {}).get("influence", {}).get("estimator") for f in own} - {None}
     if config.influence.estimator != "auto" or len(used) != 1:
         return config
     return changed(config, influence={"estimator": used.pop()})

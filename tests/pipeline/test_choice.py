@@ -172,6 +172,8 @@ def test_stage_4_shows_the_influence_that_guided_the_set(trained):
     assert estimator_of(guided_as(stage_4, made)) == "boosted"
     named = load_config([*trained[1], *asked, "influence.estimator=convex"])
     assert estimator_of(guided_as(named, made)) == "convex"
+    old = {"guided": {"experiment": stage_4.experiment, "guidance": {"pool": 1}}}  # says no more
+    assert estimator_of(guided_as(stage_4, old)) == "convex"
     elsewhere = load_config([*trained[1], *asked, "experiment=other"])
     assert estimator_of(guided_as(elsewhere, made)) == "convex"
     folder = run(trained, "guidance.w=0.3", "generation.name=by_head")
