@@ -71,7 +71,7 @@ class Task:
         return EncodedSeries(rows.x[:, : self.values].contiguous(), rows.y)
 
     @property
-    def judges(self) -> list[str]:
+    def downstream_models(self) -> list[str]:
         """The names of the rows that score a model."""
         return [name for name in self.full if name != "train"]
 
@@ -244,7 +244,7 @@ def _lstms(task: Task, sets: np.ndarray, given, recipe, device: torch.device):
     weights = train(x, y, rows, _on(device, task.seen(task.full["select"])), recipe, seed=0)
     return {
         name: predict(weights, task.seen(task.full[name]).x.to(device)).cpu()
-        for name in task.judges
+        for name in task.downstream_models
     }
 
 
@@ -254,7 +254,7 @@ def _feature_models(task: Task, sets: np.ndarray, given, recipe, _: torch.device
 
     (x, y), select = arrays(task.pool), arrays(task.full["select"])
     choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
-    found: dict[str, list[np.ndarray]] = {name: [] for name in task.judges}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in task.downstream_models}
     for rows in sets:
         for seed in range(given.seeds):
             model = FITS[given.model]((x[rows], y[rows]), select, seed=seed, **choices)

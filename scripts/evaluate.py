@@ -190,8 +190,8 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     generator = generator_report(config, splits) if "train" in members else None
     _print([] if generator is None else [generator_table(generator)])
     hours = config.data.step_minutes / 60
-    guided = guided_as(config, made)
-    scored = influence(guided, splits, data.synthetic) if sets else "there is no set"
+    as_guided = guided_as(config, made)
+    scored = influence(as_guided, splits, data.synthetic) if sets else "there is no set"
     return Results(
         provenance=facts,
         predictions=predictions,
@@ -201,7 +201,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
         quality=quality,
         generator=generator,
         guided=list(guidance),
-        retraining=retraining_score(guided, splits.fingerprint),
+        retraining=retraining_score(as_guided, splits.fingerprint),
         influence=scored,
         guidance_change=guidance_change(
             splits.train,
