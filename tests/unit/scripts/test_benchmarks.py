@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmarks
-from benchmarks import denoisers, few_steps, limits_of_guidance, many_lstms
+from benchmarks import denoisers, few_steps, findings_picture, limits_of_guidance, many_lstms
 from classifier.fit import fit_classifier
 from classifier.models.networks import RNNClassifier
 from classifier.training import FitRecipe, predict_logits
@@ -101,3 +101,49 @@ def test_limits_of_guidance_are_measured(tmp_path, monkeypatch, capsys):
         rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| convex")]
         assert [row[1] for row in rows[:3]] == ["0.1", "0.2", "0.4"]
         assert len(rows) == 3 + (halves > 0)  # the last: its data-modelling score
+
+
+TABLE = """# Results
+
+| model for | training | real only | real + guidance stays | synthetic alone, unguided | \
+synthetic alone, guided | real + synthetic, guided |
+| --- | --- | --- | --- | --- | --- | --- |
+| **another unit**: death | 9 / 4 | 0.65 / 0.66 | 0.70 / 0.70 | 0.64 / 0.65 | **0.78 / 0.76** | \
+0.66 / **0.67** |
+| simulated | 8 / 3 | 0.70 | 0.71 | 0.72 | 0.73 | **0.74** |
+
+| another | table |
+"""
+
+
+def test_the_picture_of_findings_draws_the_numbers_of_its_table():
+    rows = findings_picture.settings(TABLE)
+    assert [row.name for row in rows] == ["another unit: death", "simulated"]
+    sure = {name: [score.sure for score in found] for name, found in rows[0].scores.items()}
+    assert sure["synthetic alone, guided"] == [True, True]
+    assert sure["real + synthetic, guided"] == [False, True]
+    panels = findings_picture.findings_figure(rows).axes
+    drawn = {
+        (line.get_label(), round(float(line.get_xdata()[0]), 3), line.get_markerfacecolor())
+        for axes in panels
+        for line in axes.lines
+        if line.get_linestyle() == "None"
+    }
+    assert ("synthetic alone, guided", 0.13, "#d1740f") in drawn
+    assert ("real + synthetic, guided", 0.01, "white") in drawn  # not bold
+    assert ("real + synthetic, guided", 0.01, "#d1740f") in drawn
+    assert ("synthetic alone, unguided", -0.01, "#33608c") in drawn
+    assert len(panels[0].texts) == 0 and len(panels[1].texts) == 1  # one model alone: "not run"
+
+
+def test_the_picture_of_the_readme_is_of_the_table_in_the_results():
+    docs = findings_picture.DOCS
+    rows = findings_picture.settings((docs / "results.md").read_text("utf-8"))
+    assert findings_picture.digest(rows) in (docs / "findings.svg").read_text("utf-8")
+
+
+def test_a_page_without_the_table_of_findings_is_refused():
+    with pytest.raises(ValueError, match=r"no table that begins with"):
+        findings_picture.settings("# Results\n")
+    with pytest.raises(ValueError, match=r"has no column real only"):
+        findings_picture.settings(TABLE.replace("real only", "real"))
