@@ -112,9 +112,7 @@ def findings_figure(rows: list[Setting]) -> Figure:
     handles = [_marks([], [], name, filled=True) for name in MARKS]
     handles.append(_marks([], [], "synthetic alone, guided", filled=False))
     handles[-1].set_label("guided, not surely above unguided")
-    figure.legend(
-        handles=handles, loc="outside lower center", fontsize=9, ncols=3, frameon=False
-    )
+    figure.legend(handles=handles, loc="outside lower center", fontsize=9, ncols=3, frameon=False)
     return figure
 
 
