@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from configs.runtime.errors import UserError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from tardiff.diffusion.noise_schedule import Series
-from tardiff.privacy.nearest_neighbours import nearest
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,33 @@ def telling(dataset: EHRDataset, normaliser: Normaliser) -> Float[Tensor, "m val
     fewest = min(FEWEST_MEASURED, dataset.num_channels * dataset.length)
     enough = dataset.observed.sum((1, 2)) >= fewest
     return normaliser.to_model(dataset.values[enough])
+
+
+def nearest(
+    query: Float[Tensor, "n dim"],
+    reference: Float[Tensor, "m dim"],
+    *,
+    k: int = 1,
+    exclude_self: bool = False,
+) -> tuple[Float[Tensor, "n k"], Int[Tensor, "n k"]]:
+    """Euclidean distances to the k nearest rows of `reference`, ascending, and their row numbers;
+    exact, in bounded memory.
+
+    Args:
+        exclude_self: `query` is `reference`; a row is not its own neighbour (a second, equal row
+            is).
+
+    Raises:
+        ValueError: k exceeds the rows to choose from.
+    """
+    finder = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(reference.numpy())
+    found = finder.kneighbors(None if exclude_self else query.numpy(), return_distance=False)
+    rows = torch.from_numpy(found)
+    # From differences: in |q|^2 - 2qr + |r|^2, as scikit-learn has it, that of a copy is not 0.
+    differences = (query - reference[column] for column in rows.T)
+    distances = torch.stack([part.square().sum(1).sqrt() for part in differences], dim=1)
+    distances, order = distances.sort(dim=1)
+    return distances, rows.gather(1, order)
 
 
 def closeness(x: Tensor, reference: Tensor) -> Closeness:

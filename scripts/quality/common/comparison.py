@@ -14,8 +14,7 @@ from torch import Tensor
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.model_space.normaliser import Normaliser
-from tardiff.privacy.memorisation import telling
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import nearest, telling
 
 MIN_SERIES = 20  # fewer leave nearest neighbours, covariances and folds without meaning
 MIN_LENGTH = 4  # next-step and lag metrics need a few grid points

@@ -9,7 +9,7 @@ from classifier.fixed_features import PrincipalAxes, RandomConvolutions
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, below, metric
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import nearest
 
 MAX_ROWS = 4000
 NUM_KERNELS = 128

@@ -9,7 +9,7 @@ from classifier.metrics import Z95
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import nearest
 
 MAX_ROWS = 10_000
 SHIFTED = 0.6

@@ -19,7 +19,7 @@ from data_preprocess.dataset import EHRDataset
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import nearest
 
 MAX_TARGETS = 2000  # train and held-out series attacked, each
 MAX_ROWS = 10_000  # synthetic series read from

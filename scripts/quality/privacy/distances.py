@@ -7,8 +7,7 @@ from torch import Tensor
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
 from scripts.quality.common.registry import PRIVACY, above, metric, surely_above, surely_more
-from tardiff.privacy.memorisation import SAME, closeness
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import SAME, closeness, nearest
 
 MAX_ROWS = 20_000  # series per set
 LOW_QUANTILE = 0.05

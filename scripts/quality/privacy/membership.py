@@ -15,7 +15,7 @@ from torch import Tensor
 from scripts.quality.common.comparison import Comparison, draw
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.common.registry import CHANCE, PRIVACY, QualityFlag, metric, surely_above
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import nearest
 
 MAX_ROWS = 5000  # members, non-members and known series, each
 MAX_SYNTHETIC = 20_000  # series that the attacker has

@@ -1,31 +1,30 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
 
 from scripts.quality.common.metric_report import auc_interval, wilson
-from tardiff.privacy import nearest_neighbours as neighbours
-from tardiff.privacy.nearest_neighbours import nearest
+from tardiff.privacy.memorisation import nearest
 
 
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_equals_scikit_learn_across_chunks(monkeypatch, exclude_self):
-    monkeypatch.setattr(neighbours, "QUERY_CHUNK", 37)
-    monkeypatch.setattr(neighbours, "REFERENCE_BLOCK", 23)
+def test_equals_all_pairwise_distances_in_order(exclude_self):
     generator = torch.Generator().manual_seed(0)
-    reference = torch.randn(150, 6, generator=generator)
-    query = reference if exclude_self else torch.randn(90, 6, generator=generator)
+    reference = torch.randn(1500, 6, generator=generator)
+    query = reference if exclude_self else torch.randn(900, 6, generator=generator)
     distances, rows = nearest(query, reference, k=3, exclude_self=exclude_self)
-    finder = NearestNeighbors(n_neighbors=3).fit(reference.numpy())
-    expected = finder.kneighbors(None if exclude_self else query.numpy())
-    assert distances.numpy() == pytest.approx(expected[0], rel=1e-5)
-    assert np.array_equal(rows.numpy(), expected[1])
+    every = cdist(query.numpy(), reference.numpy())
+    if exclude_self:
+        np.fill_diagonal(every, np.inf)
+    order = every.argsort(1)[:, :3]
+    assert np.array_equal(rows.numpy(), order)
+    assert distances.numpy() == pytest.approx(np.take_along_axis(every, order, 1), rel=1e-5)
 
 
 def test_near_copies_far_from_the_origin_keep_their_distance():
-    """|q|^2 - 2qr + |r|^2 alone gives 0, or noise of 0.1, here."""
+    """|q|^2 - 2qr + |r|^2 in single precision gives 0, or noise of 0.1, here."""
     reference = torch.randn(500, 100, generator=torch.Generator().manual_seed(0)) * 5 + 300
     query = reference + 1e-3
     distances, rows = nearest(query, reference)
@@ -48,8 +47,15 @@ def test_a_second_equal_row_is_a_neighbour_the_row_itself_is_not():
     assert distances[:, 0].tolist() == [0.0, 0.0, 5.0] and rows[:2, 0].tolist() == [1, 0]
 
 
+def test_a_copy_far_from_the_origin_is_at_distance_zero():
+    """|q|^2 - 2qr + |r|^2 gives about 1e-4 here, in double precision too."""
+    reference = torch.randn(500, 100, generator=torch.Generator().manual_seed(0)) * 5 + 300
+    distances, rows = nearest(reference.clone(), reference)
+    assert rows[:, 0].tolist() == list(range(500)) and not distances.any()
+
+
 def test_more_neighbours_than_rows_are_refused():
-    with pytest.raises(ValueError, match="3 neighbours asked for, 2 rows"):
+    with pytest.raises(ValueError, match="n_neighbors = 3, n_samples_fit = 3"):
         nearest(torch.zeros(3, 1), torch.zeros(3, 1), k=3, exclude_self=True)
 
 
