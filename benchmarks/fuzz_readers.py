@@ -22,8 +22,8 @@ from data_preprocess.sources.user_table.reader import read_table
 from data_preprocess.storage.array_files import read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_pickle import load_array_pickle
-from tardiff.guidance.convex_estimate import fit_pool_guide
 from tardiff.guidance.guide_file import GuideFile, load_guide, save_guide
+from tardiff.guidance.pool_estimate import fit_pool_guide
 
 
 @dataclass(frozen=True)

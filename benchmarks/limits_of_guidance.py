@@ -40,9 +40,8 @@ from scripts.influence_report.retraining import repeatability, stratified_halves
 from scripts.utility.feature_models import FITS
 from scripts.utility.loss_change import best_loss
 from scripts.utility.metrics import Predictions
-from tardiff.guidance.boosted_estimate import boosted_estimate
-from tardiff.guidance.convex_estimate import estimate_on_rows, fit_pool_guide
 from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.pool_estimate import boosted_estimate, convex_estimate, fit_pool_guide
 from tardiff.guidance.pool_selection import choose
 from tardiff.influence.convex_guide import LabelledDesign, fit_guide, influence_of
 from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
@@ -127,7 +126,7 @@ def _of_guides(task: Task, splits: Splits, config) -> dict[str, np.ndarray]:
     select, made = task.full["select"], {}
     for name, parts in known.items():
         rows = EncodedSeries(*(torch.cat([getattr(p, a) for p in parts]) for a in ("x", "y")))
-        made[name] = estimate_on_rows(guide, rows, select, LOSS, seed=0)
+        made[name] = convex_estimate(guide, rows, select, LOSS, seed=0)
     made["boosted"] = boosted_estimate(
         task.base_rows,
         task.full["guide"],

@@ -27,7 +27,7 @@ from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.from_config import load, pool_guide, session_of
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.auto_strength import GRID, cross_validated_strength
-from tardiff.guidance.convex_estimate import PoolGuide
+from tardiff.guidance.pool_estimate import PoolGuide
 from tardiff.influence.convex_guide import Head, LabelledDesign, fit_guide, influence_of
 from tardiff.influence.guidance_losses import GuidanceLoss
 

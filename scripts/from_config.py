@@ -38,9 +38,10 @@ from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import AUTO, direction_loader, pool_estimate
-from tardiff.generation.session import MOST_GUIDE_ROWS, PoolEstimate
+from tardiff.generation.session import MOST_GUIDE_ROWS
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Score
+from tardiff.guidance.pool_estimate import PoolEstimate
 from tardiff.guidance.pool_selection import tilted_weights
 from tardiff.records_from_config import (
     is_guided_by_pool,
@@ -104,7 +105,7 @@ def influence_weights(config: ExperimentConfig, splits: Splits) -> Float[np.ndar
     estimate = pool_estimate(config, splits, device, lambda: train)
     w = asked_strength(config, lambda: estimate)
     logger.info("reweighted: w = %g on the real training series", w)
-    return tilted_weights(estimate.of_pool, train.y, w).numpy()
+    return tilted_weights(estimate.of_pool(), train.y, w).numpy()
 
 
 def asked_strength(config: ExperimentConfig, estimate: Callable[[], PoolEstimate]) -> float:

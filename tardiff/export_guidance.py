@@ -21,13 +21,14 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.fit_guide import fitted_guide
-from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows
+from tardiff.guidance.auto_strength import cross_validated_strength
 from tardiff.guidance.guide_file import (
     Export,
     load_guide,
     require_same_layout,
     save_guide,
 )
+from tardiff.guidance.pool_estimate import PoolGuide
 from tardiff.influence.convex_guide import Head, LabelledDesign
 from tardiff.influence.dp_gradient import clipped_sum, gradient_norms
 from tardiff.influence.guidance_losses import GuidanceLoss
@@ -60,9 +61,13 @@ def main(config: ExperimentConfig) -> None:
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
     if given.epsilon is None:
-        unseen = None if select is None else EncodedSeries.of(select, content.normaliser)
-        found = estimate_on_rows(content.fitted, guidance, unseen, loss, seed=config.seed)
-        gradient, strength, privacy = found.gradient, found.strength(), None
+        fitted, known, unseen = content.fitted, content.fitted.design(guidance), None
+        if select is not None:
+            unseen = fitted.design(EncodedSeries.of(select, content.normaliser))
+        gradient, privacy = fitted.guide.gradient(known, loss), None
+        strength = cross_validated_strength(
+            fitted.guide, known, loss, select=unseen, seed=config.seed
+        )
     else:
         gradient, privacy = _private(config, content.fitted, guidance, loss)
         strength = None

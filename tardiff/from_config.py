@@ -30,12 +30,17 @@ from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.artefacts import requested_labels, sampler_levels
 from tardiff.generation.pilot import GuidanceSettings
 from tardiff.generation.reverse_process import ReverseProcess
-from tardiff.generation.session import GenerationSession, PoolEstimate
+from tardiff.generation.session import GenerationSession
 from tardiff.guidance.algorithm1 import paper_levels
-from tardiff.guidance.boosted_estimate import boosted_estimate
-from tardiff.guidance.convex_estimate import PoolGuide, estimate_on_rows, fit_pool_guide
 from tardiff.guidance.direction_loader import DirectionLoader, LoadedDirection
 from tardiff.guidance.guide_file import imported_estimate
+from tardiff.guidance.pool_estimate import (
+    PoolEstimate,
+    PoolGuide,
+    boosted_estimate,
+    convex_estimate,
+    fit_pool_guide,
+)
 from tardiff.influence.gradient_cache import InfluenceSettings
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.records_from_config import (
@@ -225,7 +230,7 @@ def pool_estimate(
             seed=config.seed,
         )
     guide = pool_guide(config, splits, device, pool())
-    return estimate_on_rows(guide, guidance, select, loss, seed=config.seed)
+    return convex_estimate(guide, guidance, select, loss, seed=config.seed)
 
 
 def _process(loaded: Loaded) -> ReverseProcess:

@@ -57,10 +57,10 @@ from tardiff.from_config import (
     session_of,
 )
 from tardiff.generation.pool import as_released
-from tardiff.generation.session import PoolEstimate
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
 from tardiff.guidance.directions import Direction, Score
+from tardiff.guidance.pool_estimate import PoolEstimate
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
 from tardiff.records_from_config import estimated_with, estimator_of, model_path, retraining_path
@@ -88,7 +88,8 @@ def main(config: ExperimentConfig) -> None:
         allow_test=given.allow_test,
         step_minutes=config.data.step_minutes,
     )
-    direction, _, facts, _ = inputs.direction()
+    loaded = inputs.direction()
+    direction, facts = loaded.direction, loaded.facts
     assert isinstance(direction, Direction)  # of a network
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
     for ranked in sets:

@@ -31,18 +31,15 @@ from tardiff.generation.pilot import GuidanceSettings, Pilot
 from tardiff.generation.pool import Pool, Sampled, as_released
 from tardiff.generation.reverse_process import GUIDE, ReverseProcess, fresh_numbers
 from tardiff.guidance.algorithm1 import algorithm1
-from tardiff.guidance.boosted_estimate import BoostedEstimate
 from tardiff.guidance.calibration import Calibration, unguided_scale
-from tardiff.guidance.convex_estimate import ConvexEstimate
 from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
+from tardiff.guidance.pool_estimate import PoolEstimate
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, replace_copies
 from tardiff.training.checkpoint import DiffusionModel
-
-PoolEstimate = ConvexEstimate | BoostedEstimate
 
 CODE = ("tardiff", "classifier", "data_preprocess.model_space")  # decides what is sampled
 
@@ -194,10 +191,7 @@ class GenerationSession:
 
     @cached_property
     def _direction(self) -> LoadedDirection:
-        if self.estimator is None:
-            return self.load_direction()
-        found = self.estimate
-        return LoadedDirection(found.direction, "influence", found.facts, found.key)
+        return self.load_direction() if self.estimator is None else self.estimate
 
     @property
     def _pushing(self) -> Direction:

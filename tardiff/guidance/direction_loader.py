@@ -1,8 +1,8 @@
 """From artefacts to a direction of guidance: classifiers and guidance rows, loaded and checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +19,21 @@ from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.influence.input_gradient import InfluenceDirection
 
 
-class LoadedDirection(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class LoadedDirection:
     """What guidance raises, with its origin.
 
     Attributes:
         direction: a Direction where the sampler can be pushed.
+        key: all that decides the direction; JSON-able.
         score: what its score is, "influence" or "log p(label)".
         facts: of the guidance gradient (loss, rows, norms, residual).
-        key: all that decides the direction; JSON-able.
     """
 
     direction: Score
-    score: str
-    facts: dict[str, Any]
     key: dict[str, Any]
+    score: str = "influence"
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +86,10 @@ class DirectionLoader:
         vector, facts = self.vector(classifier)
         parts = [part.cpu().numpy() for _, part in sorted(vector.items())]
         key = {"influence": [sha256_file(self.trained), array_fingerprint(*parts)]}
-        return LoadedDirection(self.along(classifier, vector), "influence", facts, key)
+        return LoadedDirection(direction=self.along(classifier, vector), key=key, facts=facts)
 
     def likelihood(self) -> LoadedDirection:
         """log p(label) of the trained classifier: plain classifier guidance."""
         direction = ClassifierDirection(self.classifier().to(self.device), per_sample_loss)
         key = {"classifier": sha256_file(self.trained)}
-        return LoadedDirection(direction, "log p(label)", {}, key)
+        return LoadedDirection(direction=direction, key=key, score="log p(label)")

@@ -16,7 +16,7 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from tardiff.guidance.auto_strength import AutoStrength
-from tardiff.guidance.convex_estimate import ConvexEstimate, PoolGuide, estimate_facts
+from tardiff.guidance.pool_estimate import PoolEstimate, PoolGuide, estimate_along
 from tardiff.influence.convex_guide import Head, fit_guide
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures
@@ -157,7 +157,7 @@ def imported_estimate(
     *,
     guidance_loss: str = "auto",
     classes: Sequence[int] | None = None,
-) -> ConvexEstimate:
+) -> PoolEstimate:
     """The estimate of a file with G, where the guidance rows are not.
 
     Args:
@@ -185,7 +185,7 @@ def imported_estimate(
     require_match(f"influence.vector {path}", export, asked, remedy)
     num_classes = len(content.label_names)
     loss = GuidanceLoss(export.guidance_loss, num_classes, export.classes)
-    facts = estimate_facts(fitted, loss, export.rows)
+    facts = {**loss.to_plain(), "guidance_rows": export.rows}
     facts |= {"imported": str(path), "privacy": export.privacy}
     fitted.features.to(device)
-    return ConvexEstimate(fitted, export.gradient, lambda: export.strength, facts)
+    return estimate_along(fitted, export.gradient, lambda: export.strength, facts)

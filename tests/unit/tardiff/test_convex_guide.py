@@ -6,7 +6,7 @@ import torch
 
 from classifier.losses import per_sample_loss
 from data_preprocess.model_space.encoding import EncodedSeries
-from tardiff.guidance.convex_estimate import PoolGuide
+from tardiff.guidance.pool_estimate import PoolGuide
 from tardiff.influence.convex_guide import (
     ConvexInfluence,
     GuidanceLoss,
