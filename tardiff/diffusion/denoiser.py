@@ -1,6 +1,6 @@
 """Denoiser: (x_t, log_snr, y) -> x0_hat in model space; the only contract samplers know."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +10,9 @@ from tardiff.diffusion.noise_schedule import Labels, Levels, Series, alpha_sigma
 PREDICTIONS = ("v", "eps", "x0")
 
 
-@runtime_checkable
-class Denoiser(Protocol):
-    """Estimate of the clean series, E[x_0 | x_t, y]; row i depends on row i of the inputs only."""
-
-    def __call__(self, x_t: Series, log_snr: Levels, y: Labels) -> Series:
-        """x0_hat for every row."""
-        ...
+# (x_t, log_snr, y) -> x0_hat, the estimate E[x_0 | x_t, y] of the clean series; row i depends on
+# row i of the inputs only.
+Denoiser = Callable[[Series, Levels, Labels], Series]
 
 
 class NetworkDenoiser:

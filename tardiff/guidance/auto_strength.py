@@ -11,7 +11,7 @@ has trials of the whole rule. No generation and no downstream model takes part: 
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,42 +19,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from data_preprocess.dataset import patient_strata
-from tardiff.diffusion.noise_schedule import Labels
 from tardiff.guidance.pool_selection import tilted_weights
-from tardiff.influence.convex_guide import LabelledDesign
+from tardiff.influence.boosted_guide import BoostedGuide
+from tardiff.influence.convex_guide import ConvexGuide, LabelledDesign
 from tardiff.influence.guidance_losses import GuidanceLoss
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 FOLDS, REPEATS = 5, 2
 
 
-@runtime_checkable
-class Refittable(Protocol):
-    """A model of unguided series that can be refitted on a tilted set of them.
-
-    Attributes:
-        response: what a tilt changes in a retrained model, as a multiple of what it does in the
-            refitted head.
-    """
-
-    response: ClassVar[float]
-
-    @property
-    def y(self) -> Labels:
-        """Of the series."""
-        ...
-
-    def influence_on(self, guidance: LabelledDesign, loss: GuidanceLoss) -> Float[Tensor, " n"]:
-        """I of the series, for the guidance loss of other rows."""
-        ...
-
-    def refitted(self, weights: Float[Tensor, " n"]) -> Any:
-        """The head of the same series with these weights."""
-        ...
-
-    def loss_on(self, guidance: LabelledDesign, loss: GuidanceLoss, head: Any = None) -> float:
-        """The guidance loss of other rows, with this head in place of the model's own."""
-        ...
+# A model of unguided series that can be refitted on a tilted set of them.
+PoolModel = ConvexGuide | BoostedGuide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +89,7 @@ class AutoStrength:
 
 
 def cross_validated_strength(
-    guide: Refittable,
+    guide: PoolModel,
     guidance: LabelledDesign,
     loss: GuidanceLoss,
     *,
@@ -148,7 +123,7 @@ def cross_validated_strength(
     )
 
 
-def _none(guide: Refittable, guidance: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
+def _none(guide: PoolModel, guidance: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
     """No strength: a class has too few patients to leave some out."""
     value = guide.loss_on(guidance, loss)
     return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
@@ -171,7 +146,7 @@ def _mean_and_error(
 
 
 def _fold_changes(
-    guide: Refittable,
+    guide: PoolModel,
     guidance: LabelledDesign,
     select: LabelledDesign | None,
     loss: GuidanceLoss,
@@ -193,7 +168,7 @@ def _fold_changes(
     return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
 
 
-def _tilted_heads(guide: Refittable, guidance: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
+def _tilted_heads(guide: PoolModel, guidance: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
     """The head that responds to a tilt by every strength of the grid as a retrained model would, G
     being that of `guidance`."""
     scores = guide.influence_on(guidance, loss)
@@ -202,7 +177,7 @@ def _tilted_heads(guide: Refittable, guidance: LabelledDesign, loss: GuidanceLos
 
 
 def _changes(
-    guide: Refittable, heads: list[Any], left: LabelledDesign, loss: GuidanceLoss
+    guide: PoolModel, heads: list[Any], left: LabelledDesign, loss: GuidanceLoss
 ) -> list[float]:
     before = guide.loss_on(left, loss)
     return [guide.loss_on(left, loss, head) - before for head in heads]

@@ -10,8 +10,8 @@ consumes x0_hat takes the shifted one.
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -24,14 +24,8 @@ from tardiff.guidance.directions import Direction
 
 EVALUATION_POINTS = ("x0hat", "xt")
 
-
-@runtime_checkable
-class Gain(Protocol):
-    """How far a series moves along its gradient at a noise level."""
-
-    def __call__(self, log_snr: Levels, y: Labels) -> Float[Tensor, " batch"]:
-        """The factor of the gradient, one per series."""
-        ...
+# (log_snr, y) -> the factor of the gradient, one per series.
+Gain = Callable[[Levels, Labels], Float[Tensor, " batch"]]
 
 
 class Tilt:

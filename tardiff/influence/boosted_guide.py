@@ -106,6 +106,8 @@ class BoostedGuide:
         forests: several sets of trees, each a model of its own.
         rows, y: leaves and labels of the training series.
         start: the logits before the first tree.
+        response: what a tilt changes in a retrained model, as a multiple of what it does in the
+            refitted head.
     """
 
     features: Features

@@ -70,6 +70,7 @@ class ConvexGuide:
         penalty: of the squared weights, against the mean loss.
         theta: the head; no column for two classes but one logit.
         factor: Cholesky factor of the Hessian over theta, flattened.
+        response: as of BoostedGuide.
     """
 
     rows: Design
