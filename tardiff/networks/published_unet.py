@@ -1,27 +1,22 @@
-"""PublishedUNet: the U-Net of the TarDiff paper, kept as the reference of speed and quality."""
+"""PublishedUNet: the U-Net of the TarDiff paper, kept as the reference of speed and quality.
 
+B batch, C channel, T time, E embedding width.
+"""
+
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tardiff.diffusion.noise_schedule import Labels, Levels, Series
-from tardiff.networks.blocks import LevelEmbedding
-from tardiff.networks.published_blocks import (
-    Attention1D,
-    Down1D,
-    ResBlock1D,
-    Strip,
-    StripConv,
-    Up1D,
-    to_strip,
-)
+from tardiff.networks.blocks import LevelEmbedding, zeroed
 from tardiff.networks.registry import network
 
-# Wider networks spend their time in products whose library has an order of its own.
-WIDEST_CHANNELS_LAST = 64
+GROUPS = 8
 
 
 @network("published_unet")
@@ -53,12 +48,11 @@ class PublishedUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.null_label = num_classes
-        self.channels_last = width <= WIDEST_CHANNELS_LAST
         self.stride = 2 ** (len(multipliers) - 1)
         embed = 4 * width
         self.embed_level = LevelEmbedding(width, embed)
         self.embed_label = nn.Embedding(num_classes + 1, embed)
-        self.conv_in = StripConv(in_channels, width, 3, padding=1)
+        self.conv_in = nn.Conv1d(in_channels, width, 3, padding=1)
 
         self.down = nn.ModuleList()
         skips, channels = [width], width
@@ -70,7 +64,8 @@ class PublishedUNet(nn.Module):
                 channels = width * multiplier
                 skips.append(channels)
             if level < len(multipliers) - 1:
-                self.down.append(Down1D(channels))
+                halving = nn.Conv1d(channels, channels, 4, stride=2, padding=1)
+                self.down.append(nn.Sequential(OrderedDict(conv=halving)))
                 skips.append(channels)
 
         self.middle = _Stage(channels, channels, embed, bool(attention_levels))
@@ -84,17 +79,19 @@ class PublishedUNet(nn.Module):
                 )
                 channels = out
             if level > 0:
-                self.up.append(Up1D(channels))
+                conv = nn.Conv1d(channels, channels, 3, padding=1)
+                self.up.append(
+                    nn.Sequential(OrderedDict(nearest=nn.Upsample(scale_factor=2), conv=conv))
+                )
 
-        self.norm_out = nn.GroupNorm(8, channels)
-        self.conv_out = StripConv(channels, in_channels, 3, padding=1)
+        self.norm_out = nn.GroupNorm(GROUPS, channels)
+        self.conv_out = nn.Conv1d(channels, in_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
 
     def forward(self, x_t: Series, log_snr: Levels, y: Labels) -> Float[Tensor, "batch out time"]:
         """The network's raw prediction (v, eps or x_0, as it was trained)."""
         length = x_t.shape[-1]
-        padded = functional.pad(x_t, (0, -length % self.stride), mode="replicate")
-        h = self.conv_in(to_strip(padded, channels_last=self.channels_last))
+        h = self.conv_in(functional.pad(x_t, (0, -length % self.stride), mode="replicate"))
         embedding = functional.silu(self.embed_level(log_snr) + self.embed_label(y))
         skips = [h]
         for module in self.down:
@@ -106,7 +103,7 @@ class PublishedUNet(nn.Module):
                 h = module(torch.cat([h, skips.pop()], dim=1), embedding)
             else:
                 h = module(h)
-        return self.conv_out(functional.silu(self.norm_out(h)))[:, :, 0, :length]
+        return self.conv_out(functional.silu(self.norm_out(h)))[..., :length]
 
 
 class _Stage(nn.Module):
@@ -117,5 +114,45 @@ class _Stage(nn.Module):
         self.block = ResBlock1D(in_channels, out_channels, embed)
         self.attention = Attention1D(out_channels) if attend else nn.Identity()
 
-    def forward(self, h: Strip, embedding: Tensor) -> Float[Tensor, "batch out 1 time"]:
+    def forward(self, h: Series, embedding: Tensor) -> Float[Tensor, "batch out time"]:
         return self.attention(self.block(h, embedding))
+
+
+class ResBlock1D(nn.Module):
+    """(B, C_in, T), (B, E) -> (B, C_out, T); the embedding scales and shifts the second norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, embed: int) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(GROUPS, in_channels)
+        self.conv_in = nn.Conv1d(in_channels, out_channels, 3, padding=1)
+        self.modulate = nn.Linear(embed, 2 * out_channels)
+        self.norm_out = nn.GroupNorm(GROUPS, out_channels)
+        self.conv_out = zeroed(nn.Conv1d(out_channels, out_channels, 3, padding=1))
+        same = in_channels == out_channels
+        self.skip = nn.Identity() if same else nn.Conv1d(in_channels, out_channels, 1)
+
+    def forward(
+        self, h: Series, embedding: Float[Tensor, "batch embed"]
+    ) -> Float[Tensor, "batch out time"]:
+        """The block's output; at initialisation equal to its skip path."""
+        scale, shift = self.modulate(embedding)[..., None].chunk(2, dim=1)
+        out = self.conv_in(functional.silu(self.norm_in(h)))
+        out = torch.addcmul(shift, self.norm_out(out), 1 + scale)
+        return self.skip(h) + self.conv_out(functional.silu(out))
+
+
+class Attention1D(nn.Module):
+    """(B, C, T) -> (B, C, T): residual multi-head self-attention over time."""
+
+    def __init__(self, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.to_qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.to_out = zeroed(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, h: Series) -> Series:
+        """`h` plus what attention adds to it."""
+        qkv = rearrange(self.to_qkv(self.norm(h)), "b (n g d) t -> n b g t d", n=3, g=self.heads)
+        mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2])
+        return h + self.to_out(rearrange(mixed, "b g t d -> b (g d) t"))

@@ -12,7 +12,6 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.generate import main as generate
 from tardiff.networks.blocks import GatedFeedForward, GatedResidual, SelfAttention
-from tardiff.networks.published_unet import PublishedUNet
 from tardiff.networks.registry import build_network, network_arguments, network_class
 from tardiff.networks.unet1d import UNet1D
 from tardiff.train import build_module
@@ -250,20 +249,3 @@ def test_unet_rows_are_independent_and_use_label_and_level():
     assert not torch.allclose(network(x, levels, 1 - y), out)
     assert not torch.allclose(network(x, levels + 1, y), out)
     assert not torch.allclose(network(x, levels, torch.full_like(y, network.null_label)), out)
-
-
-@pytest.mark.parametrize("length", [24, 7])
-def test_the_order_in_memory_changes_no_value_and_is_kept_through_the_network(length):
-    torch.manual_seed(0)
-    network = PublishedUNet(3, 2, width=8, multipliers=(1, 2, 2), attention_levels=(1,)).eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    inputs = (torch.randn(4, 3, length), torch.linspace(-3, 3, 4), torch.arange(4) % 2)
-    orders = []
-    network.norm_out.register_forward_pre_hook(
-        lambda _, given: orders.append(given[0].is_contiguous(memory_format=torch.channels_last))
-    )
-    last = network(*inputs)
-    network.channels_last = False
-    torch.testing.assert_close(network(*inputs), last, rtol=1e-4, atol=1e-5)
-    assert orders == [True, False]
