@@ -42,11 +42,7 @@ from tardiff.training.checkpoint import DiffusionModel, save_model
 from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
 from tardiff.training.more_steps import accept_more_steps
-from tardiff.training.trainer import (
-    TrainerSettings,
-    best_checkpoint,
-    build_trainer,
-)
+from tardiff.training.trainer import best_checkpoint, build_trainer
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +96,17 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     """
     module, network_args = build_module(config, splits)
     best = best_checkpoint(folder)
+    diffusion = config.diffusion
+    # The private optimiser bounds gradients itself, stay by stay.
+    clip = 0.0 if diffusion.private.epsilon is not None else diffusion.gradient_clip
     with quiet():
-        trainer = build_trainer(_trainer_settings(config), folder, best)
+        trainer = from_sections(
+            build_trainer, config, diffusion, folder=folder, best=best, gradient_clip=clip
+        )
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
     done = load_plain(last, "training checkpoint")["global_step"] if resume else 0
-    epoch = evaluated_every(config.diffusion.max_steps, config.diffusion.val_every, done)
+    epoch = evaluated_every(diffusion.max_steps, diffusion.val_every, done)
     steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     if resume:
         log.info("continuing from %s", last)
@@ -120,14 +121,12 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     if not trainer.is_global_zero:
         return None
     model = _averaged_model(config, splits, module, network_args, best)
-    if config.diffusion.marginal_rows == 0:
+    if diffusion.marginal_rows == 0:
         return model
-    log.info("drawing %d series to match the training marginals", config.diffusion.marginal_rows)
+    log.info("drawing %d series to match the training marginals", diffusion.marginal_rows)
     device = pick_device(config.accelerator)
     model.network.to(device)
-    fitted = fit_marginals(
-        splits, model, device, rows=config.diffusion.marginal_rows, seed=config.seed
-    )
+    fitted = fit_marginals(splits, model, device, rows=diffusion.marginal_rows, seed=config.seed)
     return dataclasses.replace(model, marginals=fitted)
 
 
@@ -214,14 +213,6 @@ def _private_module(
     return PrivateDiffusionModule(
         network, *rows, objective_of(diffusion), seed=config.seed, patients=patients, plan=plan
     )
-
-
-def _trainer_settings(config: ExperimentConfig) -> TrainerSettings:
-    diffusion = config.diffusion
-    # The private optimiser bounds gradients itself, stay by stay.
-    private = diffusion.private.epsilon is not None
-    clip = 0.0 if private else diffusion.gradient_clip
-    return from_sections(TrainerSettings, config, diffusion, gradient_clip=clip)
 
 
 def micro_batch(config: ExperimentConfig, network: nn.Module, shape: Sequence[int]) -> int:

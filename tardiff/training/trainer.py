@@ -1,6 +1,5 @@
 """Lightning's Trainer of stage 1."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,6 @@ from configs.runtime.errors import UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from tardiff.training.callbacks import BestCheckpoint, CSVLog, StepBar
 from tardiff.training.more_steps import Patience
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
-    """Where and how long is trained.
-
-    Attributes:
-        accelerator, devices, num_nodes, strategy, precision: as Lightning's Trainer takes them;
-            devices as text.
-        patience: held-out evaluations without improvement before stopping; 0: never.
-        gradient_clip: bound of the gradient's norm; 0: none.
-    """
-
-    accelerator: str
-    devices: str
-    num_nodes: int
-    strategy: str
-    precision: str
-    max_steps: int
-    patience: int
-    gradient_clip: float
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -69,36 +47,54 @@ def best_checkpoint(folder: Path) -> BestCheckpoint:
     )
 
 
-def build_trainer(settings: TrainerSettings, folder: Path, best: BestCheckpoint) -> pl.Trainer:
+def build_trainer(
+    folder: Path,
+    best: BestCheckpoint,
+    *,
+    accelerator: str,
+    devices: str,
+    num_nodes: int,
+    strategy: str,
+    precision: str,
+    max_steps: int,
+    patience: int,
+    gradient_clip: float,
+) -> pl.Trainer:
     """The trainer, which logs to `folder`.
+
+    Args:
+        accelerator, devices, num_nodes, strategy, precision: as Lightning's Trainer takes them;
+            devices as text.
+        patience: held-out evaluations without improvement before stopping; 0: never.
+        gradient_clip: bound of the gradient's norm; 0: none.
 
     Raises:
         UserError: accelerator, devices and strategy do not go together on this machine.
     """
     callbacks: list[pl.Callback] = [CSVLog(folder / "log.csv"), StepBar()]
-    if settings.patience:
+    if patience:
         callbacks.append(
             Patience(
                 "val_loss",
-                patience=settings.patience,
+                patience=patience,
                 check_on_train_epoch_end=False,
-                max_steps=settings.max_steps,
+                max_steps=max_steps,
             )
         )
     try:
         return pl.Trainer(
-            accelerator=settings.accelerator,
-            devices="auto" if settings.devices == "auto" else _devices(settings.devices),
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
-            precision=settings.precision,  # type: ignore[arg-type]
-            max_steps=settings.max_steps,
+            accelerator=accelerator,
+            devices="auto" if devices == "auto" else _devices(devices),
+            num_nodes=num_nodes,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]
+            max_steps=max_steps,
             max_epochs=-1,
             check_val_every_n_epoch=1,
             num_sanity_val_steps=0,
             # The loaders only count steps: every rank takes all of them, with rows of its own.
             use_distributed_sampler=False,
-            gradient_clip_val=settings.gradient_clip or None,
+            gradient_clip_val=gradient_clip or None,
             callbacks=[*callbacks, best],
             plugins=WholeFiles(),
             logger=False,
@@ -107,8 +103,7 @@ def build_trainer(settings: TrainerSettings, folder: Path, best: BestCheckpoint)
         )
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"accelerator={settings.accelerator} devices={settings.devices} "
-            f"strategy={settings.strategy}: {error}"
+            f"accelerator={accelerator} devices={devices} strategy={strategy}: {error}"
         ) from error
 
 
