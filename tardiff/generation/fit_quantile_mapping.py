@@ -5,7 +5,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from configs.runtime.progress import Progress
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
@@ -52,13 +51,7 @@ def fit_marginals(
     )
     denoiser = NetworkDenoiser(model.network, prediction=model.prediction)
     y = torch.from_numpy(_labels(splits.train, rows))
-    parts = []
-    with Progress("marginal distributions", rows, "series") as progress:
-        for chosen in torch.arange(rows).split(BATCH_SIZE):
-            numbers = [MARGINALS + row for row in chosen.tolist()]
-            parts.append(process.run(denoiser, y[chosen], numbers).x)
-            progress.update(len(chosen))
-    drawn = torch.cat(parts)
+    drawn = process.run(denoiser, y, range(MARGINALS, MARGINALS + rows)).x
     fitted = MarginalMap(
         len(model.feature_names), model.length, masks=splits.normaliser.layout.masks
     )
