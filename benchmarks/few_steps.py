@@ -63,7 +63,7 @@ def sample_all(
             if by == "push":
                 seconds = 1000 * (time.process_time() - start) / len(session.y)
             name = "pushed" if by == "push" else "chosen"
-            made, outcome = session.guided([w] * loaded.splits.train.num_classes)
+            made, outcome = session.guided(w)
             sets[name] = written(made)
             realised[name] = " ".join(f"{shift:+.2f}" for shift in outcome.realised)
     return sets, realised, seconds

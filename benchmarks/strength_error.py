@@ -49,7 +49,7 @@ class Chooser:
 
     def guided(self, scores: Tensor, w: float) -> Head:
         """Head of the guide fitted to the set with this strength."""
-        return self._head(self.session.pool.choose(self.session.y, scores, [w] * self.classes)[0])
+        return self._head(self.session.pool.choose(self.session.y, scores, w)[0])
 
     def unguided(self) -> Head:
         """Head of the guide fitted to the unguided set."""

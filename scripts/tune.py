@@ -88,8 +88,8 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
 
 
 def _write_candidate(session: GenerationSession, wanted: Loaded, path: Path) -> None:
-    w, k = wanted.config.guidance.w, wanted.splits.train.num_classes
-    made, outcome = session.guided([w] * k, path.stem) if w else (session.unguided, None)
+    w = float(wanted.config.guidance.w)
+    made, outcome = session.guided(w, path.stem) if w else (session.unguided, None)
     write_generated(wanted, path.stem, made, outcome, path.parent)
 
 

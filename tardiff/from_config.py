@@ -68,21 +68,20 @@ class Loaded:
     device: torch.device
 
 
-def wanted_strengths(
+def wanted_strength(
     config: ExperimentConfig, session: GenerationSession
-) -> tuple[list[float], dict[str, Any]]:
-    """The shift to ask for per class, and the prediction that it rests on.
+) -> tuple[float, dict[str, Any]]:
+    """The shift to ask for in every class, and the prediction that it rests on.
 
     Nothing is asked for where the retraining test says that a tilted set does not help.
 
     Raises:
         ConfigError: guidance.w=auto with an imported G that says no strength.
     """
-    classes = session.splits.train.num_classes
     reason = held_back(config, session.splits.fingerprint)
     if reason is not None:
         log.warning("%s", reason)
-        return [0.0] * classes, {}
+        return 0.0, {}
     facts: dict[str, Any] = {}
     w = config.guidance.w
     if session.estimator is not None:
@@ -97,7 +96,7 @@ def wanted_strengths(
                 f"guidance.w=auto: {config.influence.vector} holds a private G and no strength, "
                 "which would tell more about its rows; give a number, for example guidance.w=0.2"
             )
-    return [float(w)] * classes, facts
+    return float(w), facts
 
 
 def load(config: ExperimentConfig) -> Loaded:

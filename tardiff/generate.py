@@ -15,7 +15,7 @@ from configs.run_record import describe_differences, record_stage, run_dir
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
-from tardiff.from_config import Loaded, load, session_of, wanted_strengths
+from tardiff.from_config import Loaded, load, session_of, wanted_strength
 from tardiff.generation.counterpart import differences, made_with
 from tardiff.generation.data_card import to_dataset, write_set
 from tardiff.generation.pool import Sampled
@@ -96,8 +96,8 @@ def _sets(
     elif guidance.kind == "none":
         return [(name, session.unguided, None)]
     else:
-        wanted, strength = wanted_strengths(config, session)
-        made, outcome = session.guided(wanted, name)
+        w, strength = wanted_strength(config, session)
+        made, outcome = session.guided(w, name)
         outcome = dataclasses.replace(outcome, facts=outcome.facts | strength)
     if not config.generation.unguided_too:
         return [(name, made, outcome)]

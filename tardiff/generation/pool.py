@@ -1,7 +1,6 @@
 """Pool: unguided series, from which the sets of a session are drawn class by class."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -83,16 +82,16 @@ class Pool:
         ]
 
     def choose(
-        self, y: Labels, scores: Float[Tensor, " n"], wanted: Sequence[float]
+        self, y: Labels, scores: Float[Tensor, " n"], w: float
     ) -> tuple[list[Rows], list[Calibration]]:
         """Rows with labels like `y`, by class, whose mean score is higher than that of `draw(y)`.
 
         Args:
             scores: of all series.
-            wanted: shift per class, unguided standard deviations.
+            w: shift in every class, unguided standard deviations.
         """
         rows, found = [], []
-        for (mine, count), w in zip(self._classes(y), wanted, strict=True):
+        for mine, count in self._classes(y):
             base = self._base(mine)
             chosen, outcome = choose(scores[mine], count, w, seed=self.seed, base=base)
             rows.append(mine[chosen])

@@ -144,18 +144,12 @@ class GenerationSession:
             x, _ = self._without_copies(x, y, None)
         return as_released(Sampled(x, y, GuidanceStats(), None), self.splits)
 
-    def guided(
-        self, wanted: Sequence[float], title: str = "guided"
-    ) -> tuple[Sampled, GuidanceOutcome]:
-        """The set whose mean score is higher by `wanted` unguided standard deviations per class
-        than that of `unguided`, and how strong guidance really was.
-
-        Args:
-            wanted: one shift per class.
-        """
+    def guided(self, w: float, title: str = "guided") -> tuple[Sampled, GuidanceOutcome]:
+        """The set whose mean score is higher by `w` unguided standard deviations in every class
+        than that of `unguided`, and how strong guidance really was."""
         if self.pool_ratio > 1:
-            return self._chosen(wanted)
-        calibrations = self._calibrations(wanted)
+            return self._chosen(w)
+        calibrations = self._calibrations(w)
         gain = Tilt(
             torch.tensor([found.multiplier for found in calibrations], dtype=torch.float64),
             torch.tensor([found.scale for found in calibrations], dtype=torch.float64),
@@ -164,10 +158,10 @@ class GenerationSession:
         key = {"strength": gain.strength.tolist(), "settings": asdict(self.guidance)}
         return self._guided(title, guidance, key, calibrations)
 
-    def _chosen(self, wanted: Sequence[float]) -> tuple[Sampled, GuidanceOutcome]:
+    def _chosen(self, w: float) -> tuple[Sampled, GuidanceOutcome]:
         loaded, pool = self._direction, self.pool
         scores = self._score(pool.released.x, pool.sampled.y).double()
-        rows, found = pool.choose(self.y, scores, wanted)
+        rows, found = pool.choose(self.y, scores, w)
         before, after = ([scores[mine] for mine in side] for side in (pool.draw(self.y), rows))
         outcome = outcome_of(loaded, before, after, found, pool=len(scores))
         return pool.take(torch.cat(rows)), outcome
@@ -220,17 +214,18 @@ class GenerationSession:
             "device": process.device.type,
         }
 
-    def _calibrations(self, wanted: Sequence[float]) -> list[Calibration]:
+    def _calibrations(self, w: float) -> list[Calibration]:
+        classes = self.splits.train.num_classes
         pilot = Pilot(
             process=self.process,
             denoiser=self.denoiser,
             direction=self._pushing,
             settings=self.guidance,
-            num_classes=len(wanted),
+            num_classes=classes,
             key=self._key | {"direction": self._direction.key, "settings": asdict(self.guidance)},
             cache=self._cache,
         )
-        asked = list(enumerate(wanted))
+        asked = [(label, w) for label in range(classes)]
         keys = [pilot.unguided_key(label) for label, _ in asked]
         keys += [pilot.calibration_key(pair) for pair in asked]
         self._keep(keys)
