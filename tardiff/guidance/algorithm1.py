@@ -31,7 +31,7 @@ class Algorithm1:
     def __init__(self, w: float, levels: Float[Tensor, " step"]) -> None:
         following = torch.cat([levels[1:].double(), levels.new_tensor([torch.inf]).double()])
         self.levels = levels.double()
-        self.gains = w / posterior_weights(self.levels, following)[0]
+        self.gains = w / weight_of_x0(self.levels, following)
 
     def __call__(self, log_snr: Levels, y: Labels) -> Float[Tensor, " batch"]:
         """The factor of the gradient, the same for every series."""
@@ -42,7 +42,7 @@ class Algorithm1:
 
 def algorithm1(direction: Direction, w: float, levels: Float[Tensor, " step"]) -> Guidance:
     """The guidance of the paper's algorithm; `levels` and `w` as in `Algorithm1`."""
-    return Guidance(direction=direction, gain=Algorithm1(w, levels), at="xt")
+    return Guidance(direction=direction, gain=Algorithm1(w, levels), at_noisy=True)
 
 
 def paper_levels(
@@ -59,18 +59,11 @@ def paper_levels(
     return table.flip(0)
 
 
-def posterior_weights(
+def weight_of_x0(
     level: Float[Tensor, "..."], following: Float[Tensor, "..."]
-) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """(w0, wt, variance) of q(x_{t-1} | x_t, x_0) = N(w0 x_0 + wt x_t, variance), any two levels
-    (DDPM eqs. 6-7).
-
-    A `following` level of infinity is the clean end: w0 = 1, wt = 0, no variance.
-    """
+) -> Float[Tensor, "..."]:
+    """w0 of the posterior mean w0 x_0 + wt x_t of q(x_{t-1} | x_t, x_0), any two levels (DDPM
+    eq. 7); a `following` level of infinity is the clean end, where it is 1."""
     alpha, sigma = alpha_sigma(level)
-    alpha_next, sigma_next = alpha_sigma(following)
-    step_alpha = alpha / alpha_next  # sqrt(alpha_t) of DDPM
-    step_variance = 1 - step_alpha**2  # beta_t of DDPM
-    weight_x0 = alpha_next * step_variance / sigma**2
-    weight_xt = step_alpha * sigma_next**2 / sigma**2
-    return weight_x0, weight_xt, step_variance * sigma_next**2 / sigma**2
+    alpha_next, _ = alpha_sigma(following)
+    return alpha_next * (1 - (alpha / alpha_next) ** 2) / sigma**2

@@ -22,8 +22,6 @@ from tardiff.diffusion.denoiser import Denoiser
 from tardiff.diffusion.noise_schedule import Labels, Levels, Series, alpha_sigma
 from tardiff.guidance.directions import Direction
 
-EVALUATION_POINTS = ("x0hat", "xt")
-
 # (log_snr, y) -> the factor of the gradient, one per series.
 Gain = Callable[[Levels, Labels], Float[Tensor, " batch"]]
 
@@ -58,18 +56,14 @@ class Guidance:
         direction: score and gradient.
         active: (lowest, highest) log-SNR at which guidance acts.
         trust: rms(shift) <= trust * sigma for every series; longer shifts are shortened.
-        at: evaluate the direction at "x0hat" or, as Algorithm 1 prints it, at "xt".
+        at_noisy: evaluate the direction at x_t, as Algorithm 1 prints it, not at x0_hat.
     """
 
     direction: Direction
     gain: Gain
     active: tuple[float, float] = (-math.inf, math.inf)
     trust: float = math.inf
-    at: str = "x0hat"
-
-    def __post_init__(self) -> None:
-        if self.at not in EVALUATION_POINTS:
-            raise ValueError(f"at={self.at!r}, expected one of {EVALUATION_POINTS}")
+    at_noisy: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +124,7 @@ class GuidedDenoiser:
         gain = guidance.gain(log_snr, y)[:, None, None]
         shift, clipped = torch.zeros_like(x0_hat), gain.new_zeros(len(y), dtype=torch.bool)
         if gain.any():
-            _, gradient = guidance.direction(x0_hat if guidance.at == "x0hat" else x_t, y)
+            _, gradient = guidance.direction(x_t if guidance.at_noisy else x0_hat, y)
             _, kappa = alpha_sigma(log_snr[:, None, None])
             shift, clipped = limit(gain * gradient.to(x0_hat), guidance.trust * kappa)
         self._count(x0_hat, shift, clipped)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from tardiff.diffusion.noise_schedule import linear_log_snr, log_snr_grid
+from tardiff.diffusion.noise_schedule import alpha_sigma, linear_log_snr, log_snr_grid
 from tardiff.diffusion.samplers import sample_ddim
 from tardiff.generation.reverse_process import ReverseProcess, SeriesNoise
-from tardiff.guidance.algorithm1 import algorithm1, paper_levels, posterior_weights
+from tardiff.guidance.algorithm1 import algorithm1, paper_levels, weight_of_x0
 from tardiff.guidance.guided_denoiser import GuidedDenoiser
 from tests.support.oracles import gaussian_denoiser
 
@@ -78,6 +78,8 @@ def test_a_constant_shift_moves_the_result_by_its_propagated_steps():
     for step in range(len(levels)):
         following = levels[step + 1] if step + 1 < len(levels) else torch.tensor(torch.inf).double()
         gain = denoise(one, levels[step].expand(1), y[:1])
-        weight_x0, weight_xt, _ = posterior_weights(levels[step], following)
+        weight_x0 = weight_of_x0(levels[step], following)
+        (alpha, sigma), (alpha_next, sigma_next) = map(alpha_sigma, (levels[step], following))
+        weight_xt = alpha / alpha_next * sigma_next**2 / sigma**2
         expected = expected * float(weight_x0 * gain + weight_xt) + shift
     assert torch.allclose(ends[1] - ends[0], torch.tensor(expected).double(), rtol=1e-6)
