@@ -20,7 +20,7 @@ from classifier.metrics import report_scores
 from classifier.training import FitRecipe, Training, predict_logits
 from configs import from_sections, to_plain
 from configs.cli import run_stage
-from configs.run_record import as_recorded, describe_differences, record_stage, write_mapping
+from configs.run_record import describe_differences, record_stage, write_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
 from configs.schema.experiment import ClassifierConfig, ExperimentConfig
@@ -102,7 +102,7 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
     if found.data_fingerprint != wanted.data_fingerprint:
         log.info("%s was trained on other data; training again replaces it", path)
         return False
-    differences = describe_differences(found.settings, as_recorded(wanted.settings, found.settings))
+    differences = describe_differences(found.settings, wanted.settings)
     if differences:
         log.info("%s has other settings (%s); training again replaces it", path, differences)
         return False
@@ -144,8 +144,6 @@ def _scores(fitted: Training, splits: Splits, inputs: Sequence[str]) -> dict[str
 
 def _say_beside_linear(scores: Mapping[str, float]) -> None:
     names = [field.name for field in dataclasses.fields(AgainstLinear)]
-    if any(name not in scores for name in names):
-        return  # trained before there was the comparison
     beside = AgainstLinear(**{name: scores[name] for name in names})
     log.info("%s", beside.line())
     if beside.is_blind:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from configs import to_plain, to_yaml
+from configs import FREE, KNOWN, to_plain, to_yaml
 from configs.runtime.atomic_files import alone_in, write_text
 from configs.runtime.errors import DataError, MismatchError
 from configs.schema.experiment import ExperimentConfig
@@ -73,35 +73,17 @@ def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> 
     return True
 
 
-def describe_differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """The keys whose values differ, as "key: old -> new", joined; "" if none."""
-    flat_old, flat_new = _flatten(old, ""), _flatten(new, "")
-    keys = sorted(set(flat_old) | set(flat_new))
-    return "; ".join(
-        f"{key}: {flat_old.get(key)} -> {flat_new.get(key)}"
-        for key in keys
-        if flat_old.get(key) != flat_new.get(key)
-    )
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The keys of `new` whose values differ, as "key: old -> new", joined; "" if none.
 
-
-def as_recorded(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` without the keys that `record`, of an earlier version, lacks, where they have the
-    default of the schema, which is what was done then.
-
-    Args:
-        settings: a plain config, or whole sections of one.
+    A key of the schema that `old`, of an earlier version, lacks had its default.
     """
-    return _without(settings, record, to_plain(ExperimentConfig(experiment="defaults")))
-
-
-def _without(settings: Any, record: Any, defaults: Any) -> Any:
-    if not all(isinstance(part, Mapping) for part in (settings, record, defaults)):
-        return settings
-    return {
-        key: _without(value, record.get(key), defaults.get(key))
-        for key, value in settings.items()
-        if key in record or key not in defaults or value != defaults[key]
-    }
+    before = KNOWN | _flatten(old, "")
+    return "; ".join(
+        f"{key}: {before.get(key)} -> {value}"
+        for key, value in sorted(_flatten(new, "").items())
+        if before.get(key) != value
+    )
 
 
 def sha256_file(path: Path) -> str:
@@ -134,7 +116,7 @@ def read_mapping(path: Path, remedy: str = "remove it") -> dict[str, Any]:
 
 
 def _flatten(node: Any, prefix: str) -> dict[str, Any]:
-    if isinstance(node, dict):
+    if isinstance(node, dict) and prefix not in FREE:  # a user's mapping is one value
         flat: dict[str, Any] = {}
         for key, value in node.items():
             flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))

@@ -12,7 +12,7 @@ from typing import Any
 from classifier.checkpoint import load_facts
 from classifier.train import checkpoint_path, classifier_settings
 from configs import to_plain
-from configs.run_record import as_recorded, describe_differences, read_mapping, run_dir, sha256_file
+from configs.run_record import describe_differences, read_mapping, run_dir, sha256_file
 from configs.runtime.errors import UserError
 from configs.schema.experiment import ExperimentConfig
 from tardiff.generation.artefacts import tuned_choice
@@ -63,8 +63,7 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
 
 
 def _other(stage: int, trained: Mapping[str, Any], config: Mapping[str, Any], again: str) -> str:
-    of_both = {name: part for name, part in trained.items() if name in config}
-    changed = describe_differences(of_both, as_recorded(config, trained))
+    changed = describe_differences(trained, config)
     return changed and (
         f"Stage {stage} trained its model with other settings than the config has now ({changed}): "
         f"give the same keys to every stage, or {again}."

@@ -14,13 +14,7 @@ from torch.utils.data import DataLoader
 from classifier.train import require_buildable
 from configs import from_sections
 from configs.cli import run_stage
-from configs.run_record import (
-    as_recorded,
-    read_mapping,
-    record_stage,
-    require_same_settings,
-    run_dir,
-)
+from configs.run_record import record_stage, require_same_settings, run_dir
 from configs.runtime.atomic_files import make_writable
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, DataError
@@ -61,8 +55,6 @@ def main(config: ExperimentConfig) -> None:
         "seed": config.seed,
         "data_fingerprint": splits.fingerprint,
     }
-    if path.is_file():
-        settings = as_recorded(settings, read_mapping(path))
     remedy = (
         f"Choose another experiment name, or remove {folder} to train anew; it goes on only where "
         "nothing but diffusion.max_steps is raised."

@@ -53,8 +53,8 @@ class RetrainingScore(NamedTuple):
 def read_score(
     path: Path, estimator: str, data_fingerprint: str, estimated_with: Mapping[str, Any]
 ) -> RetrainingScore | None:
-    """What the record of the test says; None where it is of other data, of another generator or
-    estimator, or of an earlier version, which did not say what was asked.
+    """What the record of the test says; None where it is of other data, or of another generator or
+    estimator.
 
     Args:
         path: of the record, which exists.
@@ -63,14 +63,9 @@ def read_score(
         estimated_with: generator and settings at hand, as `from_config.estimated_with` says them.
     """
     found = read_mapping(path)
-    of_estimator = found["estimators"].get(estimator)
-    if (
-        found["data_fingerprint"] != data_fingerprint
-        or of_estimator is None
-        or "asked" not in found
-    ):
-        return None
-    if of_estimator.get("estimated_with") != dict(estimated_with):
+    of_estimator = found["estimators"].get(estimator, {})
+    recorded = (found["data_fingerprint"], of_estimator.get("estimated_with"))
+    if recorded != (data_fingerprint, dict(estimated_with)):
         return None
     tilt = of_estimator["tilt"].get("held_out", {"change": 0.0, "error": 0.0})
     score = of_estimator["guide"]["score"]

@@ -1,13 +1,12 @@
 """A training goes on when diffusion.max_steps is raised: its settings, and its patience."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.callbacks import EarlyStopping
 
-from configs.run_record import read_mapping, write_mapping
+from configs.run_record import describe_differences, read_mapping, write_mapping
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,8 @@ def accept_more_steps(folder: Path, settings: dict[str, Any]) -> None:
         return
     stored = read_mapping(path)
     before = stored.get("diffusion", {}).get("max_steps", 0)
-    same = json.loads(json.dumps(settings | {"diffusion": asked | {"max_steps": before}}))
-    if before >= asked["max_steps"] or stored != same:
+    same = settings | {"diffusion": asked | {"max_steps": before}}
+    if before >= asked["max_steps"] or describe_differences(stored, same):
         return
     log.info("trained for %d steps so far; going on to step %d", before, asked["max_steps"])
     # In this order a run killed in between starts again from here.

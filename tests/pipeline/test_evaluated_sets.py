@@ -220,7 +220,11 @@ def test_settings_that_no_model_was_trained_with_are_told(experiment):
     assert not other_settings(config, of_classifier=True)  # the same
     again = {1: f"or remove {model.parent} and run stage 1 again.", 2: "or run stage 2 again."}
     for given, stage, change in (
-        ("classifier.model_args={hidden: 5}", 2, "classifier.model_args.hidden: 8 -> 5"),
+        (
+            "classifier.model_args={hidden: 5}",
+            2,
+            "model_args: {'hidden': 8, 'layers': 1} -> {'hidden': 5}",
+        ),
         ("classifier.max_epochs=7", 2, "(classifier.max_epochs: 1 -> 7)"),
         ("diffusion.width=16", 1, "(diffusion.width: 8 -> 16)"),
     ):

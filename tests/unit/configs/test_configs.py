@@ -17,6 +17,7 @@ from classifier.models.registry import build_model
 from configs import __main__ as entry
 from configs import load_config, split_arguments, to_plain, to_yaml
 from configs.cli import run_stage
+from configs.run_record import describe_differences
 from configs.runtime.errors import ConfigError
 from tardiff.networks.registry import build_network, network_arguments
 
@@ -271,3 +272,25 @@ def test_the_command_line_stays_as_it_is(monkeypatch):
 def test_what_algorithm_1_would_ignore_is_refused(asked):
     with pytest.raises(ConfigError, match=f"compat=paper with {asked.split('=g.pt')[0]}"):
         load_config(["configs/base/demo.yaml", "compat=paper", asked])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ({"patch": 2}, {"patch": 4}, "diffusion.patch: 2 -> 4"),
+        ({"removed": 1, "patch": 2}, {"patch": 2}, ""),
+        ({}, {"patch": 2}, ""),  # a key that was added, at its default
+        ({}, {"patch": 4}, "diffusion.patch: 2 -> 4"),
+        ({}, {"no_key": None, "other": 1}, "diffusion.other: None -> 1"),
+    ],
+)
+def test_keys_that_a_version_adds_or_removes_are_no_difference(old, new, told):
+    assert describe_differences({"diffusion": old}, {"diffusion": new}) == told
+
+
+def test_a_key_that_is_taken_out_of_a_users_mapping_is_a_difference():
+    told = describe_differences(
+        {"classifier": {"model_args": {"hidden": 8, "layers": 1}}},
+        {"classifier": {"model_args": {"hidden": 8}}},
+    )
+    assert told == "classifier.model_args: {'hidden': 8, 'layers': 1} -> {'hidden': 8}"
