@@ -16,12 +16,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from classifier.fit import fit_classifier
 from classifier.input_adapter import input_parts
 from classifier.linear_reference import auroc_parts, linear_scores
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models.registry import build_model
-from classifier.training import FitRecipe, predict_logits
+from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs import from_sections, load_config
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits

@@ -1,7 +1,7 @@
 """Many recurrent classifiers (one LSTM layer) trained at once, each on rows of its own.
 
 One program trains hundreds of them in the time of a few, on a GPU above all. The recipe is that of
-`classifier/fit.py`: AdamW, shuffled batches, the epoch that scores best on the selection rows. The
+`classifier/training.py`: AdamW, shuffled batches, the epoch that scores best on the selection rows. The
 random numbers are others than in a training of one.
 """
 

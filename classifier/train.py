@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
-from classifier.fit import fit_classifier
 from classifier.input_adapter import input_parts
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
-from classifier.training import FitRecipe, Training, predict_logits
+from classifier.training import FitRecipe, Training, fit_classifier, predict_logits
 from configs import from_sections, to_plain
 from configs.cli import run_stage
 from configs.run_record import describe_differences, record_stage, write_mapping

@@ -1,12 +1,14 @@
-"""Training: the epochs of one classifier, on disk after each of them where it is asked for.
+"""One training of one classifier: fit_classifier, used by stage 2 and by the fits of stage 4.
 
-A resumed training draws the batches and the dropout that the interrupted one would have drawn, so
-it ends with the same weights.
+It keeps everything in memory, writes and prints nothing unless asked to, leaves the caller's
+random state alone (of the CPU and the device of the data), and gives the same weights for the same
+seed on the same machine and thread count. A resumed training draws the batches and the dropout
+that the interrupted one would have drawn, so it ends with the same weights, too.
 """
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,43 @@ class Training:
         if self.train[0].is_cuda:
             states["cuda"] = torch.cuda.get_rng_state(self.train[0].device)
         return states
+
+
+def fit_classifier(
+    train: tuple[Tensor, Tensor],
+    select: tuple[Tensor, Tensor],
+    *,
+    build: Callable[[], nn.Module],
+    recipe: FitRecipe,
+    seed: int,
+    progress: bool = False,
+    unfinished: tuple[Path, str] | None = None,
+) -> Training:
+    """A finished training on `train`: `model` has the weights of the epoch that scores best on
+    `select`, and is in eval mode on the device of the data.
+
+    Args:
+        train, select: model-space series (n, channel, time) and labels (n,), on one device; the
+            training runs there.
+        build: makes a fresh model; called once, under `seed`.
+        recipe: the hyper-parameters.
+        seed: of the initial weights, the batches and dropout.
+        progress: show a bar with loss, score and time left.
+        unfinished: (path, key): the training is saved there after every epoch, and goes on from
+            there if the file is of the same key; the caller removes it. None: nothing is written.
+
+    Raises:
+        UserError: the training diverged.
+    """
+    device = train[0].device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = build().to(device)
+        training = Training(model=model, train=train, select=select, recipe=recipe, seed=seed)
+        training.run(progress=progress, unfinished=unfinished)
+    model.load_state_dict(training.best_weights)
+    model.eval()
+    return training
 
 
 @torch.no_grad()

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classifier.fit import fit_classifier
 from classifier.input_adapter import (
     VALUES_ONLY,
     build_classifier,
@@ -28,7 +27,7 @@ from classifier.input_adapter import (
 )
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models.registry import SHORT_NAMES, resolve
-from classifier.training import FitRecipe, predict_logits
+from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.storage.content_cache import source_version

@@ -3,9 +3,8 @@
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from classifier.fit import fit_classifier
 from classifier.models.networks import RNNClassifier
-from classifier.training import FitRecipe, predict_logits
+from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs import from_sections
 from configs.schema.experiment import ClassifierConfig
 from tests.support.local_shapes import KINDS, local_shapes

@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from classifier.fit import fit_classifier
 from classifier.models.registry import build_model
 from classifier.models.timesnet import Inception, TimesBlock, TimesNetClassifier
-from classifier.training import FitRecipe, predict_logits
+from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs.runtime.errors import ConfigError
 
 

@@ -9,9 +9,8 @@ import torch
 
 import benchmarks
 from benchmarks import denoisers, few_steps, findings_picture, limits_of_guidance, many_lstms
-from classifier.fit import fit_classifier
 from classifier.models.networks import RNNClassifier
-from classifier.training import FitRecipe, predict_logits
+from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs import load_config
 from tardiff.generate import main as generate
 from tardiff.train import main as train_diffusion

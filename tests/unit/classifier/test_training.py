@@ -8,10 +8,16 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from classifier.fit import fit_classifier
 from classifier.metrics import best_f1_threshold, report_scores, selection_scores
 from classifier.models.registry import build_model
-from classifier.training import FitRecipe, class_weights, predict_logits, shuffled, weighted_loss
+from classifier.training import (
+    FitRecipe,
+    class_weights,
+    fit_classifier,
+    predict_logits,
+    shuffled,
+    weighted_loss,
+)
 from configs.runtime.errors import UserError
 
 RECIPE = FitRecipe(batch_size=64, max_epochs=4, patience=4, learning_rate=1e-2)
