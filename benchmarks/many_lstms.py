@@ -1,8 +1,8 @@
 """Many recurrent classifiers (one LSTM layer) trained at once, each on rows of its own.
 
 One program trains hundreds of them in the time of a few, on a GPU above all. The recipe is that of
-`classifier/training.py`: AdamW, shuffled batches, the epoch that scores best on the selection rows. The
-random numbers are others than in a training of one.
+`classifier/training.py`: AdamW, shuffled batches, the epoch that scores best on the selection rows.
+The random numbers are others than in a training of one.
 """
 
 import math

@@ -18,7 +18,6 @@ from classifier.checkpoint_validation import (
 from classifier.input_adapter import (
     VALUES_ONLY,
     build_classifier,
-    is_wrapped,
     num_input_channels,
     require_parts,
 )
@@ -29,7 +28,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
 KIND = "tardiff-classifier"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,6 @@ class ClassifierFacts:
 
     Attributes:
         model_path, model_args: architecture, as `build_model` takes it.
-        input_space: what the architecture expects, "model" or "clinical".
         feature_names, label_names, length: channels, classes and grid points of its series.
         normaliser: the map to the model space it was trained in.
         data_fingerprint: SHA-256 of the splits.
@@ -49,7 +47,6 @@ class ClassifierFacts:
 
     model_path: str
     model_args: dict[str, Any]
-    input_space: str
     feature_names: tuple[str, ...]
     label_names: tuple[str, ...]
     length: int
@@ -64,7 +61,6 @@ class ClassifierFacts:
         return build_classifier(
             self.model_path,
             self.model_args,
-            input_space=self.input_space,
             normaliser=self.normaliser,
             length=self.length,
             num_outputs=num_outputs(len(self.label_names)),
@@ -137,8 +133,6 @@ def _require_trusted(
         return
     require_modest(path, facts.model_args)
     require_parts(facts.normaliser, facts.inputs, f"{path}: inputs")
-    inner = {name.removeprefix("model."): weight for name, weight in weights.items()}
-    clinical = facts.input_space == "clinical"
     expected = expected_weights(
         facts.model_path,
         facts.model_args,
@@ -146,8 +140,7 @@ def _require_trusted(
         length=facts.length,
         num_outputs=num_outputs(len(facts.label_names)),
     )
-    wrapped = is_wrapped(facts.normaliser, facts.inputs, clinical=clinical)
-    require_weights(path, inner if wrapped else weights, expected)
+    require_weights(path, weights, {f"model.{name}": shape for name, shape in expected.items()})
 
 
 def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
@@ -165,8 +158,7 @@ def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
 
 def _facts(plain: dict[str, Any]) -> ClassifierFacts:
     arguments: dict[str, Any] = dict(plain)
-    for name in ("feature_names", "label_names"):
+    for name in ("feature_names", "label_names", "inputs"):
         arguments[name] = tuple(arguments[name])
-    arguments["inputs"] = tuple(arguments.get("inputs", VALUES_ONLY))
     arguments["normaliser"] = Normaliser.from_plain(arguments["normaliser"])
     return ClassifierFacts(**arguments)

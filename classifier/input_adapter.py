@@ -1,4 +1,4 @@
-"""What of a model-space series a classifier sees, and in which units.
+"""What of a model-space series a classifier sees.
 
 Every classifier is called with the whole of model space (values, masks, covariates), so that one
 tensor serves diffusion, classifier and guidance. `SeriesInput` hands the wrapped network the parts
@@ -26,31 +26,23 @@ class SeriesInput(nn.Module):
 
     Args:
         model: (batch, num_input_channels(...), time) -> logits.
-        normaliser: the map between clinical units and model space, and its layout.
+        normaliser: knows the layout of model space.
         parts: which parts, in their order; as `input_parts` takes them.
-        clinical: values in clinical units instead of model space.
     """
 
-    def __init__(
-        self, model: nn.Module, normaliser: Normaliser, parts: Sequence[str], *, clinical: bool
-    ) -> None:
+    def __init__(self, model: nn.Module, normaliser: Normaliser, parts: Sequence[str]) -> None:
         super().__init__()
         self.model = model
         self.normaliser = normaliser
         self.parts = tuple(parts)
-        self.clinical = clinical
 
     def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch out"]:
         """Logits of model-space series."""
-        return self.model(input_parts(x, self.normaliser, self.parts, clinical=self.clinical))
+        return self.model(input_parts(x, self.normaliser, self.parts))
 
 
 def input_parts(
-    x: Float[Tensor, "batch channel time"],
-    normaliser: Normaliser,
-    parts: Sequence[str],
-    *,
-    clinical: bool = False,
+    x: Float[Tensor, "batch channel time"], normaliser: Normaliser, parts: Sequence[str]
 ) -> Float[Tensor, "batch part time"]:
     """The named parts of model-space series, side by side.
 
@@ -63,7 +55,7 @@ def input_parts(
     found = []
     for part in parts:
         if part == "values":
-            found.append(normaliser.inverse_map(values) if clinical else values)
+            found.append(values)
         elif part == "mask":
             found.append(masks)
         elif part == "time":
@@ -108,26 +100,18 @@ def require_parts(normaliser: Normaliser, parts: Sequence[str], key: str) -> Non
         )
 
 
-def is_wrapped(normaliser: Normaliser, parts: Sequence[str], *, clinical: bool) -> bool:
-    """False where the network can take model space as it is."""
-    plain = normaliser.num_model_channels == len(normaliser.feature_names)
-    return clinical or not plain or tuple(parts) != VALUES_ONLY
-
-
 def build_classifier(
     path: str,
     model_args: dict[str, Any],
     *,
-    input_space: str,
     normaliser: Normaliser,
     length: int,
     num_outputs: int,
     inputs: Sequence[str] = VALUES_ONLY,
-) -> nn.Module:
+) -> SeriesInput:
     """`build_model` for the chosen parts, wrapped to take model-space series.
 
     Args:
-        input_space: units of the values the class expects, "model" or "clinical".
         inputs: the parts it sees, as `input_parts` takes them.
 
     Raises:
@@ -141,7 +125,4 @@ def build_classifier(
         length=length,
         num_outputs=num_outputs,
     )
-    clinical = input_space == "clinical"
-    if not is_wrapped(normaliser, inputs, clinical=clinical):
-        return model
-    return SeriesInput(model, normaliser, inputs, clinical=clinical)
+    return SeriesInput(model, normaliser, inputs)

@@ -78,7 +78,6 @@ def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:
     return ClassifierFacts(
         model_path=config.classifier.model,
         model_args=section["model_args"],
-        input_space=config.classifier.input_space,
         inputs=tuple(config.classifier.inputs),
         feature_names=splits.train.feature_names,
         label_names=splits.train.label_names,

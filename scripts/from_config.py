@@ -129,7 +129,6 @@ def fitting(
         num_classes=num_classes,
         normaliser=normaliser,
         inputs=tuple(chosen.inputs),
-        clinical=chosen.input_space == "clinical",
     )
     return partial(
         run_fits,

@@ -111,7 +111,6 @@ class ClassifierConfig:
 
     model: str = "classifier.models.networks:RNNClassifier"  # package.module:Class
     model_args: dict[str, Any] = field(default_factory=dict)
-    input_space: str = choice("model", "clinical")  # what the class expects; see docs/method.md
     # Which parts of a series it sees: values, mask, time (since the last measurement), static.
     inputs: list[str] = many("values")
     checkpoint_dir: str = "classifier/checkpoint/${experiment}"

@@ -52,7 +52,6 @@ class Downstream:
         num_classes: classes of the task.
         normaliser: the map of the series, which knows their channels.
         inputs: what of a series the task classifier sees.
-        clinical: the task classifier takes clinical units; all others take model space.
     """
 
     model: str
@@ -61,7 +60,6 @@ class Downstream:
     normaliser: Normaliser
     model_args: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = VALUES_ONLY
-    clinical: bool = False
 
     def describe(self, name: str) -> dict[str, Any]:
         """All that decides how `name` is fitted beside the source of this package, as JSON-able
@@ -74,13 +72,11 @@ class Downstream:
                 "class_weight": self.recipe.class_weight,
             }
         path, model_args = self._architecture(name)
-        clinical = self._is_clinical(name)
         return seen | {
             "model": path,
             "source": _own_source(path),
             "args": model_args,
             "recipe": dataclasses.asdict(self.recipe),
-            "clinical_input": self.normaliser.fingerprint() if clinical else None,
         }
 
     def check(self, names: Iterable[str], length: int) -> None:
@@ -149,13 +145,9 @@ class Downstream:
             return WITH_MASK
         return self.inputs if name == TASK_CLASSIFIER else VALUES_ONLY
 
-    def _is_clinical(self, name: str) -> bool:
-        return self.clinical and bare_name(name) == TASK_CLASSIFIER
-
     def _build(self, name: str, length: int) -> torch.nn.Module:
         return build_classifier(
             *self._architecture(name),
-            input_space="clinical" if self._is_clinical(name) else "model",
             normaliser=self.normaliser,
             inputs=self._parts(name),
             length=length,

@@ -46,7 +46,6 @@ class World:
         fields = {
             "model_path": "rnn",
             "model_args": {"hidden": 3, "layers": 1},
-            "input_space": "model",
             "feature_names": train.feature_names,
             "label_names": train.label_names,
             "length": train.length,

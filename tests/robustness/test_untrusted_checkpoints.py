@@ -42,7 +42,6 @@ def facts(make_dataset, **changes):
     fields = {
         "model_path": "rnn",
         "model_args": {"hidden": 4, "layers": 1},
-        "input_space": "model",
         "feature_names": train.feature_names,
         "label_names": train.label_names,
         "length": train.length,

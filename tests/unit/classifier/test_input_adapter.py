@@ -33,18 +33,10 @@ def test_parts_come_in_their_order(stays):  # noqa: F811
     assert num_input_channels(normaliser, everything) == 14
 
 
-def test_clinical_values_are_the_stays_own(stays):  # noqa: F811
-    normaliser = fitted(stays)
-    values = input_parts(encode(normaliser, stays), normaliser, ["values"], clinical=True)
-    np.testing.assert_allclose(values.numpy(), stays.values, rtol=1e-3, atol=1e-2)
-
-
 def test_a_values_only_model_ignores_masks_and_facts(stays):  # noqa: F811
     normaliser = fitted(stays)
     x = encode(normaliser, stays)
-    model = build_classifier(
-        "rnn", {}, input_space="model", normaliser=normaliser, length=8, num_outputs=1
-    )
+    model = build_classifier("rnn", {}, normaliser=normaliser, length=8, num_outputs=1)
     assert isinstance(model, SeriesInput)
     other = x.clone()
     other[:, 3:] = 0.3
@@ -54,7 +46,7 @@ def test_a_values_only_model_ignores_masks_and_facts(stays):  # noqa: F811
 def test_gradients_reach_masks_through_the_time_since(stays):  # noqa: F811
     normaliser = fitted(stays)
     x = (encode(normaliser, stays) * 0.7).requires_grad_()
-    model = SeriesInput(RNNClassifier(6, 8, 1), normaliser, ["values", "time"], clinical=False)
+    model = SeriesInput(RNNClassifier(6, 8, 1), normaliser, ["values", "time"])
     model(x).sum().backward()
     assert x.grad is not None
     assert x.grad[:, :3].abs().sum() > 0 and x.grad[:, 3:6].abs().sum() > 0
@@ -65,7 +57,4 @@ def test_gradients_reach_masks_through_the_time_since(stays):  # noqa: F811
 def test_parts_that_are_not_there_are_refused(stays, parts):  # noqa: F811
     normaliser = fitted(stays, masks=False, static=[])
     with pytest.raises(ConfigError, match=r"classifier\.inputs=.*expected each at most once of"):
-        build_classifier(
-            "rnn", {}, input_space="model", normaliser=normaliser, length=8, num_outputs=1,
-            inputs=parts,
-        )  # fmt: skip
+        build_classifier("rnn", {}, normaliser=normaliser, length=8, num_outputs=1, inputs=parts)

@@ -1,18 +1,14 @@
 """Pooling against its definition, independent rows, and resolution by import path."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from classifier.input_adapter import SeriesInput, build_classifier
 from classifier.models.networks import ConvClassifier, RNNClassifier
 from classifier.models.registry import build_model
 from configs.runtime.errors import ConfigError
-from data_preprocess.dataset import EHRDataset
-from data_preprocess.model_space.normaliser import Normaliser
 
 SHAPE = {"in_channels": 3, "length": 10, "num_outputs": 1}
 ARCHITECTURES = [
@@ -163,52 +159,6 @@ def test_probing_leaves_no_trace():
 
 def test_probing_restores_buffers(own_module):
     assert build_model(f"{own_module}:Counting", {}, **SHAPE).calls == 0
-
-
-def _normaliser(kind: str) -> Normaliser:
-    rng = np.random.default_rng(0)
-    values = (rng.gamma(2.0, 1.0, (50, 3, 10)) * [[5.0], [1.0], [0.2]] + 40).astype(np.float32)
-    names = ("a[bpm]", "b[C]", "c[ml]")
-    train = EHRDataset(
-        values=values,
-        observed=np.ones(values.shape, bool),
-        labels=np.arange(50) % 2,
-        subject_ids=np.arange(50),
-        feature_names=names,
-        label_names=("no", "yes"),
-        static=np.zeros((50, 0), np.float32),
-        static_names=(),
-    )
-    return Normaliser.fit(train, kind=kind)
-
-
-@pytest.mark.parametrize("kind", ["zscore", "quantile"])
-def test_clinical_input_feeds_clinical_units(x, kind):
-    normaliser = _normaliser(kind)
-    model = build_classifier(
-        "conv", {}, input_space="clinical", normaliser=normaliser, length=10, num_outputs=1
-    )
-    assert isinstance(model, SeriesInput)
-    clinical = normaliser.inverse_map(x.double()).float()
-    torch.testing.assert_close(model(x), model.model(clinical), rtol=1e-4, atol=1e-4)
-
-
-def test_clinical_input_gradient_is_the_chain_rule(x):
-    normaliser = _normaliser("zscore")
-    model = SeriesInput(ConvClassifier(**SHAPE).double(), normaliser, ["values"], clinical=True)
-    x = x.double().requires_grad_()
-    clinical = normaliser.inverse_map(x).detach().requires_grad_()
-    (by_wrapper,) = torch.autograd.grad(model(x).sum(), x)
-    (by_clinical,) = torch.autograd.grad(model.model(clinical).sum(), clinical)
-    spread = torch.tensor([[(a[1] - a[0]) / 2] for a, _ in normaliser.knots], dtype=torch.float64)
-    torch.testing.assert_close(by_wrapper, by_clinical * spread)
-
-
-def test_model_space_is_not_wrapped():
-    model = build_classifier(
-        "rnn", {}, input_space="model", normaliser=_normaliser("zscore"), length=10, num_outputs=3
-    )
-    assert type(model) is RNNClassifier
 
 
 BREAKERS = """

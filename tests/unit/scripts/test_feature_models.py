@@ -4,11 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
 
 from classifier.training import FitRecipe
-from data_preprocess.model_space.normaliser import Normaliser
 from scripts.utility.downstream import Downstream
 from tests.support.evaluation_stand_ins import NORMALISER, make_series
 
@@ -87,27 +85,6 @@ def test_only_what_decides_a_fit_is_in_its_description():
     assert downstream().describe("gbdt") != downstream(select_by="auprc").describe("gbdt")
     assert downstream().describe("classifier") != downstream(max_epochs=3).describe("classifier")
     assert downstream().describe("gbdt") != downstream().describe("rocket")
-
-
-def test_a_task_classifier_in_clinical_units_is_judged_in_them():
-    normaliser = Normaliser(
-        kind="zscore",
-        feature_names=("heart_rate[bpm]",),
-        knots=(((60.0, 100.0), (-1.0, 1.0)),),
-        low=(30.0,),
-        high=(200.0,),
-        clip=6.0,
-    )
-    plain = dataclasses.replace(downstream(), normaliser=normaliser)
-    clinical = dataclasses.replace(plain, clinical=True)
-    assert clinical.describe("classifier") != plain.describe("classifier")
-    assert clinical.describe("conv") == plain.describe("conv")
-    torch.manual_seed(0)
-    wrapped = clinical._build("classifier", 8).eval()
-    torch.manual_seed(0)
-    bare = plain._build("classifier", 8).eval()
-    x = torch.randn(2, 1, 8)
-    torch.testing.assert_close(wrapped(x), bare(80 + 20 * x))
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
