@@ -252,11 +252,12 @@ def _feature_models(task: Task, sets: np.ndarray, given, recipe, _: torch.device
         return task.seen(rows).x.numpy(), rows.y.numpy()
 
     (x, y), select = arrays(task.pool), arrays(task.full["select"])
-    choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
     found: dict[str, list[np.ndarray]] = {name: [] for name in task.downstream_models}
     for rows in sets:
         for seed in range(given.seeds):
-            model = FITS[given.model]((x[rows], y[rows]), select, seed=seed, **choices)
+            model = FITS[given.model](
+                (x[rows], y[rows]), select, class_weight=recipe.class_weight, seed=seed
+            )
             for name, logits in found.items():
                 p = model(arrays(task.full[name])[0])[:, 1].clip(1e-6, 1 - 1e-6)
                 logits.append(np.log(p / (1 - p)))

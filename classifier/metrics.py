@@ -11,7 +11,6 @@ from torch import Tensor
 
 from classifier.losses import class_probabilities, per_sample_loss
 
-HIGHER_IS_BETTER = {"auroc": True, "auprc": True, "loss": False}
 Z95 = float(norm.ppf(0.975))  # standard errors to either side, of a normal 95 % interval
 
 

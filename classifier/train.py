@@ -22,7 +22,7 @@ from configs.cli import run_stage
 from configs.run_record import describe_differences, record_stage, write_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
-from configs.schema.experiment import ClassifierConfig, ExperimentConfig
+from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import encode
@@ -56,7 +56,7 @@ def main(config: ExperimentConfig) -> None:
     record_stage(config, "classifier", found | {"data_fingerprint": splits.fingerprint})
     _save(path, fitted, dataclasses.replace(facts, scores=scores))
     unfinished.unlink(missing_ok=True)
-    log.info("%s", _summary(fitted, scores, config.classifier))
+    log.info("%s", _summary(fitted, scores))
     _say_beside_linear(scores)
     log.info("saved %s", path)
 
@@ -168,13 +168,13 @@ def _describe(splits: Splits) -> str:
     return f"{len(splits.train)} train series ({', '.join(f'{n} {name}' for name, n in classes)})"
 
 
-def _summary(fitted: Training, scores: dict[str, float], classifier: ClassifierConfig) -> str:
+def _summary(fitted: Training, scores: dict[str, float]) -> str:
     threshold = scores.get("f1_threshold")
     note = "" if threshold is None else f" (threshold {threshold:.3f}, chosen on the same series)"
     return (
-        f"epoch {fitted.best_epoch + 1} of {len(fitted.history)}, selected by "
-        f"{classifier.select_by}; on val_select: AUROC {scores['auroc']:.3f}, AUPRC "
-        f"{scores['auprc']:.3f}, F1 {scores['f1']:.3f}{note}"
+        f"epoch {fitted.best_epoch + 1} of {len(fitted.history)}, selected by AUROC; "
+        f"on val_select: AUROC {scores['auroc']:.3f}, AUPRC {scores['auprc']:.3f}, "
+        f"F1 {scores['f1']:.3f}{note}"
     )
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from classifier.losses import per_sample_loss
-from classifier.metrics import HIGHER_IS_BETTER, selection_scores
+from classifier.metrics import selection_scores
 from configs.runtime.errors import DataError, UserError
 from configs.runtime.progress import Progress
 from configs.runtime.torch_files import load_plain, save_plain
@@ -39,7 +39,6 @@ class FitRecipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     class_weight: str = "none"
-    select_by: str = "auroc"
 
 
 @dataclass(kw_only=True)
@@ -74,9 +73,9 @@ class Training:
 
     @property
     def best_epoch(self) -> int:
-        """0-based number of the epoch with the best selection score, the earliest of equals."""
-        scores = [row[self.recipe.select_by] for row in self.history]
-        return scores.index((max if HIGHER_IS_BETTER[self.recipe.select_by] else min)(scores))
+        """0-based number of the epoch with the best AUROC on `select`, the earliest of equals."""
+        scores = [row["auroc"] for row in self.history]
+        return scores.index(max(scores))
 
     @property
     def is_finished(self) -> bool:
@@ -98,10 +97,9 @@ class Training:
                     self.save(*unfinished)
         if progress and len(self.history) < self.recipe.max_epochs:
             log.info(
-                "classifier: stopped early after %d of %s epochs, no better %s on val_select",
+                "classifier: stopped early after %d of %s epochs, no better AUROC on val_select",
                 len(self.history),
                 self.recipe.max_epochs,
-                self.recipe.select_by,
             )
 
     def run_epoch(self, bar: Progress) -> None:
@@ -130,8 +128,8 @@ class Training:
         if self.best_epoch == epoch:
             weights = self.model.state_dict()
             self.best_weights = {name: value.detach().clone() for name, value in weights.items()}
-        score = self.history[-1][select := self.recipe.select_by]
-        bar.show(f"epoch {epoch + 1}, loss {row['train_loss']:.3f}, {select} {score:.3f}")
+        score = self.history[-1]["auroc"]
+        bar.show(f"epoch {epoch + 1}, loss {row['train_loss']:.3f}, auroc {score:.3f}")
 
     def save(self, path: Path, key: str) -> None:
         """Everything that decides how the training goes on; `key` says which training it is."""
@@ -184,7 +182,7 @@ def fit_classifier(
     progress: bool = False,
     unfinished: tuple[Path, str] | None = None,
 ) -> Training:
-    """A finished training on `train`: `model` has the weights of the epoch that scores best on
+    """A finished training on `train`: `model` has the weights of the epoch with the best AUROC on
     `select`, and is in eval mode on the device of the data.
 
     Args:

@@ -115,7 +115,6 @@ class ClassifierConfig:
     inputs: list[str] = many("values")
     checkpoint_dir: str = "classifier/checkpoint/${experiment}"
     class_weight: str = choice("none", "balanced")
-    select_by: str = choice("auroc", "auprc", "loss")
     batch_size: int = number(64, low=1)
     max_epochs: int = number(200, low=1)
     # Training stops after so many epochs, and at least so many steps, without improvement.

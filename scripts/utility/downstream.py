@@ -68,7 +68,6 @@ class Downstream:
         if bare_name(name) in FITS:
             return seen | {
                 "model": bare_name(name),
-                "select_by": self.recipe.select_by,
                 "class_weight": self.recipe.class_weight,
             }
         path, model_args = self._architecture(name)
@@ -114,9 +113,8 @@ class Downstream:
             def seen(x: np.ndarray) -> np.ndarray:
                 return input_parts(torch.tensor(x), self.normaliser, self._parts(name)).numpy()
 
-            choices = {"select_by": recipe.select_by, "class_weight": recipe.class_weight}
             rows = [(seen(x), y) for x, y in (train, select)]
-            predict_seen = FITS[bare_name(name)](*rows, seed=seed, **choices)
+            predict_seen = FITS[bare_name(name)](*rows, class_weight=recipe.class_weight, seed=seed)
             return lambda x: predict_seen(seen(x))
         length = train[0].shape[2]
         model = fit_classifier(

@@ -1,7 +1,7 @@
 """Downstream models that are not neural: gradient boosting, and linear on random convolutions.
 
 Both see each series through a fixed feature map and choose their one capacity (number of trees,
-ridge penalty) on val_select, by the same score as the neural models choose their epoch. Whether a
+ridge penalty) by AUROC on val_select, as the neural models choose their epoch. Whether a
 value was measured is no feature: synthetic series are complete, so a model trained on them would
 meet real gaps unprepared.
 """
@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 
 from classifier.fixed_features import RandomConvolutions, Standardiser, summary_features
-from classifier.metrics import HIGHER_IS_BETTER, selection_scores
+from classifier.metrics import selection_scores
 from scripts.utility.metrics import as_logits
 
 Predictor = Callable[[np.ndarray], np.ndarray]
@@ -37,7 +37,7 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the logistic regression, per standa
 
 
 def fit_gbdt(
-    train: LabelledArrays, select: LabelledArrays, *, select_by: str, class_weight: str, seed: int
+    train: LabelledArrays, select: LabelledArrays, *, class_weight: str, seed: int
 ) -> Predictor:
     """Gradient boosting on summary features per channel and correlations between channels."""
     x, y = _summary(train[0]), train[1]
@@ -47,7 +47,7 @@ def fit_gbdt(
     trees = range(TREES_PER_CHOICE, TREES + 1, TREES_PER_CHOICE)
     staged = model.staged_predict_proba(_summary(select[0]))
     candidates = (p for count, p in enumerate(staged, start=1) if count in trees)
-    best = trees[_best(candidates, select[1], select_by)]
+    best = trees[_best(candidates, select[1])]
 
     def predict(series: np.ndarray) -> np.ndarray:
         staged = model.staged_predict_proba(_summary(series))
@@ -57,7 +57,7 @@ def fit_gbdt(
 
 
 def fit_rocket(
-    train: LabelledArrays, select: LabelledArrays, *, select_by: str, class_weight: str, seed: int
+    train: LabelledArrays, select: LabelledArrays, *, class_weight: str, seed: int
 ) -> Predictor:
     """Logistic regression on maxima and positive shares of random convolutions (ROCKET's)."""
     convolutions = RandomConvolutions(*train[0].shape[1:], num_kernels=KERNELS, seed=seed)
@@ -75,7 +75,7 @@ def fit_rocket(
     ]
     held_out = features(select[0])
     candidates = (model.predict_proba(held_out) for model in models)
-    chosen = models[_best(candidates, select[1], select_by)]
+    chosen = models[_best(candidates, select[1])]
     return lambda series: chosen.predict_proba(features(series))
 
 
@@ -87,11 +87,8 @@ def _summary(series: np.ndarray) -> np.ndarray:
 
 
 def _best(
-    candidates: Iterator[Float[np.ndarray, "n classes"]],
-    labels: Int[np.ndarray, " n"],
-    select_by: str,
+    candidates: Iterator[Float[np.ndarray, "n classes"]], labels: Int[np.ndarray, " n"]
 ) -> int:
-    """Index of the candidate with the best selection score; the first of equals."""
+    """Index of the candidate with the best AUROC; the first of equals."""
     y = torch.from_numpy(labels)
-    scores = [selection_scores(as_logits(p), y)[select_by] for p in candidates]
-    return int(np.argmax(scores) if HIGHER_IS_BETTER[select_by] else np.argmin(scores))
+    return int(np.argmax([selection_scores(as_logits(p), y)["auroc"] for p in candidates]))

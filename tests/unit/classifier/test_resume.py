@@ -17,7 +17,6 @@ OPTIONS = (
     "classifier.max_epochs=5",
     "classifier.patience=1",
     "classifier.patience_steps=0",
-    "classifier.select_by=auprc",
     "classifier.learning_rate=0.01",
     "seed=2",
 )

@@ -92,26 +92,24 @@ TABLE = [
 
 
 @pytest.mark.parametrize(
-    ("select_by", "patience", "steps", "best", "epochs"),
+    ("patience", "steps", "epochs"),
     [
-        ("auroc", 9, 0, 1, 5),
-        ("auprc", 9, 0, 1, 5),
-        ("loss", 9, 0, 2, 5),
-        ("auroc", 2, 0, 1, 4),
-        ("auroc", 1, 2, 1, 4),  # one batch an epoch: two steps are two epochs
-        ("auroc", 2, 1, 1, 4),
+        (9, 0, 5),
+        (2, 0, 4),
+        (1, 2, 4),  # one batch an epoch: two steps are two epochs
+        (2, 1, 4),
     ],
 )
-def test_best_epoch_by_the_chosen_score(select_by, patience, steps, best, epochs):
+def test_best_epoch_by_auroc(patience, steps, epochs):
     x, y = torch.zeros(5, 1, 2), torch.tensor([0, 0, 0, 0, 1])
     x[:, 0, 0] = torch.arange(5)
     waiting = {"patience": patience, "patience_steps": steps}
-    recipe = FitRecipe(batch_size=5, max_epochs=5, select_by=select_by, **waiting)
+    recipe = FitRecipe(batch_size=5, max_epochs=5, **waiting)
     fitted = fit_classifier((x, y), (x, y), build=lambda: Scripted(TABLE), recipe=recipe, seed=0)
-    assert fitted.best_epoch == best
+    assert fitted.best_epoch == 1
     assert len(fitted.history) == epochs
     assert [row["epoch"] for row in fitted.history] == list(range(epochs))
-    assert predict_logits(fitted.model, x)[:, 0].tolist() == pytest.approx(TABLE[best])
+    assert predict_logits(fitted.model, x)[:, 0].tolist() == pytest.approx(TABLE[1])
 
 
 @pytest.mark.parametrize(("batch_size", "epochs"), [(5, 5), (4, 4), (2, 3)])
