@@ -241,20 +241,19 @@ def _process(loaded: Loaded) -> ReverseProcess:
         levels = paper_levels(model.level_table, betas)
     else:
         levels = sampler_levels(
-            sampler.name,
             model.level_table,
             steps=sampler.num_steps,
             lowest=sampler.log_snr_min,
             highest=sampler.log_snr_max,
         )
     return ReverseProcess(
-        sampler="ddpm" if paper else sampler.name,
+        sampler="ddim" if paper else sampler.name,
         levels=levels,
         shape=(loaded.splits.normaliser.num_model_channels, model.length),
         seed=config.generation.seed,
         batch_size=sampler.batch_size,
         device=loaded.device,
-        eta=sampler.eta,
+        eta=1.0 if paper else sampler.eta,
         finish=None if paper else model.marginals,
     )
 

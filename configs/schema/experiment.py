@@ -182,12 +182,12 @@ class GuidanceConfig:
 class SamplerConfig:
     """The reverse process (tardiff/diffusion/samplers.py)."""
 
-    name: str = choice("dpmpp_2m", "ddim", "ddpm")
-    num_steps: int = number(15, low=2)  # ddpm with the linear schedule uses all of its steps
+    name: str = choice("dpmpp_2m", "ddim")
+    num_steps: int = number(15, low=2)
     # Starting at -7 with pure noise would pull every mean 3 % towards 0 (docs/method.md).
     log_snr_min: float = number(-10.0, low=-11.0)
     log_snr_max: float = number(9.0, high=11.0)
-    eta: float = number(0.0, low=0.0, high=1.0)  # ddim only
+    eta: float = number(0.0, low=0.0, high=1.0)  # ddim only; 1: DDPM
     # Classifier-free guidance; 1: off, tuned: as guidance.w.
     cfg_scale: Any = number(1.0, low=0.0, words=("tuned",))
     # Series per denoiser call; auto: 256 on a CPU, 4096 on a GPU, fewer where memory is short.

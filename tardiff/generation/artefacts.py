@@ -17,23 +17,21 @@ FREE_LEVELS = 0.5  # log-SNR by which sampling may start beyond the trained leve
 
 
 def sampler_levels(
-    sampler: str, table: Sequence[float] | None, *, steps: int, lowest: float, highest: float
+    table: Sequence[float] | None, *, steps: int, lowest: float, highest: float
 ) -> Float[Tensor, " step"]:
     """Log-SNR of the sampling steps, noisy to clean.
 
     Args:
-        table: levels that the model was trained on, which "ddpm" walks; None: it knows all.
+        table: levels that the model was trained on; None: it knows all.
 
     Raises:
         ConfigError: the sampling would start at more noise than the model was trained on.
     """
-    if sampler == "ddpm" and table is not None:
-        return torch.tensor(table, dtype=torch.float64).flip(0)
     if table is not None and min(table) > lowest + FREE_LEVELS:
         raise ConfigError(
             f"sampler.log_snr_min={lowest:g}: the model was trained on levels from "
-            f"{min(table):.1f} on (diffusion.schedule=linear with few diffusion.num_steps); use "
-            "sampler.name=ddpm, which walks these, or train with more of them"
+            f"{min(table):.1f} on (diffusion.schedule=linear with few diffusion.num_steps); "
+            "train with more of them"
         )
     return log_snr_grid(steps, lowest, highest)
 

@@ -69,12 +69,12 @@ class ReverseProcess:
     """How series are drawn.
 
     Attributes:
-        sampler: "dpmpp_2m", "ddim" or "ddpm".
+        sampler: "dpmpp_2m" or "ddim".
         levels: log-SNR of the steps, noisy to clean, float64.
         shape: (channel, time).
         seed: of the run.
         batch_size: series per denoiser call; changes memory only.
-        eta: stochasticity of ddim.
+        eta: stochasticity of ddim; 1: DDPM.
         finish: what a drawn series goes through, row by row; None: it is left as it is.
     """
 
@@ -121,7 +121,6 @@ class ReverseProcess:
     def _batch(self, denoiser: Denoiser, y: Tensor, numbers: list[int]) -> Series:
         noise = SeriesNoise(self.seed, numbers, self.shape, self.device)
         x = noise()
-        if self.sampler != "dpmpp_2m":
-            eta = 1.0 if self.sampler == "ddpm" else self.eta
-            return sample_ddim(denoiser, x, y, self.levels, eta=eta, noise=noise)
+        if self.sampler == "ddim":
+            return sample_ddim(denoiser, x, y, self.levels, eta=self.eta, noise=noise)
         return sample_dpmpp_2m(denoiser, x, y, self.levels)

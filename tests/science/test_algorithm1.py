@@ -45,7 +45,7 @@ def printed(denoiser, direction, y, w):
 def test_it_is_the_printed_algorithm(w):
     levels = paper_levels(None, linear_log_snr(STEPS, FIRST, LAST))
     process = ReverseProcess(
-        sampler="ddpm", levels=levels, shape=SHAPE, seed=SEED, batch_size=4, device=CPU
+        sampler="ddim", levels=levels, shape=SHAPE, seed=SEED, batch_size=4, device=CPU, eta=1.0
     )
     denoiser, y = gaussian_denoiser(0.3, 0.8), torch.arange(ROWS) % 2
     drawn = process.run(denoiser, y, range(ROWS), algorithm1(Bent(), w, levels))

@@ -98,12 +98,12 @@ def process(batch_size=256, sampler="dpmpp_2m", **changes):
     return ReverseProcess(**(settings | changes))
 
 
-@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddpm", "ddim"])
-def test_a_series_is_the_same_alone_in_any_batch_and_anywhere(sampler):
+@pytest.mark.parametrize(("sampler", "eta"), [("dpmpp_2m", 0.0), ("ddim", 1.0), ("ddim", 0.5)])
+def test_a_series_is_the_same_alone_in_any_batch_and_anywhere(sampler, eta):
     denoise = gaussian_denoiser(0.0, 1.0)
-    many = process(3, sampler, eta=0.5).run(denoise, labels(9), list(range(9))).x
-    alone = process(1, sampler, eta=0.5).run(denoise, labels(1), [7]).x
-    elsewhere = process(9, sampler, eta=0.5).run(denoise, labels(3), [7, 2, 0]).x
+    many = process(3, sampler, eta=eta).run(denoise, labels(9), list(range(9))).x
+    alone = process(1, sampler, eta=eta).run(denoise, labels(1), [7]).x
+    elsewhere = process(9, sampler, eta=eta).run(denoise, labels(3), [7, 2, 0]).x
     torch.testing.assert_close(alone[0], many[7])
     torch.testing.assert_close(elsewhere, many[[7, 2, 0]])
 
@@ -135,12 +135,11 @@ def test_wrong_requests_are_refused():
 
 
 def test_sampling_starts_where_the_model_was_trained():
-    """Few steps of the linear schedule end before the noise hides all; "ddpm" walks them."""
+    """Few steps of the linear schedule end before the noise hides all."""
     table, grid = (
         linear_log_snr(20, 5e-4, 0.1).tolist(),
         {"steps": 5, "lowest": -10.0, "highest": 9.0},
     )
     with pytest.raises(ConfigError, match="trained on levels from -0.6 on"):
-        sampler_levels("ddim", table, **grid)
-    assert len(sampler_levels("ddpm", table, **grid)) == 20
-    assert sampler_levels("ddim", linear_log_snr(200, 5e-4, 0.1).tolist(), **grid)[0] == -10
+        sampler_levels(table, **grid)
+    assert sampler_levels(linear_log_snr(200, 5e-4, 0.1).tolist(), **grid)[0] == -10
