@@ -148,21 +148,20 @@ def summarise_candidates(
         mean = _stats(np.mean(list(per_protocol.values()), axis=0))
         own = {"protocols": {name: _stats(rows) for name, rows in per_protocol.items()}}
         points.append(candidate | mean | own)
-    best = choose(points, config.tuning.metric)
+    best = choose(points)
     return {
         "selection": "val_select",
         "seeds": list(config.tuning.seeds),
-        "metric": config.tuning.metric,
         "points": points,
         "chosen": {key: best[key] for key in ("set", "w", "cfg_scale")},
         "settings": to_plain(config)["tuning"],
     }
 
 
-def choose(points: Sequence[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """The point of the best mean metric among w >= 0; of equals the weaker guidance."""
+def choose(points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The point of the best mean AUROC among w >= 0; of equals the weaker guidance."""
     candidates = [point for point in points if point["w"] >= 0]
-    return max(candidates, key=lambda p: (p[metric], -p["w"], -p["cfg_scale"]))
+    return max(candidates, key=lambda p: (p["auroc"], -p["w"], -p["cfg_scale"]))
 
 
 def _stats(rows: np.ndarray) -> dict[str, float | None]:
@@ -188,7 +187,7 @@ def as_text(content: dict[str, Any]) -> str:
     chosen = content["chosen"]
     return (
         f"{Table(title, columns, rows).as_text()}\n"
-        f"chosen by {content['metric']}: guidance.w={chosen['w']:g} "
+        f"chosen by AUROC: guidance.w={chosen['w']:g} "
         f"sampler.cfg_scale={chosen['cfg_scale']:g}   "
         "(or guidance.w=tuned sampler.cfg_scale=tuned)"
     )

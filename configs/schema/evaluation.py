@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from configs.schema.fields import choice, many, number
+from configs.schema.fields import many, number
 
 PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
 BASELINES = (
@@ -22,11 +22,10 @@ BASELINES = (
 class InfluenceReportConfig:
     """What the influence of which series is reported (scripts/influence_report/__main__.py)."""
 
-    sets: list[str] = many("train", "val_select")  # splits, or files of synthetic series
-    allow_test: bool = False  # let `sets` name the test split
+    # Splits but test, or files of synthetic series.
+    sets: list[str] = many("train", "val_select")
     guide_sizes: list[int] = many(32, 64, 128, 256, 512)  # of the size curve; larger: left out
     step_rows: int = number(200, low=10)  # series whose step is measured
-    show_real_series: bool = False  # draw real patients too
     # Retraining in place of all that (influence_report/retraining.py): does influence predict it on
     # random halves of unguided series (the linear data-modelling score), and what does the tilt of
     # stage 3 change on some of them?
@@ -66,14 +65,13 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """Choice of guidance.w and sampler.cfg_scale on val_select (scripts/tune.py)."""
+    """Choice of guidance.w and sampler.cfg_scale by AUROC on val_select (scripts/tune.py)."""
 
     # Negative strengths are drawn as controls and never chosen; 0 must be a candidate.
     w: list[float] = many(-0.2, 0.0, 0.1, 0.2, 0.4)
     cfg_scale: list[float] = many(1.0)
     # TSRTR: as many synthetic rows as real ones.
     protocols: list[str] = many("TSTR", "TSRTR", among=("TSTR", "TSRTR"), filled=True)
-    metric: str = choice("auroc", "auprc")
     model: str = "classifier"
     seeds: list[int] = many(0, 1, 2, filled=True, distinct=True)
 

@@ -82,12 +82,7 @@ def main(config: ExperimentConfig) -> None:
             "leaves behind; run it where they are"
         )
     inputs = direction_loader(config, load_splits(config.data), pick_device(config.accelerator))
-    named = named_sets(
-        given.sets,
-        inputs.splits,
-        allow_test=given.allow_test,
-        step_minutes=config.data.step_minutes,
-    )
+    named = named_sets(given.sets, inputs.splits, step_minutes=config.data.step_minutes)
     loaded = inputs.direction()
     direction, facts = loaded.direction, loaded.facts
     assert isinstance(direction, Direction)  # of a network
@@ -102,8 +97,7 @@ def main(config: ExperimentConfig) -> None:
     proof = {"spearman": step.spearman, "slope": step.slope, "sign_agreement": step.sign_agreement}
     numbers = {"guidance": facts, "one_step": proof, "overhead": cost, **tables}
     write_mapping(folder / "report.json", numbers)
-    hours = config.data.step_minutes / 60
-    _draw(given, folder, sets, step, tables["guidance_size"], hours_per_step=hours)
+    _draw(config, folder, sets, step, tables["guidance_size"])
     record_stage(config, FOLDER, {"sets": list(named), "one_step": proof})
     log.info("%s", page)
     log.info("written to %s", folder)
@@ -224,23 +218,22 @@ def _overhead(
 
 
 def _draw(
-    given: InfluenceReportConfig,
+    config: ExperimentConfig,
     folder: Path,
     sets: Sequence[RankedSet],
     step: StepTest,
     curve: list[Row],
-    *,
-    hours_per_step: float,
 ) -> None:
+    hours = config.data.step_minutes / 60
     save(distribution_figure(sets), folder / "distribution.png")
     save(step_figure(step), folder / "one_step.png")
     if curve:
         save(curve_figure(curve), folder / "guidance_size.png")
     for ranked in sets:
-        if given.show_real_series or not ranked.real:
-            save(ends_figure(ranked, hours_per_step), folder / f"series_{ranked.name}.png")
+        if config.evaluation.show_real_series or not ranked.real:
+            save(ends_figure(ranked, hours), folder / f"series_{ranked.name}.png")
         else:
-            log.info("%s holds patients: not drawn (show_real_series=true)", ranked.name)
+            log.info("%s holds patients: not drawn (evaluation.show_real_series=true)", ranked.name)
 
 
 if __name__ == "__main__":

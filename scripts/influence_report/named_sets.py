@@ -55,24 +55,22 @@ class RankedSet:
 
 
 def named_sets(
-    items: Sequence[str], splits: Splits, *, allow_test: bool, step_minutes: float
+    items: Sequence[str], splits: Splits, *, step_minutes: float
 ) -> dict[str, tuple[bool, EHRDataset]]:
     """(real, series) of every set of `items`, names of splits or paths of files.
 
     Raises:
-        ConfigError: the test split is named without `allow_test`, two sets have one name, or
-            none is named.
+        ConfigError: the test split is named, two sets have one name, or none is named.
         UserError: a file is missing or does not fit; see `scripts.synthetic_sets.load_set`.
     """
     if not items:
         raise ConfigError("influence_report.sets=[]: name a split or a file, set=train for example")
     found: dict[str, tuple[bool, EHRDataset]] = {}
     for item in items:
-        if item == "test" and not allow_test:
+        if item == "test":
             raise ConfigError(
                 "influence_report.sets names the test split: looking at which test patients help "
-                "is the first step of choosing on them. If you mean it, "
-                "influence_report.allow_test=true"
+                "is the first step of choosing on them. Name train, val_guide or val_select"
             )
         real = item in SPLIT_NAMES
         name = item if real else set_name(Path(item))

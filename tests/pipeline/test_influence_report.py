@@ -97,7 +97,7 @@ def test_the_test_split_and_unclear_names_are_refused(reported, caplog):
     _, arguments, _, folder = reported
     mine = folder.parents[2] / "mine.npz"
     for sets, message in (
-        ("[test]", "allow_test"),
+        ("[test]", "names the test split"),
         ("[]", "name a split"),
         (f"[{mine},{mine}]", "names two sets"),
     ):
