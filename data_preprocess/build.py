@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from configs import from_sections
+from configs import KNOWN, from_sections
 from configs.cli import run_stage
 from configs.run_record import read_mapping, sha256_file, write_mapping
 from configs.runtime.atomic_files import fresh_folder, write_text
@@ -234,7 +234,8 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
     differing = [
         key
         for key in sorted(built.keys() | asked.keys())
-        if built.get(key, "absent") != asked.get(key, "absent")
+        if f"data.{key}" in KNOWN  # else it was a key of an earlier version
+        and built.get(key, "absent") != asked.get(key, "absent")
         and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
     ]
     paths = {key for key, _, field in walk(data) if field.metadata.get("is_path")}

@@ -37,7 +37,6 @@ class SimulatedConfig:
     prevalence: float = number(0.09, low=0.01, high=0.5)  # share of positive stays
     num_channels: int = number(7, low=1)
     num_steps: int = number(24, low=4)  # grid points per stay
-    num_classes: int = number(2, low=2)  # >2 grades the outcome by severity
     # How much it depends on the unit which phenotype is deadly: 0 not at all, 1 in full.
     unit_effect: float = number(0.0, low=0.0, high=1.0)
 

@@ -25,7 +25,6 @@ from data_preprocess.sources.simulated.mortality import (
     PHENOTYPES,
     Stays,
     class_probabilities,
-    labels_of,
     lethality_of,
 )
 
@@ -65,7 +64,6 @@ def simulate(
     prevalence: float = 0.09,
     num_channels: int = 7,
     num_steps: int = 24,
-    num_classes: int = 2,
     unit_effect: float = 0.0,
     seed: int = 0,
     step_minutes: float = 60.0,
@@ -80,10 +78,9 @@ def simulate(
 
     Args:
         num_subjects: patients; about 15 % of them have a second stay.
-        prevalence: expected share of stays with a label above 0.
+        prevalence: expected share of stays that end in death.
         num_channels: the seven vital signs, then derived laboratory values and waves.
         num_steps: grid points per stay.
-        num_classes: 2 is survived / died; more grade the outcome, equally many per grade.
         unit_effect: how much it depends on the unit which phenotype is deadly: 0 (not at all) to 1.
         step_minutes: grid spacing; the physiology runs in hours whatever the grid.
     """
@@ -93,18 +90,17 @@ def simulate(
     table = channel_table(num_channels)
     values = _signals(rng, stays, table, hours)
     values = np.where(_measured(rng, stays, table, values.shape), values, np.nan)
-    uniform = rng.random((len(stays.subject), 1))
+    uniform = rng.random(len(stays.subject))
     unit = _units(rng, stays.phenotype)
     lethality = lethality_of(stays.phenotype, unit, unit_effect)
-    probabilities = class_probabilities(stays, lethality, prevalence, num_classes)
-    labels = labels_of(uniform, probabilities)
-    grades = [f"grade_{grade}" for grade in range(1, num_classes)]
+    probabilities = class_probabilities(stays, lethality, prevalence)
+    labels = (uniform >= probabilities[:, 0]).astype(np.int64)
     cohort = Cohort(
         values=values[:, :num_channels].astype(np.float32),
         labels=labels,
         subject_ids=stays.subject,
         feature_names=tuple(table.name[:num_channels].tolist()),
-        label_names=("survived", *(grades if num_classes > 2 else ["died"])),
+        label_names=("survived", "died"),
         static=_static(stays, unit),
         static_names=_STATIC_NAMES,
         flow=(FlowStep(f"stays of {num_subjects} simulated patients", 0, len(labels)),),

@@ -1,4 +1,4 @@
-"""The outcome of a simulated stay: its risk from the latent state, and the label drawn from it."""
+"""The risk of death of a simulated stay, from its latent state."""
 
 from dataclasses import dataclass
 
@@ -57,22 +57,18 @@ def lethality_of(
 
 
 def class_probabilities(
-    stays: Stays, lethality: Float[np.ndarray, " n"], prevalence: float, num_classes: int
-) -> Float[np.ndarray, "n k"]:
-    """P(label = k) per stay, from the latent state; the mean shares are as asked, exactly.
+    stays: Stays, lethality: Float[np.ndarray, " n"], prevalence: float
+) -> Float[np.ndarray, "n 2"]:
+    """P(survived) and P(died) per stay, from the latent state; the mean share is as asked, exactly.
 
-    Proportional odds: one score, one intercept per grade. The score is standardised, so that the
-    AUROC of the true risk is about 0.85 whatever the number of steps.
+    The score is standardised, so that the AUROC of the true risk is about 0.85 whatever the number
+    of steps.
     """
     score = _risk_score(stays, lethality)
     score = _RISK_SPREAD * (score - score.mean()) / score.std()
-    above = [np.ones(len(score))]
-    for grade in range(1, num_classes):
-        share = prevalence * (num_classes - grade) / (num_classes - 1)
-        intercept = brentq(lambda b, s=share: expit(score + b).mean() - s, -60.0, 60.0)
-        above.append(expit(score + intercept))
-    above.append(np.zeros(len(score)))
-    return -np.diff(np.stack(above, axis=1), axis=1)
+    intercept = brentq(lambda b: expit(score + b).mean() - prevalence, -60.0, 60.0)
+    died = expit(score + intercept)
+    return np.stack([1 - died, died], axis=1)
 
 
 def _risk_score(stays: Stays, lethality: np.ndarray) -> np.ndarray:
@@ -83,11 +79,3 @@ def _risk_score(stays: Stays, lethality: np.ndarray) -> np.ndarray:
     trend = end - stays.activation[:, : num_steps - quarter].mean(axis=1)
     reserve = 0.35 * stays.frailty + 0.3 * (stays.age - 63) / 16
     return lethality * (2.2 * end + 1.3 * np.maximum(trend, 0)) * (1 + 0.4 * reserve) + reserve
-
-
-def labels_of(
-    uniform: Float[np.ndarray, "n 1"], probabilities: Float[np.ndarray, "n k"]
-) -> Int[np.ndarray, " n"]:
-    """The label of every stay: the class whose share of [0, 1] its `uniform` draw lies in."""
-    below = np.cumsum(probabilities, axis=1)[:, :-1]
-    return (uniform >= below).sum(axis=1).astype(np.int64)

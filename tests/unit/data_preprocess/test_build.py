@@ -107,6 +107,15 @@ def test_settings_of_other_sources_do_not_count(data):
     assert ensure_built(replace(data, physionet2012=PhysioNet2012Config(test_set=None))) is False
 
 
+def test_a_key_of_an_earlier_version_does_not_count(data):
+    ensure_built(data)
+    path = Path(data.dir) / "data.json"
+    record = json.loads(path.read_text())
+    record["settings"]["simulated.no_longer_a_key"] = 2
+    path.write_text(json.dumps(record))
+    assert ensure_built(data) is False
+
+
 @pytest.mark.parametrize("first_time", [True, False])
 def test_an_interrupted_build_leaves_what_was_there(data, tmp_path, monkeypatch, first_time):
     if not first_time:

@@ -141,18 +141,9 @@ def test_any_number_of_channels_and_steps(channels, steps):
     assert (spread > 0).all()
 
 
-def test_more_classes_grade_the_outcome():
-    cohort, truth = simulate(num_subjects=6000, num_classes=4, prevalence=0.3, seed=2)
-    np.testing.assert_allclose(cohort.true_risk.mean(axis=0), [0.7, 0.1, 0.1, 0.1], atol=1e-6)
-    np.testing.assert_allclose(cohort.true_risk.sum(axis=1), 1.0, atol=1e-12)
-    severity = [truth.activation[cohort.labels == k, -6:].mean() for k in range(4)]
-    assert severity == sorted(severity)
-    assert cohort.label_names == ("survived", "grade_1", "grade_2", "grade_3")
-
-
 def read(**changes):
     usual = {"num_subjects": 60, "prevalence": 0.1, "num_channels": 7, "num_steps": 48}
-    usual |= {"num_classes": 2, "seed": 0, "step_minutes": 60.0, "window_hours": 24.0}
+    usual |= {"seed": 0, "step_minutes": 60.0, "window_hours": 24.0}
     return sections.read(read_simulated, "simulated", **(usual | changes)).pool
 
 
