@@ -1,6 +1,5 @@
 """The linear reference: what it scores, its intervals, and when stage 2 warns."""
 
-import dataclasses
 import logging
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from classifier import linear_reference, train
-from classifier.checkpoint import load_facts, save_classifier
+from classifier.checkpoint import load_facts
 from classifier.linear_reference import AgainstLinear, against_linear, auroc_parts, linear_scores
 from configs import load_config
 from data_preprocess.build import load_splits
@@ -206,19 +205,6 @@ def test_stage_2_warns_of_a_blind_classifier_and_says_so_again(tmp_path, caplog)
     fitted = linear_scores((parts[0], torch.from_numpy(splits.train.labels)), parts[1])
     assert scores["linear"] == pytest.approx(auroc_parts(fitted, splits.val_select.labels)[0])
     assert scores["linear"] < 0.999  # what a reference fitted on val_select itself would have
-
-
-def test_a_classifier_from_before_the_comparison_is_taken_as_it_is(tmp_path, caplog):
-    config = config_of(tmp_path, *BLIND)
-    train.main(config)
-    path = tmp_path / "checkpoint" / "best.ckpt"
-    facts = load_facts(path)
-    plain = {name: facts.scores[name] for name in ("auroc", "auprc", "loss", "f1")}
-    save_classifier(path, facts.build(), dataclasses.replace(facts, scores=plain))
-    caplog.clear()
-    with caplog.at_level(logging.INFO):
-        train.main(config)
-    assert "is up to date" in caplog.text and "linear model" not in caplog.text
 
 
 def test_stage_2_does_not_warn_of_a_classifier_that_sees(tmp_path, caplog):
