@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from configs.runtime.errors import DataError
 from scripts.pictures.styles import DASHES, MARKERS, OKABE_ITO, new_panels, shared_legend
 from scripts.utility.metrics import METRICS, RANKING
 
@@ -22,28 +21,15 @@ CHOSEN = {"marker": "*", "color": "black", "markersize": 15, "linestyle": "none"
 def scale_points(content: Mapping[str, Any]) -> pd.DataFrame:
     """One row per strength of a scale.json, by cfg_scale and then w.
 
-    Columns: w (requested shift of the mean influence, unguided standard deviations), cfg_scale
-    (1 is off), realised (mean over classes of the shift that was reached), its ends low and high,
-    and per metric of RANKING the mean and `_sd` over seeds (0 for a single seed).
-
-    Raises:
-        DataError: there is no point, or one lacks a value; names what is missing.
+    Columns: those of a point, with `realised` as the mean over classes of the shift that was
+    reached (unguided standard deviations) and its ends `low` and `high`; `_sd` is NaN for a single
+    seed.
     """
-    names = ["w", "cfg_scale", *RANKING, *(f"{metric}_sd" for metric in RANKING)]
-    try:
-        rows = [[point[name] for name in names] for point in content["points"]]
-        shifts = [np.array(point["realised"], float) for point in content["points"]]
-        points = pd.DataFrame(rows, columns=pd.Index(names)).astype(float).fillna(0.0)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"scale.json: a point is not as expected ({type(error).__name__}: {error}); make it "
-            "anew with bash scripts/tune.sh <config.yaml>"
-        ) from error
-    if points.empty:
-        raise DataError("scale.json holds no point; make it anew with bash scripts/tune.sh")
-    for name, summary in (("realised", np.mean), ("low", np.min), ("high", np.max)):
-        points[name] = [summary(shift) for shift in shifts]
-    return points.sort_values(["cfg_scale", "w"])
+    points = pd.DataFrame(content["points"])
+    shifts = np.array(points["realised"].tolist())
+    points = points.assign(realised=shifts.mean(1), low=shifts.min(1), high=shifts.max(1))
+    spreads = {f"{metric}_sd": float for metric in RANKING}  # of one seed None
+    return points.astype(spreads).sort_values(["cfg_scale", "w"])
 
 
 def scale_figure(content: Mapping[str, Any]) -> Figure:
@@ -53,11 +39,9 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
 
     Args:
         content: of scale.json, see the head of this file.
-
-    Raises:
-        DataError: the content is not as described there.
     """
-    points, chosen = scale_points(content), content.get("chosen")
+    points, chosen = scale_points(content), content["chosen"]
+    same = (points["w"] == chosen["w"]) & (points["cfg_scale"] == chosen["cfg_scale"])
     figure, panels = new_panels(10.0, 4.2, columns=1 + len(RANKING))
     axes = panels[0]
     for index, (scale, line) in enumerate(points.groupby("cfg_scale")):
@@ -75,15 +59,12 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
     ends = [points["w"].min(), points["w"].max()]
     axes[0].plot(ends, ends, color="0.6", linewidth=0.8)
     axes[0].set_ylabel("realised shift of the mean influence,\nunguided s.d. (band: classes)")
-    where = content.get("selection") or "the selection rows"
     for panel, metric in zip(axes[1:], RANKING, strict=True):
-        panel.set_ylabel(f"{METRICS[metric]} on {where}")
+        panel.set_ylabel(f"{METRICS[metric]} on {content['selection']}")
     for panel, column in zip(axes, ("realised", *RANKING), strict=True):
         panel.set_xlabel("requested strength w")
-        if chosen is not None:
-            same = (points["w"] == chosen["w"]) & (points["cfg_scale"] == chosen["cfg_scale"])
-            panel.plot(points["w"][same], points[column][same], label="chosen", **CHOSEN)
-    seeds = len(content.get("seeds", []))
+        panel.plot(points["w"][same], points[column][same], label="chosen", **CHOSEN)
+    seeds = len(content["seeds"])
     bars = f"error bars: one s.d. over {seeds} seeds" if seeds > 1 else "one seed: no error bars"
     figure.suptitle(f"Guidance strength ({bars})", fontsize=12, fontweight="bold")
     shared_legend(figure, axes[1])

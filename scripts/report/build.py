@@ -68,11 +68,7 @@ GLOSSARY = [
 
 
 def build_page(results: Results) -> Page:
-    """The whole report.
-
-    Raises:
-        DataError: tuning/scale.json is there but not what tune.sh writes.
-    """
+    """The whole report."""
     assert results.splits is not None
     styles, train = Styles(results.sets), results.splits.train
     grid = train.num_channels, train.length, results.hours_per_step
@@ -249,7 +245,6 @@ def scale_section(content: Mapping[str, Any] | None) -> Section:
         return Section(title, [text])
     points = scale_points(content)
     best = points.loc[points["auroc"].idxmax()]
-    chosen = content.get("chosen") or {}
     off = points["auroc"][points["w"] == 0]
     caption = (
         f"Highest mean AUROC {best['auroc']:.3f} at w = {best['w']:g}, classifier-free scale "
@@ -257,8 +252,10 @@ def scale_section(content: Mapping[str, Any] | None) -> Section:
     )
     if len(off):
         caption += f"; without guidance {off.max():.3f}"
-    caption += f". Chosen: w = {chosen['w']:g}." if "w" in chosen else "."
-    caption += " The highest of several noisy means is biased upwards: use the test rows above."
+    caption += (
+        f". Chosen: w = {content['chosen']['w']:g}. The highest of several noisy means is biased "
+        "upwards: use the test rows above."
+    )
     alt = "Realised influence, AUROC and AUPRC against the guidance strength w"
     return Section(title, [], [Picture("scale", scale_figure(content), alt, caption)])
 
