@@ -5,7 +5,6 @@ that has learned nothing as a perfect generator; here a classifier that cannot e
 added to real series, or gives every series one probability, gets a remark as powerless.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,28 +36,17 @@ CONTROL_AUC = 0.75
 MIN_SPREAD = 1e-3  # of the out-of-fold probabilities; below, all rows got one answer
 
 
-@dataclass(frozen=True)
-class Discrimination:
-    """How well two unlike classifiers separate two sets.
+class Discrimination(NamedTuple):
+    """How well a classifier, or the better of two unlike ones, separates two sets.
 
     Attributes:
-        auc: the larger of the two AUCs.
-        linear_auc: logistic regression on random convolutions and summaries.
-        trees_auc: boosted trees on summaries.
+        auc: of the out-of-fold probabilities.
         spread: standard deviation of the out-of-fold probabilities, averaged over folds (their
-            base rates differ), of the classifier where it is larger.
+            base rates differ); of two classifiers the larger one.
         error: standard error of `auc` over fresh sets: of the scored series and of those that were
             fitted on.
     """
 
-    auc: float
-    linear_auc: float
-    trees_auc: float
-    spread: float
-    error: float
-
-
-class _Scored(NamedTuple):
     auc: float
     spread: float
     error: float
@@ -71,7 +59,8 @@ def discriminate(
     seed: int,
     most: int | None = None,
 ) -> Discrimination:
-    """Cross-validated AUC of telling `other` (positive) from `real`, in model space.
+    """Cross-validated AUC of telling `other` (positive) from `real`, in model space: by logistic
+    regression on random convolutions and summaries, or by boosted trees on summaries.
 
     Args:
         most: series of each set of which the folds that do not score are fitted on; all series are
@@ -94,9 +83,7 @@ def discriminate(
             _out_of_fold(model, features, is_other, seed, most)
             for model, features in ((linear, both), (trees, summary))
         )
-    better = max(first, second)
-    spread = max(first.spread, second.spread)
-    return Discrimination(better.auc, first.auc, second.auc, spread, better.error)
+    return max(first, second)._replace(spread=max(first.spread, second.spread))
 
 
 @metric(
@@ -117,8 +104,6 @@ def discriminative_report(comparison: Comparison, *, seed: int) -> MetricReport:
     interval = (max(0.0, found.auc - half), min(1.0, found.auc + half))
     values = {
         **bounded("discriminative_auc", found.auc, interval, reference.auc),
-        "discriminative_auc_linear": found.linear_auc,
-        "discriminative_auc_trees": found.trees_auc,
         "discriminative_control_auc": control.auc,
         "discriminative_scored": min(len(synthetic), len(holdout)),
     }
@@ -150,7 +135,7 @@ def _out_of_fold(
     target: Int[np.ndarray, " n"],
     seed: int,
     most: int | None,
-) -> _Scored:
+) -> Discrimination:
     """Scores of every row by models that did not see it, REPEATS times with other folds."""
     rng, aucs, of_folds, spreads = np.random.default_rng(seed), [], [], []
     share = len(target) if most is None else most * (FOLDS - 1) // FOLDS
@@ -172,4 +157,4 @@ def _out_of_fold(
     # Folds cannot show what models owe to rows that they share. As in Nadeau and Bengio (2003) that
     # is put at the rows scored : those fitted on; docs/metrics.md has the coverage.
     shared = scored / (FOLDS - 1)
-    return _Scored(auc, float(np.mean(spreads)), (scored + shared + own) ** 0.5)
+    return Discrimination(auc, float(np.mean(spreads)), (scored + shared + own) ** 0.5)

@@ -36,9 +36,9 @@ def test_equal_series_everywhere_are_called_a_collapse_not_a_success():
 
 
 def test_the_control_sees_a_classifier_too_weak_to_judge():
-    able = Discrimination(0.5, 0.5, 0.5, 0.1, 0.01)
-    unable = Discrimination(0.6, 0.6, 0.55, 0.1, 0.01)
-    assert collapse_remarks(able, Discrimination(0.99, 0.99, 0.9, 0.3, 0.01)) == []
+    able = Discrimination(0.5, 0.1, 0.01)
+    unable = Discrimination(0.6, 0.1, 0.01)
+    assert collapse_remarks(able, Discrimination(0.99, 0.3, 0.01)) == []
     assert len(collapse_remarks(able, unable)) == 1
 
 
