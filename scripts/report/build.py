@@ -14,7 +14,7 @@ from scripts.pictures.strength_curve import scale_figure, scale_points
 from scripts.pictures.styles import Picture, Styles, time_unit
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
-from scripts.report.page import Page, Section
+from scripts.report.write import Page, Section
 from scripts.results.answers import CANNOT_TELL, NO
 from scripts.results.files import LEGEND, heading
 from scripts.results.quality_answers import not_attacked

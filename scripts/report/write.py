@@ -1,16 +1,53 @@
-"""write_page: the report as one HTML file that needs nothing else, and as Markdown with PNGs."""
+"""write_page: a Page as one HTML file that needs nothing else, and as Markdown with PNGs."""
 
 import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from configs.runtime.atomic_files import write_text
 from scripts.pictures.styles import DPI, Picture, save
-from scripts.report.page import Page
+from scripts.results.table import Table
 from scripts.results.verdicts import QUESTIONS, Verdict
 
 WIDE = 8.0  # inches: a wider figure scrolls on a phone instead of shrinking beyond reading
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with paragraphs, then pictures, then tables, then long texts to unfold."""
+
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report.
+
+    Attributes:
+        title: its heading.
+        lead: what was compared.
+        notes: what a reader must not miss.
+        verdicts: three answers per set at most.
+        sections: in reading order.
+    """
+
+    title: str
+    lead: str
+    notes: list[str]
+    verdicts: list[Verdict]
+    sections: list[Section]
+
+    @property
+    def names(self) -> list[str]:
+        """The sets that verdicts are about."""
+        return list(dict.fromkeys(verdict.name for verdict in self.verdicts))
 
 
 def write_page(folder: Path, page: Page) -> list[Path]:
