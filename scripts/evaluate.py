@@ -109,7 +109,8 @@ def main(config: ExperimentConfig) -> None:
     write_summary(out / "summary.json", results)
     if results.guidance_change is not None:
         write_guidance_change(out / "guidance_change.csv", results.guidance_change)
-    logger.info("\n%s\n\n%s", wrapped([*LEGEND, *results.notes]), verdict_lines(results))
+    notes = wrapped([*LEGEND, *results.provenance["notes"]])
+    logger.info("\n%s\n\n%s", notes, verdict_lines(results))
     logger.info("\nnumbers  %s, %s", out / "results.csv", out / "summary.json")
     figures = write_page(out, build_page(results))
     logger.info("report   %s (the same as report.md)", out / "report.html")

@@ -86,7 +86,7 @@ def build_page(results: Results) -> Page:
     return Page(
         title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
         lead=f"{task(train.label_names, *grid)} {heading(results.provenance)}",
-        notes=results.notes,
+        notes=results.provenance["notes"],
         verdicts=found,
         sections=sections,
     )

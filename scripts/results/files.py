@@ -58,7 +58,7 @@ def write_results(path: Path, results: Results) -> None:
         rows += [(*key, metric, f"{value:.6g}") for metric, value in report.values.items()]
     table = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
     unguided = table[table["generator"] == UNGUIDED]
-    same = [unguided.assign(generator=name) for name in results.same_as_unguided]
+    same = [unguided.assign(generator=name) for name in results.provenance["same_as_unguided"]]
     write_text(path, pd.concat([table, *same]).to_csv(index=False))
 
 
@@ -129,7 +129,8 @@ def verdict_lines(results: Results) -> str:
             f"; {v.change}" if v.change else ""
         )
         lines.append(textwrap.shorten(line, TEXT_WIDTH, placeholder=" ..."))
-    lines += [f"{name}: the same series as {UNGUIDED}" for name in results.same_as_unguided]
+    same = results.provenance["same_as_unguided"]
+    lines += [f"{name}: the same series as {UNGUIDED}" for name in same]
     return "\n".join(lines)
 
 

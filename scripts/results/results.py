@@ -28,8 +28,9 @@ class Results:
     """What an evaluation found.
 
     Attributes:
-        provenance: what the numbers rest on: experiment, counts, settings, fingerprint, notes;
-            JSON-able.
+        provenance: what the numbers rest on, JSON-able: experiment, counts, settings, fingerprint,
+            notes (sentences that a reader must not miss), same_as_unguided (sets that are left out
+            since they hold its series), held_out_copies (set -> split -> copies of its series).
         predictions: of every fit of the utility protocols.
         summaries: their scores over seeds, with paired differences.
         subgroups: AUROC within groups of patients; empty where no group is known.
@@ -71,21 +72,6 @@ class Results:
     def sets(self) -> list[str]:
         """The synthetic sets that are compared, in the order of the tables."""
         return list(self.provenance["synthetic_series_per_class"])
-
-    @property
-    def notes(self) -> list[str]:
-        """Sentences that a reader must not miss."""
-        return list(self.provenance["notes"])
-
-    @property
-    def same_as_unguided(self) -> list[str]:
-        """The sets that are left out since they hold the series of the unguided one."""
-        return list(self.provenance["same_as_unguided"])
-
-    @property
-    def held_out_copies(self) -> Mapping[str, Mapping[str, int]]:
-        """set -> split -> copies of its series; only sets that hold some."""
-        return self.provenance["held_out_copies"]
 
     @property
     def models(self) -> list[str]:

@@ -74,7 +74,7 @@ def verdicts(results: Results) -> list[Verdict]:
 
 def _voided(results: Results, verdict: Verdict) -> Verdict:
     """The verdict, unless the set holds series that it is measured with."""
-    copies = results.held_out_copies.get(verdict.name)
+    copies = results.provenance["held_out_copies"].get(verdict.name)
     report = results.quality.get(PRIVACY, {}).get(verdict.name)
     near = "" if report is None else sentence_of_nearness(report)
     if copies is None and not near:
