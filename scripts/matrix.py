@@ -66,10 +66,12 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
     fair = dataclasses.replace(fair, experiment=f"{config.experiment}_with_guide")
     if config.guidance.by == "push":  # which is beside unguided sets as they are sampled
         fair = _as_sampled(fair)
+    # Trees have no gradient to push along: "auto" is another guide then.
+    along = {"estimator": "auto"} if config.influence.estimator == "boosted" else {}
     configurations = {
         "guided": _named(config, "guided"),
         AS_SAMPLED: _as_sampled(_named(config, AS_SAMPLED, kind="none")),
-        "pushed": _as_sampled(_pushed(config)),
+        "pushed": changed(_as_sampled(_named(config, "pushed", by="push")), influence=along),
         "classifier_guided": _as_sampled(
             _named(config, "classifier_guided", kind="classifier", by="push", w=CLASSIFIER_W)
         ),
@@ -89,13 +91,6 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
 
 def _named(config: ExperimentConfig, name: str, **guidance: Any) -> ExperimentConfig:
     return changed(config, generation={"name": name, "unguided_too": False}, guidance=guidance)
-
-
-def _pushed(config: ExperimentConfig) -> ExperimentConfig:
-    pushed = _named(config, "pushed", by="push")
-    if config.influence.estimator == "boosted":  # has no gradient to push along
-        pushed = changed(pushed, influence={"estimator": "convex"})
-    return pushed
 
 
 def _as_sampled(config: ExperimentConfig) -> ExperimentConfig:

@@ -20,7 +20,12 @@ from scripts.utility.protocols import EvaluationData
 from tardiff.from_config import load
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
-from tardiff.records_from_config import retraining_path, tuning_path, with_tuned_strength
+from tardiff.records_from_config import (
+    estimator_of,
+    retraining_path,
+    tuning_path,
+    with_tuned_strength,
+)
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
 from tardiff.training.checkpoint import load_model
@@ -234,6 +239,12 @@ def test_the_set_of_stage_3_is_not_made_again_as_pushed(by, names):
     alone = [*arguments, "matrix.configurations=[pushed]"]
     (pushed,) = matrix.other_configurations(load_config(alone))
     assert pushed.guidance.by == "push" and pushed.generation.resample == "never"
+    trees, classifier = [*alone, "influence.estimator=boosted"], "influence.estimator=classifier"
+    if by == "choose":  # boosted trees have no gradient to push along
+        (pushed,) = matrix.other_configurations(load_config(trees))
+        assert estimator_of(pushed) == "convex"
+    (pushed,) = matrix.other_configurations(load_config([*alone, classifier, "guidance.w=1"]))
+    assert estimator_of(pushed) == "classifier"
 
 
 def test_a_strength_of_another_model_is_not_used(tuned):
