@@ -215,17 +215,14 @@ def scored(sums: Float[np.ndarray, " subset"], outcome: Float[np.ndarray, " subs
 
 
 def repeatability(outcomes: Outcomes) -> float | None:
-    """Correlation that the mean outcome would have with that of as many other seeds (the
-    reliability of a mean, Cronbach's alpha); its root is the largest score that any estimate could
-    have. None with one seed."""
-    subsets, seeds = outcomes.shape
+    """Cronbach's alpha of the seeds: the correlation that the mean outcome would have with that of
+    as many other seeds. Its root is the largest score that any estimate could have. None with one
+    seed."""
+    seeds = outcomes.shape[1]
     if seeds < 2:
         return None
-    centred = outcomes - outcomes.mean(0)
-    means = centred.mean(1, keepdims=True)
-    between = seeds * float(np.square(means).sum()) / (subsets - 1)
-    noise = float(np.square(centred - means).sum()) / (subsets - 1) / (seeds - 1)
-    return max(0.0, 1 - noise / between) if between else 0.0
+    total, single = outcomes.sum(1).var(ddof=1), outcomes.var(0, ddof=1).sum()
+    return max(0.0, float((1 - single / total) * seeds / (seeds - 1))) if total else 0.0
 
 
 def as_text(found: Mapping[str, Any]) -> str:
