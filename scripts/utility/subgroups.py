@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from data_preprocess.dataset import EHRDataset, patient_strata
+from data_preprocess.dataset import EHRDataset, bare_name, patient_strata, unit_of
 from scripts.utility.bootstrap import enough_resamples
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import REAL, Fit
@@ -23,6 +23,7 @@ AGES = {  # in years, from the first up to the second
     "65-79": (65, 80),
     "80 and older": (80, np.inf),
 }
+CODE = re.compile(r"([-\d.]+)=([^,]+)")  # of a covariate whose unit names its values: 1=male
 MIN_PER_CLASS = 10  # patients of every class that a group needs: resamples are of patients
 
 
@@ -57,12 +58,13 @@ def _coded(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
     """The groups of `find_subgroups`, of any size."""
     groups: dict[str, np.ndarray] = {}
     for title, values in zip(test.static_names, test.static.T, strict=True):
-        base, codes = _parse(title)
+        base, unit = bare_name(title), unit_of(title)
+        codes = {float(value): name.strip() for value, name in CODE.findall(unit)}
         known = np.unique(values[np.isfinite(values)]).tolist()
-        if codes or title.endswith("[code]") or len(known) == 2:
+        if codes or unit == "code" or len(known) == 2:
             for value in known:
                 groups[f"{base} {_code(value, codes)}"] = values == value
-        elif base.split("_")[0] == "age" and title in (base, f"{base}[years]"):
+        elif base.split("_")[0] == "age" and unit in ("", "years"):
             for band, (low, high) in AGES.items():
                 groups[f"{base} {band}"] = (values >= low) & (values < high)
     return groups
@@ -94,13 +96,6 @@ def subgroup_scores(
         summaries = summarise(within, subjects, resamples=resamples, metrics=["auroc"])
         scores += [SubgroupScore(name, int(rows.sum()), found) for found in summaries]
     return scores
-
-
-def _parse(title: str) -> tuple[str, dict[float, str]]:
-    """ "sex[1=male]" -> ("sex", {1.0: "male"}); no codes where the bracket holds a unit."""
-    base, _, unit = title.removesuffix("]").partition("[")
-    pairs = re.findall(r"([-\d.]+)=([^,]+)", unit)
-    return base, {float(value): name.strip() for value, name in pairs}
 
 
 def _code(value: float, codes: Mapping[float, str]) -> str:
