@@ -1,7 +1,6 @@
 """Temporal structure: mean curves, autocorrelation, and correlation between channels."""
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from scripts.quality.common.registry import FIDELITY, metric, times
 
 MAX_ROWS = 10_000
 MAX_LAG = 8
+CONSTANT = 1e-6  # standard deviation up to which a channel is constant but for rounding
 
 
 def lagged_correlations(
@@ -21,17 +21,16 @@ def lagged_correlations(
     Lag 0 first, up to `max_lag`. Differences between series count (one with a high mean
     pressure keeps it), so shuffling values between series shows. 0 where a channel is constant.
     """
-    x = x.double()
-    length = x.shape[2]
+    series = x.double().numpy().transpose(1, 0, 2)
+    channels, _, length = series.shape
     result = []
     for lag in range(max_lag + 1):
-        early = _standardise(x[:, :, : length - lag])
-        late = _standardise(x[:, :, lag:])
-        # One matrix product per lag: (C, n t) @ (n t, C).
-        left = early.permute(1, 0, 2).reshape(x.shape[1], -1)
-        right = late.permute(1, 0, 2).reshape(x.shape[1], -1)
-        result.append(left @ right.T / left.shape[1])
-    return torch.stack(result).numpy()
+        both = np.concatenate([series[:, :, : length - lag], series[:, :, lag:]])
+        covariance = np.cov(both.reshape(2 * channels, -1), bias=True)
+        spread = np.sqrt(np.diag(covariance))
+        spread[spread <= CONSTANT] = np.inf
+        result.append((covariance / np.outer(spread, spread))[:channels, channels:])
+    return np.stack(result)
 
 
 def structure_difference(
@@ -76,10 +75,3 @@ def temporal_report(comparison: Comparison, *, seed: int) -> MetricReport:
         gaps["mean_curve"] = mean_curve_difference(part.x_holdout, x)
         values |= {f"{metric}_difference{suffix}": value for metric, value in gaps.items()}
     return MetricReport(values=values)
-
-
-def _standardise(x: Tensor) -> Tensor:
-    """Zero mean and unit variance per channel over series and time; 0 for a constant channel."""
-    centred = x - x.mean((0, 2), keepdim=True)
-    spread = centred.square().mean((0, 2), keepdim=True).sqrt()
-    return torch.where(spread > 1e-6, centred / spread.clamp(min=1e-6), torch.zeros_like(centred))

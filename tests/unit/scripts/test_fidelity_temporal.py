@@ -39,6 +39,11 @@ def test_a_constant_channel_correlates_with_nothing():
     x[:, 1] = 5.0
     table = lagged_correlations(x, 2)
     assert np.all(table[:, 1, :] == 0) and np.all(table[:, :, 1] == 0)
+    rounded = x.double()
+    rounded[:, 1] += 1e-7 * x[:, 0]  # which is as if of rounding
+    np.testing.assert_array_equal(lagged_correlations(rounded, 2)[:, :, 1], 0)
+    rounded[:, 1] += 1e-4 * x[:, 0]
+    assert lagged_correlations(rounded, 2)[0, 0, 1] == pytest.approx(1)
 
 
 def test_differences_look_at_their_own_entries():
