@@ -88,9 +88,11 @@ def score(
     columns = [np.ones(len(y)), errors, *(column for pair in pairs for column in pair)]
     gaps = calibration_gaps(*confidence_and_truth(predictions))
     sums = weighted_sums(np.column_stack([*columns, gaps]), weights)
-    total, wrong, counts = sums[:, 0], sums[:, 1], sums[:, 2 : len(columns)]
+    total, wrong = sums[:, 0], sums[:, 1]
+    hits, both = sums[:, 2 : len(columns) : 2], sums[:, 3 : len(columns) : 2]
+    f1 = np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)  # 0 where undefined
     found |= {
-        "f1": f1_scores(counts[:, ::2], counts[:, 1::2]).mean(axis=1),
+        "f1": f1.mean(axis=1),
         "brier": wrong / total,
         "ece": np.abs(sums[:, len(columns) :]).sum(axis=1) / total,
     }
@@ -153,13 +155,6 @@ def _padded_cumsum(weights: np.ndarray) -> np.ndarray:
     out = np.zeros((len(weights) + 1, weights.shape[1]))
     np.cumsum(weights, axis=0, dtype=np.float64, out=out[1:])
     return out
-
-
-def f1_scores(
-    hits: Float[np.ndarray, "resamples k"], both: Float[np.ndarray, "resamples k"]
-) -> Float[np.ndarray, "resamples k"]:
-    """F1 of the weights that are called and true, and called plus true; 0 where that is 0."""
-    return np.divide(2 * hits, both, out=np.zeros_like(hits), where=both > 0)
 
 
 def confidence_and_truth(

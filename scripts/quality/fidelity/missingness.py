@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
@@ -10,13 +10,6 @@ from scripts.quality.common.registry import FIDELITY, metric
 from scripts.quality.fidelity.temporal import lagged_correlations
 
 MAX_ROWS = 20_000
-
-
-def mask_correlations(
-    observed: Bool[np.ndarray, "n channel time"],
-) -> Float[np.ndarray, "channel channel"]:
-    """Correlation of "measured at this grid point" between channels; 0 where it never varies."""
-    return lagged_correlations(torch.from_numpy(observed).double(), max_lag=0)[0]
 
 
 def gap_lengths(observed: Bool[np.ndarray, "n channel time"]) -> np.ndarray:
@@ -34,15 +27,17 @@ def mask_difference(
     """How two masks differ.
 
     `rate`: mean absolute difference of the measured share over channels and grid points.
-    `co_measurement`: mean absolute difference of `mask_correlations`. `gap_length`: absolute
-    difference of the mean gap, in steps (0 for a mask without gaps).
+    `co_measurement`: mean absolute difference of the correlation between channels of "measured at
+    this grid point" (0 where it never varies). `gap_length`: absolute difference of the mean gap,
+    in steps (0 for a mask without gaps).
     """
     gaps = [gap_lengths(mask) for mask in (first, second)]
     means = [float(gap.mean()) if len(gap) else 0.0 for gap in gaps]
-    correlation_gap = np.abs(mask_correlations(first) - mask_correlations(second))
+    masks = (torch.from_numpy(mask).double() for mask in (first, second))
+    one, other = (lagged_correlations(mask, max_lag=0) for mask in masks)
     return {
         "rate": float(np.abs(first.mean(0) - second.mean(0)).mean()),
-        "co_measurement": float(correlation_gap.mean()),
+        "co_measurement": float(np.abs(one - other).mean()),
         "gap_length": abs(means[0] - means[1]),
     }
 

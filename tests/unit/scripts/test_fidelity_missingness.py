@@ -3,7 +3,6 @@ import pytest
 
 from scripts.quality.fidelity.missingness import (
     gap_lengths,
-    mask_correlations,
     mask_difference,
     missingness_report,
 )
@@ -19,13 +18,14 @@ def test_gap_lengths_by_hand():
     assert gap_lengths(observed).tolist() == [2, 1, 3]
 
 
-def test_mask_correlations_equal_numpy():
+def test_co_measurement_is_the_correlation_of_numpy():
     observed = mask(50, 0.6, 0)
     observed[:, 1] |= observed[:, 0]
-    rows = observed.transpose(1, 0, 2).reshape(2, -1)
-    assert mask_correlations(observed) == pytest.approx(np.corrcoef(rows))
-    observed[:, 1] = True
-    assert mask_correlations(observed)[1].tolist() == [0, 0]
+    r = np.corrcoef(observed.transpose(1, 0, 2).reshape(2, -1))[0, 1]
+    always = observed.copy()
+    always[:, 1] = True  # correlates with nothing, itself included
+    found = mask_difference(observed, always)["co_measurement"]
+    assert found == pytest.approx((r + r + 0 + 1) / 4)
 
 
 def test_each_difference_answers_to_its_own_defect():
