@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,24 +96,19 @@ def write_summary(path: Path, results: Results) -> None:
 
 def write_guidance_change(path: Path, found: GuidanceChange) -> None:
     """One row per guided set, class, channel and grid point: the values of the picture."""
-    rows = []
-    for name, maps in found.difference.items():
-        for place, change in np.ndenumerate(maps):
-            row, channel, step = place
-            rows.append(
-                {
-                    "set": name,
-                    "class": found.classes[row],
-                    "channel": found.channels[channel],
-                    "hour": f"{step * found.hours_per_step:.6g}",
-                    "difference_sd": f"{change:.5f}",
-                    "standard_error": f"{found.error[name][place]:.5f}",
-                    "influence_correlation": ""
-                    if found.influence is None
-                    else f"{found.influence[place]:.4f}",
-                }
-            )
-    write_text(path, pd.DataFrame(rows).to_csv(index=False))
+
+    def column(maps: Iterable[np.ndarray], decimals: int) -> list[str]:
+        return [f"{value:.{decimals}f}" for of_set in maps for value in of_set.ravel()]
+
+    sets, influence = list(found.difference), found.influence
+    steps = range(found.difference[sets[0]].shape[2])
+    hours = [f"{step * found.hours_per_step:.6g}" for step in steps]
+    axes = {"set": sets, "class": found.classes, "channel": found.channels, "hour": hours}
+    table = pd.DataFrame(index=pd.MultiIndex.from_product(list(axes.values()), names=list(axes)))
+    table["difference_sd"] = column(found.difference.values(), 5)
+    table["standard_error"] = column((found.error[name] for name in sets), 5)
+    table["influence_correlation"] = "" if influence is None else column([influence] * len(sets), 4)
+    write_text(path, table.to_csv())
 
 
 def wrapped(texts: Sequence[str]) -> str:
