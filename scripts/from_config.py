@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from classifier.train import checkpoint_path
 from classifier.training import FitRecipe
 from configs import from_sections, to_yaml
 from configs.run_record import run_dir, sha256_file
@@ -210,24 +209,20 @@ def _direction(
     sets: Mapping[str, EncodedArrays],
     device: torch.device,
 ) -> Score | str:
-    """What guidance follows, or what is missing to know it."""
-    if is_guided_by_pool(config):
-        if UNGUIDED not in sets:
-            return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
-        x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
-        rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:MOST_GUIDE_ROWS]
-        pool = EncodedSeries(x[rows], y[rows])
-        try:
-            return pool_estimate(config, splits, device, lambda: pool).direction
-        except UserError as error:
-            return str(error)
-    classifier, cached = checkpoint_path(config), run_dir(config) / "influence"
-    absent = [] if classifier.is_file() else [str(classifier)]
-    absent += [] if cached.is_dir() and any(cached.iterdir()) else [str(cached)]
-    if absent:
-        how = "bash classifier/train.sh and bash generation.sh make them"
-        return f"{' and '.join(absent)} not found; {how}."
+    """What guidance follows, or what is missing to know it. Where stage 3 left no G, none is
+    computed here."""
+    cached = run_dir(config) / "influence"
     try:
+        if is_guided_by_pool(config):
+            if UNGUIDED not in sets:
+                return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
+            x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
+            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+            rows = order[:MOST_GUIDE_ROWS]
+            pool = EncodedSeries(x[rows], y[rows])
+            return pool_estimate(config, splits, device, lambda: pool).direction
+        if not any(cached.glob("*")):
+            return f"{cached} not found; bash classifier/train.sh and bash generation.sh make it."
         return direction_loader(config, splits, device).direction().direction
     except UserError as error:
         return str(error)
