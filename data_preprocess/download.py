@@ -1,4 +1,4 @@
-"""download: the open data sets of PhysioNet, verified, resumed after an interruption.
+"""download: the open data sets of PhysioNet, verified, resumed file by file after an interruption.
 
     python -m data_preprocess.download physionet2012
     python -m data_preprocess.download physionet2019 [--sets B A]
@@ -8,6 +8,7 @@ files there are and what they hold; a file appears under its name only when it h
 """
 
 import argparse
+import hashlib
 import http.client
 import logging
 import re
@@ -31,8 +32,6 @@ CONNECTIONS = 4
 ATTEMPTS = 5
 TIMEOUT_SECONDS = 60
 FIRST_PAUSE_SECONDS = 1.0  # before the second attempt; doubled before every further one
-_BLOCK = 1 << 16
-_RANGE_REFUSED = 416
 _OFFLINE = (urllib.error.URLError, http.client.HTTPException, OSError)
 log = logging.getLogger("tardiff.download")
 
@@ -87,7 +86,7 @@ def download(name: str, folder: Path, *, sets: Sequence[str], address: str | Non
     """
     release = RELEASES[name]
     base = (address or release.address).rstrip("/") + "/"
-    wanted = _wanted(_read(base + SUMS), release, sets)
+    wanted = _wanted(_read(base + SUMS, 1), release, sets)
     if not wanted:
         raise UserError(f"{base}{SUMS} lists no file of set {', '.join(sets)} of {name}")
     missing = []
@@ -113,51 +112,29 @@ def _wanted(sums: bytes, release: Release, sets: Sequence[str]) -> dict[str, str
 
 
 def _fetch(url: str, target: Path, digest: str) -> None:
-    """Fetches one file, going on where an earlier attempt ended."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.part")
-    for attempt in range(ATTEMPTS):
-        try:
-            _append(url, partial)
-            break
-        except _OFFLINE as error:
-            if attempt == ATTEMPTS - 1 or isinstance(error, urllib.error.HTTPError):
-                raise _unreachable(url, error) from error
-            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
-    found = sha256_file(partial)
+    data = _read(url, ATTEMPTS)
+    found = hashlib.sha256(data).hexdigest()
     if found != digest:
-        partial.unlink()
         raise DataError(
             f"{url}: its SHA-256 is {found}, {SUMS} says {digest}; nothing was kept - run the same "
             "command again, and if that does not help, the server's copy is damaged"
         )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.part")
+    partial.write_bytes(data)
     partial.replace(target)
 
 
-def _append(url: str, partial: Path) -> None:
-    there = partial.stat().st_size if partial.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            # A server that cannot resume sends the whole file.
-            with partial.open(
-                "ab" if answer.status == http.HTTPStatus.PARTIAL_CONTENT else "wb"
-            ) as out:
-                while block := answer.read(_BLOCK):
-                    out.write(block)
-                if answer.length:  # what Content-Length promised and did not come
-                    raise http.client.IncompleteRead(b"", answer.length)
-    except urllib.error.HTTPError as error:
-        if error.code != _RANGE_REFUSED:  # all of it is there already
-            raise
-
-
-def _read(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            return answer.read()
-    except _OFFLINE as error:
-        raise _unreachable(url, error) from error
+def _read(url: str, attempts: int) -> bytes:
+    for attempt in range(attempts):
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+                return answer.read()  # an answer that is cut short is an error of http.client
+        except _OFFLINE as error:
+            if attempt == attempts - 1 or isinstance(error, urllib.error.HTTPError):
+                raise _unreachable(url, error) from error
+            time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+    raise AssertionError("at least one attempt")
 
 
 def _unreachable(url: str, error: Exception) -> UserError:
