@@ -12,9 +12,16 @@ from typing import Any
 from configs.runtime.errors import DataError, few
 from data_preprocess.new_experiment.channels import find_channels, find_static
 from data_preprocess.new_experiment.columns import constant_within, look, plain
-from data_preprocess.new_experiment.labels import find_label, tell_classes
 from data_preprocess.new_experiment.proposal import Proposal, shares
-from data_preprocess.new_experiment.roles import PATIENT, Seen, Tables, find_roles, require_given
+from data_preprocess.new_experiment.roles import (
+    PATIENT,
+    Seen,
+    Tables,
+    find_label,
+    find_roles,
+    require_given,
+    tell_classes,
+)
 from data_preprocess.new_experiment.timing import find_timing
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import require_clear_ids

@@ -23,7 +23,7 @@ from data_preprocess.sources.meds.samples import (
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_series
-from data_preprocess.sources.user_table.units import warn_of_units
+from data_preprocess.sources.user_table.values import warn_of_units
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import (
     TableFile,

@@ -18,8 +18,7 @@ from data_preprocess.sources.user_table.form import MEDS_END, TableForm
 from data_preprocess.sources.user_table.grid import on_grid
 from data_preprocess.sources.user_table.outcomes import read_outcomes
 from data_preprocess.sources.user_table.times import moments
-from data_preprocess.sources.user_table.units import unit_column
-from data_preprocess.sources.user_table.values import arrange, choose_channels
+from data_preprocess.sources.user_table.values import arrange, choose_channels, unit_column
 from data_preprocess.storage.duckdb_engine import Engine, open_engine
 from data_preprocess.storage.table_file import TableFile, load, open_table
 

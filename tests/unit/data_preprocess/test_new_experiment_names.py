@@ -3,7 +3,7 @@
 import pytest
 
 from data_preprocess.new_experiment.columns import named, plain
-from data_preprocess.new_experiment.labels import class_order
+from data_preprocess.new_experiment.roles import class_order
 from data_preprocess.new_experiment.timing import named_unit
 
 
