@@ -12,7 +12,7 @@ from data_preprocess.new_experiment.columns import (
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.new_experiment.roles import Tables
 from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
-from data_preprocess.storage.cell_text import name_sql, text_sql
+from data_preprocess.storage.cell_text import text_sql
 from data_preprocess.storage.table_file import identifier, quoted
 
 # Plain names (columns.plain).
@@ -29,23 +29,21 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
     taken = {section.get(name) for name in ("id", "time", "label", "subject")}
     if section["layout"] == "long":
         taken |= {section["variable"], section["value"]}
-        cell = name_sql(identifier(section["variable"]))
-        rows = tables.engine.rows(
-            f"SELECT DISTINCT {cell} FROM {series.table.scan} WHERE {cell} IS NOT NULL"
-        )
         values = series.columns[section["value"]]
         numeric = [values] if values.is_numeric else []
-        found = sorted(str(row[0]) for row in rows) if numeric else []
+        counts = {}
+        if numeric:
+            counts = numbers_of(tables.engine, series.table, section["variable"], section["value"])
     else:
         every = {k: c for k, c in series.columns.items() if k not in taken and c.is_numeric}
         same = constant_within(
             tables.engine, series.table, section["id"], every, only_repeated=True
         )
         numeric = [column for name, column in every.items() if not same[name]]
-        found = [column.name for column in numeric]
-        if len(found) == 1 and given.get("layout") != "wide":
-            _require_no_variable(tables, section["id"], found[0], taken)
-    channels = given.get("channels") or _varying(tables, found, section, proposal)
+        counts = {column.name: column.different for column in numeric}
+        if len(numeric) == 1 and given.get("layout") != "wide":
+            _require_no_variable(tables, section["id"], numeric[0].name, taken)
+    channels = given.get("channels") or _varying(counts, proposal)
     if not channels:
         raise DataError(
             f"{series.table.path}: no column of numbers that change within a series "
@@ -89,19 +87,12 @@ def _require_no_variable(tables: Tables, key: str, value: str, taken: Set[Any]) 
         )
 
 
-def _varying(
-    tables: Tables, found: Sequence[str], section: Mapping[str, Any], proposal: Proposal
-) -> list[str]:
-    """The channels with two numbers or more; the others are told."""
-    series = tables.series
-    if section["layout"] == "long":
-        counts = numbers_of(tables.engine, series.table, section["variable"], section["value"])
-    else:
-        counts = {name: column.different for name, column in series.columns.items()}
-    same = [name for name in found if counts[name] < 2]
+def _varying(counts: Mapping[str, int], proposal: Proposal) -> list[str]:
+    """The channels with two different numbers or more; the others are told."""
+    same = [name for name, count in counts.items() if count < 2]
     if same:
         proposal.understood["left out"] = f"{few(same)}: never changes, so it is no channel"
-    return [name for name in found if name not in same]
+    return [name for name in counts if name not in same]
 
 
 def find_static(tables: Tables, fixed: Sequence[str], proposal: Proposal) -> list[str]:

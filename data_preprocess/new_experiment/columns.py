@@ -107,13 +107,13 @@ def constant_within(
 
 
 def numbers_of(engine: Engine, table: TableFile, variable: str, value: str) -> dict[str, int]:
-    """How many different numbers each variable of a long table has."""
-    cell = identifier(value)
+    """How many different numbers each variable of a long table has, by name in order."""
+    name, cell = name_sql(identifier(variable)), identifier(value)
     point, comma = (truth_or_number_sql(cell, decimal=sign) for sign in (".", ","))
     number = f"NOT isnan({point}) OR NOT isnan({comma})"
     rows = engine.rows(
-        f"SELECT {name_sql(identifier(variable))} AS name, count(DISTINCT {text_sql(cell)}) "
-        f"FILTER ({number}) FROM {table.scan} GROUP BY ALL"
+        f"SELECT {name}, count(DISTINCT {text_sql(cell)}) FILTER ({number}) "
+        f"FROM {table.scan} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1"
     )
     return {str(row[0]): row[1] for row in rows}
 
