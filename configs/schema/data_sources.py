@@ -35,7 +35,7 @@ class SimulatedConfig:
 
     num_subjects: int = number(3000, low=50)
     prevalence: float = number(0.09, low=0.01, high=0.5)  # share of positive stays
-    num_channels: int = number(7, low=1)
+    num_channels: int = number(7, low=1, high=16)
     num_steps: int = number(24, low=4)  # grid points per stay
     # How much it depends on the unit which phenotype is deadly: 0 not at all, 1 in full.
     unit_effect: float = number(0.0, low=0.0, high=1.0)

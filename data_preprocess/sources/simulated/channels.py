@@ -6,6 +6,8 @@ diastolic and mean at the end, so the three always agree as they do in an artery
 
 import numpy as np
 
+from configs.runtime.errors import ConfigError
+
 # Columns: name[unit], baseline, spread between patients, change per decade of age and per sd of
 # frailty, circadian amplitude, noise (sd, within a stay); linear and then quadratic response to
 # the activation of the septic, haemorrhagic, respiratory and neurologic phenotype; log-odds of
@@ -31,7 +33,6 @@ paco2[mmHg]                 40     4   0.3     1     0   3.0    -4    -3     9  
 glucose[mg/dL]             135    25   2.0     6     6    16    22    15     5    18     0     5     0     5  -0.8     7     0    20   700     0
 """  # noqa: E501 - a table reads better than it wraps
 _PULSE, _DIASTOLIC, _MEAN, _NUM_VITALS = 1, 2, 3, 7
-_FIRST_WAVE_GROUP = 8
 _COLUMNS = np.dtype(
     [
         ("name", "U40"),
@@ -41,30 +42,20 @@ _COLUMNS = np.dtype(
         ("group", int),
         *((c, float) for c in ("artefact", "low", "high")),
         ("decimals", int),
-        # Of an oscillation; its period is in hours.
-        *((c, float) for c in ("amplitude", "period")),
     ]
 )
 
 
 def channel_table(num_channels: int) -> np.recarray:
-    """The vital signs (always all seven), then laboratory values, then waves, as many as asked.
+    """The vital signs (always all seven), then laboratory values, as many as asked.
 
-    A row per channel, with the columns of `_TABLE` and an oscillation, which only waves have.
+    Raises:
+        ConfigError: more channels than there are.
     """
     lines = _TABLE.strip().splitlines()
-    listed = [f"{line} 0 1" for line in lines[: max(num_channels, _NUM_VITALS)]]
-    waves = [_wave(index) for index in range(num_channels - len(lines))]
-    return np.loadtxt([*listed, *waves], dtype=_COLUMNS).view(np.recarray)
-
-
-def _wave(index: int) -> str:
-    """A derived wave: an oscillation whose size and offset follow one phenotype each."""
-    gains = ["0"] * 8
-    gains[index % 4] = "0.8" if index % 2 else "-0.8"
-    period = 2.0 + 1.5 * (index % 7)
-    responses, group = " ".join(gains), _FIRST_WAVE_GROUP + index
-    return f"wave_{index + 1}[a.u.] 0 0.5 0 0 0 0.4 {responses} 2.5 {group} 0 -50 50 3 0.6 {period}"
+    if num_channels > len(lines):
+        raise ConfigError(f"num_channels={num_channels}: expected at most {len(lines)}")
+    return np.loadtxt(lines[: max(num_channels, _NUM_VITALS)], dtype=_COLUMNS).view(np.recarray)
 
 
 def finish(table: np.recarray, values: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def simulate(
     Args:
         num_subjects: patients; about 15 % of them have a second stay.
         prevalence: expected share of stays that end in death.
-        num_channels: the seven vital signs, then derived laboratory values and waves.
+        num_channels: the seven vital signs, then laboratory values; at most 16.
         num_steps: grid points per stay.
         unit_effect: how much it depends on the unit which phenotype is deadly: 0 (not at all) to 1.
         step_minutes: grid spacing; the physiology runs in hours whatever the grid.
@@ -148,11 +148,10 @@ def _signals(
     person = _personal(rng, stays, table)
     phase = rng.uniform(0, 24, (n, 1, 1))  # hour of admission
     circadian = table.circadian[:, None] * np.cos(2 * np.pi * (hours + phase - 16) / 24)
-    turn = rng.uniform(0, 2 * np.pi, (n, num_channels, 1))
-    wave = table.amplitude[:, None] * np.sin(2 * np.pi * hours / table.period[:, None] + turn)
+    rng.uniform(size=(n, num_channels, 1))  # not used: what a seed gives stays as it was
     noise = _autoregressive(rng, (n, num_channels, num_steps), hours)
     state = table.baseline[:, None] + person + linear * level + quadratic * level**2
-    values = state + circadian + wave * (1 + level) + table.noise[:, None] * noise
+    values = state + circadian + table.noise[:, None] * noise
     # Short plausible-looking errors: a probe that slipped, a line that was flushed.
     slipped = rng.random(values.shape) < 0.004
     values = np.where(slipped, values + table.artefact[:, None], values)

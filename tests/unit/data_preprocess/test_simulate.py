@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from configs import load_config
 from configs.runtime.errors import ConfigError
 from data_preprocess.impute import impute, train_medians
 from data_preprocess.sources.simulated.cohort import read_simulated, simulate
@@ -132,13 +133,20 @@ def test_some_patients_have_two_stays(large):
     assert set(counts) == {1, 2} and 0.13 < (counts == 2).mean() < 0.17
 
 
-@pytest.mark.parametrize(("channels", "steps"), [(1, 4), (3, 288), (16, 256), (20, 12)])
+@pytest.mark.parametrize(("channels", "steps"), [(1, 4), (3, 288), (16, 256), (15, 12)])
 def test_any_number_of_channels_and_steps(channels, steps):
     cohort, _ = simulate(num_subjects=60, num_channels=channels, num_steps=steps)
     assert cohort.values.shape[1:] == (channels, steps)
     assert len(set(cohort.feature_names)) == channels
     spread = np.nanstd(cohort.values, axis=(0, 2))
     assert (spread > 0).all()
+
+
+def test_more_channels_than_there_are_are_refused():
+    with pytest.raises(ConfigError, match="num_channels=17: expected at most 16"):
+        simulate(num_subjects=60, num_channels=17)
+    with pytest.raises(ConfigError, match=r"data\.simulated\.num_channels"):
+        load_config(["configs/base/tiny.yaml", "data.simulated.num_channels=17"])
 
 
 def read(**changes):
