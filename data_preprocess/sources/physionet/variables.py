@@ -14,18 +14,8 @@ PARAMETERS_2012 = {quantity.in_2012: quantity for quantity in QUANTITIES if quan
 PARAMETERS_2019 = {quantity.in_2019: quantity for quantity in QUANTITIES if quantity.in_2019}
 DESCRIPTORS = ("RecordID", "Age", "Gender", "Height", "ICUType")
 
-# Our name: the parameters that measure it, best first. A step takes the first that has a value.
-CHANNELS = {
-    "heart_rate": ("HR",),
-    "systolic_pressure": ("SysABP", "NISysABP"),
-    "diastolic_pressure": ("DiasABP", "NIDiasABP"),
-    "mean_pressure": ("MAP", "NIMAP"),
-    "temperature": ("Temp",),
-    "gcs": ("GCS",),
-    "urine": ("Urine",),
-    "respiratory_rate": ("RespRate",),
-    "spo2": ("SaO2",),
-}
+# A step without an invasive pressure takes the one by cuff.
+_CUFF = {"SysABP": ("NISysABP",), "DiasABP": ("NIDiasABP",), "MAP": ("NIMAP",)}
 SUMMED = ("Urine",)  # amounts add up within a step, everything else is averaged
 
 
@@ -38,8 +28,14 @@ class Channel:
 
 
 CHANNELS_2012 = {
-    name: Channel(f"{name}[{PARAMETERS_2012[measured_by[0]].unit}]", measured_by)
-    for name, measured_by in (CHANNELS | {name: (name,) for name in PARAMETERS_2012}).items()
+    quantity.name: Channel(
+        f"{quantity.name}[{quantity.unit}]", (parameter, *_CUFF.get(parameter, ()))
+    )
+    for parameter, quantity in PARAMETERS_2012.items()
+    if quantity.name
+} | {
+    parameter: Channel(f"{parameter}[{quantity.unit}]", (parameter,))
+    for parameter, quantity in PARAMETERS_2012.items()
 }
 CHANNELS_2019 = {
     name: Channel(f"{quantity.name}[{quantity.unit}]", (column,))

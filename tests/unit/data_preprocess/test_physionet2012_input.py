@@ -42,6 +42,14 @@ def test_grid_rules_on_hand_made_records(folder):
     np.testing.assert_array_equal(pool.static[0], [70, np.nan, np.nan, np.nan, 3])
 
 
+def test_a_variable_goes_by_our_name_or_by_physionets(folder):
+    ours, _ = read(folder, channels=["heart_rate", "white_cells"])
+    theirs, _ = read(folder, channels=["HR", "WBC"])
+    assert ours.feature_names == ("heart_rate[bpm]", "white_cells[10^9/L]")
+    assert theirs.feature_names == ("HR[bpm]", "WBC[10^9/L]")
+    np.testing.assert_array_equal(ours.values, theirs.values)
+
+
 def test_a_folder_reads_as_the_archive_does(folder):
     from_tar, _ = read(folder)
     with tarfile.open(folder / "set-a.tar.gz") as archive:
