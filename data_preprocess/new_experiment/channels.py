@@ -11,9 +11,7 @@ from data_preprocess.new_experiment.columns import (
 )
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.new_experiment.roles import Tables
-from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END
-from data_preprocess.storage.cell_text import text_sql
-from data_preprocess.storage.table_file import identifier, quoted
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, free_texts
 
 # Plain names (columns.plain).
 STATIC = ("age", "sex", "gender", "height", "weight", "bmi", "ethnicity", "race", "icutype")
@@ -96,24 +94,12 @@ def _varying(counts: Mapping[str, int], proposal: Proposal) -> list[str]:
 
 
 def find_static(tables: Tables, fixed: Sequence[str], proposal: Proposal) -> list[str]:
-    """The static covariates among the columns with one value per series."""
-    return [c for c in fixed if plain(c) in STATIC and _is_static(tables, c, proposal)]
-
-
-def _is_static(tables: Tables, name: str, proposal: Proposal) -> bool:
-    """Whether the reader takes a column as a static covariate; else it is told."""
-    column = tables.labels.columns[name]
-    if max(column.numbers, column.comma_numbers) == column.filled:
-        return True
-    cell = f"lower({text_sql(identifier(name))})"
-    levels, numbers = tables.engine.rows(
-        f"SELECT count(DISTINCT {cell}), count({cell}) = count(*) FILTER "
-        f"(regexp_full_match({cell}, {quoted(OPEN_END)})) FROM {tables.labels.table.scan}"
-    )[0]
-    if numbers or levels <= MAX_LEVELS:
-        return True
-    proposal.decide.append(
+    """The static covariates among the columns with one value per series; free text is told."""
+    names = [name for name in fixed if plain(name) in STATIC]
+    free = free_texts(tables.engine, tables.labels.table, names)
+    proposal.decide += [
         f"`{name}` has {levels:,} different texts, so it is left out; a static covariate has "
         f"numbers or at most {MAX_LEVELS} categories (data.table.static)"
-    )
-    return False
+        for name, levels in free.items()
+    ]
+    return [name for name in names if name not in free]

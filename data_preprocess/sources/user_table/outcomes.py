@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from configs.runtime.errors import DataError, few
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.times import Moments, moments
-from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql
+from data_preprocess.storage.cell_text import id_sql, number_sql, text_sql, truth_or_number_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import (
     TableFile,
     column_type,
     identifier,
+    quoted,
     require_columns,
 )
 
@@ -262,6 +263,20 @@ def _classes(
     label_names = tuple(names[key] for key in order)
     codes = np.array([order.index(label.casefold()) for label in labels], np.int64)
     return label_names, codes, notes
+
+
+def free_texts(engine: Engine, table: TableFile, names: Sequence[str]) -> dict[str, int]:
+    """Those of some columns that hold free text and so are no static covariates: more than
+    MAX_LEVELS different texts, not all of them numbers or all like "> 89"; and how many."""
+    levels = []
+    for name in names:
+        raw, text = identifier(name), text_sql(identifier(name))
+        kinds = [f"NOT isnan({truth_or_number_sql(raw, decimal=sign)})" for sign in ".,"]
+        kinds.append(f"regexp_full_match({text}, {quoted(OPEN_END)})")
+        counts = ", ".join(f"count(*) FILTER ({kind})" for kind in kinds)
+        levels.append(f"count(DISTINCT lower({text})) * (count({text}) NOT IN ({counts}))::INTEGER")
+    found = engine.rows(f"SELECT {', '.join(levels)} FROM {table.scan}")[0] if levels else ()
+    return {n: count for n, count in zip(names, found, strict=True) if count > MAX_LEVELS}
 
 
 def _static(

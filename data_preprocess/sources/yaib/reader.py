@@ -16,7 +16,7 @@ from data_preprocess.cohort import FlowStep
 from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
-from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, OPEN_END, require_clear_ids
+from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, free_texts, require_clear_ids
 from data_preprocess.sources.user_table.reader import read_series
 from data_preprocess.sources.user_table.times import STAMPS, moments
 from data_preprocess.storage.cell_text import id_sql, text_sql, truth_or_number_sql
@@ -125,14 +125,7 @@ def _columns(engine: Engine, table: TableFile, channels: list[str] | None) -> li
 def _covariates(engine: Engine, table: TableFile) -> list[str]:
     """The columns of static covariates: all but the stay and free text, of which it warns."""
     there = [name for name in table.columns if name != ID]
-    texts = {name: text_sql(identifier(name)) for name in there}
-    counts = (
-        f"count(DISTINCT {text}) FILTER (NOT regexp_full_match({text}, {quoted(OPEN_END)}) AND "
-        f"isnan({truth_or_number_sql(identifier(name))}))"
-        for name, text in texts.items()
-    )
-    found = engine.rows(f"SELECT {', '.join(counts)} FROM {table.scan}")[0] if there else ()
-    free = {n: count for n, count in zip(there, found, strict=True) if count > MAX_LEVELS}
+    free = free_texts(engine, table, there)
     for name, count in free.items():
         log.warning(
             "%s: %s has %d different texts and is no static covariate (at most %d categories)",

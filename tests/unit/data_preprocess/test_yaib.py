@@ -202,12 +202,14 @@ def test_free_text_is_no_covariate_and_ages_and_few_words_are(tmp_path, caplog):
     sta = pd.DataFrame({"stay_id": stays, "unit": [f"unit {i % 3}" for i in stays]})
     sta["age"] = [str(30 + i) if i < 59 else "> 89" for i in stays]
     sta["reason"] = [f"fell, floor {i}" for i in stays]
+    sta["room"] = [str(100 + i) if i < 59 else "corridor" for i in stays]
     hours = pd.DataFrame({"stay_id": np.repeat(stays, 3), "time": [0, 1, 2] * 60})
     hours["hr"] = 80.0 + np.arange(180)
     outc = pd.DataFrame({"stay_id": stays, "label": [i % 2 for i in stays]})
     cohort = read(stored(tmp_path, dyn=hours, sta=sta, outc=outc), hours=3.0)
     assert [name.partition("[")[0] for name in cohort.static_names] == ["unit", "age"]
     assert "sta.parquet: reason has 60 different texts" in caplog.text
+    assert "sta.parquet: room has 60 different texts" in caplog.text
 
 
 def test_hours_of_labels_may_be_lengths_of_time_and_no_dates(tmp_path):
