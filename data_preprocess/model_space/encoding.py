@@ -93,11 +93,6 @@ def decode(
     return values, observed, static.astype(np.float32)
 
 
-def static_names(normaliser: Normaliser) -> tuple[str, ...]:
-    """Names of the static covariates that `decode` returns."""
-    return tuple(code.name for code in normaliser.layout.static)
-
-
 def _covariate(dataset: EHRDataset, name: str) -> Float[np.ndarray, " n"]:
     if not dataset.static_names:
         return np.full(len(dataset), np.nan)

@@ -10,7 +10,7 @@ from configs.runtime.atomic_files import write_text
 from data_preprocess.card import markdown_table
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.croissant import hub_head, write_croissant
-from data_preprocess.model_space.encoding import decode, static_names
+from data_preprocess.model_space.encoding import decode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import save_dataset
 from tardiff.guidance.diagnostics import GuidanceOutcome
@@ -89,7 +89,7 @@ def to_dataset(x: Tensor, y: Tensor, splits: Splits) -> EHRDataset:
         feature_names=splits.train.feature_names,
         label_names=splits.train.label_names,
         static=static,
-        static_names=static_names(splits.normaliser),
+        static_names=tuple(code.name for code in splits.normaliser.layout.static),
     )
 
 
