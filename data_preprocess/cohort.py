@@ -19,6 +19,14 @@ class FlowStep:
     left: int
 
 
+def add_step(flow: list[FlowStep], removes: str, left: int) -> None:
+    """Appends a step; raises DataError with the whole table when nobody is left."""
+    flow.append(FlowStep(removes, flow[-1].left - left, left))
+    if not left:
+        table = "; ".join(f"{step.rule}: -{step.removed}, {step.left} left" for step in flow)
+        raise DataError(f"nobody is left in the cohort ({table})")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cohort(LabelledSeries):
     """Stays on a regular time grid as they were measured, in clinical units.

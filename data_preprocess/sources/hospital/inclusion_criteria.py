@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from configs.runtime.errors import DataError, UserError
-from data_preprocess.cohort import Cohort, FlowStep, is_measured
+from configs.runtime.errors import UserError
+from data_preprocess.cohort import Cohort, FlowStep, add_step, is_measured
 from data_preprocess.sources.hospital.resample import grid_chart
 from data_preprocess.sources.hospital.variables import Variable
 from data_preprocess.sources.registry import Settings
@@ -90,14 +90,6 @@ def apply_rules(engine: Engine, rules: Rules, flow: list[FlowStep]) -> None:
     for removes, keep in rules.items():
         engine.run(f"DELETE FROM stays WHERE NOT coalesce({keep}, false)")
         add_step(flow, removes, engine.number("SELECT count(*) FROM stays"))
-
-
-def add_step(flow: list[FlowStep], removes: str, left: int) -> None:
-    """Appends a step; raises DataError with the whole table when nobody is left."""
-    flow.append(FlowStep(removes, flow[-1].left - left, left))
-    if not left:
-        table = "; ".join(f"{step.rule}: -{step.removed}, {step.left} left" for step in flow)
-        raise DataError(f"no stay is left in the cohort ({table})")
 
 
 def cohort_of(

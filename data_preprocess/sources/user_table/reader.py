@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.runtime.errors import DataError
-from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
+from data_preprocess.cohort import Cohort, FlowStep, add_step, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.sources.user_table.form import MEDS_END, TableForm
 from data_preprocess.sources.user_table.grid import on_grid
@@ -68,14 +67,11 @@ def read_series(
     kept, file = is_measured(values), labels.path.name
     flow = [FlowStep(f"series with a label in {file}", 0, len(kept))]
     if outcomes.removed:
-        flow.insert(0, FlowStep(f"rows of {file}", 0, len(kept) + outcomes.removed))
-        flow[1] = FlowStep("without id or label", outcomes.removed, len(kept))
+        flow = [FlowStep(f"rows of {file}", 0, len(kept) + outcomes.removed)]
+        add_step(flow, "without id or label", len(kept))
     if not has_row.all():
-        lacking = int((~has_row).sum())
-        flow.append(FlowStep("no value in the series table", lacking, int(has_row.sum())))
-    flow.append(FlowStep("no value in the window", int((has_row & ~kept).sum()), int(kept.sum())))
-    if not kept.any():
-        raise DataError(f"no series is left: {'; '.join(f'{s.rule}: {s.removed:,}' for s in flow)}")
+        add_step(flow, "no value in the series table", int(has_row.sum()))
+    add_step(flow, "no value in the window", int(kept.sum()))
     cohort = Cohort(
         values=values[kept].astype(np.float32),
         labels=outcomes.labels[kept],

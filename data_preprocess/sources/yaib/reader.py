@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
-from data_preprocess.cohort import FlowStep
+from data_preprocess.cohort import FlowStep, add_step
 from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
@@ -186,12 +186,11 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
         rules[f"labelled within the first {hours}"] = "early"
     flow = _remove(engine, table, rules)
     kinds = engine.number("SELECT count(DISTINCT label) FROM stay_labels")
-    if not 0 < kinds <= MOST_CLASSES:
-        removed = "; ".join(f"{s.rule}: {s.removed:,}" for s in flow[1:] if s.removed)
+    if kinds > MOST_CLASSES:
         raise DataError(
             f"{table.path}: data.yaib.rule={rule} makes {kinds} different labels of "
-            f"{flow[0].left:,} stays{f' (removed - {removed})' if removed else ''}; for remaining "
-            "hours choose longer, for an event by hour later, last or max"
+            f"{flow[0].left:,} stays; for remaining hours choose longer, for an event by hour "
+            "later, last or max"
         )
     return flow
 
@@ -202,8 +201,7 @@ def _remove(engine: Engine, table: TableFile, rules: Mapping[str, str]) -> list[
     flow = [FlowStep(f"stays of {table.path.name}", 0, total)]
     for text, removed in rules.items():
         engine.run(f"DELETE FROM stay_labels WHERE {removed}")
-        left = engine.number("SELECT count(*) FROM stay_labels")
-        flow.append(FlowStep(text, flow[-1].left - left, left))
+        add_step(flow, text, engine.number("SELECT count(*) FROM stay_labels"))
     return flow
 
 

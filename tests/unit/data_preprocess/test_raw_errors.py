@@ -229,7 +229,7 @@ def test_tables_of_different_releases_are_refused(raw):
 
 
 def test_an_empty_cohort_is_an_error_with_the_flow(raw):
-    with pytest.raises(DataError, match="no stay is left.*in the unit for less than 9000 h"):
+    with pytest.raises(DataError, match="nobody is left.*in the unit for less than 9000 h"):
         read(raw, window_hours=9000.0)
 
 

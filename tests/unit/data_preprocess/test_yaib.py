@@ -266,13 +266,19 @@ def long_stays(count):
     return pd.DataFrame(rows, columns=["stay_id", "time", "label"]).clip(lower=0).assign(hr=1.0)
 
 
+def no_label(folder):
+    stored(folder, outc=pd.DataFrame({"stay_id": [1, 2, 3], "label": [np.nan] * 3}))
+    return DataError, "nobody is left .*stays of outc.parquet.*without a label: -3, 0 left"
+
+
 def not_parquet(folder):
     Path(folder / "dyn.parquet").write_text("stay_id,time,hr\n")
     return DataError, "dyn.parquet: not readable as Parquet"
 
 
 @pytest.mark.parametrize(
-    "spoil", [two_labels, two_persons, rounded_ids, no_table, no_column, hours_left, not_parquet]
+    "spoil",
+    [two_labels, two_persons, rounded_ids, no_table, no_column, hours_left, no_label, not_parquet],
 )
 def test_a_bad_trio_is_one_error(tmp_path, spoil):
     outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [0, 1, 0]})
