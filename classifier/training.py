@@ -199,8 +199,12 @@ def fit_classifier(
         UserError: the training diverged.
     """
     device = train[0].device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)  # manual_seed would reach devices not forked here
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         model = build().to(device)
         training = Training(model=model, train=train, select=select, recipe=recipe, seed=seed)
         training.run(progress=progress, unfinished=unfinished)

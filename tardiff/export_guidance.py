@@ -61,12 +61,14 @@ def main(config: ExperimentConfig) -> None:
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
     if given.epsilon is None:
-        fitted, known, unseen = content.fitted, content.fitted.design(guidance), None
-        if select is not None:
-            unseen = fitted.design(EncodedSeries.of(select, content.normaliser))
-        gradient, privacy = fitted.guide.gradient(known, loss), None
+        fitted, privacy = content.fitted, None
+        rows = fitted.design(guidance)
+        unseen = (
+            None if select is None else fitted.design(EncodedSeries.of(select, content.normaliser))
+        )
+        gradient = fitted.guide.gradient(rows, loss)
         strength = cross_validated_strength(
-            fitted.guide, known, loss, select=unseen, seed=config.seed
+            fitted.guide, rows, loss, select=unseen, seed=config.seed
         )
     else:
         gradient, privacy = _private(config, content.fitted, guidance, loss)
