@@ -1,1 +1,1 @@
-"""Datasets on disk: .npz, CSV, and bounded reading of files from elsewhere."""
+"""Data sets and tables on disk, the content cache, bounded reading of files from elsewhere."""

@@ -1,1 +1,1 @@
-"""Fidelity and privacy of a synthetic set, when a metric raises a flag, and known defects."""
+"""Fidelity and privacy of a synthetic set, and when a metric raises a flag."""

@@ -1,1 +1,1 @@
-"""Privacy of the generator: accounting, nearest neighbours, memorised records."""
+"""Privacy of the generator: accounting, noise, memorised records, the loss that an attack reads."""

@@ -119,7 +119,6 @@ def test_the_stages_are_all_there():
     # Put together from the stages above, or seconds long.
     others = {
         "scripts/matrix.py",
-        "scripts/quality/known_defects.py",
         "tardiff/export_guidance.py",
         "tardiff/fit_guide.py",
     }

@@ -1,1 +1,1 @@
-"""What every fidelity and privacy metric works with: sets to compare, features, reports."""
+"""What every fidelity and privacy metric works with: sets to compare, reports, the registry."""
