@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-FIRST_COLUMN = "| model for |"
+FIRST_COLUMN = "| setting |"
 MODELS = ("gbdt (boosted trees)", "rocket (random convolutions)")  # in the order of a cell
 REAL = "real only"
 # The other columns that are drawn, one below the other: marker, colour.
@@ -141,7 +141,7 @@ def _marks(x: list[float], y: list[float], name: str, *, filled: bool) -> Line2D
 
 def main() -> None:
     """Writes the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # pyright: ignore
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=DOCS / "findings.svg")
     out, rows = parser.parse_args().out, settings((DOCS / "results.md").read_text("utf-8"))
     # The same table gives the same file.

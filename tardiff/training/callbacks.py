@@ -148,6 +148,12 @@ def shown_losses(metrics: Mapping[str, Tensor], last_loss: float) -> dict[str, s
 class BestCheckpoint(ModelCheckpoint):
     """A ModelCheckpoint that remembers its best also after its folder was moved or copied."""
 
+    @property
+    def state_key(self) -> str:
+        """Lightning's own, as in every checkpoint so far: under another one a training that goes on
+        would forget its best score."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning forgets the best score where the folder has another name: a worse model would
         then take the place of the best."""

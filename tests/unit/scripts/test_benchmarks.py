@@ -104,7 +104,7 @@ def test_limits_of_guidance_are_measured(tmp_path, monkeypatch, capsys):
 
 TABLE = """# Results
 
-| model for | training | real only | real + guidance stays | synthetic alone, unguided | \
+| setting | training | real only | real + guidance stays | synthetic alone, unguided | \
 synthetic alone, guided | real + synthetic, guided |
 | --- | --- | --- | --- | --- | --- | --- |
 | **another unit**: death | 9 / 4 | 0.65 / 0.66 | 0.70 / 0.70 | 0.64 / 0.65 | **0.78 / 0.76** | \

@@ -226,7 +226,7 @@ def test_a_moved_training_remembers_its_best(tiny):
     assert torch.equal(weights(whole), weights(again)) and whole.val_loss == again.val_loss
 
     content = torch.load(root / "after" / "last.ckpt", weights_only=True)
-    states = [state for key, state in content["callbacks"].items() if "BestCheckpoint" in key]
+    states = [state for key, state in content["callbacks"].items() if "ModelCheckpoint" in key]
     shutil.copytree(root / "after", root / "elsewhere")
     moved = best_checkpoint(root / "elsewhere")
     moved.load_state_dict(states[0])
