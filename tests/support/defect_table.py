@@ -26,7 +26,7 @@ from tests.support.known_defects import NEGATIVE_CONTROLS
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 BEGIN, END = "<!-- negative controls: begin -->", "<!-- negative controls: end -->"
 NUM_SERIES = 500
-PREVALENCE = 0.3  # enough series of each class to judge labels by
+PREVALENCE = 0.3  # enough series of each class to measure labels by
 SEED = 0
 
 logger = logging.getLogger(__name__)

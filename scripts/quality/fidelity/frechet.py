@@ -87,7 +87,7 @@ def within_class(
     """Frechet distance class by class, beside that of training series drawn with replacement.
 
     A generator knows a rare class no better than its training series tell, so these are what it is
-    judged by, in sets as large as the synthetic one. A class too small to compare gets a remark.
+    measured by, in sets as large as the synthetic one. A class too small to compare gets a remark.
     """
     values: dict[str, float] = {}
     rows, remarks = [], []

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Bool
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.channel_transforms import charted_step
-from scripts.quality.common.comparison import Comparison
+from scripts.quality.common.comparison import MIN_SERIES, Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, metric, outside, times
 
@@ -45,16 +46,27 @@ def charted_variation(first: np.ndarray, second: np.ndarray, step: float) -> flo
     return float(np.abs(shares).sum()) / 2
 
 
-def spread_ratio(other: np.ndarray, reals: Sequence[np.ndarray], floor: float) -> float:
-    """Standard deviation of `other` : that of the real sample that it is nearest to; 1 between two.
+def nearest_ratio(other: float, reals: Sequence[float]) -> float:
+    """`other` : the real value that it is nearest to; 1 between two.
 
     In a channel that is rarely other than 0, or has a few outliers, two samples of the same
     patients differ severalfold.
     """
-    ratios = [float(other.std() / max(real.std(), floor)) for real in reals]
+    ratios = [float(other / real) for real in reals]
     if min(ratios) <= 1 <= max(ratios):
         return 1.0
     return min(ratios, key=lambda ratio: abs(np.log(max(ratio, ZERO))))
+
+
+def rarely_varies(*reals: EHRDataset) -> Bool[np.ndarray, " channel"]:
+    """Channels in which fewer than MIN_SERIES series of a real set have a value beside the usual
+    one (a drug that hardly anybody gets): their spread and changes are known too badly to compare.
+    """
+    counts = []
+    for real in reals:
+        usual = np.median(real.values, axis=(0, 2), keepdims=True)
+        counts.append((real.values != usual).any(axis=2).sum(axis=0))
+    return np.min(counts, axis=0) < MIN_SERIES
 
 
 def channel_marginals(
@@ -70,7 +82,9 @@ def channel_marginals(
     return {
         "ks": kolmogorov_smirnov(real, other),
         "wasserstein": float(wasserstein_distance(real, other)) / sd,
-        "sd_ratio": spread_ratio(other, [real, *more_real], ZERO * sd),
+        "sd_ratio": nearest_ratio(
+            float(other.std()), [max(float(s.std()), ZERO * sd) for s in (real, *more_real)]
+        ),
         "zero_share": float((np.abs(other) < ZERO * sd).mean() - (np.abs(real) < ZERO * sd).mean()),
     }
 
@@ -101,15 +115,16 @@ AVERAGES: dict[str, tuple[str, Callable[[list[float]], float]]] = {
 def marginals_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Per channel and on average, held-out against synthetic; the reference is training series.
 
-    `marginal_sd_ratio_worst` is the ratio farthest from 1 on a log scale. `marginal_variation` is
-    the total variation over charted steps, of the channels that are charted in steps; absent where
-    there is none.
+    `marginal_sd_ratio_worst` is the ratio farthest from 1 on a log scale; channels that rarely vary
+    have none. `marginal_variation` is the total variation over charted steps, of the channels that
+    are charted in steps; absent where there is none.
     """
     part = comparison.matched(MAX_ROWS, seed)
     holdout, train, synthetic = (d.values for d in (part.holdout, part.train, part.synthetic))
     values: dict[str, float] = {}
     table: dict[str, list[float]] = {}
     steps = charted_steps(comparison.train)
+    rare = rarely_varies(part.holdout, part.train)
     for channel, sd in enumerate(train_spread(comparison.train)):
         real = holdout[:, channel].ravel()
         learned = train[:, channel].ravel()
@@ -118,6 +133,8 @@ def marginals_report(comparison: Comparison, *, seed: int) -> MetricReport:
         if step := steps[channel]:
             found["variation"] = charted_variation(real, synthetic[:, channel].ravel(), step)
             reference["variation"] = charted_variation(real, learned, step)
+        if rare[channel]:
+            del found["sd_ratio"]
         for measure, value in found.items():
             name = f"marginal_{measure}"
             values[f"{name}/{comparison.train.feature_names[channel]}"] = value

@@ -8,7 +8,12 @@ from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, above, metric, outside
-from scripts.quality.fidelity.marginals import farthest_from_one, train_spread
+from scripts.quality.fidelity.marginals import (
+    farthest_from_one,
+    nearest_ratio,
+    rarely_varies,
+    train_spread,
+)
 
 # Channel names without unit, as the sources of this project and common exports spell them.
 SYSTOLIC = ("systolic_pressure", "systolic", "systolic_bp", "sbp", "sysbp", "sysabp", "nisysabp")
@@ -83,25 +88,28 @@ def plausibility_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Each property for the synthetic set, with the held-out series as the reference.
 
     `change_qNN` is the quantile averaged over channels; `change_ratio_worst` the ratio synthetic :
-    held-out, farthest from 1 on a log scale, of the mean of a channel's largest tenth. A quantile
-    of whole points goes from 1 to 2 by chance.
+    real (the nearer of held-out and train, 1 between them), farthest from 1 on a log scale, of the
+    mean of a channel's largest tenth; channels that rarely vary are left out. A quantile of whole
+    points goes from 1 to 2 by chance.
     """
     del seed  # nothing is drawn
     spread = train_spread(comparison.train)
     values: dict[str, float] = {}
-    largest = {}
-    for suffix, dataset in (("", comparison.synthetic), ("_reference", comparison.holdout)):
+    sets = comparison.synthetic, comparison.holdout, comparison.train
+    steps = [changes(dataset.values, spread) for dataset in sets]
+    for suffix, dataset, moved in zip(("", "_reference"), sets, steps, strict=False):
         found = range_shares(dataset.values, comparison.normaliser, spread)
         found["flat_share"] = flat_share(dataset.values, spread)
         violations = pressure_order_violations(dataset)
         if violations is not None:
             found["pressure_order_violations"] = violations
-        steps = changes(dataset.values, spread)
         for level in CHANGE_QUANTILES:
-            quantile = np.quantile(steps, level, axis=1).mean()
+            quantile = np.quantile(moved, level, axis=1).mean()
             found[f"change_q{round(100 * level)}"] = float(quantile)
-        largest[suffix] = steps[:, int((1 - LARGEST) * steps.shape[1]) :].mean(1)
         values |= {f"{name}{suffix}": value for name, value in found.items()}
-    ratios = (largest[""] + FLAT) / (largest["_reference"] + FLAT)
-    values["change_ratio_worst"] = farthest_from_one(ratios)
+    largest = [FLAT + moved[:, int((1 - LARGEST) * moved.shape[1]) :].mean(1) for moved in steps]
+    known = ~rarely_varies(comparison.holdout, comparison.train)
+    if known.any():
+        ratios = [nearest_ratio(own, more) for own, *more in np.transpose(largest)[known]]
+        values["change_ratio_worst"] = farthest_from_one(ratios)
     return MetricReport(values=values)

@@ -8,7 +8,7 @@ from scripts.quality.fidelity.marginals import (
     charted_variation,
     kolmogorov_smirnov,
     marginals_report,
-    spread_ratio,
+    nearest_ratio,
     train_spread,
 )
 from tests.support.metric_sets import comparison, dataset, gaussian
@@ -107,7 +107,21 @@ def test_a_rare_channel_of_honest_sets_is_neither_narrow_nor_wide():
     assert flagged <= 4  # against held-out series alone 9 of 10
 
 
+def test_a_channel_that_hardly_anybody_has_is_not_held_against_a_set():
+    """A drug of three patients in 300: its spread is not known."""
+
+    def rare(seed, dose):
+        values = gaussian(300, seed).values[:, :2].copy()
+        values[:, 1] = 0
+        values[:3, 1, 0] = dose
+        return dataset(values)
+
+    found = marginals_report(comparison(rare(0, 1), rare(1, 1), rare(2, 9)), seed=0).values
+    assert "marginal_sd_ratio/channel_1" not in found
+    assert found["marginal_sd_ratio_worst"] == found["marginal_sd_ratio/channel_0"]
+    assert found["marginal_ks/channel_1"] < 0.01
+
+
 def test_the_spread_is_held_against_the_nearer_of_two_real_samples():
-    wide, narrow = np.array([-4.0, 4.0]), np.array([-1.0, 1.0])
     for other, expected in ((8.0, 2.0), (2.0, 1.0), (0.5, 0.5)):
-        assert spread_ratio(np.array([-other, other]), [wide, narrow], 1e-9) == expected
+        assert nearest_ratio(other, [4.0, 1.0]) == expected

@@ -64,6 +64,23 @@ def test_report_compares_with_held_out_series():
     assert "pressure_order_violations" not in report
 
 
+def test_changes_are_held_against_the_nearer_of_two_real_samples():
+    """A dose of one stay in twenty: train and held-out differ, and the set lies between them."""
+
+    def doses(seed, size):
+        values = gaussian(600, seed).values[:, :2].copy()
+        values[:, 1] = 0
+        values[:30, 1, 3] = size
+        return dataset(values)
+
+    def worst(size):
+        three = comparison(doses(0, 1.0), doses(1, 4.0), doses(2, size))
+        return plausibility_report(three, seed=0).values["change_ratio_worst"]
+
+    assert worst(2.0) == pytest.approx(1.0, abs=0.05)
+    assert worst(12.0) == pytest.approx(3.0, rel=0.1)
+
+
 def test_a_score_of_whole_points_does_not_jump_by_chance():
     """The 95 % quantile of the hourly change is 1 in one set and 2 in the other."""
 
