@@ -124,9 +124,10 @@ def _static_summary(train: EHRDataset) -> dict[str, dict[str, float]]:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; a bar within a cell does not end it."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    escaped = ([cell.replace("|", r"\|") for cell in cells] for cells in lines)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in escaped)
 
 
 def _class_table(known: dict[str, Any]) -> str:

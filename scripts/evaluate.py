@@ -166,7 +166,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     logger.info("%s", beside_linear.as_text(beside))
     notes += beside_linear.warnings(beside)
     predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
-    resamples = enough_resamples(chosen.bootstrap, len(sets))
+    resamples = facts["resamples"] = enough_resamples(chosen.bootstrap, len(sets))
     summaries = summarise(predictions, splits.test.subject_ids, resamples=resamples)
     logger.info("\n%s", wrapped([heading(facts)]))
     testing = auroc_errors(predictions, splits.test, sets, seed=seed)
@@ -231,10 +231,10 @@ def _members(data: DataConfig) -> list[str]:
 
 def _needs_sets(evaluation: EvaluationConfig, folder: Path) -> bool:
     """False where only real-only training is asked for and there is no set to look at."""
-    if set(evaluation.protocols) != {"TRTR"}:
+    if set(evaluation.protocols) != {"TRTR"} or evaluation.synthetic:
         return True
-    looked_at = evaluation.fidelity or evaluation.privacy
-    return looked_at and bool(evaluation.synthetic or list(folder.glob("*.npz")))
+    looked_at = evaluation.fidelity or evaluation.privacy or evaluation.published
+    return looked_at and any(folder.glob("*.npz"))
 
 
 def _provenance(

@@ -77,7 +77,8 @@ def read_scores(folder: Path) -> pd.DataFrame:
     path = folder / "matrix" / "results.csv"
     if not path.is_file():
         raise MissingInputError(f"{path} does not exist; run bash scripts/matrix.sh for it first")
-    table = pd.read_csv(path).fillna({"ratio": NO_RATIO})
+    table = pd.read_csv(path, keep_default_na=False, na_values={"ratio": [""], "value": [""]})
+    table = table.fillna({"ratio": NO_RATIO})
     table = table[table["metric"].isin(RANKING)]
     means = table.groupby(ROW, sort=False)["value"].mean().reset_index()
     tuned = folder / "tuning" / "scale.json"

@@ -166,5 +166,10 @@ def _require_distinct(files: Sequence[Path]) -> None:
             f"evaluation.synthetic: {', '.join(repeated)} names more than one file; a set is "
             "called by its file name, so rename one"
         )
+    if hidden := sorted(name for name in names if name.startswith("_")):
+        raise ConfigError(
+            f"the name of a synthetic set may not begin with an underscore, which figures hide: "
+            f"rename {', '.join(hidden)}"
+        )
     if REAL in names:
         raise ConfigError(f"a synthetic set may not be called {REAL!r}: rename the file")

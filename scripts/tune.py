@@ -59,8 +59,13 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
     """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided.
 
     Raises:
-        ConfigError: sets smaller than tuning.protocols needs.
+        ConfigError: no guidance, or sets smaller than tuning.protocols needs.
     """
+    if config.guidance.kind == "none":
+        raise ConfigError(
+            "guidance=none: tuning compares strengths of guidance, and there is none; leave it out "
+            "(the grid holds the unguided set)"
+        )
     generation = config.generation
     if "TSRTR" in config.tuning.protocols and not generation.counts and generation.ratio < 1:
         raise ConfigError(

@@ -33,7 +33,7 @@ class InfluenceReportConfig:
     lds_estimators: list[str] = many("convex", "boosted", "classifier")
     lds_model: str | None = None  # that is retrained; None: the first of evaluation.models
     lds_subsets: int = number(36, low=8)
-    lds_seeds: list[int] = many(0, 1)  # of each retraining
+    lds_seeds: list[int] = many(0, 1, filled=True, distinct=True)  # of each retraining
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def curve_figure(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.set_ylim(top=1.05)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
     axes.set_xlabel("guidance rows")
     axes.set_ylabel(f"mean and s.d. over {rows[0]['repeats']} random subsets")
     axes.legend()

@@ -31,7 +31,8 @@ class Influence:
         base: the first set, `unguided` if there is one.
         values: class -> set -> one value per series.
         rows: class -> the series of `base` that were scored, in the order of `values`.
-        shifts: class -> set -> mean above that of `base`, with the ends of its 95 % interval.
+        shifts: class -> set -> mean above that of `base`, with the ends of its 95 % interval; not
+            of a class whose influence does not vary in `base`.
     """
 
     base: str
@@ -56,9 +57,11 @@ def influence_of_sets(
     for label, class_name in enumerate(label_names):
         mine = {name: y[name] == label for name in sets}
         own = scores[base][mine[base]]
-        centre, spread = own.mean(), max(float(own.std()), np.finfo(float).tiny)
-        scaled = {n: (scores[n][mine[n]] - centre) / spread for n in sets}
+        centre, spread = own.mean(), float(own.std())
+        scaled = {n: (scores[n][mine[n]] - centre) / (spread or 1.0) for n in sets}
         values[class_name], base_rows[class_name] = scaled, rows[base][mine[base]]
+        if not spread:  # of a single series
+            continue
         shifts[class_name] = {
             n: _shift(v, scaled[base], coupled_weights(x[n][mine[n]], x[base][mine[base]]))
             for n, v in scaled.items()

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from configs.runtime.atomic_files import atomic_path
 from scripts.utility.protocols import REAL
+
+# A dollar sign in the name of a channel or set is a dollar sign.
+matplotlib.rcParams["text.parse_math"] = False
 
 OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 MARKERS = "osD^vPX*"  # one more than colours, so that 56 sets differ in the pair

@@ -199,7 +199,7 @@ def _privacy(results: Results, styles: Styles) -> Section:
     title = "Privacy: what it gives away about training series"
     section = _quality_section(title, PRIVACY, results, pictures)
     if results.generator is not None:
-        section.paragraphs.append(ABOUT_GENERATOR)
+        section.paragraphs.extend([ABOUT_GENERATOR, *results.generator.remarks])
         section.tables.append(generator_table(results.generator))
     return section
 

@@ -30,6 +30,7 @@ LEGEND = (
     "Brier: lower is better. ECE: expected calibration error, ten bins of equally many series.",
     "p: uncorrected; p=...+: below 0.05 also after Holm's correction for the sets of its block.",
 )
+CUT = " ..."  # ends a line that would be too wide
 COLUMNS = ("protocol", "generator", "ratio", "model", "seed", "metric", "value")
 
 
@@ -117,13 +118,15 @@ def wrapped(texts: Sequence[str]) -> str:
 
 
 def verdict_lines(results: Results) -> str:
-    """One line per set and question, at most TEXT_WIDTH wide; the report gives the reasons."""
+    """One line per set and question; the report gives the reasons. Lines are cut at TEXT_WIDTH, but
+    never before the answer."""
     lines = []
     for v in verdicts(results):
-        line = f"{v.name}: {v.question}? {v.outcome.upper()}" + (
-            f"; {v.change}" if v.change else ""
-        )
-        lines.append(textwrap.shorten(line, TEXT_WIDTH, placeholder=" ..."))
+        line = f"{v.name}: {v.question}? {v.outcome.upper()}"
+        if v.change:
+            width = max(TEXT_WIDTH, len(line) + 1 + len(CUT))  # a long name does not cut the answer
+            line = textwrap.shorten(f"{line}; {v.change}", width, placeholder=CUT)
+        lines.append(line)
     same = results.provenance["same_as_unguided"]
     lines += [f"{name}: the same series as {UNGUIDED}" for name in same]
     return "\n".join(lines)
@@ -143,7 +146,7 @@ def heading(provenance: Mapping[str, Any]) -> str:
     return (
         f"{sum(real['train']):,} real training series, {sum(test):,} test series ({shares}); "
         f"synthetic sets: {sets}; seeds {', '.join(map(str, settings['seeds']))}; "
-        f"{settings['bootstrap']:,} bootstrap resamples, "
+        f"{provenance['resamples']:,} bootstrap resamples, "
         f"{100 * CONFIDENCE:g} % intervals"
     )
 

@@ -10,6 +10,7 @@ from scripts.quality.fidelity.discriminative import (
     DISCRIMINATIVE_MARGIN,
     MAX_SCORED,
 )
+from scripts.quality.fidelity.frechet import MIN_CLASS_ROWS
 from scripts.quality.privacy.membership import MAX_ROWS as MAX_ATTACKED
 from scripts.results.answers import (
     CANNOT_TELL,
@@ -42,11 +43,12 @@ _NOT_EXCLUDED = {
 }
 
 
-def answer_fidelity(report: MetricReport, series: int) -> Answer:
+def answer_fidelity(report: MetricReport, series: int, of_class: int) -> Answer:
     """Answer about likeness.
 
     Args:
         series: in the smallest of the sets compared.
+        of_class: series of the class that is rarest in any of them.
     """
     values, flags = report.values, raised_flags(report.values)
     if FEW_PATIENTS in values:
@@ -78,6 +80,11 @@ def answer_fidelity(report: MetricReport, series: int) -> Answer:
         if needed > MAX_SCORED:  # which are not looked at
             change = _must_end(DISCRIMINATE, values, round(limit, 2))
         return Answer(CANNOT_TELL, reason, change)
+    if of_class < MIN_CLASS_ROWS:
+        reason = f"A class has {of_class} series, too few to see whether they carry its label."
+        return Answer(
+            CANNOT_TELL, reason, f"{MIN_CLASS_ROWS} of every class in each set are needed"
+        )
     return Answer(YES, "None of the defects looked for was found.")
 
 

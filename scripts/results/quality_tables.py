@@ -48,12 +48,8 @@ def quality_tables(scores: SetScores) -> list[Table]:
 
 def generator_table(report: MetricReport) -> Table:
     """The white-box membership attack on the diffusion model itself."""
-    values = report.values
-    row = [
-        with_interval(report, "white_box_auc"),
-        number(values["white_box_tpr10"]),
-        number(values["white_box_tpr1"]),
-    ]
+    names = ("white_box_auc", "white_box_tpr10", "white_box_tpr1")
+    row = [with_interval(report, name) or "not measured" for name in names]
     chance = ["0.5", "0.1", "0.01"]
     columns = ["", "AUC", "true positives at 10 % false ones", "at 1 %"]
     title = "Privacy of the diffusion model: white-box membership attack"

@@ -7,6 +7,7 @@ from operator import attrgetter
 from data_preprocess.dataset import bare_name
 from scripts.quality.common.metric_report import MetricReport, with_interval
 from scripts.quality.common.registry import FIDELITY, PRIVACY
+from scripts.quality.fidelity.frechet import MIN_CLASS_ROWS
 from scripts.quality.held_out_copies import sentence, sentence_of_nearness
 from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
 from scripts.results.quality_answers import (
@@ -80,6 +81,8 @@ def _voided(results: Results, verdict: Verdict) -> Verdict:
     if copies is None and not near:
         return verdict
     certain = copies is not None
+    if not certain and (verdict.question, verdict.outcome) == ("private", NO):
+        return replace(verdict, numbers=f"{verdict.numbers} {near}")  # a leak found stays found
     outcome = NO if certain and verdict.question == "private" else CANNOT_TELL
     reason = sentence(copies) if certain else near
     change = "a set without them, of a generator that has not seen them"
@@ -149,17 +152,22 @@ def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
     ]
     values = report.values
     # Where series of a patient are alike, one of each was compared.
-    answer = answer_fidelity(report, min(*map(sum, counts), round(values[SCORED])))
+    of_class = min(map(min, counts))
+    answer = answer_fidelity(report, min(*map(sum, counts), round(values[SCORED])), of_class)
     numbers = (
         f"Discriminator AUC {with_interval(report, DISCRIMINATE)} (real series: "
-        f"{values[f'{DISCRIMINATE}_reference']:.3f}). The spread of {_worst_channel(values)} is "
-        f"{values['marginal_sd_ratio_worst']:.2f} times the real one, the farthest from 1."
+        f"{values[f'{DISCRIMINATE}_reference']:.3f})."
     )
+    if (worst := values.get("marginal_sd_ratio_worst")) is not None:
+        numbers += (
+            f" The spread of {_worst_channel(values)} is {worst:.2f} times the real one, the "
+        )
+        numbers += "farthest from 1."
     rule = (
         f"no: a quality flag of fidelity is raised (of the AUC: its interval is above the limit; "
         f"with fewer than {FEWEST_SERIES} series that alone counts); yes: none is, with "
-        f"{FEWEST_SERIES} series or more, and the AUC's interval ends below that of real series + "
-        f"{DISCRIMINATIVE_MARGIN:g}"
+        f"{FEWEST_SERIES} series or more, {MIN_CLASS_ROWS} of every class, and the AUC's interval "
+        f"ends below that of real series + {DISCRIMINATIVE_MARGIN:g}"
     )
     return Verdict(name, "faithful", *answer, numbers, rule)
 
@@ -181,7 +189,7 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
         f"{100 * values['near_copy_share']:.1f} % near copies; share nearer to train than to "
         f"held-out series {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
     )
-    if results.generator and results.generator.values["white_box_auc_low"] > 0.5:
+    if results.generator and results.generator.values.get("white_box_auc_low", 0.0) > 0.5:
         auc = with_interval(results.generator, "white_box_auc")
         numbers += f" The model gives more away: white-box attack on it AUC {auc}."
     rule = (

@@ -101,7 +101,7 @@ def closeness(x: Tensor, reference: Tensor) -> Closeness:
     chance does as much. A near copy is 1 / NEAR_RATIO times closer. A mere distance would not do:
     series shrunk towards the mean are near to everyone.
     """
-    if not len(reference):
+    if not len(x) or not len(reference):
         return Closeness(np.full(len(x), np.inf), *np.zeros((2, len(x)), bool))
     neighbour = min(NEIGHBOUR, len(reference))
     distances = nearest(x.flatten(1), reference.flatten(1), k=neighbour)[0].numpy()

@@ -213,6 +213,10 @@ def test_real_only_needs_no_synthetic_set(experiment):
     shutil.rmtree(folder / "runs/tiny/synthetic")
     evaluate.main(load_config(arguments(folder, "evaluation.protocols=[TRTR]")))
     assert (folder / "runs/tiny/evaluation/roc_pr_classifier.png").is_file()
+    with pytest.raises(MissingInputError, match="absent"):  # a set that was named is looked at
+        evaluate.main(
+            load_config(arguments(folder, "evaluation.protocols=[TRTR]", "synthetic=[absent]"))
+        )
     with pytest.raises(MissingInputError, match=r"no synthetic set in .*generation\.sh"):
         evaluate.main(load_config(arguments(folder)))
 

@@ -79,6 +79,9 @@ def test_names_must_tell_sets_apart(experiment):
     save_dataset(folder / "real.npz", as_synthetic(splits.train))
     with pytest.raises(ConfigError, match="may not be called 'real'"):
         find_sets([str(folder / "real.npz")], own)
+    save_dataset(folder / "_mine.npz", as_synthetic(splits.train))
+    with pytest.raises(ConfigError, match="may not begin with an underscore.*rename _mine"):
+        find_sets([str(folder / "_mine.npz")], own)
 
 
 def made(seed=0, model="m", guided=True):

@@ -60,7 +60,7 @@ def test_a_guided_set_is_generated_again_the_same(trained, asked):
     np.testing.assert_array_equal(one, two)
 
 
-def test_the_set_is_judged_and_its_influence_reported(trained):
+def test_the_set_is_evaluated_and_its_influence_reported(trained):
     root, arguments = trained
     generated(trained)
     config = load_config([*arguments, "evaluation.workers=2", "evaluation.synthetic=[guided]"])

@@ -81,19 +81,19 @@ def test_the_long_table_holds_measurements_only_and_labels_come_with_facts(made)
     np.testing.assert_allclose(labels[dataset.static_names[0]], dataset.static[:, 0], rtol=1e-5)
 
 
-def test_judges_with_and_without_masks_stand_in_one_table(made):
+def test_models_with_and_without_masks_stand_in_one_table(made):
     root, arguments, _ = made
     models = "evaluation.models=[lstm,lstm+mask,gbdt+mask]"
     config = load_config([*arguments, models, "evaluation.workers=1", "evaluation.privacy=false"])
     evaluate(config)
     summary = json.loads((root / "runs/tiny/evaluation/summary.json").read_text())
-    judged = {row["model"] for row in summary["rows"]}
-    assert judged == {"lstm", "lstm+mask", "gbdt+mask"}
+    models = {row["model"] for row in summary["rows"]}
+    assert models == {"lstm", "lstm+mask", "gbdt+mask"}
     rows = pd.read_csv(root / "runs/tiny/evaluation/results.csv")
     assert "missing_rate_difference" in set(rows["metric"])
 
 
-def test_a_mask_aware_judge_of_data_without_masks_is_refused(made, tmp_path):
+def test_a_mask_aware_model_of_data_without_masks_is_refused(made, tmp_path):
     config = load_config(tiny_arguments(tmp_path, "evaluation.models=[lstm+mask]"))
     train_diffusion(config)
     generate(

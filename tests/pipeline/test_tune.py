@@ -151,6 +151,7 @@ def test_tuned_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
         ("tuning.protocols=[TRTS]", "expected some of TSTR and TSRTR"),
         ("tuning.cfg_scale=[-1]", "non-negative"),
         ("guidance.w=strong", "expected a number or auto, tuned"),
+        ("influence_report.lds_seeds=[0,0]", "twice"),
         ("sampler.cfg_scale=true", "expected a number or tuned"),
         ("evaluation.baselines=[mixup]", "unknown"),
     ],
@@ -158,6 +159,11 @@ def test_tuned_takes_the_choice_and_says_what_is_missing(tuned, tmp_path):
 def test_wrong_settings_are_refused_at_the_door(override, message):
     with pytest.raises(ConfigError, match=message):
         load_config(["configs/base/tiny.yaml", override])
+
+
+def test_tuning_without_guidance_is_refused():
+    with pytest.raises(ConfigError, match="guidance=none: tuning compares strengths"):
+        tune.main(load_config(["configs/base/tiny.yaml", "guidance=none"]))
 
 
 def test_sets_too_small_for_tuning_are_refused_before_one_is_made():

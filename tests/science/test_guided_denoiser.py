@@ -268,7 +268,7 @@ def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
     model = trained_guide(x[train], y[train])
     g = guidance_gradient(model, x[guide], y[guide], GuidanceLoss("nll", 2))
     direction = InfluenceDirection(model, per_sample_loss, g)
-    judge, guide_x, guide_y = copy.deepcopy(model).double(), x[guide].double(), y[guide]
+    double_model, guide_x, guide_y = copy.deepcopy(model).double(), x[guide].double(), y[guide]
     denoise = KernelDenoiser(x[train].float(), y[train], 0.3)
     run = process(25, 3, 8)
     labels = (torch.arange(400) < 48).long()
@@ -286,7 +286,8 @@ def test_t4_guided_series_lower_the_guidance_loss_in_the_order_of_w():
         )
         sample = run.run(denoise, labels, range(400), guide_w).x.double()
         parts = [
-            one_step_change(judge, sample[i::8], labels[i::8], guide_x, guide_y) for i in range(8)
+            one_step_change(double_model, sample[i::8], labels[i::8], guide_x, guide_y)
+            for i in range(8)
         ]
         return torch.tensor(parts)
 

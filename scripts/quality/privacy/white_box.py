@@ -19,7 +19,7 @@ from torch import Tensor
 from configs.runtime.processes import Processes
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
-from scripts.quality.common.comparison import draw, independent_rows
+from scripts.quality.common.comparison import MIN_SERIES, draw, independent_rows
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.privacy.membership import chance_of_rate, rate_at_false_positives
 from tardiff.diffusion.denoiser import Denoiser
@@ -95,7 +95,8 @@ def attack_generator(
 ) -> MetricReport:
     """The attack on a generator that was trained on `splits.train`.
 
-    Half of the test series calibrate it, the other half are its non-members.
+    Half of the test series calibrate it, the other half are its non-members. A remark in place of
+    values where there are too few of either: the interval of an AUC of 1 would have no width.
 
     Args:
         processes: in which the losses are taken; None: this one.
@@ -106,6 +107,10 @@ def attack_generator(
     )
     order = np.random.default_rng(seed).permutation(len(test))
     size = min(MAX_ROWS, len(order) // 2, len(train))
+    if size < MIN_SERIES:
+        few = f"{len(train)} training and {len(test)} test series that are not of one patient"
+        needed = f"{MIN_SERIES} and {2 * MIN_SERIES} are needed"
+        return MetricReport(values={}, remarks=[f"Not measured: {few}; {needed}."])
     seen = train.take(draw(len(train), size, seed))
     parts = [seen, test.take(order[:size]), test.take(order[-size:])]
     series = [(encode(splits.normaliser, each), torch.from_numpy(each.labels)) for each in parts]

@@ -22,6 +22,7 @@ from scripts.quality.fidelity.discriminative import discriminative_report
 from scripts.quality.privacy import white_box
 from scripts.quality.privacy.membership import membership_report
 from scripts.quality.suite import quality_report
+from scripts.results.quality_tables import generator_table
 from tests.support.metric_sets import dataset
 from tests.support.oracles import KernelDenoiser, gaussian_denoiser
 
@@ -130,6 +131,14 @@ def test_the_white_box_attack_sees_one_series_of_a_patient(monkeypatch):
     monkeypatch.setattr(white_box, "denoising_losses", losses)
     white_box.attack_generator(gaussian_denoiser(0.0, 1.0), splits, seed=0, device=CPU)
     assert asked == [30, 30, 30]
+
+
+def test_the_white_box_attack_needs_patients():
+    """Ten patients whose series are alike leave five non-members: an AUC of 1 is chance."""
+    splits = dataclasses.replace(splits_of_patients(), test=patients(3, 10, 5, first=10_000))
+    found = white_box.attack_generator(gaussian_denoiser(0.0, 1.0), splits, seed=0, device=CPU)
+    assert found.values == {} and "10 test series that are not of one patient" in found.remarks[0]
+    assert generator_table(found).rows[0] == ["model", *["not measured"] * 3]
 
 
 def test_the_white_box_attack_is_the_same_in_two_processes():

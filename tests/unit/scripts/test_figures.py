@@ -23,7 +23,7 @@ from scripts.pictures.scores import (
     score_pictures,
     tsrtr_figure,
 )
-from scripts.pictures.styles import Styles, time_axis
+from scripts.pictures.styles import Styles, save, time_axis
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
@@ -194,3 +194,15 @@ def test_a_caption_does_not_promise_what_the_answer_takes_back(low, p_holm, lowe
         mean=0.02, low=low, high=0.03, p=0.01, test_low=low, test_high=0.03, p_holm=p_holm
     )
     assert reading(found, lower_is_better=lower_is_better) == said
+
+
+def test_a_dollar_sign_in_a_name_is_a_dollar_sign(summaries, tmp_path):
+    names = {"influence": "a$^$b"}
+    named = [
+        dataclasses.replace(row, generator=names.get(row.generator, row.generator))
+        for row in summaries
+    ]
+    figure = headline_figure(named, Styles([names.get(name, name) for name in STYLES.sets]))
+    save(figure, tmp_path / "headline.png")  # as mathematics it cannot be read
+    texts = {label.get_text() for axes in figure.axes for label in axes.get_yticklabels()}
+    assert any("a$^$b" in text for text in texts)

@@ -8,7 +8,8 @@ import pytest
 
 from data_preprocess.dataset import EHRDataset
 from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
-from scripts.pictures.influence import coupled_weights, influence_of_sets
+from scripts.pictures.influence import coupled_weights, influence_of_sets, influence_picture
+from scripts.pictures.styles import Styles
 from scripts.results.files import write_guidance_change
 from scripts.utility.protocols import EncodedArrays
 
@@ -113,6 +114,20 @@ def test_influence_lies_where_the_score_looks():
     mean, low, high = found.shifts["died"]["guided"]
     assert mean == pytest.approx((scores[0].mean() - scores[1].mean()) / scores[1].std(), rel=1e-4)
     assert 0 < low < mean < high < mean + 0.2
+
+
+def test_a_class_of_one_unguided_series_has_no_shift():
+    """Its influence has no spread to count in."""
+    unguided, guided = dataset(0), dataset(1)
+    one = np.append(np.flatnonzero(unguided.labels == 0), np.flatnonzero(unguided.labels == 1)[:1])
+    sets = {
+        name: EncodedArrays(x=d.values, y=d.labels)
+        for name, d in (("unguided", unguided.take(one)), ("guided", guided))
+    }
+    found = influence_of_sets(lambda x, y: x[:, 1, 3], sets, CLASSES, seed=0)
+    assert set(found.shifts) == {CLASSES[0]} and set(found.values) == set(CLASSES)
+    assert np.isfinite(found.values[CLASSES[1]]["guided"]).all()
+    assert "e+" not in influence_picture(found, Styles(list(sets))).caption
 
 
 def test_the_values_are_written_and_drawn(tmp_path):

@@ -46,6 +46,14 @@ def test_a_stay_with_next_to_nothing_measured_may_be_in_a_set_by_chance():
     }
 
 
+def test_stays_that_all_have_next_to_nothing_measured_are_no_error():
+    """A laboratory value, four times in 48 hours: no copy would tell of a patient."""
+    train, test = gaussian(300, 0), gaussian(300, 1)
+    test.observed[:] = False
+    test.observed[:, 0, :4] = True
+    assert held_out_copies(splits(train, test), {"made": test}) == {}
+
+
 def nearness(made, train, test):
     compared = comparison(train, test, made)
     reports = (metric(compared, seed=0) for metric in (distances_report, membership_report))

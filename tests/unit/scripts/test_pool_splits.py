@@ -75,3 +75,8 @@ def test_one_data_split_counts_once(tmp_path):
         (folder / "matrix" / "summary.json").write_text('{"data_fingerprint": "d"}')
     with pytest.raises(MismatchError, match="same data split"):
         main([f"out={tmp_path}/study", *map(str, folders)])
+
+
+def test_a_set_may_be_called_na(tmp_path):
+    folder = experiment(tmp_path, "a", 0.6, 0.0, [*SETS[:2], ("TSTR", "NA", None)])
+    assert set(read_scores(folder)["generator"]) == {"real", "unguided", "NA"}

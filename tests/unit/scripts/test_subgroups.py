@@ -172,3 +172,10 @@ def test_one_known_value_makes_no_groups():
     static = np.where(np.arange(400) % 5, 1.0, np.nan)[:, None].astype(np.float32)
     made = dataset(np.zeros((400, 1, 4)), static=static, static_names=("ventilated",))
     assert find_subgroups(made) == {}
+
+
+def test_a_unit_that_looks_like_codes_makes_no_groups_and_no_error(test_split):
+    odd = dataclasses.replace(
+        test_split, static_names=("base_excess[-=x]", *test_split.static_names[1:])
+    )
+    assert not any(name.startswith("base_excess x") for name in find_subgroups(odd))

@@ -128,6 +128,11 @@ def test_testing_on_a_set_shows_its_gap_to_real_testing(rows):
     assert ["tested on set", "influence", "-", "+0.020 [+0.010, +0.030]"] in alone.rows
 
 
+def test_a_bar_in_a_name_ends_no_cell_of_a_page():
+    page = Table("T", ["set", "AUROC"], [["a|b", "0.7*"]]).as_markdown()
+    assert page.splitlines()[-1] == r"| a\|b | 0.7\* |"
+
+
 def test_titles_wider_than_their_cells_are_broken():
     rows = [["unguided", "0.1", "1"], [], ["b", "2", ""]]
     table = Table("T", ["set", "title of " + 50 * "x", "other " + 50 * "y"], rows)

@@ -62,7 +62,15 @@ def test_a_substitute_may_lose_little(loss, seeds, outcome):
     ],
 )
 def test_faithful_needs_silence_that_means_something(report, series, outcome):
-    assert answer_fidelity(report, series).outcome == outcome
+    assert answer_fidelity(report, series, 100).outcome == outcome
+
+
+def test_labels_that_were_not_compared_are_not_cleared():
+    """Of 240 series with an outcome of 1 % the labels can be shuffled unseen."""
+    assert answer_fidelity(fidelity(), 240, 32).outcome == YES
+    rare = answer_fidelity(fidelity(), 240, 2)
+    assert rare.outcome == CANNOT_TELL and "A class has 2 series" in rare.reason
+    assert answer_fidelity(fidelity(auc=0.9), 240, 2).outcome == NO
 
 
 def test_patients_with_one_series_left_count_as_few():
@@ -99,7 +107,9 @@ def test_the_flag_is_named_with_its_value_and_threshold():
     assert "it holds training series" in found.reason
     assert found.change == "1 flag must clear: copy_share 0.001 (> real + 0; real 0.000)"
     many = answer_fidelity(
-        fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0), 500
+        fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0),
+        500,
+        100,
     )
     assert "too narrow or too wide" in many.reason and "and 1 more" in many.reason
     assert many.change.startswith("4 flags must clear")
@@ -144,7 +154,7 @@ def test_series_of_a_patient_that_are_alike_ask_for_patients():
     alike = privacy(membership_auc=0.7, membership_auc_low=0.66, few_patients=5.0)
     assert answer_privacy(alike).outcome == CANNOT_TELL
     assert answer_privacy(privacy(few_patients=5.0, copies=3.0, copy_share=0.01))[0] == NO
-    assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400).outcome == CANNOT_TELL
+    assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400, 100).outcome == CANNOT_TELL
 
 
 def test_noise_and_a_collapsed_set_are_of_no_use():
@@ -203,12 +213,12 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     assert alone.change == "about 3,600 test series would tell it from a loss of 0.02"
     ends = "the interval of discriminative_auc ends at {} and must end below 0.6"
     told_apart = fidelity(auc=0.59, half=0.02, discriminative_scored=500)
-    answer = answer_fidelity(told_apart, 300)
+    answer = answer_fidelity(told_apart, 300, 100)
     assert answer.change.startswith("about 2,000 synthetic and test series would place")
     most = fidelity(auc=0.59, half=0.02, discriminative_scored=8000)  # and no more are scored
-    assert answer_fidelity(most, 300).change == ends.format("0.610")
+    assert answer_fidelity(most, 300, 100).change == ends.format("0.610")
     above = fidelity(auc=0.605, half=0.015, discriminative_scored=8000)
-    assert answer_fidelity(above, 300).change == ends.format("0.620")
+    assert answer_fidelity(above, 300, 100).change == ends.format("0.620")
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
     assert (
         answer_privacy(attack).change
@@ -220,6 +230,9 @@ def test_one_seed_of_a_substitute_loses_nothing_surely():
     alone = row(difference(-0.16, -0.10, p_holm=0.01), seeds=1)
     answer = answer_useful(row(difference(-0.002, 0.03)), alone, 1.0, NUM_TEST, 40)
     assert answer.outcome == CANNOT_TELL
+
+
+SHARES = [f"closer_to_train_share{end}" for end in ("", "_low", "_high")]
 
 
 def evaluated(name, copies, **near):
@@ -268,8 +281,17 @@ def test_a_set_that_holds_its_test_series_gets_no_other_verdict():
     assert {verdict.reason for verdict in found} == {told}
 
 
+def test_a_leak_that_was_found_stays_found_beside_test_series():
+    near = dict(zip(SHARES, (0.2, 0.15, 0.25), strict=True))
+    found = verdicts(evaluated("leaked", {}, **near, copy_share=0.1))
+    useful, faithful, private = (verdict.outcome for verdict in found)
+    assert (useful, faithful, private) == (CANNOT_TELL, CANNOT_TELL, NO)
+    assert "it holds training series" in found[2].reason
+    assert "It is nearer to test series than" in found[2].numbers
+
+
 def test_a_set_nearer_to_its_test_series_gets_no_other_verdict():
-    near = {"closer_to_train_share": 0.2, "closer_to_train_share_high": 0.25}
+    near = dict(zip(SHARES, (0.2, 0.15, 0.25), strict=True))
     found = verdicts(evaluated("leaked", {}, **near))
     assert [verdict.outcome for verdict in found] == [CANNOT_TELL] * 3
     assert all("It is nearer to test series than" in verdict.reason for verdict in found)
@@ -287,3 +309,9 @@ def test_the_terminal_shows_one_line_a_verdict():
     ]
     assert all(line.startswith(name) and len(line) <= TEXT_WIDTH for line in lines)
     assert "6,400 test series" in lines[0]
+
+
+def test_a_long_name_does_not_cut_the_answer():
+    name = 110 * "x"
+    lines = verdict_lines(evaluated(name, {})).splitlines()
+    assert lines[1].startswith(f"{name}: faithful? NO") and lines[1].endswith(" ...")
