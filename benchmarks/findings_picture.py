@@ -7,7 +7,6 @@ The table is the source, so that the picture cannot say anything else; nothing i
 
 import argparse
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 FIRST_COLUMN = "| setting |"
 MODELS = ("gbdt (boosted trees)", "rocket (random convolutions)")  # in the order of a cell
 REAL = "real only"
+NOT_RUN = "not run"  # in place of a number
 # The other columns that are drawn, one below the other: marker, colour.
 MARKS = {
     "synthetic alone, unguided": ("o", "#33608c"),
@@ -47,12 +47,13 @@ class Setting:
     """A row of the table.
 
     Attributes:
-        scores: column -> AUROC of each downstream model, in the order of MODELS.
+        scores: column -> AUROC of each downstream model, in the order of MODELS; None where it was
+            not run.
     """
 
     name: str
     stays: str
-    scores: dict[str, list[Score]]
+    scores: dict[str, list[Score | None]]
 
 
 def settings(text: str) -> list[Setting]:
@@ -82,11 +83,15 @@ def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def _scores(cell: str) -> list[Score]:
-    """`0.624 / **0.631**`, or both in bold: `**0.781 / 0.760**`."""
+def _scores(cell: str) -> list[Score | None]:
+    """`0.624 / **0.631**`, or both in bold: `**0.781 / 0.760**`; one of gbdt alone: `0.767`."""
     whole = cell.startswith("**") and cell.endswith("**") and cell.count("**") == 2
-    parts = re.findall(r"(\*\*)?(\d\.\d+)", cell)
-    return [Score(float(number), whole or bool(stars)) for stars, number in parts]
+    found: list[Score | None] = [None] * len(MODELS)
+    for place, part in enumerate(cell.split("/")):
+        number = part.replace("**", "").strip()
+        if number != NOT_RUN:
+            found[place] = Score(float(number), whole or "**" in part)
+    return found
 
 
 def digest(rows: list[Setting]) -> str:
@@ -119,16 +124,18 @@ def findings_figure(rows: list[Setting]) -> Figure:
 def _draw(axes: Axes, height: int, row: Setting, index: int) -> None:
     if height % 2:
         axes.axhspan(height - 0.5, height + 0.5, color="#f4f4f4", zorder=0)
-    if index >= len(row.scores[REAL]):
-        axes.text(0.004, height, "not run", va="center", fontsize=9, color="#777777")
+    real = row.scores[REAL][index]
+    if real is None:
+        axes.text(0.004, height, NOT_RUN, va="center", fontsize=9, color="#777777")
         return
-    real = row.scores[REAL][index].value
     for lane, name in enumerate(MARKS):
         score = row.scores[name][index]
+        if score is None:
+            continue
         at = height + GAP * (lane - (len(MARKS) - 1) / 2)
         filled = score.sure or ", guided" not in name
-        axes.add_line(_marks([score.value - real], [at], name, filled=filled))
-        axes.plot([0, score.value - real], [at, at], color=MARKS[name][1], linewidth=1)
+        axes.add_line(_marks([score.value - real.value], [at], name, filled=filled))
+        axes.plot([0, score.value - real.value], [at, at], color=MARKS[name][1], linewidth=1)
     axes.autoscale_view()
 
 

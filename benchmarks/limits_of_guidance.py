@@ -218,7 +218,7 @@ def chosen_rows(task: Task, scores: np.ndarray | None, w: float, draw: int) -> n
     return torch.cat(found).numpy()
 
 
-def judged(task: Task, sets: np.ndarray, given, recipe, device: torch.device):
+def score_sets(task: Task, sets: np.ndarray, given, recipe, device: torch.device):
     """AUROC and guidance loss on every kind of rows, each (set, seed)."""
     logits = _lstms if given.model == "lstm" else _feature_models
     found = logits(task, sets, given, recipe, device)
@@ -301,7 +301,7 @@ def _print_gains(task: Task, found, given, recipe, device: torch.device) -> None
         for name, w in kinds
         for draw in range(given.draws)
     ]
-    scores, _ = judged(task, np.stack(sets), given, recipe, device)
+    scores, _ = score_sets(task, np.stack(sets), given, recipe, device)
     per_draw = {k: s.mean(1).reshape(len(kinds), given.draws) for k, s in scores.items()}
     print(f"\nunguided AUROC: { ({k: round(float(s[0].mean()), 4) for k, s in per_draw.items()}) }")
     rows = []
@@ -318,7 +318,7 @@ def _print_gains(task: Task, found, given, recipe, device: torch.device) -> None
 def _print_scores(task: Task, found, given, recipe, device: torch.device) -> None:
     halves = stratified_halves(task.pool.y[task.base].numpy(), given.halves, seed=0)
     halves = task.base[halves]
-    _, losses = judged(task, halves, given, recipe, device)
+    _, losses = score_sets(task, halves, given, recipe, device)
     rows = []
     for name, scores in found.items():
         sums = scores[halves].sum(1)

@@ -118,7 +118,9 @@ synthetic alone, guided | real + synthetic, guided |
 def test_the_picture_of_findings_draws_the_numbers_of_its_table():
     rows = findings_picture.settings(TABLE)
     assert [row.name for row in rows] == ["another unit: death", "simulated"]
-    sure = {name: [score.sure for score in found] for name, found in rows[0].scores.items()}
+    sure = {
+        name: [score.sure for score in found if score] for name, found in rows[0].scores.items()
+    }
     assert sure["synthetic alone, guided"] == [True, True]
     assert sure["real + synthetic, guided"] == [False, True]
     panels = findings_picture.findings_figure(rows).axes
@@ -139,6 +141,15 @@ def test_the_picture_of_the_readme_is_of_the_table_in_the_results():
     docs = findings_picture.DOCS
     rows = findings_picture.settings((docs / "results.md").read_text("utf-8"))
     assert findings_picture.digest(rows) in (docs / "findings.svg").read_text("utf-8")
+
+
+def test_a_number_of_the_findings_belongs_to_the_model_of_its_place():
+    rows = findings_picture.settings(TABLE.replace("0.66 / **0.67**", "not run / **0.67**"))
+    first, second = rows[0].scores["real + synthetic, guided"]
+    assert first is None and second.value == 0.67
+    panels = findings_picture.findings_figure(rows).axes
+    labels = [[line.get_label() for line in axes.lines] for axes in panels]
+    assert [found.count("real + synthetic, guided") for found in labels] == [1, 1]
 
 
 def test_a_page_without_the_table_of_findings_is_refused():
