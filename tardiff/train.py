@@ -29,13 +29,13 @@ from tardiff.diffusion.auto_batch_size import bytes_per_series, rows_that_fit
 from tardiff.diffusion.noise_schedule import linear_log_snr
 from tardiff.generation.fit_quantile_mapping import fit_marginals
 from tardiff.networks.registry import build_network, network_arguments
-from tardiff.privacy.accountant import planned, promise_line
+from tardiff.privacy.accountant import Privacy, planned, promise_line
 from tardiff.records_from_config import diffusion_settings
 from tardiff.training.callbacks import BestCheckpoint, quiet
 from tardiff.training.checkpoint import DiffusionModel, save_model
 from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
-from tardiff.training.more_steps import accept_more_steps
+from tardiff.training.more_steps import asks_for_more_steps, go_on
 from tardiff.training.trainer import best_checkpoint, build_trainer
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,11 @@ def main(config: ExperimentConfig) -> None:
         f"Choose another experiment name, or remove {folder} to train anew; it goes on only where "
         "nothing but diffusion.max_steps is raised."
     )
-    accept_more_steps(folder, settings)
+    more = asks_for_more_steps(folder, settings)
+    if more or not (folder / "model.pt").is_file():
+        _require_plan(config, splits, folder)  # before a file says that this was asked for
+    if more:
+        go_on(folder, settings)
     require_same_settings(path, settings, remedy)
     if (folder / "model.pt").is_file():
         log.info("diffusion model is up to date: %s", folder / "model.pt")
@@ -97,8 +101,7 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         )
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
-    done = load_plain(last, "training checkpoint")["global_step"] if resume else 0
-    epoch = evaluated_every(diffusion.max_steps, diffusion.val_every, done)
+    epoch = _evaluated_every(diffusion, last)
     steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     if resume:
         log.info("continuing from %s", last)
@@ -122,6 +125,18 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     return dataclasses.replace(model, marginals=fitted)
 
 
+def _require_plan(config: ExperimentConfig, splits: Splits, folder: Path) -> None:
+    """Raises UserError where `train` would refuse the number of steps."""
+    _evaluated_every(config.diffusion, folder / "last.ckpt")
+    if config.diffusion.private.epsilon is not None:
+        _privacy_plan(config.diffusion, patient_codes(_train_set(config, splits).subject_ids))
+
+
+def _evaluated_every(diffusion: DiffusionConfig, last: Path) -> int:
+    done = load_plain(last, "training checkpoint")["global_step"] if last.is_file() else 0
+    return evaluated_every(diffusion.max_steps, diffusion.val_every, done)
+
+
 def evaluated_every(max_steps: int, val_every: int, done: int) -> int:
     """Steps between held-out evaluations: at most `val_every`, and the last step is evaluated, for
     only a model that was can be kept.
@@ -137,9 +152,9 @@ def evaluated_every(max_steps: int, val_every: int, done: int) -> int:
         return max(k for k in range(1, val_every + 1) if steps % k == 0)
 
     every = largest(max_steps)
-    if done % every and done < max_steps:
+    if done % every or 4 * every < min(val_every, max_steps):
         every = largest(max_steps - done)
-    if 4 * every < min(val_every, max_steps):
+    if 4 * every < min(val_every, max_steps - done):
         raise ConfigError(
             f"diffusion.max_steps={max_steps}: cannot be divided into evaluations about every "
             f"diffusion.val_every={val_every} steps; choose a multiple of it"
@@ -156,9 +171,7 @@ def build_module(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = build_network(network_args)
-    train_set = splits.train
-    if diffusion.include_guide:
-        train_set = concatenate(train_set, splits.val_guide)
+    train_set = _train_set(config, splits)
     train_rows, val_rows = (
         _model_space(part, splits.normaliser) for part in (train_set, splits.val_select)
     )
@@ -168,6 +181,11 @@ def build_module(
     size = micro_batch(config, network, train_rows.x.shape[1:])
     objective = objective_of(diffusion, micro_batch=size)
     return DiffusionModule(network, train_rows, val_rows, objective, seed=config.seed), network_args
+
+
+def _train_set(config: ExperimentConfig, splits: Splits) -> EHRDataset:
+    both = config.diffusion.include_guide
+    return concatenate(splits.train, splits.val_guide) if both else splits.train
 
 
 def _network_arguments(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
@@ -190,20 +208,24 @@ def _private_module(
         DataError: training rows of unknown patients.
         UserError: opacus is not installed, or the budget cannot be kept.
     """
-    diffusion, private = config.diffusion, config.diffusion.private
+    diffusion, patients = config.diffusion, patient_codes(subject_ids)
+    plan = _privacy_plan(diffusion, patients)
+    log.info("%s", promise_line(plan))
+    return PrivateDiffusionModule(
+        network, *rows, objective_of(diffusion), seed=config.seed, patients=patients, plan=plan
+    )
+
+
+def _privacy_plan(diffusion: DiffusionConfig, patients: np.ndarray) -> Privacy:
+    private = diffusion.private
     assert private.epsilon is not None
-    patients = patient_codes(subject_ids)
-    plan = planned(
+    return planned(
         epsilon=private.epsilon,
         delta=private.delta,
         max_grad_norm=private.max_grad_norm,
         batch_size=diffusion.batch_size,
         steps=diffusion.max_steps,
         patients=int(patients.max()) + 1,
-    )
-    log.info("%s", promise_line(plan))
-    return PrivateDiffusionModule(
-        network, *rows, objective_of(diffusion), seed=config.seed, patients=patients, plan=plan
     )
 
 

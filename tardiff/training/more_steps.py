@@ -11,13 +11,10 @@ from configs.run_record import describe_differences, read_mapping, write_mapping
 log = logging.getLogger(__name__)
 
 
-def accept_more_steps(folder: Path, settings: dict[str, Any]) -> None:
-    """Takes a larger max_steps into `folder`/settings.json, where nothing else differs.
+def asks_for_more_steps(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether max_steps is larger than in `folder`/settings.json, and nothing else differs.
 
-    The finished model is removed, so that training goes on from the last checkpoint (of the last
-    evaluation that was an improvement), with the learning rate that a training of that length has
-    there (docs/earlier_results.md compares). Private training is left alone: its noise was planned
-    for its number of steps.
+    Private training is left alone: its noise was planned for its number of steps.
 
     Args:
         settings: of the run, with section "diffusion".
@@ -25,16 +22,24 @@ def accept_more_steps(folder: Path, settings: dict[str, Any]) -> None:
     path = folder / "settings.json"
     asked = settings["diffusion"]
     if not path.is_file() or asked.get("private", {}).get("epsilon"):
-        return
+        return False
     stored = read_mapping(path)
     before = stored.get("diffusion", {}).get("max_steps", 0)
     same = settings | {"diffusion": asked | {"max_steps": before}}
-    if before >= asked["max_steps"] or describe_differences(stored, same):
-        return
-    log.info("trained for %d steps so far; going on to step %d", before, asked["max_steps"])
+    return before < asked["max_steps"] and not describe_differences(stored, same)
+
+
+def go_on(folder: Path, settings: dict[str, Any]) -> None:
+    """Takes `settings` into `folder`, and removes the finished model.
+
+    So training goes on from the last checkpoint (of the last evaluation that was an improvement),
+    with the learning rate that a training of that length has there (docs/earlier_results.md
+    compares).
+    """
+    log.info("going on to step %d", settings["diffusion"]["max_steps"])
     # In this order a run killed in between starts again from here.
     (folder / "model.pt").unlink(missing_ok=True)
-    write_mapping(path, settings)
+    write_mapping(folder / "settings.json", settings)
 
 
 class Patience(EarlyStopping):

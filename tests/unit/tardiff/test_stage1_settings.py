@@ -12,6 +12,11 @@ from tardiff.networks.registry import network_arguments, network_class
 from tardiff.train import main
 from tests.support.tiny_runs import tiny_arguments
 
+PRIVATE = (
+    "diffusion.private.epsilon=8",
+    "diffusion.class_balanced=false",
+    "diffusion.marginal_rows=0",
+)
 SHORT = ("diffusion.width=8", "diffusion.max_steps=2", "diffusion.val_every=2")
 
 
@@ -39,6 +44,31 @@ def test_a_key_of_a_later_version_at_its_default_is_no_difference(root):
     main(more)  # raising max_steps goes on, too
     assert read_mapping(path)["diffusion"]["max_steps"] == 4
     write_mapping(path, stored)
+
+
+@pytest.mark.parametrize(
+    ("refused", "then"),
+    [
+        (("diffusion.max_steps=103", "diffusion.val_every=20"), ("diffusion.max_steps=4",)),
+        ((*PRIVATE, "diffusion.batch_size=5000"), (*PRIVATE, "diffusion.batch_size=8")),
+    ],
+)
+def test_a_refused_training_can_be_asked_for_otherwise(tmp_path, refused, then):
+    """The number of steps, or of patients a step, is refused before a file holds it."""
+    with pytest.raises(UserError, match=r"choose a multiple|lower diffusion\.batch_size"):
+        main(load_config(tiny_arguments(tmp_path, *SHORT, *refused)))
+    main(load_config(tiny_arguments(tmp_path, *SHORT, *then)))
+
+
+def test_steps_that_are_refused_leave_the_finished_model(tmp_path):
+    arguments = tiny_arguments(tmp_path, *SHORT, "diffusion.val_every=50")
+    main(load_config(arguments))
+    folder = tmp_path / "runs/tiny/diffusion"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(ConfigError, match="choose a multiple"):  # 101 steps remain, a prime
+        main(load_config([*arguments, "diffusion.max_steps=103"]))
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    main(load_config(arguments))
 
 
 def test_an_argument_that_the_schema_lacks_leaves_nothing_behind(tmp_path, monkeypatch):

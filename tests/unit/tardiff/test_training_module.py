@@ -346,3 +346,7 @@ def test_the_last_step_is_evaluated():
     assert evaluated_every(48, 10, 8) == 8
     with pytest.raises(ConfigError, match="choose a multiple of it"):
         evaluated_every(5003, 250, 0)
+    assert evaluated_every(79, 20, 40) == 13  # 79 is a prime, the 39 steps that remain are not
+    assert evaluated_every(79, 20, 79) == 20  # done: nothing is left to divide
+    with pytest.raises(ConfigError, match="choose a multiple of it"):
+        evaluated_every(83, 20, 40)
