@@ -37,7 +37,7 @@ from scripts.utility.protocols import EncodedArrays, EvaluationData, Fit
 from scripts.utility.summary import UNGUIDED
 from tardiff.diffusion.denoiser import NetworkDenoiser
 from tardiff.from_config import AUTO, direction_loader, pool_estimate
-from tardiff.generation.session import MOST_GUIDE_ROWS
+from tardiff.generation.session import rows_for_guide
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.directions import Score
 from tardiff.guidance.pool_estimate import PoolEstimate
@@ -217,8 +217,7 @@ def _direction(
             if UNGUIDED not in sets:
                 return f"the guide is trained on a set {UNGUIDED!r}, and there is none."
             x, y = (torch.from_numpy(part) for part in (sets[UNGUIDED].x, sets[UNGUIDED].y))
-            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-            rows = order[:MOST_GUIDE_ROWS]
+            rows = rows_for_guide(y)
             pool = EncodedSeries(x[rows], y[rows])
             return pool_estimate(config, splits, device, lambda: pool).direction
         if not any(cached.glob("*")):

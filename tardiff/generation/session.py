@@ -24,11 +24,11 @@ from data_preprocess.model_space.encoding import EncodedSeries, decode
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
 from tardiff.diffusion.denoiser import NetworkDenoiser
-from tardiff.diffusion.noise_schedule import Series
+from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.batches import Job, sample_batches
 from tardiff.generation.pilot import GuidanceSettings, Pilot
-from tardiff.generation.pool import Pool, Sampled, as_released
+from tardiff.generation.pool import Pool, Rows, Sampled, as_released
 from tardiff.generation.reverse_process import GUIDE, ReverseProcess, fresh_numbers
 from tardiff.guidance.algorithm1 import algorithm1
 from tardiff.guidance.calibration import Calibration, unguided_scale
@@ -47,6 +47,16 @@ MOST_GUIDE_ROWS = 4096  # that the guide is trained on
 FEWEST_PER_CLASS = 32
 
 log = logging.getLogger(__name__)
+
+
+def rows_for_guide(y: Labels) -> Rows:
+    """Rows of series with labels `y` that the guide is trained on: all where they are few enough,
+    else a random choice that leaves no class with fewer than `FEWEST_PER_CLASS` if it has them."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+    kept = torch.cat([order[y[order] == k][:FEWEST_PER_CLASS] for k in y.unique()])
+    others = order[~torch.isin(order, kept)]
+    chosen = torch.cat([kept, others[: max(0, MOST_GUIDE_ROWS - len(kept))]])
+    return order[torch.isin(order, chosen)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +138,10 @@ class GenerationSession:
         repeats = min(math.ceil(enough / len(self.y)), self.pool_ratio - 1)
         y = self.y.repeat(repeats if self.resampled else self.pool_ratio)
         counts = torch.bincount(y, minlength=train.num_classes)
-        if len(y) >= enough and int(counts.min()) > 1:
+        fewest = torch.as_tensor(train.class_counts).clamp(2, FEWEST_PER_CLASS)
+        if len(y) >= enough and bool((counts >= fewest).all()):
             rows = torch.cat(self.pool.draw(y)) if self.resampled else torch.arange(len(y))
-            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-            some = rows[order[:MOST_GUIDE_ROWS]].sort().values
+            some = rows[rows_for_guide(self.pool.sampled.y[rows])].sort().values
             return as_released(self.pool.take(some), self.splits)
         ratio = min(2.0, MOST_GUIDE_ROWS / len(train))
         wanted = [max(FEWEST_PER_CLASS, round(ratio * int(n))) for n in train.class_counts]

@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from classifier.losses import num_outputs
 from tardiff.diffusion.noise_schedule import Labels, Series
-from tardiff.influence.convex_guide import LabelledDesign
+from tardiff.influence.convex_guide import LabelledDesign, require_classes
 from tardiff.influence.guidance_losses import GuidanceLoss
 
 FORESTS = 12  # on other halves and with other features; their influences are averaged
@@ -247,7 +247,11 @@ def fit_boosted_guide(
     Args:
         features: what the trees see of series.
         seed: of halves and trees.
+
+    Raises:
+        DataError: a class has fewer than two series.
     """
+    require_classes(y, num_classes)
     seen, labels = features(x), y.numpy()
     forests = []
     for number in range(FORESTS):

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from classifier.losses import num_outputs, per_sample_loss
+from configs.runtime.errors import DataError
 from tardiff.diffusion.noise_schedule import Labels, Series
 from tardiff.influence.guidance_losses import GuidanceLoss, residual
 from tardiff.influence.series_features import CHUNK, SeriesFeatures
@@ -118,8 +119,19 @@ class ConvexGuide:
         return theta
 
 
+def require_classes(y: Labels, num_classes: int) -> None:
+    """Raises DataError where a class has fewer than two series, which tell a guide nothing."""
+    counts = torch.bincount(y, minlength=num_classes).tolist()
+    if min(counts) < 2:
+        raise DataError(
+            f"a guide cannot be trained on {counts} series of the {num_classes} classes: expected "
+            "two of each at least; ask for more (generation.counts or generation.ratio)"
+        )
+
+
 def fit_guide(rows: Design, y: Labels, *, num_classes: int, penalty: float) -> ConvexGuide:
-    """Newton's method with step halving, to convergence."""
+    """Newton's method with step halving, to convergence. Raises DataError as `require_classes`."""
+    require_classes(y, num_classes)
     objective = _Objective(rows, y, penalty, torch.ones(len(rows), dtype=rows.dtype))
     theta = torch.zeros(rows.shape[1], num_outputs(num_classes), dtype=rows.dtype)
     guide = ConvexGuide(rows, y, penalty, theta, objective.factor(theta))

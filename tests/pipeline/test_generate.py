@@ -24,6 +24,7 @@ from tardiff.generation.batches import Drawn
 from tardiff.generation.density_ratio import DensityRatio
 from tardiff.generation.pilot import pilot_numbers
 from tardiff.generation.pool import as_released
+from tardiff.generation.session import FEWEST_PER_CLASS
 from tardiff.guidance.guided_denoiser import GuidanceStats
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -336,6 +337,14 @@ def test_the_guide_of_a_resampled_pool_sees_the_mixture_of_the_set(
     assert len(guide.y) == sets * len(made.y)
     in_set = (guide.x[:, None] == made.x).flatten(2).all(2).any(1)
     assert in_set.all() if sets == 1 else not in_set.all()
+
+
+def test_a_class_with_too_few_series_in_the_pool_gets_new_ones(trained):
+    """Else the guide knows it from three series, or from none of them."""
+    asked = ["guidance=none", "generation.resample=never", "generation.counts=[200,3]"]
+    loaded = load(load_config([*trained[1], *asked]))
+    counts = session_of(loaded).guide_series().y.bincount()
+    assert int(counts.min()) >= FEWEST_PER_CLASS
 
 
 def test_the_cached_guidance_vector_is_used_only_for_the_same_inputs(trained, caplog):
