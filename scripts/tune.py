@@ -31,7 +31,7 @@ from scripts.utility.protocols import plan_fits
 from tardiff.from_config import Loaded, load, session_of
 from tardiff.generate import is_current, write_generated
 from tardiff.generation.session import GenerationSession
-from tardiff.records_from_config import model_digest, tuning_path
+from tardiff.records_from_config import decided_by, model_digest, tuning_path
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def main(config: ExperimentConfig) -> None:
     content = summarise_candidates(config, candidates, scores) | {
         "data_fingerprint": splits.fingerprint,
         "model": model_digest(config),
+        "decided_by": decided_by(config, splits.fingerprint),
     }
     path = tuning_path(config)
     write_mapping(path, content)

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs import to_plain
 from configs.cli import run_stage
 from configs.run_record import describe_differences, record_stage, run_dir
 from configs.schema.experiment import ExperimentConfig
-from data_preprocess.splits import Splits
 from data_preprocess.storage.dataset_files import load_extra
 from tardiff.from_config import Loaded, load, session_of, wanted_strength
 from tardiff.generation.counterpart import differences, made_with
@@ -21,11 +19,10 @@ from tardiff.generation.data_card import to_dataset, write_set
 from tardiff.generation.pool import Sampled
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import GuidanceOutcome
-from tardiff.records_from_config import estimator_of, guidance_files, model_digest
+from tardiff.records_from_config import decisive
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
 OF_GUIDANCE = ("guidance", "influence")
-SECTIONS = ("compat", "sampler", *OF_GUIDANCE, "generation")  # that decide a set
 DECISIVE = ("data_fingerprint", "made_with", "config", "seed")
 
 log = logging.getLogger(__name__)
@@ -134,7 +131,7 @@ def _set_facts(loaded: Loaded, made: Sampled, outcome: GuidanceOutcome | None) -
         "experiment": loaded.config.experiment,
         "diffusion": loaded.model.facts,
         "guidance": dataclasses.asdict(outcome) if outcome else None,
-        **_decisive(loaded.config, loaded.splits),
+        **decisive(loaded.config, loaded.splits.fingerprint),
         "copies": dataclasses.asdict(made.copies) if made.copies else None,
         "resampled": made.resampled,
     }
@@ -144,27 +141,8 @@ def is_current(path: Path, loaded: Loaded) -> bool:
     """Whether `path` is the set that `loaded` would make: same data, weights and settings."""
     if not path.is_file():
         return False
-    found, wanted = load_extra(path), _decisive(loaded.config, loaded.splits)
+    found, wanted = load_extra(path), decisive(loaded.config, loaded.splits.fingerprint)
     return all(found.get(key) == wanted[key] for key in DECISIVE)
-
-
-def _decisive(config: ExperimentConfig, splits: Splits) -> dict[str, Any]:
-    """All that decides a set, JSON-able: stored in its file, so that it can be recognised."""
-    plain = to_plain(config)
-    plain["generation"].pop("workers")  # where it was made
-    weights: dict[str, Any] = {"diffusion": model_digest(config)}
-    if config.guidance.kind != "none" or config.compat == "paper":
-        weights["guidance"] = guidance_files(config)
-    plain["influence"]["estimator"] = estimator_of(config)
-    chosen = {key: plain[key] for key in SECTIONS} | {"inputs": plain["classifier"]["inputs"]}
-    if config.compat == "paper":  # walks the levels of its own schedule
-        chosen["levels"] = [plain["diffusion"][k] for k in ("num_steps", "beta_start", "beta_end")]
-    return {
-        "data_fingerprint": splits.fingerprint,
-        "made_with": weights,
-        "config": chosen,
-        "seed": plain["seed"],
-    }
 
 
 if __name__ == "__main__":

@@ -20,6 +20,13 @@ from tardiff.generation.counterpart import pool_guides
 from tardiff.influence.retraining_score import RetrainingScore, read_score
 
 TUNED = "tuned"
+SECTIONS = ("compat", "sampler", "guidance", "influence", "generation")  # that decide a set
+# Of these what changes roundings, noise, size or strength alone.
+INCIDENTAL = {
+    "sampler": ("batch_size",),
+    "guidance": ("w", "force", "paper_w"),
+    "generation": ("name", "ratio", "counts", "seed", "unguided_too"),
+}
 
 log = logging.getLogger(__name__)
 
@@ -86,13 +93,54 @@ def estimator_of(config: ExperimentConfig) -> str:
     return "boosted" if chosen and boosted else "convex"
 
 
+def decisive(config: ExperimentConfig, data_fingerprint: str) -> dict[str, Any]:
+    """All that decides a set, JSON-able: stored in its file, so that it can be recognised.
+
+    Under made_with the SHA-256 of files, for guidance the classifier or an imported G, and the
+    retraining test that may hold it back.
+    """
+    plain = to_plain(config)
+    plain["generation"].pop("workers")  # where it was made
+    weights: dict[str, Any] = {"diffusion": model_digest(config)}
+    if config.guidance.kind != "none" or config.compat == "paper":
+        test = retraining_path(config)
+        weights["guidance"] = guidance_files(config)
+        weights["guidance"] += [sha256_file(test)] if test.is_file() else []
+    plain["influence"]["estimator"] = estimator_of(config)
+    chosen = {key: plain[key] for key in SECTIONS} | {"inputs": plain["classifier"]["inputs"]}
+    if config.compat == "paper":  # walks the levels of its own schedule
+        chosen["levels"] = [plain["diffusion"][k] for k in ("num_steps", "beta_start", "beta_end")]
+    return {
+        "data_fingerprint": data_fingerprint,
+        "made_with": weights,
+        "config": chosen,
+        "seed": plain["seed"],
+    }
+
+
+def decided_by(config: ExperimentConfig, data_fingerprint: str) -> dict[str, Any]:
+    """All that decides influence and what a strength does, but the strength: what tuning and the
+    retraining test were made for. JSON-able; without the cfg_scale that is yet to be tuned."""
+    facts = decisive(config, data_fingerprint)
+    sections = facts.pop("config")
+    for key, names in INCIDENTAL.items():
+        for name in names:
+            del sections[key][name]
+    if config.sampler.cfg_scale == TUNED:
+        del sections["sampler"]["cfg_scale"]
+    if config.guidance.kind == "none":
+        del sections["guidance"], sections["influence"]
+    else:
+        facts["made_with"]["guidance"] = guidance_files(config)  # without the retraining test
+    return facts | sections
+
+
 def guidance_files(config: ExperimentConfig) -> list[str]:
-    """SHA-256 of every file that decides what guidance raises: the classifier, or with a guide of
-    unguided series an imported G; and the retraining test that may hold it back."""
+    """SHA-256 of the file that decides what guidance raises, if there is one: the classifier, or
+    with a guide of unguided series an imported G."""
     vector, by_pool = config.influence.vector, is_guided_by_pool(config)
-    source = checkpoint_path(config) if not by_pool else vector and Path(vector)
-    paths = [*([source] if source else []), retraining_path(config)]
-    return [sha256_file(path) for path in paths if path.is_file()]
+    path = checkpoint_path(config) if not by_pool else vector and Path(vector)
+    return [sha256_file(path)] if path and path.is_file() else []
 
 
 def retraining_path(config: ExperimentConfig) -> Path:
@@ -105,22 +153,7 @@ def retraining_score(config: ExperimentConfig, data_fingerprint: str) -> Retrain
     path, estimator = retraining_path(config), estimator_of(config)
     if not path.is_file():
         return None
-    return read_score(path, estimator, data_fingerprint, estimated_with(config, estimator))
-
-
-def estimated_with(config: ExperimentConfig, estimator: str) -> dict[str, Any]:
-    """What, beside the data, decides the influence of unguided series: the generator, the settings
-    of the estimator and the classifier where it takes part. JSON-able."""
-    settings = to_plain(config)["influence"]
-    made: dict[str, Any] = {"diffusion": model_digest(config)}
-    if estimator == "classifier":
-        path = checkpoint_path(config)
-        made["classifier"] = sha256_file(path) if path.is_file() else None
-        own = ("preconditioner", "damping", "cg_iterations")
-    else:
-        settings["inputs"] = list(config.classifier.inputs)
-        own = ("penalty", "kernels", "inputs") if estimator == "convex" else ("inputs",)
-    return made | {key: settings[key] for key in ("guidance_loss", "classes", *own)}
+    return read_score(path, estimator, decided_by(config, data_fingerprint))
 
 
 def held_back(config: ExperimentConfig, data_fingerprint: str) -> str | None:
@@ -162,12 +195,17 @@ def tuning_path(config: ExperimentConfig) -> Path:
 def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> ExperimentConfig:
     """`config` with every "tuned" replaced by the choice of the tuning of its experiment; errors as
     in `tuned_choice`."""
-    guidance, sampler = config.guidance, config.sampler
-    if TUNED not in (guidance.w, sampler.cfg_scale):
+    guidance = config.guidance
+    if TUNED not in (guidance.w, config.sampler.cfg_scale):
         return config
-    chosen = tuned_choice(tuning_path(config), data_fingerprint, model_digest(config))
+    made_for = decided_by(_with_cfg_scale(config, TUNED), data_fingerprint)
+    chosen = tuned_choice(tuning_path(config), data_fingerprint, model_digest(config), made_for)
     if guidance.w == TUNED:
         guidance = dataclasses.replace(guidance, w=chosen["w"])
-    if sampler.cfg_scale == TUNED:
-        sampler = dataclasses.replace(sampler, cfg_scale=chosen["cfg_scale"])
-    return dataclasses.replace(config, guidance=guidance, sampler=sampler)
+    if config.sampler.cfg_scale == TUNED:
+        config = _with_cfg_scale(config, chosen["cfg_scale"])
+    return dataclasses.replace(config, guidance=guidance)
+
+
+def _with_cfg_scale(config: ExperimentConfig, scale: float | str) -> ExperimentConfig:
+    return dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, cfg_scale=scale))

@@ -63,7 +63,13 @@ from tardiff.guidance.directions import Direction, Score
 from tardiff.guidance.pool_estimate import PoolEstimate
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.one_step_check import StepTest
-from tardiff.records_from_config import estimated_with, estimator_of, model_path, retraining_path
+from tardiff.records_from_config import (
+    decided_by,
+    estimator_of,
+    model_path,
+    retraining_path,
+    with_tuned_strength,
+)
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
@@ -115,6 +121,7 @@ def retraining_test(config: ExperimentConfig) -> None:
             f"influence_report.lds_estimators={given.lds_estimators}: expected some of "
             f"{', '.join(ESTIMATORS)}"
         )
+    config = with_tuned_strength(config, load_splits(config.data).fingerprint)
     pool_of = {"ratio": POOL_RATIO, "counts": None}
     loaded = load(changed(config, guidance={"kind": "none"}, generation=pool_of))
     session = session_of(loaded)
@@ -142,7 +149,7 @@ def retraining_test(config: ExperimentConfig) -> None:
         data,
         model=given.lds_model or config.evaluation.models[0],
         subsets=given.lds_subsets,
-        w=asked_strength(loaded.config, lambda: estimate(estimator_of(config))),
+        w=asked_strength(config, lambda: estimate(estimator_of(config))),
         seeds=given.lds_seeds,
         loss=GuidanceLoss(influence.guidance_loss, data.num_classes, influence.classes),
         run=fitting(config, data.num_classes, loaded.splits.normaliser),
@@ -152,10 +159,11 @@ def retraining_test(config: ExperimentConfig) -> None:
             "held_out": loaded.splits.val_select.subject_ids,
         },
     )
-    asked = loaded.config.guidance.w
-    found = {"data_fingerprint": loaded.splits.fingerprint, "asked": asked, **found}
+    fingerprint, asked = loaded.splits.fingerprint, config.guidance.w
+    found = {"data_fingerprint": fingerprint, "asked": asked, **found}
     for name, scores in found["estimators"].items():
-        scores["estimated_with"] = estimated_with(config, name)
+        tested = changed(config, influence={"estimator": name})
+        scores["decided_by"] = decided_by(tested, fingerprint)
     path = retraining_path(config)
     write_mapping(path, found)
     record_stage(config, "influence/retraining", found)

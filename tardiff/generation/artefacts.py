@@ -1,6 +1,6 @@
 """What stage 3 is asked for, checked: levels of the sampler, labels, the tuned strength."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from configs.run_record import read_mapping
+from configs.run_record import describe_differences, read_mapping
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
 from data_preprocess.dataset import EHRDataset
 from tardiff.diffusion.noise_schedule import log_snr_grid
@@ -36,16 +36,20 @@ def sampler_levels(
     return log_snr_grid(steps, lowest, highest)
 
 
-def tuned_choice(path: Path, data_fingerprint: str, model: str | None) -> dict[str, Any]:
+def tuned_choice(
+    path: Path, data_fingerprint: str, model: str | None, decided_by: Mapping[str, Any]
+) -> dict[str, Any]:
     """The "w" and "cfg_scale" that tuning chose.
 
     Args:
         path: what scripts/tune.py wrote.
         model: SHA-256 of the diffusion model at hand; None: there is none.
+        decided_by: the settings at hand, as the record has them.
 
     Raises:
         MissingInputError: the experiment was not tuned.
-        MismatchError: it was tuned on other data, or with another diffusion model.
+        MismatchError: it was tuned on other data, with another diffusion model, or with other
+            settings.
     """
     if not path.is_file():
         raise MissingInputError(
@@ -58,6 +62,12 @@ def tuned_choice(path: Path, data_fingerprint: str, model: str | None) -> dict[s
     if model is not None and content.get("model") != model:
         raise MismatchError(
             f"{path} was tuned with another diffusion model; run bash scripts/tune.sh again"
+        )
+    apart = describe_differences(content.get("decided_by", {}), decided_by)
+    if apart:
+        raise MismatchError(
+            f"{path} was tuned with other settings ({apart}); run bash scripts/tune.sh again, or "
+            "give numbers"
         )
     return content["chosen"]
 

@@ -49,6 +49,7 @@ def _besides_guidance(facts: Mapping[str, Any]) -> dict[str, Any]:
         # Its batch size changes a set by rounding only.
         "sampler": {key: value for key, value in sampler.items() if key != "batch_size"},
         "generation.seed": generation.get("seed"),
+        "generation.allow_copies": generation.get("allow_copies"),
         "number of series": generation.get("counts") or generation.get("ratio"),
         "resampling": bool(facts.get("resampled")) and generation.get("pool"),
     }

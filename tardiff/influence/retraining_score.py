@@ -4,11 +4,14 @@ The test (scripts/influence_report/retraining.py) leaves a record; stage 3 guide
 answer is no, and stage 4 says the answer beside its verdict on usefulness.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.run_record import read_mapping
+from configs.run_record import describe_differences, read_mapping
+
+log = logging.getLogger(__name__)
 
 
 class RetrainingScore(NamedTuple):
@@ -50,22 +53,22 @@ class RetrainingScore(NamedTuple):
         return f"{tilt}; {lds}"
 
 
-def read_score(
-    path: Path, estimator: str, data_fingerprint: str, estimated_with: Mapping[str, Any]
-) -> RetrainingScore | None:
-    """What the record of the test says; None where it is of other data, or of another generator or
-    estimator.
+def read_score(path: Path, estimator: str, decided_by: Mapping[str, Any]) -> RetrainingScore | None:
+    """What the record of the test says; None where it is of another estimator, or of other
+    settings, which is said.
 
     Args:
         path: of the record, which exists.
         estimator: as `influence.estimator` names it.
-        data_fingerprint: of the splits at hand.
-        estimated_with: generator and settings at hand, as `from_config.estimated_with` says them.
+        decided_by: data, files and settings at hand, as the record has them.
     """
     found = read_mapping(path)
-    of_estimator = found["estimators"].get(estimator, {})
-    recorded = (found["data_fingerprint"], of_estimator.get("estimated_with"))
-    if recorded != (data_fingerprint, dict(estimated_with)):
+    of_estimator = found["estimators"].get(estimator)
+    if of_estimator is None:
+        return None
+    apart = describe_differences(of_estimator.get("decided_by", {}), decided_by)
+    if apart:
+        log.warning("%s was made with other settings, and says nothing here: %s", path, apart)
         return None
     tilt = of_estimator["tilt"].get("held_out", {"change": 0.0, "error": 0.0})
     score = of_estimator["guide"]["score"]

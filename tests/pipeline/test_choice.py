@@ -15,7 +15,7 @@ from scripts.influence_report.__main__ import main as influence_report
 from tardiff.from_config import resamples
 from tardiff.generate import main as generate
 from tardiff.generation import density_ratio
-from tardiff.generation.counterpart import made_with
+from tardiff.generation.counterpart import differences, made_with
 from tardiff.records_from_config import estimator_of, held_back, retraining_score
 from tardiff.train import main as train_diffusion
 from tests.support.tiny_runs import tiny_arguments
@@ -181,6 +181,11 @@ def test_stage_4_shows_the_influence_that_guided_the_set(trained):
     assert estimator_of(guided_as(stage_4, made)) == "convex"
 
 
+def test_sets_with_and_without_copies_are_no_counterparts():
+    made = [{"config": {"generation": {"allow_copies": allowed}}} for allowed in (True, False)]
+    assert differences(*made) == ["generation.allow_copies"]
+
+
 def test_a_push_by_the_convex_guide(trained):
     folder = run(
         trained,
@@ -207,12 +212,9 @@ def test_the_retraining_test_is_heeded(trained, caplog):
     assert found["model"] == "classifier"  # the first of evaluation.models, which decides
     score, tilt = (found["estimators"]["convex"][name] for name in ("guide", "tilt"))
     boosted = found["estimators"]["boosted"]
-    assert boosted["guide"] != score and boosted["estimated_with"].keys() == {
-        "diffusion",
-        "guidance_loss",
-        "classes",
-        "inputs",
-    }
+    made_for = boosted["decided_by"]
+    assert boosted["guide"] != score and made_for["influence"]["estimator"] == "boosted"
+    assert made_for["made_with"]["diffusion"] and "w" not in made_for["guidance"]
     assert score["low"] <= score["score"] <= score["high"] and found["subsets"] == 8
     assert (
         found["w"] == found["asked"] == 0.3
@@ -226,16 +228,31 @@ def test_the_retraining_test_is_heeded(trained, caplog):
         assert facts["requested"] == [requested] * 2
         known = retraining_score(load_config(arguments), found["data_fingerprint"])
         assert known is not None and known.predicts == (requested > 0)
+    assert "does not lower the loss of a retrained classifier here" in caplog.text
     assert retraining_score(load_config(arguments), "of other data") is None
-    for other in ("influence.penalty=0.3", "influence.guidance_loss=nll"):
+    for other in (
+        "influence.penalty=0.3",
+        "influence.guidance_loss=nll",
+        "sampler.cfg_scale=3",
+        "sampler.num_steps=7",
+        "seed=7",
+        "generation.pool=2",
+        "generation.resample=auto",
+        "guidance.by=push",
+    ):
+        caplog.clear()
         config = load_config([*arguments, other])
         assert retraining_score(config, found["data_fingerprint"]) is None
+        assert f"{other.split('=')[0]}: " in caplog.text
+    for same in ("generation.seed=5", "generation.counts=[9,9]", "sampler.batch_size=3"):
+        config = load_config([*arguments, same])
+        assert retraining_score(config, found["data_fingerprint"]) is not None
     scores = found["estimators"]["convex"]
-    retrained = scores | {"estimated_with": scores["estimated_with"] | {"diffusion": "another"}}
+    files = scores["decided_by"]["made_with"] | {"diffusion": "another"}
+    retrained = scores | {"decided_by": scores["decided_by"] | {"made_with": files}}
     path.write_text(json.dumps(found | {"estimators": {"convex": retrained}}))
     assert retraining_score(load_config(arguments), found["data_fingerprint"]) is None
     path.write_text(json.dumps(found))
-    assert "does not lower the loss of a retrained classifier here" in caplog.text
     facts = load_extra(run(trained, "guidance.w=0.3", "guidance.force=true") / "guided.npz")
     assert facts["guidance"]["requested"] == [0.3, 0.3]
     # The strength that was tested is the only one that the record speaks for.

@@ -264,6 +264,33 @@ def test_a_strength_of_another_model_is_not_used(tuned):
     path.write_text(json.dumps(record))
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("influence", "estimator", "convex"),
+        ("influence", "guidance_loss", "nll"),
+        ("guidance", "kind", "classifier"),
+        ("guidance", "by", "choose"),
+        ("sampler", "num_steps", 4),
+        ("generation", "pool", 2),
+    ],
+)
+def test_a_strength_of_other_settings_is_not_used(tuned, section, key, value):
+    config, record = tuned
+    other = changed(config, **{section: {key: value}})
+    asked = changed(other, guidance={"w": "tuned"})
+    with pytest.raises(MismatchError, match=rf"tuned with other settings \(.*{section}\.{key}: "):
+        with_tuned_strength(asked, record["data_fingerprint"])
+
+
+def test_a_strength_serves_other_numbers_and_seeds(tuned):
+    config, record = tuned
+    other = {"seed": 3, "counts": [5, 5], "name": "more", "unguided_too": False}
+    asked = changed(config, generation=other, guidance={"w": "tuned"}, sampler={"cfg_scale": 2.0})
+    found = with_tuned_strength(asked, record["data_fingerprint"])
+    assert found.guidance.w == record["chosen"]["w"] and found.sampler.cfg_scale == 2.0
+
+
 def test_a_set_of_other_settings_is_not_current(tuned):
     """What of a series the guide sees, and whether a retraining test held the set back."""
     config, _ = tuned
