@@ -67,12 +67,19 @@ class Synthesiser:
                 f"data.dir={self._folder / 'data'}",
                 "data.source=files",
                 f"data.files.train={self._folder / 'series.npz'}",
-                *([f"data.files.val={guidance}"] if guidance.exists() else []),
+                *(self._of_guidance(guidance) if guidance.exists() else []),
                 *SHARES,
                 *self._settings,
                 *more,
             ]
         )
+
+    def _of_guidance(self, path: Path) -> list[str]:
+        """Settings for guidance rows of their own: they stand for whom the series are meant for,
+        and resampling would draw the series away from them, toward the training rows."""
+        by_yaml = configs.load_config([str(self._yaml)]).generation.resample
+        never = ["generation.resample=never"] if by_yaml == "auto" else []
+        return [f"data.files.val={path}", *never]
 
     def fit(
         self,
@@ -92,7 +99,8 @@ class Synthesiser:
             channels: names with units ("heart_rate[bpm]"); None: channel_0, ...
             guidance: (x, y) or (x, y, subjects) of other patients, those whom the series are to
                 serve: `data.val_guide` to `data.val_select` of them guide, the others choose
-                checkpoints and thresholds. None: both are drawn from `x`, as the test split is.
+                checkpoints and thresholds. Sets are not resampled toward `x` then, unless
+                `generation.resample` says so. None: both are drawn from `x`, as the test split is.
 
         Raises:
             UserError: the arrays do not fit, or the folder holds a fit of other series.

@@ -88,6 +88,18 @@ def test_guidance_rows_that_do_not_fit_are_refused(tmp_path, guidance, said):
         Synthesiser(tmp_path).fit(np.zeros((10, 2, 4)), np.arange(10) % 2, guidance=guidance)
 
 
+def test_series_are_not_drawn_away_from_guidance_rows_that_are_given(tmp_path):
+    """`x` may be of another hospital than those whom the series are meant for."""
+    yaml = tmp_path / "own.yaml"
+    yaml.write_text("experiment: own\ngeneration: {resample: always}\n")
+    plain, asked = Synthesiser(tmp_path), Synthesiser(tmp_path, "generation.resample=auto")
+    own = Synthesiser(tmp_path, config=yaml)
+    assert plain.config().generation.resample == "auto"
+    (tmp_path / "guidance.npz").touch()
+    found = [each.config().generation.resample for each in (plain, asked, own)]
+    assert found == ["never", "auto", "always"]
+
+
 def test_guidance_rows_of_a_fit_that_failed_are_forgotten(tmp_path):
     x, y, model = np.zeros((10, 2, 4)), np.arange(10) % 2, Synthesiser(tmp_path)
     for guidance in ((x, y), None):
