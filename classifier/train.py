@@ -16,6 +16,7 @@ from classifier.input_adapter import input_parts
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
+from classifier.models.registry import own_source
 from classifier.training import FitRecipe, Training, fit_classifier, predict_logits
 from configs import from_sections, to_plain
 from configs.cli import run_stage
@@ -67,10 +68,10 @@ def checkpoint_path(config: ExperimentConfig) -> Path:
 
 
 def classifier_settings(config: ExperimentConfig) -> dict[str, Any]:
-    """The settings that decide the trained classifier."""
-    section = to_plain(config)["classifier"]
+    """The settings that decide the trained classifier, with the source of a user's own class."""
+    section, source = to_plain(config)["classifier"], own_source(config.classifier.model)
     section.pop("checkpoint_dir")
-    return section
+    return section | ({"source": source} if source else {})
 
 
 def _facts(config: ExperimentConfig, splits: Splits) -> ClassifierFacts:

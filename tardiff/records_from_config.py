@@ -61,10 +61,10 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
     if of_classifier and classifier.is_file():
         try:
             trained = load_facts(classifier).settings
+            now = {"classifier": classifier_settings(config), "seed": config.seed}
         except UserError as error:
             told.append(str(error))
         else:
-            now = {"classifier": classifier_settings(config), "seed": config.seed}
             told.append(_other(2, trained, now, "run stage 2 again"))
     return [line for line in told if line]
 

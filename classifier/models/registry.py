@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
 
 from classifier.models.contract import require_classifier
 from configs.runtime.errors import ConfigError
+from data_preprocess.storage.content_cache import source_version
 
 SHORT_NAMES = {
     "rnn": "classifier.models.networks:RNNClassifier",
@@ -58,6 +60,21 @@ def resolve(path: str) -> type[nn.Module]:
             f"it has {', '.join(known) or 'none'}"
         )
     return found
+
+
+def own_source(path: str) -> str | None:
+    """Hash of the package, or single module, of a user's own class, and of the modules of its bases
+    elsewhere: the import path alone does not say what the class does. None for the classes of this
+    project."""
+    cls = resolve(path)
+    package = cls.__module__.split(".")[0]
+    spec = find_spec(package)
+    has_source = spec is not None and spec.origin is not None  # else parts of it lie anywhere
+    modules = {base.__module__ for base in cls.__mro__}
+    if has_source:
+        modules = {package if m.split(".")[0] == package else m for m in modules}
+    own = sorted(m for m in modules if m.split(".")[0] not in ("builtins", "torch", "classifier"))
+    return source_version(tuple(own)) if own else None
 
 
 def _is_own_module(item: Any, module_name: str) -> bool:

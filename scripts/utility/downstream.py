@@ -26,11 +26,10 @@ from classifier.input_adapter import (
     require_parts,
 )
 from classifier.losses import class_probabilities, num_outputs
-from classifier.models.registry import SHORT_NAMES, resolve
+from classifier.models.registry import SHORT_NAMES, own_source
 from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser
-from data_preprocess.storage.content_cache import source_version
 from scripts.utility.feature_models import FITS, LabelledArrays, Predictor
 
 TASK_CLASSIFIER = "classifier"
@@ -73,7 +72,7 @@ class Downstream:
         path, model_args = self._architecture(name)
         return seen | {
             "model": path,
-            "source": _own_source(path),
+            "source": own_source(path),
             "args": model_args,
             "recipe": dataclasses.asdict(self.recipe),
         }
@@ -156,14 +155,6 @@ class Downstream:
 def bare_name(name: str) -> str:
     """A name of `evaluation.models` without "+mask"."""
     return name.removesuffix(MASK_AWARE)
-
-
-def _own_source(path: str) -> str | None:
-    """Hash of the modules that define a user's own class and its bases: the import path alone
-    does not say what the class does. None for the classes of this project."""
-    modules = {cls.__module__ for cls in resolve(path).__mro__}
-    own = sorted(m for m in modules if m.split(".")[0] not in ("builtins", "torch", "classifier"))
-    return source_version(tuple(own)) if own else None
 
 
 def _tensors(arrays: LabelledArrays) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from classifier.checkpoint import load_classifier
 from classifier.losses import per_sample_loss
+from classifier.models.registry import own_source
 from configs.run_record import sha256_file
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries
@@ -74,6 +75,7 @@ class DirectionLoader:
             num_classes=self.splits.train.num_classes,
             seed=self.seed,
             cache=self.cache,
+            source=own_source(self.allowed_model),
         )
 
     def along(self, classifier: nn.Module, vector: dict[str, Tensor]) -> InfluenceDirection:
@@ -85,11 +87,16 @@ class DirectionLoader:
         classifier = self.classifier()
         vector, facts = self.vector(classifier)
         parts = [part.cpu().numpy() for _, part in sorted(vector.items())]
-        key = {"influence": [sha256_file(self.trained), array_fingerprint(*parts)]}
+        key = {"influence": [*self._origin(), array_fingerprint(*parts)]}
         return LoadedDirection(direction=self.along(classifier, vector), key=key, facts=facts)
 
     def likelihood(self) -> LoadedDirection:
         """log p(label) of the trained classifier: plain classifier guidance."""
         direction = ClassifierDirection(self.classifier().to(self.device), per_sample_loss)
-        key = {"classifier": sha256_file(self.trained)}
-        return LoadedDirection(direction=direction, key=key, score="log p(label)")
+        return LoadedDirection(
+            direction=direction, key={"classifier": self._origin()}, score="log p(label)"
+        )
+
+    def _origin(self) -> list[str]:
+        source = own_source(self.allowed_model)
+        return [sha256_file(self.trained), *([source] if source else [])]

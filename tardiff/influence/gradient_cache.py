@@ -48,12 +48,14 @@ def guide_vector(
     num_classes: int,
     seed: int,
     cache: Path | None = None,
+    source: str | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """G (preconditioned if asked for) and the facts of its computation, from `cache` if there.
 
     Args:
         train: rows of the classifier's training loss; they define the Gauss-Newton matrix.
         cache: folder of cached vectors; None computes anew.
+        source: of a classifier that is not of this project, as `own_source` says it.
 
     Raises:
         DataError: the cached vector does not fit the classifier.
@@ -61,12 +63,13 @@ def guide_vector(
     if cache is None:
         return _compute(model, guide, train, settings, num_classes, seed)
     kept = ContentCache(cache, CODE)
-    key = {
+    key: dict[str, Any] = {
         "classifier": weights_sha256(model),
         "rows": array_fingerprint(*(a.numpy() for s in (guide, train) for a in (s.x, s.y))),
         "settings": asdict(settings),
         "seed": seed,
     }
+    key |= {"source": source} if source else {}
     if entry := kept.read(key):
         log.info("guidance gradient: cached in %s", kept.path(key))
         vector = {name: torch.from_numpy(part) for name, part in entry.arrays.items()}

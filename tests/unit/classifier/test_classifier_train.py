@@ -17,6 +17,8 @@ from classifier.training import predict_logits
 from configs import load_config
 from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.storage.content_cache import source_version
+from tardiff.from_config import direction_loader
 
 ROOT = Path(__file__).parents[3]
 
@@ -125,6 +127,49 @@ def test_other_data_train_again(trained, caplog):
         train.main(other)
     assert "trained on other data" in caplog.text
     load_classifier(trained / "checkpoint" / "best.ckpt", load_splits(other.data))
+
+
+OWN_MODEL = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__()
+        self.head = torch.nn.Linear(in_channels * length, num_outputs)
+
+    def forward(self, x):
+        return self.head({} * x.flatten(1))
+"""
+
+
+def test_other_code_of_an_own_class_trains_again_and_is_another_guide(
+    tmp_path, monkeypatch, caplog
+):
+    """Its weights, and a G computed with them, are those of what the class did."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ("classifier.model=own_net_of_stage2:Net", "influence.preconditioner=none")
+    config = config_at(tmp_path, *own)
+    cpu, keys = torch.device("cpu"), []
+
+    def guide(factor: int) -> str:
+        (tmp_path / "own_net_of_stage2.py").write_text(OWN_MODEL.format(factor))
+        source_version.cache_clear()
+        caplog.clear()
+        keys.append(direction_loader(config, load_splits(config.data), cpu).direction().key)
+        return caplog.text
+
+    (tmp_path / "own_net_of_stage2.py").write_text(OWN_MODEL.format(1))
+    train.main(config)
+    assert "cached in" not in guide(1) and "cached in" in guide(1)
+    assert "cached in" not in guide(2)
+    assert keys[0] == keys[1] != keys[2]
+    train.main(config)
+    assert "has other settings (classifier.source: " in caplog.text
+    caplog.clear()
+    train.main(config)
+    assert "is up to date" in caplog.text
+    assert "source" not in train.classifier_settings(config_at(tmp_path))
 
 
 def test_a_foreign_file_is_not_overwritten(tmp_path):

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from classifier.models.networks import ConvClassifier, RNNClassifier
-from classifier.models.registry import build_model
+from classifier.models.registry import build_model, own_source
 from configs.runtime.errors import ConfigError
+from data_preprocess.storage.content_cache import source_version
 
 SHAPE = {"in_channels": 3, "length": 10, "num_outputs": 1}
 ARCHITECTURES = [
@@ -280,3 +281,36 @@ def test_own_classes_keep_the_contract_or_are_named(tmp_path, monkeypatch, name,
 def test_sound_networks_of_any_shape_and_start_are_taken(name, channels, length, outputs, seed):
     torch.manual_seed(seed)
     build_model(name, {}, in_channels=channels, length=length, num_outputs=outputs)
+
+
+OWN_NET = """
+import torch
+from {package}.parts import FACTOR
+
+class Net(torch.nn.Module):
+    def __init__(self, in_channels, length, num_outputs):
+        super().__init__()
+        self.head = torch.nn.Linear(in_channels * length, num_outputs)
+
+    def forward(self, x):
+        return self.head(FACTOR * x.flatten(1))
+"""
+
+
+@pytest.mark.parametrize("has_init", [True, False])
+def test_an_own_class_is_known_by_the_source_of_its_package(tmp_path, monkeypatch, has_init):
+    """What it imports from there decides what it does; a folder without __init__ has the module."""
+    package = f"own_package_{has_init}"
+    folder = tmp_path / package
+    folder.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    (folder / "net.py").write_text(OWN_NET.format(package=package))
+    if has_init:
+        (folder / "__init__.py").touch()
+    prints = []
+    for factor in (1, 2):
+        (folder / "parts.py").write_text(f"FACTOR = {factor}\n")
+        source_version.cache_clear()
+        prints.append(own_source(f"{package}.net:Net"))
+    assert None not in prints and (prints[0] != prints[1]) == has_init
+    assert own_source("rnn") is own_source("classifier.models.networks:ConvClassifier") is None
