@@ -225,11 +225,12 @@ def predict_logits(model: nn.Module, x: Float[Tensor, "n channel time"]) -> Floa
 
 
 def class_weights(y: Int[Tensor, " n"], kind: str) -> Float[Tensor, " classes"]:
-    """Loss factor per class: 1 ("none"), or n / (K n_k) ("balanced"), whose mean over y is 1."""
+    """Loss factor per class: 1 ("none"), or n / (K n_k) ("balanced"), whose mean over y is 1; K
+    counts the classes that y has."""
     counts = torch.bincount(y).float()
     if kind == "none":
         return torch.ones_like(counts)
-    return len(y) / (len(counts) * counts)
+    return len(y) / ((counts > 0).sum() * counts.clamp(min=1))
 
 
 def weighted_loss(

@@ -69,8 +69,8 @@ class DiffusionConfig:
     prediction: str = choice("v", "eps", "x0")
     schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
     num_steps: int = number(200, low=2)  # linear schedule only
-    beta_start: float = number(5e-4, low=0.0, high=1.0, open_low=True)
-    beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True)
+    beta_start: float = number(5e-4, low=0.0, high=1.0, open_low=True, open_high=True)
+    beta_end: float = number(0.1, low=0.0, high=1.0, open_low=True, open_high=True)
     observed_only: bool = True  # loss on measured entries only
     width: int = number(32, low=8)  # times a multiplier: of a level; a multiple of 8
     # Of the levels, finest first.

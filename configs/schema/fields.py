@@ -26,15 +26,16 @@ def number(
     low: float | None = None,
     high: float | None = None,
     open_low: bool = False,
+    open_high: bool = False,
     words: tuple[str, ...] = (),
     whole: bool = False,
 ) -> Any:
-    """A number within [low, high], or (low, high] when `open_low`; or one of `words`.
+    """A number within [low, high], without the bound that is open; or one of `words`.
 
     `whole` is for fields that take words too; the others say it by their type, int.
     """
-    bounds = {"low": low, "high": high, "open_low": open_low, "words": words, "whole": whole}
-    return field(default=default, metadata=bounds)
+    bounds = {"low": low, "high": high, "open_low": open_low, "open_high": open_high}
+    return field(default=default, metadata=bounds | {"words": words, "whole": whole})
 
 
 def many(
@@ -85,13 +86,16 @@ def _check_range(key: str, value: Any, spec: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kinds):
         allowed = f" or {', '.join(words)}" if words else ""
         raise ConfigError(f"{key}={value!r}: expected {kind}{allowed}")
-    low, high, open_low = (spec.metadata[name] for name in ("low", "high", "open_low"))
+    names = ("low", "high", "open_low", "open_high")
+    low, high, open_low, open_high = (spec.metadata[name] for name in names)
     too_low = low is not None and (value <= low if open_low else value < low)
-    if value != value or too_low or (high is not None and value > high):
+    too_high = high is not None and (value >= high if open_high else value > high)
+    if value != value or too_low or too_high:
         lower = "-inf" if low is None else f"{low:g}"
         upper = "inf" if high is None else f"{high:g}"
         raise ConfigError(
-            f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}]"
+            f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}"
+            f"{')' if open_high else ']'}"
         )
 
 

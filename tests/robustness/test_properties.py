@@ -196,16 +196,18 @@ def numbers(draw, inside):
     low, high = spec.metadata["low"], spec.metadata["high"]
     least = -50.0 if low is None else low
     most = least + 1000.0 if high is None else high
-    whole, open_low = is_whole(spec), spec.metadata["open_low"]
+    whole = is_whole(spec)
+    open_low, open_high = (spec.metadata[name] for name in ("open_low", "open_high"))
     if inside and whole:
         return key, draw(st.integers(int(np.ceil(least)), int(most)))
     if inside:
-        return key, draw(st.floats(least, most, exclude_min=open_low))
+        return key, draw(st.floats(least, most, exclude_min=open_low, exclude_max=open_high))
     steps = (1, 10**6) if whole else (0.01, 1.0, 1e6)
     beyond = [] if low is None else [least - step for step in steps]
     beyond += [] if high is None else [high + step for step in steps]
     beyond += [] if whole else [float("nan")]
     beyond += [least] if open_low else []
+    beyond += [most] if open_high else []
     value = draw(st.sampled_from(beyond))
     return key, int(value) if whole else value
 

@@ -168,6 +168,8 @@ def test_balanced_weights_by_hand():
     y = torch.tensor([0] * 6 + [1] * 2)
     torch.testing.assert_close(class_weights(y, "balanced"), torch.tensor([8 / 12, 8 / 4]))
     torch.testing.assert_close(class_weights(y, "none"), torch.ones(2))
+    gap = class_weights(2 * y, "balanced")  # class 1 has no series
+    assert gap.isfinite().all() and float(gap[2 * y].mean()) == pytest.approx(1)
     x = torch.randn(8, 2, 3, generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 1))
     weighted_loss(model, x, y, class_weights(y, "balanced")).backward()

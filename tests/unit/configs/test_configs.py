@@ -72,6 +72,7 @@ def test_round_trip_through_yaml(tmp_path):
         ("sampler.num_steps=1", r"expected a number in \[2, inf\]"),
         ("guidance.trust=0", r"expected a number in \(0, inf\]"),
         ("guidance.w=nan", "guidance.w"),
+        ("diffusion.beta_end=1.0", r"expected a number in \(0, 1\)"),  # a level of -inf
         ("diffusion.prediction=w", "expected one of v, eps, x0"),
         ("guidance=magic", "expected one of influence, classifier, none"),
         ("diffusion.width=30", "multiple of 8"),
