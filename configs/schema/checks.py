@@ -63,6 +63,17 @@ def _check_sampling(config: ExperimentConfig) -> None:
             f"sampler.log_snr_min={config.sampler.log_snr_min} must be below "
             f"sampler.log_snr_max={config.sampler.log_snr_max}"
         )
+    extrapolates = {
+        "sampler.cfg_scale": config.sampler.cfg_scale not in (1, "tuned"),
+        "tuning.cfg_scale": any(scale != 1 for scale in config.tuning.cfg_scale),
+    }
+    for key in (key for key, given in extrapolates.items() if given):
+        if config.diffusion.label_dropout == 0:
+            raise ConfigError(
+                f"{key} other than 1 with diffusion.label_dropout=0: classifier-free guidance "
+                "extrapolates from the label that dropout trains; leave it at 1, or train with "
+                "diffusion.label_dropout=0.1"
+            )
 
 
 def _check_lists(config: ExperimentConfig) -> None:

@@ -269,6 +269,17 @@ def test_the_command_line_stays_as_it_is(monkeypatch):
     assert ended.value.code == 0 and seen[0].seed == 3 and sys.argv == line
 
 
+@pytest.mark.parametrize(
+    "asked", ["sampler.cfg_scale=2", "sampler.cfg_scale=0", "tuning.cfg_scale=[1,2]"]
+)
+def test_nothing_extrapolates_from_a_label_that_was_not_trained(asked):
+    assert load("diffusion.label_dropout=0", "sampler.cfg_scale=tuned").sampler.num_steps
+    with pytest.raises(
+        ConfigError, match=rf"{asked.split('=')[0]} other than 1 with diffusion\.label"
+    ):
+        load("diffusion.label_dropout=0", asked)
+
+
 @pytest.mark.parametrize("asked", ["influence.vector=g.pt", "generation.resample=always"])
 def test_what_algorithm_1_would_ignore_is_refused(asked):
     with pytest.raises(ConfigError, match=f"compat=paper with {asked.split('=g.pt')[0]}"):
