@@ -108,6 +108,7 @@ def _check_guidance(config: ExperimentConfig) -> None:
     ignored = {
         "influence.vector": influence.vector is not None,
         "generation.resample=always": config.generation.resample == "always",
+        f"guidance.kind={guidance.kind}": guidance.kind != "influence",
     }
     if config.compat == "paper" and any(ignored.values()):
         names = " and ".join(name for name, given in ignored.items() if given)

@@ -280,7 +280,15 @@ def test_nothing_extrapolates_from_a_label_that_was_not_trained(asked):
         load("diffusion.label_dropout=0", asked)
 
 
-@pytest.mark.parametrize("asked", ["influence.vector=g.pt", "generation.resample=always"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "influence.vector=g.pt",
+        "generation.resample=always",
+        "guidance.kind=none",
+        "guidance.kind=classifier",
+    ],
+)
 def test_what_algorithm_1_would_ignore_is_refused(asked):
     with pytest.raises(ConfigError, match=f"compat=paper with {asked.split('=g.pt')[0]}"):
         load_config(["configs/base/demo.yaml", "compat=paper", asked])
