@@ -44,6 +44,7 @@ from tardiff.guidance.pool_estimate import (
 from tardiff.influence.gradient_cache import InfluenceSettings
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.records_from_config import (
+    TUNED,
     estimator_of,
     held_back,
     is_guided_by_pool,
@@ -106,7 +107,10 @@ def load(config: ExperimentConfig) -> Loaded:
         MissingInputError: a stage before has not run.
         MismatchError: the artefacts do not belong together.
     """
-    splits = load_splits(config.data)
+    splits, guidance = load_splits(config.data), config.guidance
+    if guidance.w == TUNED and (guidance.kind == "none" or config.compat == "paper"):
+        # Not read, so no tuning is needed for it.
+        config = dataclasses.replace(config, guidance=dataclasses.replace(guidance, w=0.0))
     config = with_tuned_strength(config, splits.fingerprint)
     model = load_model(model_path(config), f"bash train.sh <config of {config.experiment}>")
     require_match("diffusion model", model, trained_on(splits), "Train it again: bash train.sh")

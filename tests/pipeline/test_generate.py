@@ -178,6 +178,14 @@ def test_paper_mode_raises_influence_by_a_raw_multiplier(trained, monkeypatch, c
     assert shifts[0] == 0 and shifts[1] > 0.1  # a class of which nothing is asked for
 
 
+@pytest.mark.parametrize("paper", [False, True])
+def test_a_tuned_strength_that_is_not_read_needs_no_tuning(trained, paper):
+    how = ["compat=paper"] if paper else ["guidance=none"]
+    assert load(load_config([*trained[1], "guidance.w=tuned", *how])).config.guidance.w == 0
+    with pytest.raises(MissingInputError, match=r"bash scripts/tune\.sh"):
+        load(load_config([*trained[1], "guidance.w=tuned"]))
+
+
 def test_a_multiplier_so_strong_that_values_overflow_is_reported(trained):
     with pytest.raises(FloatingPointError, match="guidance.paper_w"):
         run(trained, FEW, "compat=paper", "guidance.paper_w=1e38")
