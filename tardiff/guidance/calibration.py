@@ -46,8 +46,13 @@ def unguided_scale(scores: Tensor) -> float:
     """Standard deviation of the scores winsorised at 1 % and 99 %.
 
     Raises:
-        DataError: the scores do not vary.
+        DataError: there are fewer than two scores, or they do not vary.
     """
+    if len(scores) < 2:
+        raise DataError(
+            f"strength is measured in standard deviations of the unguided score of a class, and "
+            f"there is {len(scores)} series; ask for two or more, or for none (generation.counts)"
+        )
     scale = float(winsorised(scores).std())
     if not np.isfinite(scale) or scale == 0.0:
         raise DataError(

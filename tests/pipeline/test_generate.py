@@ -186,6 +186,11 @@ def test_a_tuned_strength_that_is_not_read_needs_no_tuning(trained, paper):
         load(load_config([*trained[1], "guidance.w=tuned"]))
 
 
+def test_one_series_of_a_class_has_no_standard_deviation(trained):
+    with pytest.raises(DataError, match="there is 1 series; ask for two or more, or for none"):
+        run(trained, "generation.counts=[1,1]", "compat=paper", "guidance.paper_w=1")
+
+
 def test_a_multiplier_so_strong_that_values_overflow_is_reported(trained):
     with pytest.raises(FloatingPointError, match="guidance.paper_w"):
         run(trained, FEW, "compat=paper", "guidance.paper_w=1e38")
