@@ -81,13 +81,13 @@ def density_ratio(
     processes: Processes | None = None,
 ) -> DensityRatio:
     """The ratio at `generated`, both sets as they are released; equal everywhere where a set has
-    fewer than 200 series.
+    fewer than 200 series, counting real ones of classes that were generated: the others weigh 0.
 
     Args:
         seed: of folds and trees.
         processes: in which the repeats run; None: this one.
     """
-    if min(len(real.y), len(generated.y)) < FEWEST:
+    if min(int(torch.isin(real.y, generated.y).sum()), len(generated.y)) < FEWEST:
         return DensityRatio(torch.zeros(len(generated.y), dtype=torch.float64), 0.5, 0.0)
     rows = np.sort(np.random.default_rng(seed).permutation(len(real.y))[:MOST_REAL])
     features = [summary_features(x.float().cpu()) for x in (real.x[rows], generated.x)]

@@ -103,6 +103,13 @@ def test_too_few_series_are_taken_as_they_come():
     assert draw(found.log_ratio, 100, seed=0).tolist() == list(range(100))
 
 
+def test_real_series_of_another_class_do_not_count():
+    """They weigh 0: the ratio would rest on the six others."""
+    real = EncodedSeries(series(400, jumps=0.0, seed=0).x, (torch.arange(400) < 6).long())
+    generated = EncodedSeries(series(400, jumps=0.5, seed=1).x, torch.ones_like(real.y))
+    assert (density_ratio(real, generated, seed=0).log_ratio == 0).all()
+
+
 def test_guidance_starts_from_the_resampled_set():
     """The unguided set is that of w = 0, and the shift is counted from its mean."""
     generator = torch.Generator().manual_seed(0)
