@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from configs.runtime.errors import ConfigError, first_line
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
 from configs.schema.fields import walk
-from configs.yaml_text import as_written, read_text
+from configs.yaml_text import as_written, read_text, without_none
 
 Kind = TypeVar("Kind")
 
@@ -43,8 +44,12 @@ SHORTHANDS = {
     "out": "export.path",
 }
 KNOWN = {key: value for key, value, _ in walk(ExperimentConfig())}
+TEXTS = {key for key, _, field in walk(ExperimentConfig()) if without_none(field.type) is str}
 # Mappings whose keys are the user's.
 FREE = [key for key, value in KNOWN.items() if isinstance(value, dict)]
+# What YAML reads as no value.
+NULLS = ("", "~", "null", "Null", "NULL")
+_QUOTED = re.compile(r"'.*'|\".*\"", re.DOTALL)
 # Shorthands of lists: one item needs no brackets.
 LISTS = ("synthetic", "set")
 
@@ -187,21 +192,26 @@ def parse_override(override: str) -> DictConfig:
     key, value = override.split("=", 1)
     if key in LISTS and not value.startswith("["):
         value = f"[{value}]"
-    if " #" in value and value[:1] not in ("[", "{", "'", '"'):
-        value = json.dumps(value)  # YAML would take the rest for a comment
     key = SHORTHANDS.get(key, key)
+    if key not in TEXTS and " #" in value and value[:1] not in ("[", "{", "'", '"'):
+        value = json.dumps(value)  # YAML would take the rest for a comment
     try:
+        if key in TEXTS and value not in NULLS and not _QUOTED.fullmatch(value):
+            return OmegaConf.create(_nested(key, value))  # "," and "#id" are no YAML
         typed = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))
-        raw = read_text(value)
-        for part in reversed(key.split(".")):
-            raw = {part: raw}
-        return OmegaConf.create(as_written(typed, raw, ExperimentConfig))
+        return OmegaConf.create(as_written(typed, _nested(key, read_text(value)), ExperimentConfig))
     except ConfigError as error:
         raise ConfigError(f"argument {override!r}: {error}") from error
     except Exception as error:
         nested = value.startswith("[") and "[" in value[1:]
         hint = "; an item with brackets needs quotes: '[\"hr[bpm]\",spo2]'" if nested else ""
         raise ConfigError(f"argument {override!r}: {_first_line(error)}{hint}") from error
+
+
+def _nested(key: str, value: Any) -> Any:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
 
 
 def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:

@@ -29,7 +29,7 @@ def as_written(typed: Any, raw: Any, kind: Any, key: str = "") -> Any:
     Raises:
         ConfigError: a number that YAML reads in another base than ten.
     """
-    kind = _without_none(kind)
+    kind = without_none(kind)
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(typed, dict) and isinstance(raw, dict):
         kinds = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
@@ -57,7 +57,8 @@ def read_text(text: str) -> Any:
     return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes text only
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
+    """The declared type of a value that is there: str of `str | None`."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         left = [part for part in typing.get_args(kind) if part is not type(None)]
         return left[0] if len(left) == 1 else Any

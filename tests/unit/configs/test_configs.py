@@ -154,6 +154,22 @@ def test_names_of_folders_stay_as_written_and_null_stays_null():
     assert config.data.dir == "data/0012" and config.data.table.subject is None
 
 
+@pytest.mark.parametrize(
+    "text", [",", "#id", "*death", "%sat", "@x", ">89", "&x", "!x", "|", "- x", "Zeit: h"]
+)
+def test_a_text_on_the_command_line_needs_no_quotes_of_yaml(text):
+    config = load(f"data.table.id={text}", f"data.table.subject='{text}'", "data.table.decimal=,")
+    assert (config.data.table.id, config.data.table.subject) == (text, text)
+    assert config.data.table.decimal == ","
+
+
+@pytest.mark.parametrize("nothing", ["", "~", "null"])
+def test_no_text_is_none_where_there_may_be_none(nothing):
+    assert load(f"data.table.subject={nothing}").data.table.subject is None
+    with pytest.raises(ConfigError, match="data.table.id"):
+        load(f"data.table.id={nothing}")
+
+
 @pytest.mark.parametrize("number", ["1:00", "0010", "190:20:30"])
 def test_numbers_in_another_base_are_refused(tmp_path, number):
     with pytest.raises(ConfigError, match=f"YAML reads {number} as .* base ten"):
