@@ -14,6 +14,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from configs.arguments import DEFAULT_CONFIG, known_configs, nearest_config, split_arguments
 from configs.runtime.errors import ConfigError, first_line
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
@@ -24,7 +25,6 @@ Kind = TypeVar("Kind")
 
 MAX_YAML_BYTES = 1 << 17
 MAX_YAML_DEPTH = 50
-DEFAULT_CONFIG = Path("configs/base/mimic_icustay_base.yaml")
 _OPENING = (
     yaml.BlockSequenceStartToken,
     yaml.BlockMappingStartToken,
@@ -85,33 +85,6 @@ def load_config(argv: Sequence[str]) -> ExperimentConfig:
     return check(config)
 
 
-def split_arguments(argv: Sequence[str]) -> tuple[Path, list[str]]:
-    """The config path and the overrides among the command-line arguments."""
-    paths = [argument for argument in argv if _is_path(argument)]
-    if len(paths) > 1:
-        raise ConfigError(f"more than one config given: {', '.join(paths)}; expected one")
-    overrides = [argument for argument in argv if not _is_path(argument)]
-    for override in overrides:
-        require_closed(override)
-        if "=" not in override:
-            raise ConfigError(
-                f"argument {override!r}: expected a path ending in .yaml or key=value, "
-                f"for example diffusion.max_steps=500{_nearest_config(override)}"
-            )
-    return Path(paths[0]) if paths else DEFAULT_CONFIG, overrides
-
-
-def require_closed(override: str) -> None:
-    """Refuses key=value whose list or mapping the shell has cut at a space."""
-    key, _, value = override.partition("=")
-    for opening, closing, example in (("[", "]", "[a, b]"), ("{", "}", "{a: [0, 1]}")):
-        if value.startswith(opening) and not value.endswith(closing):
-            raise ConfigError(
-                f"argument {override!r} does not end in {closing}: a value with spaces needs "
-                f"quotes, for example '{key}={example}'"
-            )
-
-
 def to_plain(config: ExperimentConfig) -> dict[str, Any]:
     """The config as nested built-in types, for checkpoints and run records."""
     return dataclasses.asdict(config)
@@ -135,26 +108,11 @@ def _schema() -> DictConfig:
     return OmegaConf.structured(ExperimentConfig)
 
 
-def _known_configs(*folders: Path) -> list[Path]:
-    return sorted(path for folder in folders for path in folder.glob("*.y*ml"))
-
-
-def _nearest_config(name: str) -> str:
-    """The config that a misspelt name may have meant, as the end of a message."""
-    known = {path.stem: path for path in _known_configs(DEFAULT_CONFIG.parent, Path(name).parent)}
-    near = difflib.get_close_matches(Path(name).stem, known, n=1)
-    return f"; did you mean {known[near[0]]}?" if near else ""
-
-
-def _is_path(argument: str) -> bool:
-    return argument.endswith((".yaml", ".yml")) and "=" not in argument
-
-
 def _read_yaml(path: Path) -> DictConfig:
     if not path.is_file():
         folder = DEFAULT_CONFIG.parent
-        known = ", ".join(path.name for path in _known_configs(folder)) or "none"
-        hint = _nearest_config(str(path)) or f"; known configs in {folder}: {known}"
+        known = ", ".join(path.name for path in known_configs(folder)) or "none"
+        hint = nearest_config(str(path)) or f"; known configs in {folder}: {known}"
         raise ConfigError(f"config {path} does not exist{hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from configs import DEFAULT_CONFIG, load_config
+from configs.arguments import is_override
 from configs.runtime.errors import explain
 from configs.schema.experiment import ExperimentConfig
 
@@ -107,7 +108,7 @@ def _guarded(main: Callable[[ExperimentConfig], None], arguments: list[str]) -> 
 
 def _hint(arguments: list[str]) -> str:
     """What to add to an error where no config was named: the default one needs MIMIC-III."""
-    if any("=" not in argument for argument in arguments):  # a config, or what was meant as one
+    if not all(map(is_override, arguments)):  # a config, or what was meant as one
         return ""
     return (
         f"\nNo config was named, so {DEFAULT_CONFIG} was taken, which needs MIMIC-III."

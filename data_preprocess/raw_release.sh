@@ -20,9 +20,9 @@ while [ $# -gt 0 ]; do
         --threads) overrides+=("data.threads=$2"); shift ;;
         --rebuild) overrides+=("data.rebuild=true") ;;
         -*) echo "error: unknown option $1" >&2; usage ;;
-        *=*) overrides+=("$1") ;;
-        *) [ -z "$folder" ] || { echo "error: two folders: $folder and $1" >&2; usage; }
-           folder=$1 ;;
+        *) if [[ $1 =~ ^[A-Za-z_][A-Za-z0-9_]*(\.[^/=]*)?= ]]; then overrides+=("$1")  # configs/arguments.py
+           elif [ -z "$folder" ]; then folder=$1
+           else echo "error: two folders: $folder and $1" >&2; usage; fi ;;
     esac
     shift
 done

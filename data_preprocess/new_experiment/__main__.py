@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from configs import from_sections, load_config, parse_override, require_closed
+from configs import from_sections, load_config, parse_override
+from configs.arguments import is_override, require_closed
 from configs.cli import guarded, log_to_stdout
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
@@ -72,10 +73,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
     """The files, the YAML to be written, and overrides of the config."""
-    files = [Path(argument) for argument in arguments if "=" not in argument]
-    for argument in arguments:
-        require_closed(argument)
-    pairs = [argument.split("=", 1) for argument in arguments if "=" in argument]
+    files = [Path(argument) for argument in arguments if not is_override(argument)]
+    given = [argument for argument in arguments if is_override(argument)]
+    for override in given:
+        require_closed(override)
+    pairs = [override.split("=", 1) for override in given]
     if not 1 <= len(files) <= 2:
         raise ConfigError(
             f"{len(files)} files given; expected a table ({', '.join(SUFFIXES)}) and, where the "

@@ -72,10 +72,10 @@ def test_a_raw_release_is_built_where_the_user_stands_and_the_next_command_can_b
     stub = tmp_path / "python"
     stub.write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
     stub.chmod(0o755)
-    command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh ./raw 'data.dir=./my data'"
+    command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh ./site=3 'data.dir=./my data'"
     found = bash("-c", command, cwd=tmp_path, check=True).stdout
     following, built = found.removeprefix("when it is built, next: bash ").split("\n")
-    assert f"<data.eicu.folder={tmp_path}/raw><data.dir={tmp_path}/my data>" in built
+    assert f"<data.eicu.folder={tmp_path}/site=3><data.dir={tmp_path}/my data>" in built
     words = bash("-c", f'printf "<%s>" {following}', check=True).stdout
     assert words == f"<train.sh><configs/base/eicu_icustay.yaml><data.dir={tmp_path}/my data>"
 

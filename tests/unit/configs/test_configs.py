@@ -16,6 +16,7 @@ from classifier.losses import num_outputs
 from classifier.models.registry import build_model
 from configs import __main__ as entry
 from configs import load_config, split_arguments, to_plain, to_yaml
+from configs.arguments import is_override
 from configs.cli import run_stage
 from configs.run_record import describe_differences
 from configs.runtime.errors import ConfigError
@@ -127,6 +128,16 @@ def test_the_first_yaml_is_the_config():
         split_arguments(["a.yaml", "b.yaml"])
 
 
+@pytest.mark.parametrize(
+    "argument", ["seed=1", "data.table.ranges.SpO2 %=[0, 100]", "data.dir=/x/site=3", "b=c.yaml"]
+)
+def test_a_folder_with_an_equals_sign_is_no_key(argument):
+    assert is_override(argument)
+    assert not any(map(is_override, ("/x/site=3", "x/site=3/a.csv", "./site=3", "my file=3.csv")))
+    path, overrides = split_arguments([argument, "x/site=3/c.yaml"])
+    assert (str(path), overrides) == ("x/site=3/c.yaml", [argument])
+
+
 TEXT = st.sampled_from(
     ["No", "on", "Off", "yes", "Y", "0012", "1e3", "1_0", "12:30", "0x1F", "1.50", "2020-01-01"]
 )
@@ -224,8 +235,10 @@ def test_another_model_does_not_get_the_arguments_of_the_configs_own(tmp_path):
     "argument,message",
     [
         ("demo", "did you mean configs/base/demo.yaml?"),
+        ("x/site=3/c.yml", "config x/site=3/c.yml does not exist"),
         ("configs/base/dmeo.yaml", "did you mean configs/base/demo.yaml?"),
         ("configs/base/demo.yml", "did you mean configs/base/demo.yaml?"),
+        ("x/site=3", "expected a path ending in .yaml or key=value"),
         ("synthetic=[guided,", "a value with spaces needs quotes, for example 'synthetic=[a, b]'"),
         ("data.table.ranges={hr:", "does not end in }: a value with spaces needs quotes"),
     ],
@@ -235,13 +248,14 @@ def test_a_slip_on_the_command_line_is_answered_with_what_was_meant(argument, me
         load_config([argument])
     with pytest.raises(SystemExit):
         run_stage(lambda config: None, [argument])
-    assert ("No config was named" in capsys.readouterr().out) == ("=" in argument)
+    assert ("No config was named" in capsys.readouterr().out) == is_override(argument)
 
 
 def test_remarks_of_libraries_are_not_shown_and_warnings_are():
     """Lightning sets the level of its logger when it is imported, after the stage has begun."""
     program = """
 import logging
+from configs.arguments import is_override
 from configs.cli import run_stage
 def main(config):
     noisy = logging.getLogger("pytorch_lightning.utilities.rank_zero")

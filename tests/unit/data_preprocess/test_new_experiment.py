@@ -56,6 +56,13 @@ def test_a_wide_table_with_everything_inside(tmp_path, caplog):
     assert config.data.space.masks and config.evaluation.models == ["gbdt"]
 
 
+def test_a_table_in_a_folder_with_an_equals_sign(tmp_path):
+    (tmp_path / "site=3").mkdir()
+    path = write(tmp_path / "site=3" / "x.csv", *wide())
+    config = propose(tmp_path / "site=3", path)
+    assert config.data.table.series == str(path) and config.data.table.labels is None
+
+
 def test_a_long_parquet_table_with_stamps_and_labels_beside(tmp_path):
     rows = [
         f"({STAYS[i]}, TIMESTAMP '2020-01-01' + INTERVAL {i * 100 + t} HOUR, '{name}', {v})"
