@@ -14,7 +14,13 @@ import yaml
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from configs.arguments import DEFAULT_CONFIG, known_configs, nearest_config, split_arguments
+from configs.arguments import (
+    DEFAULT_CONFIG,
+    from_caller,
+    known_configs,
+    nearest_config,
+    split_arguments,
+)
 from configs.runtime.errors import ConfigError, first_line
 from configs.schema.checks import check
 from configs.schema.experiment import ExperimentConfig
@@ -45,6 +51,7 @@ SHORTHANDS = {
 }
 KNOWN = {key: value for key, value, _ in walk(ExperimentConfig())}
 TEXTS = {key for key, _, field in walk(ExperimentConfig()) if without_none(field.type) is str}
+PATHS = {key for key, _, field in walk(ExperimentConfig()) if field.metadata.get("is_path")}
 # Mappings whose keys are the user's.
 FREE = [key for key, value in KNOWN.items() if isinstance(value, dict)]
 # What YAML reads as no value.
@@ -155,9 +162,11 @@ def parse_override(override: str) -> DictConfig:
         value = json.dumps(value)  # YAML would take the rest for a comment
     try:
         if key in TEXTS and value not in NULLS and not _QUOTED.fullmatch(value):
-            return OmegaConf.create(_nested(key, value))  # "," and "#id" are no YAML
-        typed = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))
-        return OmegaConf.create(as_written(typed, _nested(key, read_text(value)), ExperimentConfig))
+            given = _nested(key, value)  # "," and "#id" are no YAML
+        else:
+            typed = OmegaConf.to_container(OmegaConf.from_dotlist([f"{key}={value}"]))
+            given = as_written(typed, _nested(key, read_text(value)), ExperimentConfig)
+        return OmegaConf.create(_placed(given))
     except ConfigError as error:
         raise ConfigError(f"argument {override!r}: {error}") from error
     except Exception as error:
@@ -170,6 +179,15 @@ def _nested(key: str, value: Any) -> Any:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
+
+
+def _placed(given: Any, key: str = "") -> Any:
+    """What an argument sets, with its paths as they are meant where the user stands."""
+    if isinstance(given, dict):
+        return {name: _placed(value, f"{key}.{name}".strip(".")) for name, value in given.items()}
+    if isinstance(given, list):
+        return [_placed(item, key) for item in given]
+    return from_caller(given) if key in PATHS and isinstance(given, str) else given
 
 
 def _emptied(base: DictConfig, given: DictConfig, override: str) -> DictConfig:

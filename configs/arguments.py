@@ -1,12 +1,15 @@
-"""split_arguments: which argument of a command line is a config, and which is key=value."""
+"""split_arguments: which argument of a command line is a config, and which is key=value; and
+from_caller: which folder a path among them means."""
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from configs.runtime.errors import ConfigError
 
+CALLER = "TARDIFF_CALLER"  # the folder where the user stands, noted by scripts/start.sh
 DEFAULT_CONFIG = Path("configs/base/mimic_icustay_base.yaml")
 # A key may end in a name of the user's, as data.table.ranges.SpO2 %=[50,100] does. A slash before
 # the first = is of a folder such as site=3.
@@ -27,7 +30,25 @@ def split_arguments(argv: Sequence[str]) -> tuple[Path, list[str]]:
             )
     if len(paths) > 1:
         raise ConfigError(f"more than one config given: {', '.join(paths)}; expected one")
-    return Path(paths[0]) if paths else DEFAULT_CONFIG, overrides
+    path = from_caller(paths[0], there=True) if paths else DEFAULT_CONFIG
+    return Path(path), overrides
+
+
+def from_caller(path: str, *, there: bool = False) -> str:
+    """What the path in an argument means, where the user called a script from another folder.
+
+    ./x and ../x are where the user stands, and so is a file x that exists there; any other x is in
+    the repository. A word without a dot or a slash, such as a set's name, stays a word.
+
+    Args:
+        there: what exists in neither folder was meant to be where the user stands.
+    """
+    caller = os.environ.get(CALLER)
+    if not caller or os.path.realpath(caller) == os.getcwd() or not re.search("[./]", path):
+        return path
+    in_caller = Path(caller, path)
+    meant = path.startswith(("./", "../")) or in_caller.exists()
+    return str(in_caller) if meant or (there and not Path(path).exists()) else path
 
 
 def is_override(argument: str) -> bool:

@@ -35,13 +35,15 @@ case $source-$task in
     *) echo "error: --task $task: expected mortality or icustay" >&2; usage ;;
 esac
 . scripts/env.sh
-resolve_config "$caller" ${overrides[@]+"${overrides[@]}"}
+heed_caller
 kept=()
-for override in ${ARGS[@]+"${ARGS[@]}"}; do
+for override in ${overrides[@]+"${overrides[@]}"}; do
     case $override in
         data.memory_limit=* | data.threads=* | data.rebuild=*) ;;
         *) kept+=("$(printf %q "$override")") ;;  # so that it can be pasted
     esac
 done
-echo "when it is built, next: bash train.sh $config ${kept[*]+"${kept[*]}"}"
-exec "$PYTHON" -m data_preprocess.build "$config" "data.$source.folder=$folder" ${ARGS[@]+"${ARGS[@]}"}
+next=train.sh
+[ "$caller" = "$PWD" ] || next=$(printf %q "$PWD/train.sh")
+echo "when it is built, next: bash $next $config ${kept[*]+"${kept[*]}"}"
+exec "$PYTHON" -m data_preprocess.build "$PWD/$config" "data.$source.folder=$folder" ${overrides[@]+"${overrides[@]}"}

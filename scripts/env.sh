@@ -29,55 +29,6 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 export PYTHON
 
-# resolve_config CALLER_DIR ARG...: fills the array ARGS with the arguments. Where the user stands in
-# another folder, relative names of files there are made absolute: configs, tables, values of keys
-# and items of their lists. Says what the paths that are printed are relative to.
-resolve_config() {
-    local caller=$1 argument
-    shift
-    ARGS=("$@")
-    [ "$caller" != "$PWD" ] || return 0
-    echo "(started in $caller; paths below are relative to $PWD)" >&2
-    ARGS=()
-    for argument in "$@"; do
-        case $argument in
-            # A list without brackets.
-            synthetic=[!\[]* | set=[!\[]*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "[${argument#*=}]")") ;;
-            *=*) ARGS+=("${argument%%=*}=$(resolve_value "$caller" "${argument#*=}")") ;;
-            /* | -*) ARGS+=("$argument") ;;
-            ./* | ../*) ARGS+=("$caller/${argument#./}") ;;
-            # A file that is in neither folder was meant to be where the user stands.
-            *[./]*) if [ -e "$argument" ] && [ ! -e "$caller/$argument" ]; then ARGS+=("$argument"); else ARGS+=("$caller/$argument"); fi ;;
-            *) ARGS+=("$argument") ;;
-        esac
-    done
-}
-
-# resolve_value CALLER_DIR VALUE: the value, [list] or {key: value}, with what starts with ./ or ../ (a
-# folder that is yet to be made has no other way to say so) and the names of files below CALLER_DIR made
-# absolute. A word without a dot or a slash, such as a set's name, stays a word.
-resolve_value() {
-    local value=$2 item items=() joined key
-    value=${value#"${value%%[![:space:]]*}"}
-    value=${value%"${value##*[![:space:]]}"}
-    case $value in
-        "["*"]" | "{"*"}")
-            IFS=, read -ra items <<<"${value:1:${#value}-2}"
-            for item in ${items[@]+"${items[@]}"}; do
-                key=
-                if [[ $value == "{"* && $item == *": "* ]]; then key="${item%%: *}: " item=${item#*: }; fi
-                joined=${joined-}${joined+,}$key$(resolve_value "$1" "$item")
-            done
-            echo "${value:0:1}${joined-}${value: -1}"
-            ;;
-        \"*\" | \'*\') echo "${value:0:1}$(resolve_value "$1" "${value:1:${#value}-2}")${value:0:1}" ;;
-        /* | "") echo "$value" ;;
-        ./* | ../*) echo "$1/${value#./}" ;;
-        *[./]*) if [ -e "$1/$value" ]; then echo "$1/$value"; else echo "$value"; fi ;;
-        *) echo "$value" ;;
-    esac
-}
-
 # glibc returns a freed block to the system and clears it anew for the next layer's tensor. Keeping
 # it gains about 5 % of sampling (benchmarks/results.md); a value set by the caller wins.
 export MALLOC_MMAP_THRESHOLD_=${MALLOC_MMAP_THRESHOLD_:-33554432}

@@ -7,8 +7,5 @@
 #   data.window_hours=  data.step_minutes=    the grid, where the proposed one does not suit
 source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/env.sh
-resolve_config "$caller" "out=$caller" "$@"
-for k in "${!ARGS[@]}"; do  # the YAML is written where the user stands
-    case ${ARGS[k]} in out=/*) ;; out=*) ARGS[k]="out=$caller/${ARGS[k]#out=}" ;; esac
-done
-exec "$PYTHON" -m data_preprocess.new_experiment ${ARGS[@]+"${ARGS[@]}"}
+heed_caller
+exec "$PYTHON" -m data_preprocess.new_experiment "$@"

@@ -5,9 +5,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/start.sh"
 source scripts/make_env.sh ""   # an argument, or it would take those of this script
 
-resolve_config "$caller" "$@"
-set -- ${ARGS[@]+"${ARGS[@]}"}
-[ $# -gt 0 ] || set -- configs/base/demo.yaml
+heed_caller
+[ $# -gt 0 ] || { set -- configs/base/demo.yaml; TARDIFF_CALLER=$PWD; }  # that of this repository
 started=$SECONDS
 say() { printf '\n== %s\n' "$*"; }
 

@@ -15,8 +15,7 @@ case " $items " in
     exit 2
     ;;
 esac
-resolve_config "$caller" "$@"
-set -- ${ARGS[@]+"${ARGS[@]}"}
+heed_caller
 
 # What a user gives comes last, and wins over what an item sets.
 trained() { bash train.sh "$@" && bash classifier/train.sh "$@"; }

@@ -15,14 +15,23 @@ for argument in "$@"; do
             ;;
     esac
 done
-caller=$PWD
+caller=${TARDIFF_CALLER:-$PWD}  # of the script that the user called, if it was another
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# heed_caller: paths in arguments are meant from where the user stands (configs/arguments.py), also in
+# scripts that are called from here. Says what the paths that are printed are relative to.
+heed_caller() {
+    if [ -z "${TARDIFF_CALLER:-}" ] && [ "$caller" != "$PWD" ]; then
+        echo "(started in $caller; paths below are relative to $PWD)" >&2
+    fi
+    export TARDIFF_CALLER=$caller
+}
 
 # run_entry MODULE ARG...: runs an entry with the user's arguments, in the environment that there is.
 run_entry() {
     local module=$1
     shift
     source scripts/env.sh
-    resolve_config "$caller" "$@"
-    exec "$PYTHON" -m configs "$module" ${ARGS[@]+"${ARGS[@]}"}
+    heed_caller
+    exec "$PYTHON" -m configs "$module" "$@"
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from configs.schema.fields import many, number
+from configs.schema.fields import many, number, path
 
 PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
 BASELINES = (
@@ -23,7 +23,7 @@ class InfluenceReportConfig:
     """What the influence of which series is reported (scripts/influence_report/__main__.py)."""
 
     # Splits but test, or files of synthetic series.
-    sets: list[str] = many("train", "val_select")
+    sets: list[str] = many("train", "val_select", paths=True)
     guide_sizes: list[int] = many(32, 64, 128, 256, 512)  # of the size curve; larger: left out
     step_rows: int = number(200, low=10)  # series whose step is measured
     # Retraining in place of all that (influence_report/retraining.py): does influence predict it on
@@ -42,7 +42,7 @@ class EvaluationConfig:
 
     dir: str = "evaluation"  # folder of the results, below runs/<experiment>
     # Files, or names of sets of this experiment; None: all of runs/<experiment>/synthetic
-    synthetic: list[str] | None = None
+    synthetic: list[str] | None = path()
     protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR", among=PROTOCOLS)
     # TSRTR, synthetic : real; the real-only baseline (ratio 0) is always included.
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)

@@ -16,7 +16,7 @@ from configs.schema.evaluation import (
     MatrixConfig,
     TuningConfig,
 )
-from configs.schema.fields import MISSING, choice, many, number
+from configs.schema.fields import MISSING, choice, many, number, path
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class DataConfig(Sources):
     """Where the series come from and how they are split; see docs/data.md."""
 
     source: str = choice(*SOURCES)
-    dir: str = "data/${experiment}"  # splits, normaliser and data card
+    dir: str = path("data/${experiment}")  # splits, normaliser and data card
     rebuild: bool = False  # replace splits that were built with other settings
     seed: int = number(0, low=0)  # of the split and of the simulator
     task: str = choice("mortality", "icustay", "sepsis")  # icustay: length of stay > los_days
@@ -113,7 +113,7 @@ class ClassifierConfig:
     model_args: dict[str, Any] = field(default_factory=dict)
     # Which parts of a series it sees: values, mask, time (since the last measurement), static.
     inputs: list[str] = many("values")
-    checkpoint_dir: str = "classifier/checkpoint/${experiment}"
+    checkpoint_dir: str = path("classifier/checkpoint/${experiment}")
     class_weight: str = choice("none", "balanced")
     batch_size: int = number(64, low=1)
     max_epochs: int = number(200, low=1)
@@ -138,7 +138,7 @@ class InfluenceConfig:
     guidance_loss: str = choice("auto", "rank", "balanced", "nll")  # auto: rank if binary
     classes: list[int] | None = None  # only guidance rows of these classes; None: all
     # convex: a guide with an exported G, used instead of the guidance rows.
-    vector: str | None = None
+    vector: str | None = path()
     # The rest is of the classifier alone.
     preconditioner: str = choice("ggn_cg", "none")
     damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
@@ -150,10 +150,10 @@ class ExportConfig:
     """A guide as a file (tardiff/fit_guide.py), and with the G of guidance rows
     (tardiff/export_guidance.py)."""
 
-    path: str | None = None  # None: guide.pt or guidance.pt in runs/<experiment>
     # A guide of python -m tardiff.fit_guide; None: fitted here, which takes the generator.
-    guide: str | None = None
-    rows: str | None = None  # a data set file with the guidance rows; None: the val_guide split
+    guide: str | None = path()
+    rows: str | None = path()  # a data set file with the guidance rows; None: the val_guide split
+    path: str | None = path()  # None: guide.pt or guidance.pt in runs/<experiment>
     epsilon: float | None = number(None, low=0.0, open_low=True)  # privacy; None: no noise
     delta: float = number(1e-5, low=0.0, high=0.1, open_low=True)
 
@@ -231,7 +231,7 @@ class ExperimentConfig:
     """All of one experiment. `experiment` names its folders and is the only required key."""
 
     experiment: str = MISSING
-    runs_dir: str = "runs"
+    runs_dir: str = path("runs")
     seed: int = number(0, low=0)  # of training
     compat: str = choice("none", "paper")  # paper: Algorithm 1 as printed
     accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, cuda, mps

@@ -16,7 +16,8 @@ def choice(default: str, *others: str) -> Any:
 
 
 def path(default: str | None = None) -> Any:
-    """The name of a file or folder that is read."""
+    """The name of a file or folder, or a list of some; on the command line it means the folder
+    where the user stands (configs/arguments.py)."""
     return field(default=default, metadata={"is_path": True})
 
 
@@ -44,15 +45,17 @@ def many(
     positive: bool = False,
     filled: bool = False,
     distinct: bool = False,
+    paths: bool = False,
 ) -> Any:
     """A list with the given default items.
 
     Args:
         among: what an item may be; empty: anything of its type.
-        positive: items are above 0; filled: there is at least one; distinct: none is there twice.
+        positive: items are above 0; filled: there is at least one; distinct: none is there twice;
+            paths: as of `path`.
     """
     bounds = {"among": among, "positive": positive, "filled": filled, "distinct": distinct}
-    return field(default_factory=lambda: list(default), metadata=bounds)
+    return field(default_factory=lambda: list(default), metadata=bounds | {"is_path": paths})
 
 
 def check_fields(config: Any) -> None:

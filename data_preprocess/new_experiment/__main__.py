@@ -7,6 +7,7 @@ series are read as stage 1 will read them before anything is written.
 """
 
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from configs import from_sections, load_config, parse_override
-from configs.arguments import is_override, require_closed
+from configs.arguments import CALLER, from_caller, is_override, require_closed
 from configs.cli import guarded, log_to_stdout
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
     """The files, the YAML to be written, and overrides of the config."""
-    files = [Path(argument) for argument in arguments if not is_override(argument)]
+    files = [Path(from_caller(a, there=True)) for a in arguments if not is_override(a)]
     given = [argument for argument in arguments if is_override(argument)]
     for override in given:
         require_closed(override)
@@ -86,7 +87,7 @@ def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path, list[str]]:
     for path in files:
         if not path.exists():
             raise MissingInputError(f"{path.absolute()} does not exist")
-    wanted = Path(dict(pairs).get("out", "."))
+    wanted = Path(os.environ.get(CALLER, ""), dict(pairs).get("out", ""))
     stem = _as_name(files[0].name.split(".")[0])
     out = wanted / f"{stem}.yaml" if wanted.is_dir() else wanted
     if out.suffix not in (".yaml", ".yml"):

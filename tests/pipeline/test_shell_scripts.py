@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[2]
 ALL = sorted(
@@ -75,9 +74,9 @@ def test_a_raw_release_is_built_where_the_user_stands_and_the_next_command_can_b
     command = f"PYTHON={stub} bash {ROOT}/data_preprocess/eicu.sh ./site=3 'data.dir=./my data'"
     found = bash("-c", command, cwd=tmp_path, check=True).stdout
     following, built = found.removeprefix("when it is built, next: bash ").split("\n")
-    assert f"<data.eicu.folder={tmp_path}/site=3><data.dir={tmp_path}/my data>" in built
+    assert f"<data.eicu.folder={tmp_path}/site=3><data.dir=./my data>" in built
     words = bash("-c", f'printf "<%s>" {following}', check=True).stdout
-    assert words == f"<train.sh><configs/base/eicu_icustay.yaml><data.dir={tmp_path}/my data>"
+    assert words == f"<{ROOT}/train.sh><configs/base/eicu_icustay.yaml><data.dir=./my data>"
 
 
 def test_the_build_of_a_raw_release_is_the_process_that_was_started(tmp_path):
@@ -91,73 +90,43 @@ def test_the_build_of_a_raw_release_is_the_process_that_was_started(tmp_path):
         assert started.communicate()[0].splitlines()[-1] == f"pid {started.pid}"
 
 
-def resolved(caller, *arguments):
-    """What resolve_config makes of the arguments, and what it says."""
-    script = 'source scripts/env.sh; resolve_config "$@"; printf "=> %s\\n" ${ARGS[@]+"${ARGS[@]}"}'
-    found = bash("-c", script, "bash", caller, *arguments, check=True)
-    return [x.removeprefix("=> ") for x in found.stdout.splitlines()], found.stderr.strip()
+@pytest.fixture
+def stub(tmp_path):
+    """A Python that prints where the user stands and its arguments, each in brackets."""
+    path = tmp_path / "python"
+    path.write_text('#!/bin/sh\nprintf "<%s>" "$TARDIFF_CALLER" "$@"\necho\n')
+    path.chmod(0o755)
+    return path
 
 
-def test_names_of_files_mean_those_where_the_user_stands(tmp_path):
-    for file in ("mine.yaml", "x.csv", "other set.npz"):
-        (tmp_path / file).touch()
-    found, said = resolved(
-        tmp_path,
-        "mine.yaml",
-        "data.table.series=x.csv",
-        "synthetic=[guided,other set.npz,nosuch.npz]",
-        "configs/base/demo.yaml",
-        "nosuch.yaml",
-        "guidance=none",
-        "tuning.w=[-0.5,0,0.5]",
-        "/abs/x.csv",
-        "runs_dir=./out",
-        "synthetic=[../a.npz,./README.md]",
-        "runs_dir=out/",
-        "classifier.model=my:Cls",
-        "./README.md",
-    )
-    assert found == [
-        f"{tmp_path}/mine.yaml",
-        f"data.table.series={tmp_path}/x.csv",
-        f"synthetic=[guided,{tmp_path}/other set.npz,nosuch.npz]",
-        "configs/base/demo.yaml",
-        f"{tmp_path}/nosuch.yaml",
-        "guidance=none",
-        "tuning.w=[-0.5,0,0.5]",
-        "/abs/x.csv",
-        f"runs_dir={tmp_path}/out",  # whether or not it is there yet
-        f"synthetic=[{tmp_path}/../a.npz,{tmp_path}/README.md]",
-        "runs_dir=out/",
-        "classifier.model=my:Cls",
-        f"{tmp_path}/README.md",
-    ]
+def called(stub, cwd, script, *arguments):
+    """The lines that the stub printed, and what the script says."""
+    words = [ROOT / script, *arguments]
+    found = bash("-c", f'PYTHON={stub} bash "$@"', "bash", *words, cwd=cwd, check=True)
+    return found.stdout.splitlines(), found.stderr.strip()
+
+
+def test_the_stages_are_told_where_the_user_stands(stub, tmp_path):
+    """And read the paths in their arguments so (tests/unit/configs/test_arguments.py)."""
+    arguments = ["mine.yaml", 'data.table.static=["race, region", b]', "runs_dir=./out"]
+    lines, said = called(stub, tmp_path, "train.sh", *arguments)
+    given = "".join(f"<{argument}>" for argument in arguments)
+    assert lines == [f"<{tmp_path}><-m><configs><tardiff.train>{given}"]
     assert said == f"(started in {tmp_path}; paths below are relative to {ROOT})"
 
 
-@pytest.mark.parametrize(
-    ("given", "found"),
-    [
-        ("synthetic=[ ./a.npz , x.npz ]", "synthetic=[{0}/a.npz,{0}/x.npz]"),
-        ("synthetic=guided,x.npz", "synthetic=[guided,{0}/x.npz]"),
-        ("set='x.npz'", "set=['{0}/x.npz']"),
-        (
-            "data.files={train: ./t.npz, val: x.npz}",
-            "data.files={train: {0}/t.npz,val: {0}/x.npz}",
-        ),
-        ('data.files={"train": "x.npz"}', 'data.files={"train": "{0}/x.npz"}'),
-        ("data.guide_where={icu_type: [3, 4], ward: [0.5]}", None),
-        ("data.space.ordered=[[a, b.c], [c, d]]", None),
-    ],
-)
-def test_spaces_quotes_and_mappings_are_those_of_yaml(tmp_path, given, found):
-    (tmp_path / "x.npz").touch()
-    key, value = resolved(tmp_path, given)[0][0].split("=", 1)
-    wanted = (found or given).replace("{0}", str(tmp_path)).split("=", 1)
-    assert (key, yaml.safe_load(value)) == (wanted[0], yaml.safe_load(wanted[1]))
+def test_so_are_those_that_another_script_calls(stub, tmp_path):
+    lines, said = called(stub, tmp_path, "scripts/reproduce.sh", "table3", "./mine.yaml")
+    stages = ("tardiff.train", "classifier.train", "scripts.influence_report.__main__")
+    assert lines == [f"<{tmp_path}><-m><configs><{stage}><./mine.yaml>" for stage in stages]
+    assert said.count("started in") == 1
 
 
-def test_in_the_repository_nothing_is_changed():
-    arguments = ["configs/base/demo.yaml", "experiment=x", "synthetic=[a,README.md]"]
-    assert resolved(ROOT, *arguments)[0] == arguments
-    assert resolved(ROOT)[0] == [""]
+def test_in_the_repository_nothing_is_said(stub):
+    assert called(stub, ROOT, "train.sh") == ([f"<{ROOT}><-m><configs><tardiff.train>"], "")
+
+
+def test_a_config_of_another_folder_is_read(tmp_path):
+    (tmp_path / "mine.yaml").write_text("experiment: x\nnosuch: 1\n")
+    found = bash(ROOT / "train.sh", "mine.yaml", cwd=tmp_path)
+    assert f"error: {tmp_path}/mine.yaml: unknown key 'nosuch'" in found.stdout

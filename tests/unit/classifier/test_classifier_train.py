@@ -230,12 +230,6 @@ def test_script_runs_from_the_root_and_from_classifier(echo):
     assert _script(echo, ROOT, "classifier/train.sh") == expected[:4]
 
 
-def test_script_finds_a_config_where_the_user_is(echo, tmp_path):
-    (tmp_path / "own.yaml").write_text("experiment: own\n")
-    lines = _script(echo, tmp_path, str(ROOT / "classifier" / "train.sh"), "own.yaml")
-    assert lines[4] == f"{tmp_path}/own.yaml"
-
-
 def test_script_without_an_environment_says_how_to_make_one(tmp_path):
     """An empty path has no Python; the copy of the repository has no .venv."""
     (tmp_path / "scripts").mkdir()
