@@ -11,7 +11,7 @@ import pandas as pd
 
 from configs.runtime.atomic_files import atomic_path
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.export.parquet_tables import measurements, series_chunks
+from data_preprocess.export.parquet_tables import measurements, require_distinct, series_chunks
 
 
 def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
@@ -25,7 +25,11 @@ def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> N
         step_minutes: minutes between grid points; `time` is minutes from the window's start.
 
     Each file appears whole or not at all; `label` is the class name.
+
+    Raises:
+        DataError: a static covariate has the name of another column.
     """
+    require_distinct(["id", "label", *dataset.static_names], labels_path(path).name)
     labels = np.asarray(dataset.label_names)[dataset.labels]
     table = pd.DataFrame({"id": np.arange(len(dataset)), "label": labels})
     for name, column in zip(dataset.static_names, dataset.static.T, strict=True):

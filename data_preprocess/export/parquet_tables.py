@@ -1,14 +1,15 @@
-"""A data set as tables, chunk by chunk in bounded memory: its rows, and Parquet files of them."""
+"""A data set as tables, chunk by chunk in bounded memory: names, rows and Parquet files."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
 
-from configs.runtime.errors import UserError, first_line
+from configs.runtime.errors import DataError, UserError, first_line
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.storage.table_file import identifier, quoted
 
@@ -43,6 +44,17 @@ def write_parquet(path: Path, columns: Mapping[str, str], chunks: Iterable[pd.Da
             f"cannot write {path}: {first_line(error)}; free some space there, or choose "
             "another folder (TMPDIR: for scratch files)"
         ) from error
+
+
+def require_distinct(columns: Sequence[str], table: str) -> None:
+    """Raises DataError where two columns have one name, of which the second would take the first's
+    place; readers of tables do not tell upper from lower case."""
+    counts = Counter(name.lower() for name in columns)
+    if twice := [name for name in columns if counts[name.lower()] > 1]:
+        raise DataError(
+            f"{table}: the columns {', '.join(twice)} would have one name (upper and lower case "
+            "are the same there); rename the channel or the static covariate"
+        )
 
 
 def series_chunks(dataset: EHRDataset) -> Iterator[tuple[np.ndarray, EHRDataset]]:

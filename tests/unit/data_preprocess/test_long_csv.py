@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.long_csv import labels_path, write_long_csv
 
@@ -42,3 +45,11 @@ def test_labels_are_written_by_name(tmp_path):
     assert list(labels["id"]) == list(range(20))
     assert list(labels["label"]) == [dataset.label_names[label] for label in dataset.labels]
     assert labels_path(tmp_path / "x.csv.gz") == tmp_path / "x_labels.csv"
+
+
+@pytest.mark.parametrize("names", [("label", "age"), ("age", "ID"), ("age", "Age")])
+def test_a_covariate_that_would_take_the_place_of_a_column_is_refused(tmp_path, names):
+    dataset = replace(_dataset(20), static=np.zeros((20, 2), np.float32), static_names=names)
+    with pytest.raises(DataError, match="set_labels.csv: the columns .*rename"):
+        write_long_csv(tmp_path / "set.csv", dataset, step_minutes=60.0)
+    assert not [*tmp_path.iterdir()]
