@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, bare_name
-from data_preprocess.export.parquet_tables import series_chunks, write_parquet
+from data_preprocess.export.parquet_tables import require_distinct, series_chunks, write_parquet
 from data_preprocess.sources.vocabulary import QUANTITIES
 
 log = logging.getLogger("tardiff.data")
@@ -65,11 +64,12 @@ def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> Non
         step_minutes: minutes between grid points; `time` is hours since the window's start.
 
     Raises:
-        DataError: a channel has the name of one of YAIB's own columns.
+        DataError: a channel or covariate has the name of another column.
     """
     names = [_COLUMNS.get(name, name) for name in dataset.feature_names]
-    if taken := sorted({"stay_id", "time"}.intersection(names)):
-        raise DataError(f"YAIB's own columns are called {', '.join(taken)}; rename the channel")
+    covariates = [_column(name) for name in dataset.static_names]
+    require_distinct(["stay_id", "time", *names], "dyn.parquet")
+    require_distinct(["stay_id", *covariates], "sta.parquet")
     for name in names:
         if name in VARIABLES and name in dataset.feature_names:
             log.warning(
@@ -83,7 +83,7 @@ def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> Non
         _dynamic(dataset, names, step_minutes),
     )
     stays = {"stay_id": np.arange(len(dataset))}
-    static = _static(dataset)
+    static = dict(zip(covariates, _static(dataset), strict=True))
     kinds = {name: "VARCHAR" if name == "sex" else "DOUBLE" for name in static}
     write_parquet(
         folder / "sta.parquet", {"stay_id": "BIGINT"} | kinds, [pd.DataFrame(stays | static)]
@@ -105,15 +105,20 @@ def _dynamic(dataset: EHRDataset, names: list[str], step_minutes: float) -> Iter
         yield frame
 
 
-def _static(dataset: EHRDataset) -> dict[str, np.ndarray]:
-    columns: dict[str, np.ndarray] = {}
+def _column(name: str) -> str:
+    """YAIB's name of a static covariate: "age[years]" -> "age"."""
+    if name == SEX:
+        return "sex"
+    bare = bare_name(name)
+    return bare if static_name(bare) == name else name
+
+
+def _static(dataset: EHRDataset) -> Iterator[np.ndarray]:
     for name, column in zip(dataset.static_names, dataset.static.T, strict=True):
         if name == SEX:
             known = ~np.isnan(column)
             words = np.full(len(column), None, object)
             words[known] = np.array(SEX_WORDS, object)[column[known].astype(int)]
-            columns["sex"] = words
+            yield words
         else:
-            bare = bare_name(name)
-            columns[bare if static_name(bare) == name else name] = column.astype(np.float64)
-    return columns
+            yield column.astype(np.float64)

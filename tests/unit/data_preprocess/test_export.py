@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from configs import load_config
-from configs.runtime.errors import UserError
+from configs.runtime.errors import DataError, UserError
 from data_preprocess.export import writers as export
 from data_preprocess.export.__main__ import main
 from data_preprocess.export.croissant import hub_head
@@ -41,6 +41,21 @@ def dataset(make_dataset, monkeypatch):
 def rows(path):
     with duckdb.connect() as connection:
         return connection.execute(f"FROM '{path}'").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"feature_names": ("HR", "hr")}, "dyn.parquet: the columns HR, hr"),
+        ({"feature_names": ("Time", "hr")}, "dyn.parquet: the columns time, Time"),
+        ({"feature_names": ("hr", "heart_rate[bpm]")}, "dyn.parquet: the columns hr, hr"),
+        ({"static_names": ("Stay_ID", "sex", "a")}, "sta.parquet: the columns stay_id, Stay_ID"),
+        ({"static_names": ("age[years]", "age", "a")}, "sta.parquet: the columns age, age"),
+    ],
+)
+def test_names_that_are_one_in_yaib_are_refused(tmp_path, dataset, changes, said):
+    with pytest.raises(DataError, match=f"{said} would have one name"):
+        write_yaib(tmp_path, dataclasses.replace(dataset, **changes), step_minutes=60.0)
 
 
 def test_the_yaib_trio_holds_every_value(tmp_path, dataset):

@@ -165,7 +165,7 @@ def test_yaib_units_that_the_set_does_not_name_are_warned_of(tmp_path, caplog):
     assert "channel temp has no unit, and YAIB takes a column of this name as" in caplog.text
     assert "channel hr" not in caplog.text
     save_dataset(tmp_path / "time.npz", dataset(("hr[bpm]", "time"), np.full(40, -1)))
-    with pytest.raises(DataError, match="YAIB's own columns are called time; rename the channel"):
+    with pytest.raises(DataError, match="dyn.parquet: the columns time, time would have one name"):
         export(tmp_path / "time.npz", "yaib", tmp_path / "other", step_minutes=60.0)
 
 
