@@ -129,3 +129,50 @@ def test_a_normaliser_of_other_channels_is_refused(parts):
     fitted = Normaliser.fit(parts["train"])
     with pytest.raises(MismatchError, match="the normaliser was fitted on"):
         Splits(**parts, normaliser=replace(fitted, feature_names=("a", "b")), fingerprint="f")
+
+
+@pytest.fixture
+def many(make_dataset):
+    sizes = {"train": 240, "val_guide": 80, "val_select": 80, "test": 80}
+    return {
+        name: make_dataset(n, first_subject=1000 * i) for i, (name, n) in enumerate(sizes.items())
+    }
+
+
+def coarse(rng, n):
+    """GCS every four hours: mostly 15, now and then a point less."""
+    level = rng.choice([15, 14, 10, 6], size=(n, 1, 1), p=[0.75, 0.1, 0.1, 0.05])
+    return np.repeat(level - (rng.random((n, 1, 4)) < 0.05), 2, axis=1).astype(np.float32)
+
+
+def of_own_values(parts, rng):
+    return {
+        name: replace(
+            part, values=coarse(rng, len(part)), observed=np.ones((len(part), 2, 4), bool)
+        )
+        for name, part in parts.items()
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_coarse_series_that_are_equal_by_chance_are_no_leak(many, seed):
+    parts = of_own_values(many, np.random.default_rng(seed))
+    known = {row.tobytes() for row in parts["train"].values}
+    assert sum(row.tobytes() in known for row in parts["test"].values) > 60
+    splits_of(parts)
+
+
+@pytest.mark.parametrize("name", ["test", "val_select"])
+def test_stays_that_stand_twice_under_other_ids_are_refused(many, name):
+    """All stays are there twice and drawn into splits at random, beside some that are coarse."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(80, 9, (200, 2, 4)), coarse(rng, 40)])
+    order = rng.permutation(np.repeat(np.arange(240), 2))
+    parts, start = {}, 0
+    for split, part in many.items():
+        values = rows[order[start : start + len(part)]].astype(np.float32)
+        parts[split], start = replace(part, values=values), start + len(part)
+    other = "val_select" if name == "test" else "test"
+    parts[other] = replace(parts[other], values=rng.normal(80, 9, (80, 2, 4)).astype(np.float32))
+    with pytest.raises(MismatchError, match=f"series of {name} are also in train"):
+        splits_of(parts)
