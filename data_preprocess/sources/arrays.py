@@ -18,6 +18,7 @@ from data_preprocess.storage.array_files import (
     read_arrays,
     require_classes,
 )
+from data_preprocess.storage.cell_text import MISSING
 
 log = logging.getLogger("tardiff.data")
 
@@ -91,10 +92,18 @@ def _label_names(arrays: dict[str, Arrays]) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(num_classes))
 
 
+def _unknown(ids: np.ndarray) -> np.ndarray:
+    """True where no patient is named: -1, and what a table's reader takes for missing."""
+    if ids.dtype.kind == "S":
+        ids = np.char.decode(ids, "utf-8", "replace")
+    return (
+        np.isin(np.char.lower(np.char.strip(ids)), MISSING) if ids.dtype.kind == "U" else ids == -1
+    )
+
+
 def _numbered(ids: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """The place of every id among `names`; -1, which is unknown, stays."""
-    places = np.searchsorted(names, ids)
-    return places if ids.dtype.kind in "US" else np.where(ids == -1, -1, places)
+    """The place of every id among `names`, and -1 where the patient is unknown."""
+    return np.where(_unknown(ids), -1, np.searchsorted(names, ids))
 
 
 def numbered_patients(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
@@ -135,6 +144,8 @@ def _cohort(
     notes = [*_extremes(found.values, feature_names)]
     if found.subject_ids is None:
         notes.append(f"{path.name} has no patient ids: every series counts as its own patient")
+    elif unknown := np.count_nonzero(_unknown(found.subject_ids)):
+        notes.append(f"series whose patient is unknown, each a patient of its own: {unknown:,}")
     cohort = Cohort(
         values=found.values.astype(np.float32),
         labels=found.labels,

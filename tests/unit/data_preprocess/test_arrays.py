@@ -161,6 +161,17 @@ def test_patients_of_arrays_are_numbers_or_texts(tmp_path, caplog):
     assert "not read: patients (patients stand in subject_ids)" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_a_patient_that_is_unknown_in_words_is_one_of_its_own(tmp_path, kind):
+    x, y = series()
+    names = ["nan", "P1", " NaN", "", "P1", "None", "?", "P2", "NA", "nano"]
+    np.savez(tmp_path / "x.npz", x=x, y=y, subject_ids=np.array(names).astype(kind))
+    pool = read(train=str(tmp_path / "x.npz"))[0]
+    assert len(set(pool.subject_ids.tolist())) == 9
+    assert pool.subject_ids[1] == pool.subject_ids[4]
+    assert "series whose patient is unknown, each a patient of its own: 6" in pool.notes
+
+
 def test_objects_in_an_npz_are_answered_with_how_to_make_them_plain(tmp_path):
     """It was called no dataset file of this project, which it need not be."""
     x, y = series()
