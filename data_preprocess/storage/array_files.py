@@ -55,11 +55,12 @@ def read_arrays(path: Path, *, key: str, classes: Sequence[str] = ()) -> Arrays:
         ".pickle": _read_pickle,
         ".npy": _read_npy,
     }
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         raise DataError(f"{path} ({key}): unknown kind of file; {ARRAY_FORMS}")
     if not path.is_file():
         raise MissingInputError(f"{path.absolute()} does not exist ({key} names it)")
-    return checked(readers[path.suffix](path), str(path), classes)
+    return checked(readers[suffix](path), str(path), classes)
 
 
 def checked(found: Arrays, where: str, classes: Sequence[str] = ()) -> Arrays:
@@ -150,7 +151,7 @@ def _read_npy(path: Path) -> Arrays:
 
 def labels_of(path: Path) -> Path:
     """Where the labels of a .npy file are."""
-    return path.with_name(f"{path.stem}_labels.npy")
+    return path.with_name(f"{path.stem}_labels{path.suffix}")
 
 
 def _load_npy(path: Path) -> np.ndarray:

@@ -33,6 +33,8 @@ MAX_HEADER_BYTES = 1 << 20
 # Larger files are not read a second time to count their rows.
 MAX_COUNTED_BYTES = 32 << 20
 _DELIMITERS = ",;\t|"
+# Up to and with a line break outside quotes, which open at the beginning of a cell.
+_ROW = re.compile(rb'(?:(?:^|(?<=[,;\t|]))"(?:[^"]|"")*"|[^\r\n])*\r?\n?')
 # Arrow's format of a duration: the minutes that 1 of its unit stands for.
 _DURATIONS = {"tDs": 1 / 60, "tDm": 1e-3 / 60, "tDu": 1e-6 / 60, "tDn": 1e-9 / 60}
 
@@ -70,7 +72,7 @@ def open_table(path: Path, *, key: str, lower: bool = False) -> TableFile:
         DataError: it is no such table; says what it is.
     """
     if path.is_dir():
-        parts = sorted(path.rglob("*.parquet"))
+        parts = sorted(part for part in path.rglob("*") if part.suffix.lower() == ".parquet")
         if not parts:
             raise DataError(f"{path} ({key}) is a folder without a .parquet file; expected a table")
         return _parquet(path, parts, lower=lower)
@@ -79,7 +81,7 @@ def open_table(path: Path, *, key: str, lower: bool = False) -> TableFile:
             f"{path.absolute()} does not exist ({key} names it); expected a table: "
             f"{', '.join(SUFFIXES)} or a folder of .parquet files"
         )
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return _parquet(path, [path], lower=lower)
     if path.name.lower().endswith((".csv", ".csv.gz")):
         return _csv(path, lower=lower)
@@ -203,17 +205,26 @@ def exact(path: Path) -> str:
 
 
 def _csv(path: Path, *, lower: bool) -> TableFile:
-    header = _header_line(path)
+    header = _header(path)
     delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
-    names = _names(next(csv.reader(io.StringIO(header), delimiter=delimiter)), path, lower=lower)
+    cells = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter))
+    names = _names(cells, path, lower=lower)
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
     scan = (
         f"read_csv({exact(path)}, columns = {{{columns}}}, auto_detect = false, header = true, "
         f"skip = 0, comment = '', delim = {quoted(delimiter)}, quote = '\"', escape = '\"', "
-        f"nullstr = '', hive_partitioning = false, "
+        f"nullstr = '', {_line_end(header)}hive_partitioning = false, "
         f"compression = '{'gzip' if _is_gzip(path) else 'none'}')"
     )
     return TableFile(path, names, scan, True, delimiter)
+
+
+def _line_end(header: str) -> str:
+    """How rows end, where a name has a line break: DuckDB would take that for the end of a row,
+    and Excel writes \\n within a cell and \\r\\n behind a row."""
+    row = header.rstrip("\r\n")
+    end = header.removeprefix(row).encode("unicode_escape").decode()
+    return f"new_line = '{end}', " if re.search(r"[\r\n]", row) and end else ""
 
 
 def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
@@ -255,7 +266,8 @@ def duration_units(schema: bytes) -> dict[str, float]:
 
 
 def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:
-    names = [name.strip().lower() if lower else name.strip() for name in given]
+    names = [re.sub(r"\s*[\r\n]\s*", " ", name.strip()) for name in given]
+    names = [name.lower() for name in names] if lower else names
     # DuckDB compares names without regard to case.
     twice = [name for name, n in Counter(name.lower() for name in names).items() if n > 1]
     if twice or "" in names:
@@ -264,7 +276,8 @@ def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _header_line(path: Path) -> str:
+def _header(path: Path) -> str:
+    """The first row of a CSV file; a quoted name may go on in the next line."""
     start = b""
     with gzip.open(path) if _is_gzip(path) else path.open("rb") as handle:
         try:
@@ -275,15 +288,21 @@ def _header_line(path: Path) -> str:
         raise DataError(f"{path}: not UTF-8 text (UTF-16 or binary); {SAVE_AS_UTF8}")
     if start.startswith(b"PK\x03\x04"):
         raise DataError(f"{path}: a zip archive or spreadsheet; save it as CSV or Parquet")
-    line = re.split(rb"[\r\n]", start.removeprefix(BOM_UTF8).lstrip(b"\r\n"), maxsplit=1)
-    if len(line) == 1 and len(start) == MAX_HEADER_BYTES:
+    text = start.removeprefix(BOM_UTF8).lstrip(b"\r\n")
+    row = next(_ROW.finditer(text))[0]
+    if len(row) == len(text) and len(start) == MAX_HEADER_BYTES:
         raise DataError(f"{path}: no line break in the first {MAX_HEADER_BYTES:,} bytes")
-    if not line[0].strip():
+    if not row.strip():
         raise DataError(f"{path}: the file is empty, expected a header line")
     try:
-        return line[0].decode()
+        header = row.decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the header is not UTF-8 text; {SAVE_AS_UTF8}") from error
+    if re.fullmatch(r"sep=.?\s*", header, re.IGNORECASE):
+        raise DataError(
+            f"{path}: the first line is for Excel and no header; delete the line {header.strip()}"
+        )
+    return header
 
 
 def _is_gzip(path: Path) -> bool:

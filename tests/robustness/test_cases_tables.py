@@ -3,6 +3,7 @@
 import gzip
 import string
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,6 +124,43 @@ def test_every_row_of_a_csv_counts_whatever_its_cells_hold(tmp_path_factory, row
         require_all_rows(engine, table)
         found = engine.rows(f"SELECT coalesce(a, ''), coalesce(b, '') FROM {table.scan}")
     assert sorted(found) == sorted(rows)
+
+
+HEADERS = {
+    'id;"HR\n(bpm)";t': ("id", "HR (bpm)", "t"),
+    'id;"HR\r\n(bpm)";t': ("id", "HR (bpm)", "t"),
+    '"HR, RR\n(1/min)";id': ("HR, RR (1/min)", "id"),
+    '"a ""b""";c': ('a "b"', "c"),
+    'id;5" nail;c': ("id", '5" nail', "c"),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_quoted_name_may_hold_a_line_break(tmp_path, header, end):
+    """As Excel writes a cell of two lines."""
+    names = HEADERS[header]
+    rows = [tuple(f"{k}{j}" for j in range(len(names))) for k in range(3)]
+    text = end.join([header, *map(";".join, rows), '"\n"' + ";" * (len(names) - 1)]) + end
+    (tmp_path / "x.csv").write_bytes(text.encode())
+    table = open_table(tmp_path / "x.csv", key="k")
+    assert table.columns == names
+    with open_engine(memory_limit="500MB", threads=1) as engine:
+        require_all_rows(engine, table)
+        assert engine.rows(f"FROM {table.scan}")[:3] == rows
+
+
+def test_the_note_for_excel_is_to_be_deleted(tmp_path):
+    (tmp_path / "x.csv").write_text("sep=;\nid;time\n1;2\n")
+    with pytest.raises(DataError, match="x.csv: the first line is for .*; delete the line sep=;"):
+        open_table(tmp_path / "x.csv", key="k")
+
+
+def test_the_kind_of_a_file_may_be_in_capitals(tmp_path):
+    (tmp_path / "X.CSV.GZ").write_bytes(gzip.compress(b"a\n1\n"))
+    duckdb.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/X.PARQUET' (FORMAT parquet)")
+    for path in (tmp_path / "X.CSV.GZ", tmp_path / "X.PARQUET", tmp_path):
+        assert open_table(path, key="k").columns == ("a",)
 
 
 WAYS = {"7": str, "7.0": "{}.0".format, "007": "{:03d}".format, " 7 ": " {} ".format}

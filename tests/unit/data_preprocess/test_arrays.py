@@ -108,6 +108,17 @@ def test_npy_pairs_are_read_without_pickle(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def test_the_kind_of_a_file_may_be_in_capitals(tmp_path):
+    x, y = series()
+    with (tmp_path / "X.NPZ").open("wb") as plain:
+        np.savez(plain, x=x, y=y)
+    for name, array in {"Y.NPY": x, "Y_labels.NPY": y}.items():
+        with (tmp_path / name).open("wb") as place:
+            np.save(place, array)
+    for name in ("X.NPZ", "Y.NPY"):
+        np.testing.assert_array_equal(read(train=str(tmp_path / name))[0].values, x)
+
+
 def test_npz_keeps_names_patients_and_what_was_measured(make_dataset, tmp_path):
     dataset = make_dataset(first_subject=40)
     save_dataset(tmp_path / "x.npz", dataset)
