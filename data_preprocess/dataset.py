@@ -217,8 +217,8 @@ def require_same_task(first: EHRDataset, second: EHRDataset, where: str) -> None
 
 
 def bare_name(name: str) -> str:
-    """The name without its unit: "heart_rate[bpm]" -> "heart_rate"."""
-    return name.split("[", 1)[0]
+    """The name without its unit: "heart_rate[bpm]", "heart_rate [bpm]" -> "heart_rate"."""
+    return name.split("[", 1)[0].strip()
 
 
 def unit_of(name: str) -> str:
@@ -230,10 +230,14 @@ def index_of(name: str, known: Sequence[str], what: str) -> int:
     """Position of a name given with or without its unit.
 
     Raises:
-        ConfigError: no such name; `what` opens the message.
+        ConfigError: no such name, or several without their units; `what` opens the message.
     """
     bare = [bare_name(full) for full in known]
-    for names in (list(known), bare):
-        if name in names:
-            return names.index(name)
+    if name in known:
+        return list(known).index(name)
+    if bare.count(name) > 1:
+        meant = " and ".join(full for full in known if bare_name(full) == name)
+        raise ConfigError(f"{what}: {name!r} may be {meant}; give the name with its unit")
+    if name in bare:
+        return bare.index(name)
     raise ConfigError(f"{what}: no {name!r} in these data; there is {', '.join(bare) or 'none'}")

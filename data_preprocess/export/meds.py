@@ -90,10 +90,12 @@ def write_meds(
 
 def _keys(names: Sequence[str]) -> Iterator[tuple[str, str, str | None]]:
     """(name, key, unit) of every column; the key is the bare name, or the whole where two share
-    it."""
+    it, or where bare name and unit do not make the name, as of "HR [bpm]"."""
     bare = [bare_name(name) for name in names]
     for name, short in zip(names, bare, strict=True):
-        yield (name, short, unit_of(name)) if bare.count(short) == 1 else (name, name, None)
+        unit = unit_of(name)
+        alone = bare.count(short) == 1 and name in (short, f"{short}[{unit}]")
+        yield (name, short, unit) if alone else (name, name, None)
 
 
 def code_of(name: str) -> str:

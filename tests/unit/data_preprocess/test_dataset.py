@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jaxtyping import config
 
-from configs.runtime.errors import DataError
-from data_preprocess.dataset import concatenate, require_same_task
+from configs.runtime.errors import ConfigError, DataError
+from data_preprocess.dataset import bare_name, concatenate, index_of, require_same_task
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +81,16 @@ def test_a_stay_ends_with_its_last_measurement(make_dataset):
     observed = np.zeros((3, 2, 4), bool)
     observed[0, 1, 3] = observed[1, 0, :2] = True
     assert make_dataset(3, observed=observed).lengths.tolist() == [4, 2, 0]
+
+
+def test_a_space_before_the_unit_is_of_neither():
+    assert bare_name("HR [bpm]") == bare_name("HR[bpm]") == bare_name("HR") == "HR"
+    assert index_of("HR", ("SBP [mmHg]", "HR [bpm]"), "here") == 1
+
+
+def test_a_name_that_two_units_share_needs_its_unit():
+    known = ("hr[bpm]", "bp[mmHg]", "bp[kPa]")
+    assert [index_of(name, known, "here") for name in ("hr", "bp[kPa]")] == [0, 2]
+    assert index_of("bp", ("bp[kPa]", "bp"), "here") == 1
+    with pytest.raises(ConfigError, match=r"here: 'bp' may be bp\[mmHg\] and bp\[kPa\]; give"):
+        index_of("bp", known, "here")

@@ -43,6 +43,19 @@ def rows(path):
         return connection.execute(f"FROM '{path}'").fetchall()
 
 
+def test_a_space_before_the_unit_stays_in_a_meds_folder(tmp_path, dataset):
+    write_meds(
+        tmp_path,
+        dataclasses.replace(dataset, feature_names=("HR [bpm]", "bp[mmHg]")),
+        step_minutes=60.0,
+    )
+    channels = yaml.safe_load((tmp_path / "channels.yaml").read_text())["channels"]
+    assert {name: entry["unit"] for name, entry in channels.items()} == {
+        "HR [bpm]": None,
+        "bp": "mmHg",
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
