@@ -6,7 +6,7 @@ wide table; what is made here are the labels.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,7 @@ def _label_view(
         require_known(
             engine, tables["sta"], ID, cell=id_sql(identifier(ID)), known="stay_labels"
         )  # else no covariate is known
+        _require_one_row(engine, tables["sta"], ID, list(static))
     facts = "".join(f", s.{identifier(a)} AS {identifier(b)}" for a, b in static.items())
     sql = (
         f"SELECT l.id AS {ID}, l.label AS {LABEL}{facts} FROM stay_labels l LEFT JOIN "
@@ -230,9 +231,29 @@ def _label_view(
         # Else every stay is a patient of its own.
         key = section.subject_key
         require_known(engine, people, key, cell=id_sql(identifier(key)), known="stay_labels")
+        _require_one_row(engine, people, key, [section.subject])
         sql = (
             f"SELECT v.*, p.{identifier(section.subject)} AS subject FROM ({sql}) v LEFT JOIN "
             f"{people.scan} p ON v.{ID} = {id_sql(f'p.{identifier(section.subject_key)}')}"
         )
         names.append("subject")
     return replace(tables["outc"], columns=tuple(names), scan=f"({sql})", durations={})
+
+
+def _require_one_row(engine: Engine, table: TableFile, key: str, columns: Sequence[str]) -> None:
+    """Refuses rows of one stay that differ, which would make two stays of it."""
+    stay, texts = id_sql(identifier(key)), [text_sql(identifier(name)) for name in columns]
+    kinds = ", ".join(f"count(DISTINCT {t}) + bool_or({t} IS NULL)::INTEGER" for t in texts)
+    twice = engine.rows(
+        f"""SELECT {stay}, count(*), {kinds} FROM {table.scan}
+            WHERE {stay} IN (SELECT l.id FROM stay_labels l) GROUP BY 1
+            HAVING greatest({kinds}) > 1 ORDER BY 1""",
+        source=table.path,
+    )
+    if twice:
+        first, count, *found = twice[0]
+        differ = [name for name, n in zip(columns, found, strict=True) if n > 1]
+        raise DataError(
+            f"{table.path}: the stay {first} has {count} rows that differ in {', '.join(differ)} "
+            f"({len(twice):,} such stays); expected one row per stay"
+        )

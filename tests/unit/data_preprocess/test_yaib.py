@@ -238,7 +238,7 @@ def two_labels(folder):
 
 def two_persons(folder):
     stored(folder, sta=pd.concat([STA, STA.assign(age=99.0)]))
-    return DataError, "has 2 rows that differ in age"
+    return DataError, "sta.parquet: the stay 1 has 2 rows that differ in age .3 such stays"
 
 
 def rounded_ids(folder):
@@ -286,6 +286,17 @@ def test_a_bad_trio_is_one_error(tmp_path, spoil):
     kind, message = spoil(folder)
     with pytest.raises(kind, match=message):
         read(folder, hours=3.0)
+
+
+def test_a_stay_of_two_patients_is_a_fault_of_the_table_that_says_so(tmp_path):
+    outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [0, 1, 0]})
+    folder = stored(tmp_path / "cohort", dyn=DYN, sta=STA.assign(id=7), outc=outc)
+    people = tmp_path / "people.csv"
+    people.write_text("stay_id,subject\n1,A\n2,B\n3,C\n3,C\n3,D\n9,E\n9,F\n")
+    with pytest.raises(DataError, match="people.csv: the stay 3 has 3 rows that .* in subject .1 "):
+        read(folder, hours=3.0, subjects=str(people))
+    people.write_text("stay_id,subject\n1,A\n2,B\n3,C\n3,C\n9,E\n9,F\n")
+    assert len(read(folder, hours=3.0, subjects=str(people))) == 3
 
 
 def test_wrong_settings_are_named(tmp_path):
