@@ -29,11 +29,11 @@ some = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 STEPS = pd.to_timedelta(long().time, unit="min")
-ZONES = ["+00:00", "Z", "-05:00", "+0530", " UTC"]
+ZONES = ["+00:00", "Z", "-05:00", "+0530", " UTC", " -05:00", " Z", "GMT"]
 
 
 def in_zone(zone: str) -> pd.Series:
-    offset = {"-05:00": -5.0, "+0530": 5.5}.get(zone, 0.0)
+    offset = {"-05:00": -5.0, "+0530": 5.5}.get(zone.strip(), 0.0)
     local = FIRST + STEPS + pd.Timedelta(hours=offset)
     return local.dt.strftime("%Y-%m-%dT%H:%M:%S") + zone
 
@@ -114,6 +114,7 @@ def test_small_and_large_numbers_are_minutes(tmp_path_factory, step, shift):
         (long().time.map("{},5".format), r"'0,5'.*Set data.table.decimal=','"),
         ((FIRST + STEPS).astype(str).where(long().index > 2, "14.03.2021 02:00"), "as pandas.to_d"),
         (long().time.astype(str).where(long().index > 2, "soon"), "time 3, first 'soon'"),
+        (["2021-03-14Z"] * 72, r"the times in `time` cannot be read \(such as '2021-03-14Z'\)"),
         (in_zone("Z").where(long().index > 2, "2021-03-14 02:00"), "have a zone and 3 have none"),
     ],
 )

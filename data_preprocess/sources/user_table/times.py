@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from configs.runtime.errors import DataError
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
-from data_preprocess.storage.cell_text import NUMBER, STAMP, ZONE, number_sql, text_sql
+from data_preprocess.storage.cell_text import NUMBER, STAMP, ZONED_STAMP, number_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, column_type, identifier, quoted
 
@@ -19,7 +19,7 @@ _CLOCK = r"[+-]?[0-9]+:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
 _PATTERNS = {
     NUMBERS: NUMBER,
     STAMPS: STAMP,
-    _ZONED: f"{STAMP}{ZONE}",
+    _ZONED: ZONED_STAMP,
     DURATIONS: rf"-?[0-9]+ days?(,? ?{_CLOCK})?|{_CLOCK}",
 }
 # Which number of 02.03.2020 or 02/03/2020 is the month, the user knows.
@@ -108,6 +108,9 @@ def _of_text(engine: Engine, table: TableFile, column: str, form: TableForm) -> 
         return Moments(f"(CASE WHEN {matches} THEN {minutes} END)", kind)
     # In a session in UTC, text without a zone is read as UTC, too.
     plain = f"replace({text}, ',', '.')"
+    if kind == _ZONED:  # DuckDB wants +01:00 without a space before it, and UTC with one
+        in_numbers = f"regexp_replace({plain}, '(Z|UTC|GMT)$', '+00')"
+        plain = f"regexp_replace({in_numbers}, ' ([+-])', '\\1')"
     stamp = f"epoch(TRY_CAST({plain} AS TIMESTAMPTZ)) / 60"
     return Moments(f"(CASE WHEN {matches} THEN {stamp} END)", STAMPS, zoned=kind == _ZONED)
 
