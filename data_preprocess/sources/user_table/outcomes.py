@@ -1,5 +1,6 @@
 """read_outcomes: labels, patients, static covariates and anchors in time, one row per series."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label=
 MAX_LEVELS = 20
 OPEN_END = r"(?:[<>]=? ?)?([0-9]+(?:[.][0-9]+)?)[+]?"  # "> 89", "90+"
 _SEX = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
+
+log = logging.getLogger("tardiff.data")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def read_outcomes(
         )
     removed = _remove_unclear(engine, table, form)
     _require_one_row_each(engine, table.path, form)
+    _warn_of_patients(engine, series if elsewhere else table, form)
     # A series whose patient is unknown is a patient of its own.
     engine.run(
         "CREATE TABLE ids AS SELECT (row_number() OVER (ORDER BY id) - 1)::INTEGER AS row, *, "
@@ -211,6 +215,23 @@ def _words(engine: Engine, table: TableFile, label: str) -> str:
     )
     words = few([repr(word) for (word,) in found], 3)
     return words and f". {words} is read as missing: rename such a class"
+
+
+def _warn_of_patients(engine: Engine, table: TableFile, form: TableForm) -> None:
+    """Warns of patients that differ by case only, as ids of chance letters may."""
+    alike = engine.rows(
+        "SELECT min(subject), max(subject) FROM outcomes WHERE subject IS NOT NULL "
+        "GROUP BY lower(subject) HAVING min(subject) < max(subject) ORDER BY 1"
+    )
+    if alike:
+        log.warning(
+            "%s: the patients %s and %s in %s differ by case only (%d such) and count as two, who "
+            "may be in two splits. If they are one, write each patient in one way",
+            table.path,
+            *alike[0],
+            form.subject,
+            len(alike),
+        )
 
 
 def _require_one_row_each(engine: Engine, where: Path, form: TableForm) -> None:

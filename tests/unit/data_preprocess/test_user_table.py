@@ -329,6 +329,23 @@ def test_the_patient_may_stand_in_the_series(tmp_path):
         read(series=stored(tmp_path, twice, "z.csv"), labels=labels, subject="patient")
 
 
+@pytest.mark.parametrize("place", ["series", "labels"])
+def test_patients_that_differ_by_case_only_are_told(tmp_path, caplog, place):
+    """They count as two, who may be in train and in test."""
+    people = {"a": "P001", "b": "p001", "c": "P002"}
+    frames = {"series": LONG, "labels": LABELS.drop(columns="person")}
+    frames[place] = frames[place].assign(patient=frames[place].id.map(people))
+    paths = {name: stored(tmp_path, frame, f"{name}.csv") for name, frame in frames.items()}
+    assert len(set(read(**paths, subject="patient").subject_ids)) == 2
+    told = f"{place}.csv: the patients P001 and p001 in patient differ by case only (1 such)"
+    assert told in caplog.text
+    caplog.clear()
+    upper = frames[place].assign(patient=frames[place].patient.str.upper())
+    paths[place] = stored(tmp_path, upper, "upper.csv")
+    assert len(set(read(**paths, subject="patient").subject_ids)) == 1
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_a_label_on_one_row_of_a_series_is_that_of_the_series(tmp_path):
     first = LONG.groupby("id").cumcount() == 0
     labels = LONG.id.map({"a": "died", "b": "alive", "c": None})
