@@ -8,6 +8,7 @@ from typing import Any
 from configs.runtime.errors import DataError, few
 from data_preprocess.new_experiment.columns import Column, named, plain
 from data_preprocess.new_experiment.proposal import Proposal
+from data_preprocess.sources.user_table.outcomes import missing_words
 from data_preprocess.storage.cell_text import id_sql, text_sql
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
@@ -184,7 +185,8 @@ def find_label(
     if len(counts) < 2:
         raise DataError(
             f"{where}: `{label}` has one class ({few(counts) or 'nothing'}); two or more are "
-            "needed - is it the right column (data.table.label=COLUMN)?"
+            "needed. If it is the wrong column, name another with data.table.label=COLUMN"
+            + missing_words(engine, table, label)
         )
     if len(counts) > MOST_CLASSES:
         raise DataError(

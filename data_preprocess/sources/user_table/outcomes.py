@@ -198,7 +198,7 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
             + form.advice(
                 "leave them out with data.table.drop_unreadable=true", "take them out of the file"
             )
-            + _words(engine, table, form.label)
+            + missing_words(engine, table, form.label)
         )
     engine.run(f"DELETE FROM outcomes WHERE {unclear}")
     if not engine.number("SELECT count(*) FROM outcomes"):
@@ -206,7 +206,7 @@ def _remove_unclear(engine: Engine, table: TableFile, form: TableForm) -> int:
     return len(rows)
 
 
-def _words(engine: Engine, table: TableFile, label: str) -> str:
+def missing_words(engine: Engine, table: TableFile, label: str) -> str:
     """What to say of words among the labels that are read as missing: a class may be called so."""
     cell = identifier(label)
     found = engine.rows(

@@ -63,6 +63,10 @@ HOSTILE = {
         {"outcome": lambda r: "None" if r["stay_id"] % 2 else r["outcome"]},
         r"id 5001, 5003, .* complete them, or .*\. 'None' is read as missing: rename such a class$",
     ),
+    "the_other_class_called_none": (
+        {"outcome": lambda r: "None" if r["stay_id"] % 2 else "moved"},
+        r"`outcome` has one class \(moved\); two or more .*\. 'None' is read as missing: rename",
+    ),
     "thousands_beside_points": (
         {"age": lambda r: "1,040" if r["stay_id"] == 5007 else r["age"]},
         r"`age` has numbers with a comma \(first '1,040'\), `heart_rate\[bpm\]` with a point",
