@@ -53,6 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     files, out, overrides = _arguments(arguments)
     given = _merged({}, overrides)
+    _loaded({"experiment": DRAFT} | given)  # keys and types are right before they are looked up
     if files[0].name.lower().endswith(ARRAYS):
         proposal = _propose_arrays(files)
     else:

@@ -21,6 +21,11 @@ def test_an_unknown_key_is_answered_without_the_name_of_a_draft(tmp_path):
         propose(tmp_path, write(tmp_path / "x.csv", *wide()), "data.window=6")
 
 
+def test_a_key_of_another_type_is_refused_before_it_is_looked_up(tmp_path):
+    with pytest.raises(ConfigError, match=r"^data.table.time: Cannot convert"):
+        propose(tmp_path, write(tmp_path / "x.csv", *wide()), "data.table.time.hour=6")
+
+
 def test_two_files_without_a_common_name(tmp_path):
     header, rows = wide()
     series = write(tmp_path / "x.csv", header[:-1], [row[:-1] for row in rows])
