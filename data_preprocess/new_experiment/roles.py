@@ -52,6 +52,11 @@ class Seen:
         starts = (c for c in self.columns if plain(c).startswith("time"))
         return found or next(starts, None)
 
+    @property
+    def rows(self) -> int:
+        """The filled cells of its fullest column."""
+        return max(column.filled for column in self.columns.values())
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -95,7 +100,14 @@ def find_roles(tables: Tables) -> dict[str, str]:
             "the same name in both"
         )
     time = given.get("time") or series.time
-    if key is None or time is None or not (given.get("label") or labels.find(LABEL)):
+    label = given.get("label") or labels.find(LABEL) or series.find(LABEL)
+    if label in series.columns and label not in labels.columns:
+        raise DataError(
+            f"{labels.table.path}: the label `{label}` stands in {series.table.path.name} only; "
+            f"give that file alone, or copy the column into {labels.table.path.name}, where "
+            "covariates are read too. If it is no label, name yours with data.table.label=COLUMN"
+        )
+    if key is None or time is None or not label:
         raise DataError(_absent(tables, key, time))
     roles = {"id": key, "time": time}
     found = {"variable": series.find(VARIABLE), "value": series.find(VALUE)}

@@ -59,7 +59,9 @@ def propose_table(paths: Sequence[Path], data: Mapping[str, Any]) -> Proposal:
         files = [load(engine, table, f"file_{k}") for k, table in enumerate(files)]
         log.info("looking at the columns of %s ...", ", ".join(path.name for path in paths))
         seen = [Seen(table, look(engine, table)) for table in files]
-        series = next((s for s in seen if s.time or given.get("time") in s.columns), seen[0])
+        at = given.get("time")
+        timed = [s for s in seen if (at in s.columns if at else s.time)]
+        series = max(timed or seen[:1], key=lambda s: s.rows)  # labels may have a time of death
         labels = next((s for s in seen if s is not series), series)
         return _proposed(Tables(engine, series, labels, given))
 

@@ -105,6 +105,29 @@ def test_covariates_must_stand_with_the_labels(tmp_path, caplog):
     assert "copied into y.csv and named in data.table.static=[...]" in caplog.text
 
 
+@pytest.mark.parametrize("first", ["series", "labels"])
+def test_two_files_with_a_time_are_told_apart_in_either_order(tmp_path, first):
+    """Labels have a time of death; a label may stand in the file of series."""
+    header, rows = wide()
+    series = write(tmp_path / "series.csv", header[:-1], [row[:-1] for row in rows])
+    own = {(r[0], f"2020-02-{1 + r[0] % 28} 10:00", r[-1]) for r in rows}
+    labels = write(tmp_path / "labels.csv", ["stay_id", "time_of_death", "died"], sorted(own))
+    files = (series, labels) if first == "series" else (labels, series)
+    table = propose(tmp_path, *files).data.table
+    assert (table.series, table.labels, table.label) == (str(series), str(labels), "died")
+
+
+@pytest.mark.parametrize("named", [[], ["data.table.label=outcome"]])
+def test_a_label_in_the_series_only_is_said_to_be_there(tmp_path, named):
+    path = write(tmp_path / "x.csv", *wide())
+    known = write(tmp_path / "y.csv", ["stay_id", "age"], {(row[0], row[5]) for row in wide()[1]})
+    said = (
+        r"y.csv: the label `outcome` stands in x.csv only; give that file alone, or copy .* y.csv"
+    )
+    with pytest.raises(DataError, match=said):
+        propose(tmp_path, path, known, *named)
+
+
 def test_a_flag_has_no_code_for_missing(tmp_path, caplog):
     """Nor has a dose that is mostly 0, a sign, or a scale that starts at -1."""
     rows = [
