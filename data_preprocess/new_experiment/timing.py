@@ -4,6 +4,7 @@ import re
 
 from configs.runtime.errors import DataError
 from data_preprocess.new_experiment.proposal import Proposal
+from data_preprocess.new_experiment.time_of_day import require_whole_times
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments, unreadable
 from data_preprocess.storage.cell_text import id_sql, text_sql
@@ -46,7 +47,7 @@ def find_timing(
         labels: the table that has `form.start`.
 
     Raises:
-        DataError: the column of times holds none.
+        DataError: the column of times holds none, or they begin anew every day.
     """
     found = moments(engine, table, form.time, form)
     cell = text_sql(identifier(form.time))
@@ -56,6 +57,8 @@ def find_timing(
     )[0]
     if 2 * readable < filled:
         raise DataError(unreadable(table, form, form.time, first))
+    if found.kind != STAMPS:
+        require_whole_times(engine, table, form, found, proposal, variable)
     if found.kind != NUMBERS:
         unit = None
     elif unit is None:

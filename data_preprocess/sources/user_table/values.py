@@ -13,6 +13,7 @@ from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier, quoted, require_columns
 
 _SHOWN = 3
+_MANY_REPEATS = 0.05  # share of moments of a channel
 _UNITS = ("unit", "units", "uom", "valueuom", "valueunit", "unitofmeasure", "measurementunit")
 
 log = logging.getLogger("tardiff.data")
@@ -89,13 +90,27 @@ def arrange(
         "NULL AND channel IS NOT NULL AND moment IS NOT NULL AND v IS NOT NULL AND NOT isnan(v) "
         "AND coalesce(v BETWEEN low AND high, true)"
     )
-    differing = (
-        "SELECT count(*) FROM (SELECT 1 FROM measured "
-        "GROUP BY row, channel, moment HAVING min(v) < max(v))"
-    )
-    notes += engine.counted({"repeats of one channel at one time that differ, averaged": differing})
     engine.run("DROP TABLE arranged")
-    return notes
+    return notes + _repeats(engine, table, form)
+
+
+def _repeats(engine: Engine, table: TableFile, form: TableForm) -> list[str]:
+    """Counts repeats that differ; many are most likely days on top of each other."""
+    differ, total = engine.rows(
+        "SELECT count(*) FILTER (low < high), count(*) FROM (SELECT min(v) AS low, max(v) AS high "
+        "FROM measured GROUP BY row, channel, moment)"
+    )[0]
+    if differ > _MANY_REPEATS * total:
+        log.warning(
+            "%s: at %.0f %% of its times a channel has several values that differ; they are "
+            "averaged. Is `%s` the whole time of a measurement? By a time of day without its date, "
+            "or an hour without its day, all days are taken for one",
+            table.path,
+            100 * differ / total,
+            form.time,
+        )
+    note = f"repeats of one channel at one time that differ, averaged: {differ:,}"
+    return [note] if differ else []
 
 
 def unit_column(table: TableFile) -> str | None:

@@ -124,11 +124,18 @@ def test_long_tables_land_on_the_grid(tmp_path, suffix):
     )
 
 
-def test_repeats_that_differ_are_counted(tmp_path):
+def test_repeats_that_differ_are_counted(tmp_path, caplog):
     again = pd.concat([LONG, LONG.iloc[[1]].assign(value=92.0), LONG.iloc[[2, 2]]])
     labels = stored(tmp_path, LABELS, "y.csv")
     notes = read(series=stored(tmp_path, again, "x.csv"), labels=labels).notes
     assert "repeats of one channel at one time that differ, averaged: 1" in notes
+    told = "at 17 % of its times a channel has several values that differ; they are averaged"
+    assert told in caplog.text  # one of six
+    caplog.clear()
+    seldom = pd.concat([again, *(LONG.iloc[[0]].assign(time=k / 20) for k in range(1, 21))])
+    notes = read(series=stored(tmp_path, seldom, "z.csv"), labels=labels).notes
+    assert "repeats of one channel at one time that differ, averaged: 1" in notes
+    assert "values that differ" not in caplog.text
 
 
 def test_channels_are_taken_in_the_given_order(tmp_path):
