@@ -1,5 +1,6 @@
 """find_channels and find_static: which columns of a user's table are measured, which covariates."""
 
+import json
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -33,7 +34,11 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
         if numeric:
             counts = numbers_of(tables.engine, series.table, section["variable"], section["value"])
     else:
-        every = {k: c for k, c in series.columns.items() if k not in taken and c.is_numeric}
+        every = {
+            name: column
+            for name, column in series.columns.items()
+            if name not in taken and column.is_numeric and not column.is_index
+        }
         same = constant_within(
             tables.engine, series.table, section["id"], every, only_repeated=True
         )
@@ -47,6 +52,13 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
             f"{series.table.path}: no column of numbers that change within a series "
             f"({few(series.columns)}); a table needs measurements, one column each or as "
             "variable and value"
+        )
+    keys = [c.name for c in numeric if c.name in channels and c.may_be_key]
+    if keys and not given.get("channels"):
+        others = json.dumps([name for name in channels if name not in keys], ensure_ascii=False)
+        proposal.decide.append(
+            f"{few(f'`{key}`' for key in keys)}: measured? If they number rows or name people or "
+            f"things, data.table.channels='{others}' leaves them out"
         )
     with_unit = any(name.rstrip().endswith(("]", ")")) for name in channels)
     unnamed = "" if with_unit else "; no units named"

@@ -9,6 +9,8 @@ from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
 
 _THOUSANDS = "'[+-]?[1-9][0-9]{0,2},[0-9]{3}'"
+_KEY = re.compile(r"(^|[^a-z])(id|no|nr|row)$|(seq|index)$")  # the end of a name
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
 
 
@@ -39,6 +41,19 @@ class Column:
     def is_numeric(self) -> bool:
         """Whether most cells are numbers, with whatever decimal sign."""
         return self.filled > 0 and max(self.numbers, self.comma_numbers) > _MOSTLY * self.filled
+
+    @property
+    def is_index(self) -> bool:
+        """Whether pandas wrote it beside the columns: the numbers of rows."""
+        return _PANDAS_INDEX.fullmatch(self.name) is not None
+
+    @property
+    def may_be_key(self) -> bool:
+        """Whether its whole numbers may count or name something: no two are equal, or so its name
+        says ("row_no", "caregiverId")."""
+        whole = self.numbers == self.filled and not self.points + self.commas
+        apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", self.name).lower()
+        return whole and (self.different == self.filled or _KEY.search(apart) is not None)
 
 
 def look(engine: Engine, table: TableFile) -> dict[str, Column]:

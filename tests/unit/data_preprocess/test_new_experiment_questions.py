@@ -201,6 +201,24 @@ def test_wards_in_a_column_unit_are_no_units(tmp_path, caplog):
     assert "values in several units" not in caplog.text
 
 
+def test_numbers_of_rows_and_people_are_asked_about(tmp_path, caplog):
+    """The index that pandas writes is left out; a name such as inr is not asked about."""
+    header, rows = wide()
+    names = ["__index_level_0__", "line", "caregiver_id", "itemSeq", "inr", "gcs", "steps_no"]
+    more = [[k, 7000 + k, k % 91, k % 6, k % 5, k % 13, k % 5 + 0.5] for k in range(len(rows))]
+    both = [[*row, *own] for row, own in zip(rows, more, strict=True)]
+    path = write(tmp_path / "x.csv", [*header, *names], both)
+    with caplog.at_level(logging.INFO):
+        config = propose(tmp_path, path)
+    assert config.data.table.channels == [*CHANNELS, *names[1:]]
+    asked = re.search(
+        r"`line`, `caregiver_id`, `itemSeq`: measured\? .* (\S+)='(.*)' leaves", caplog.text
+    )
+    again = propose(tmp_path / "again", path, f"{asked[1]}={asked[2]}").data.table.channels
+    assert again == [*CHANNELS, "inr", "gcs", "steps_no"]
+    assert caplog.text.count("measured?") == 1
+
+
 def beside_days(path, clock, day):
     """The wide table with other times, and the day beside them; stays begin at 21:00."""
     header, rows = changed(hour=clock, patient_id=lambda r: day((21 + r["hour"]) // 24 + 1))
