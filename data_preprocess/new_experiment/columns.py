@@ -8,7 +8,7 @@ from data_preprocess.storage.cell_text import name_sql, text_sql, truth_or_numbe
 from data_preprocess.storage.duckdb_engine import Engine
 from data_preprocess.storage.table_file import TableFile, identifier
 
-_THOUSANDS = "'[+-]?[1-9][0-9]{0,2},[0-9]{3}'"
+_THOUSANDS = "'[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}'"
 _KEY = re.compile(r"(^|[^a-z])(id|no|nr|row)$|(seq|index)$")  # the end of a name
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _MOSTLY = 0.5  # share of readable cells from which on a column holds numbers
@@ -20,10 +20,11 @@ class Column:
 
     Attributes:
         filled: that are not missing; numbers, comma_numbers: that can be read with a decimal point
-            and with a comma; points, commas: that have one; thousands: whose comma stands before
-            three digits.
+            and with a comma; points, commas: that have one; thousands: whose point or comma stands
+            before three digits.
         different: numbers that differ as text.
-        odd, comma_cell: the first that is no number, that has a comma; "" if there is none.
+        odd, point_cell, comma_cell: the first that is no number, that has a point, that has a
+            comma; "" if there is none.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     thousands: int
     different: int
     odd: str
+    point_cell: str
     comma_cell: str
 
     @property
@@ -68,11 +70,11 @@ def look(engine: Engine, table: TableFile) -> dict[str, Column]:
         "NOT isnan(comma)",
         only_point,
         only_comma,
-        f"{only_comma} AND regexp_full_match(cell, {_THOUSANDS})",
+        f"isnan(point) <> isnan(comma) AND regexp_full_match(cell, {_THOUSANDS})",
     )
     measures = [f"coalesce(sum(n) FILTER ({what}), 0)::BIGINT" for what in counted]
     measures.append("count(DISTINCT cell) FILTER (NOT isnan(point) OR NOT isnan(comma))")
-    for what in ("isnan(point) AND isnan(comma)", only_comma):
+    for what in ("isnan(point) AND isnan(comma)", only_point, only_comma):
         measures.append(f"coalesce(first(cell) FILTER ({what}), '')")
     found = {}
     for name in table.columns:

@@ -93,6 +93,7 @@ def _proposed(tables: Tables) -> Proposal:
     if not given.get("decimal") and _has_decimal_commas(tables):
         section["decimal"] = ","
         proposal.understood["decimal sign"] = "comma"
+    proposal.decide += _points_of_thousands(tables)
     form = TableForm(
         series=section["series"],
         id=roles["id"],
@@ -139,6 +140,18 @@ def _has_decimal_commas(tables: Tables) -> bool:
             "signs, say data.table.decimal=','"
         )
     return True
+
+
+def _points_of_thousands(tables: Tables) -> list[str]:
+    """A question where semicolons separate cells, as where a point may separate thousands."""
+    return [
+        f"every point of `{c.name}` stands before three digits (first {c.point_cell!r}) and is "
+        "read as a decimal sign; if it separates thousands, take it out"
+        for seen in {s.table.path: s for s in (tables.series, tables.labels)}.values()
+        if seen.table.delimiter == ";"
+        for c in seen.columns.values()
+        if c.is_numeric and 0 < c.points == c.thousands
+    ]
 
 
 def _tell_columns(tables: Tables, proposal: Proposal, section: Mapping[str, Any]) -> None:

@@ -219,6 +219,17 @@ def test_numbers_of_rows_and_people_are_asked_about(tmp_path, caplog):
     assert caplog.text.count("measured?") == 1
 
 
+@pytest.mark.parametrize(("delimiter", "asked"), [(";", True), (",", False)])
+def test_points_that_may_separate_thousands_are_asked_about(tmp_path, caplog, delimiter, asked):
+    """German platelets of 160.367 were read as 160, beside 980 as it is."""
+    rule = {"lactate": lambda r: f"{160 + r['hour']}.367" if r["stay_id"] % 9 else 980}
+    path = write(tmp_path / "x.csv", *changed(**rule), delimiter=delimiter)
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, path)
+    told = "every point of `lactate` stands before three digits (first '16"
+    assert (told in caplog.text) == asked and caplog.text.count("three digits") == asked
+
+
 def beside_days(path, clock, day):
     """The wide table with other times, and the day beside them; stays begin at 21:00."""
     header, rows = changed(hour=clock, patient_id=lambda r: day((21 + r["hour"]) // 24 + 1))
