@@ -62,10 +62,10 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
     Raises:
         ConfigError: no guidance, or sets smaller than tuning.protocols needs.
     """
-    if config.guidance.kind == "none":
+    if config.guidance.kind == "none" and any(config.tuning.w):
         raise ConfigError(
             "guidance=none: tuning compares strengths of guidance, and there is none; leave it out "
-            "(the grid holds the unguided set)"
+            "(the grid holds the unguided set), or give tuning.w=[0]"
         )
     generation = config.generation
     if "TSRTR" in config.tuning.protocols and not generation.counts and generation.ratio < 1:
