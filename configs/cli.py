@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from configs import DEFAULT_CONFIG, load_config
-from configs.arguments import is_override
+from configs import load_config
+from configs.arguments import DEFAULT_CONFIG, is_override
 from configs.runtime.errors import explain
 from configs.schema.experiment import ExperimentConfig
 

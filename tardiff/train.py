@@ -101,7 +101,7 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         )
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
-    epoch = _evaluated_every(diffusion, last)
+    epoch = _epoch_length(diffusion, last)
     steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
     if resume:
         log.info("continuing from %s", last)
@@ -127,12 +127,13 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
 
 def _require_plan(config: ExperimentConfig, splits: Splits, folder: Path) -> None:
     """Raises UserError where `train` would refuse the number of steps."""
-    _evaluated_every(config.diffusion, folder / "last.ckpt")
+    _epoch_length(config.diffusion, folder / "last.ckpt")
     if config.diffusion.private.epsilon is not None:
         _privacy_plan(config.diffusion, patient_codes(_train_set(config, splits).subject_ids))
 
 
-def _evaluated_every(diffusion: DiffusionConfig, last: Path) -> int:
+def _epoch_length(diffusion: DiffusionConfig, last: Path) -> int:
+    """Steps until the next held-out evaluation of a training that `last` goes on with."""
     done = load_plain(last, "training checkpoint")["global_step"] if last.is_file() else 0
     return evaluated_every(diffusion.max_steps, diffusion.val_every, done)
 

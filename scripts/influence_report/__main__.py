@@ -121,9 +121,9 @@ def retraining_test(config: ExperimentConfig) -> None:
             f"influence_report.lds_estimators={given.lds_estimators}: expected some of "
             f"{', '.join(ESTIMATORS)}"
         )
-    config = with_tuned_strength(config, load_splits(config.data).fingerprint)
     pool_of = {"ratio": POOL_RATIO, "counts": None}
     loaded = load(changed(config, guidance={"kind": "none"}, generation=pool_of))
+    config = with_tuned_strength(config, loaded.splits.fingerprint)
     session = session_of(loaded)
     pool = as_released(session.unguided, loaded.splits)
     data = evaluation_data(loaded.splits, {})

@@ -159,10 +159,10 @@ def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
         f"{values[f'{DISCRIMINATE}_reference']:.3f})."
     )
     if (worst := values.get("marginal_sd_ratio_worst")) is not None:
+        channel = _worst_channel(values)
         numbers += (
-            f" The spread of {_worst_channel(values)} is {worst:.2f} times the real one, the "
+            f" The spread of {channel} is {worst:.2f} times the real one, the farthest from 1."
         )
-        numbers += "farthest from 1."
     rule = (
         f"no: a quality flag of fidelity is raised (of the AUC: its interval is above the limit; "
         f"with fewer than {FEWEST_SERIES} series that alone counts); yes: none is, with "

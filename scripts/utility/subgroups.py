@@ -23,9 +23,8 @@ AGES = {  # in years, from the first up to the second
     "65-79": (65, 80),
     "80 and older": (80, np.inf),
 }
-CODE = re.compile(
-    r"(-?\d+(?:\.\d+)?)=([^,]+)"
-)  # of a covariate whose unit names its values: 1=male
+# Of a covariate whose unit names its values: 1=male.
+CODE = re.compile(r"(-?\d+(?:\.\d+)?)=([^,]+)")
 MIN_PER_CLASS = 10  # patients of every class that a group needs: resamples are of patients
 
 

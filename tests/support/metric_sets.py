@@ -26,5 +26,13 @@ def gaussian(n: int, seed: int, shape=(2, 6), **changes) -> EHRDataset:
     return dataset(np.random.default_rng(seed).normal(size=(n, *shape)), **changes)
 
 
+def with_dose(n: int, seed: int, *, rows: int, size: float) -> EHRDataset:
+    """A vital sign, and a drug that the first `rows` series get at step 3."""
+    values = gaussian(n, seed).values.copy()
+    values[:, 1] = 0
+    values[:rows, 1, 3] = size
+    return dataset(values)
+
+
 def comparison(train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset) -> Comparison:
     return make_comparison(train, holdout, synthetic, Normaliser.fit(train))

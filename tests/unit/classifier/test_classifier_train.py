@@ -19,6 +19,7 @@ from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.content_cache import source_version
 from tardiff.from_config import direction_loader
+from tests.support.own_network import own_network
 
 ROOT = Path(__file__).parents[3]
 
@@ -129,19 +130,6 @@ def test_other_data_train_again(trained, caplog):
     load_classifier(trained / "checkpoint" / "best.ckpt", load_splits(other.data))
 
 
-OWN_MODEL = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, in_channels, length, num_outputs):
-        super().__init__()
-        self.head = torch.nn.Linear(in_channels * length, num_outputs)
-
-    def forward(self, x):
-        return self.head({} * x.flatten(1))
-"""
-
-
 def test_other_code_of_an_own_class_trains_again_and_is_another_guide(
     tmp_path, monkeypatch, caplog
 ):
@@ -153,13 +141,13 @@ def test_other_code_of_an_own_class_trains_again_and_is_another_guide(
     cpu, keys = torch.device("cpu"), []
 
     def guide(factor: int) -> str:
-        (tmp_path / "own_net_of_stage2.py").write_text(OWN_MODEL.format(factor))
+        (tmp_path / "own_net_of_stage2.py").write_text(own_network(factor))
         source_version.cache_clear()
         caplog.clear()
         keys.append(direction_loader(config, load_splits(config.data), cpu).direction().key)
         return caplog.text
 
-    (tmp_path / "own_net_of_stage2.py").write_text(OWN_MODEL.format(1))
+    (tmp_path / "own_net_of_stage2.py").write_text(own_network())
     train.main(config)
     assert "cached in" not in guide(1) and "cached in" in guide(1)
     assert "cached in" not in guide(2)

@@ -10,6 +10,7 @@ from classifier.models.networks import ConvClassifier, RNNClassifier
 from classifier.models.registry import build_model, own_source
 from configs.runtime.errors import ConfigError
 from data_preprocess.storage.content_cache import source_version
+from tests.support.own_network import own_network
 
 SHAPE = {"in_channels": 3, "length": 10, "num_outputs": 1}
 ARCHITECTURES = [
@@ -283,20 +284,6 @@ def test_sound_networks_of_any_shape_and_start_are_taken(name, channels, length,
     build_model(name, {}, in_channels=channels, length=length, num_outputs=outputs)
 
 
-OWN_NET = """
-import torch
-from {package}.parts import FACTOR
-
-class Net(torch.nn.Module):
-    def __init__(self, in_channels, length, num_outputs):
-        super().__init__()
-        self.head = torch.nn.Linear(in_channels * length, num_outputs)
-
-    def forward(self, x):
-        return self.head(FACTOR * x.flatten(1))
-"""
-
-
 @pytest.mark.parametrize("has_init", [True, False])
 def test_an_own_class_is_known_by_the_source_of_its_package(tmp_path, monkeypatch, has_init):
     """What it imports from there decides what it does; a folder without __init__ has the module."""
@@ -304,7 +291,7 @@ def test_an_own_class_is_known_by_the_source_of_its_package(tmp_path, monkeypatc
     folder = tmp_path / package
     folder.mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    (folder / "net.py").write_text(OWN_NET.format(package=package))
+    (folder / "net.py").write_text(own_network("FACTOR", f"from {package}.parts import FACTOR"))
     if has_init:
         (folder / "__init__.py").touch()
     prints = []

@@ -11,7 +11,7 @@ from scripts.quality.fidelity.marginals import (
     nearest_ratio,
     train_spread,
 )
-from tests.support.metric_sets import comparison, dataset, gaussian
+from tests.support.metric_sets import comparison, dataset, gaussian, with_dose
 
 
 def test_kolmogorov_smirnov_equals_scipy_with_ties():
@@ -109,14 +109,8 @@ def test_a_rare_channel_of_honest_sets_is_neither_narrow_nor_wide():
 
 def test_a_channel_that_hardly_anybody_has_is_not_held_against_a_set():
     """A drug of three patients in 300: its spread is not known."""
-
-    def rare(seed, dose):
-        values = gaussian(300, seed).values[:, :2].copy()
-        values[:, 1] = 0
-        values[:3, 1, 0] = dose
-        return dataset(values)
-
-    found = marginals_report(comparison(rare(0, 1), rare(1, 1), rare(2, 9)), seed=0).values
+    sets = (with_dose(300, seed, rows=3, size=size) for seed, size in enumerate((1, 1, 9)))
+    found = marginals_report(comparison(*sets), seed=0).values
     assert "marginal_sd_ratio/channel_1" not in found
     assert found["marginal_sd_ratio_worst"] == found["marginal_sd_ratio/channel_0"]
     assert found["marginal_ks/channel_1"] < 0.01

@@ -13,7 +13,7 @@ from scripts.quality.fidelity.plausibility import (
     pressure_order_violations,
     range_shares,
 )
-from tests.support.metric_sets import comparison, dataset, gaussian
+from tests.support.metric_sets import comparison, dataset, gaussian, with_dose
 
 NAMES = ("mean_pressure[mmHg]", "Systolic_Pressure[mmHg]", "diastolic_pressure[mmHg]")
 
@@ -67,14 +67,9 @@ def test_report_compares_with_held_out_series():
 def test_changes_are_held_against_the_nearer_of_two_real_samples():
     """A dose of one stay in twenty: train and held-out differ, and the set lies between them."""
 
-    def doses(seed, size):
-        values = gaussian(600, seed).values[:, :2].copy()
-        values[:, 1] = 0
-        values[:30, 1, 3] = size
-        return dataset(values)
-
     def worst(size):
-        three = comparison(doses(0, 1.0), doses(1, 4.0), doses(2, size))
+        sizes = enumerate((1.0, 4.0, size))
+        three = comparison(*(with_dose(600, seed, rows=30, size=dose) for seed, dose in sizes))
         return plausibility_report(three, seed=0).values["change_ratio_worst"]
 
     assert worst(2.0) == pytest.approx(1.0, abs=0.05)

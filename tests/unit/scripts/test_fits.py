@@ -16,6 +16,7 @@ from scripts.utility.downstream import Downstream
 from scripts.utility.fits import CODE, run_fits
 from scripts.utility.protocols import REAL, Fit, plan_fits
 from tests.support.evaluation_stand_ins import NORMALISER, MeanFitter, make_data, make_series
+from tests.support.own_network import own_network
 
 
 def plan(**changes):
@@ -127,27 +128,14 @@ def test_a_changed_recipe_refits_everything(tmp_path):
     assert len(fitter.calls) == 14
 
 
-OWN_MODEL = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self, in_channels, length, num_outputs):
-        super().__init__()
-        self.head = torch.nn.Linear(in_channels * length, num_outputs)
-
-    def forward(self, x):
-        return self.head({}x.flatten(1))
-"""
-
-
 def test_a_users_own_class_is_known_by_its_source(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     own = Downstream(
         model="conv", recipe=FitRecipe(max_epochs=1), num_classes=2, normaliser=NORMALISER
     )
     described = []
-    for factor in ("", "2 * "):
-        (tmp_path / "own_net_of_stage4.py").write_text(OWN_MODEL.format(factor))
+    for factor in (1, 2):
+        (tmp_path / "own_net_of_stage4.py").write_text(own_network(factor))
         source_version.cache_clear()
         described.append(own.describe("own_net_of_stage4:Net"))
         described.append(own.describe("own_net_of_stage4:Net"))
