@@ -1,6 +1,6 @@
 """Cohort: what a reader of raw data returns, before splitting and imputation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,10 @@ from jaxtyping import Bool, Float
 
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import LabelledSeries
+from data_preprocess.storage.duckdb_engine import Engine
+
+# What a rule removes -> SQL that the kept stays meet; NULL counts as no.
+Rules = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,14 @@ def add_step(flow: list[FlowStep], removes: str, left: int) -> None:
     if not left:
         table = "; ".join(f"{step.rule}: -{step.removed}, {step.left} left" for step in flow)
         raise DataError(f"nobody is left in the cohort ({table})")
+
+
+def apply_rules(engine: Engine, table: str, rules: Rules, flow: list[FlowStep]) -> None:
+    """Removes stays from an engine's table rule by rule and appends one step each; DataError, with
+    the flow table, when no stay is left."""
+    for removes, keep in rules.items():
+        engine.run(f"DELETE FROM {table} WHERE NOT coalesce({keep}, false)")
+        add_step(flow, removes, engine.number(f"SELECT count(*) FROM {table}"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,16 +132,13 @@ def _read(url: str, attempts: int) -> bytes:
                 return answer.read()  # an answer that is cut short is an error of http.client
         except _OFFLINE as error:
             if attempt == attempts - 1 or isinstance(error, urllib.error.HTTPError):
-                raise _unreachable(url, error) from error
+                raise UserError(
+                    f"{url}: {error}. Run the same command again to go on where it stopped; or "
+                    "fetch the files with a browser and put them into the folder by hand "
+                    "(docs/data.md)"
+                ) from error
             time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
     raise AssertionError("at least one attempt")
-
-
-def _unreachable(url: str, error: Exception) -> UserError:
-    return UserError(
-        f"{url}: {error}. Run the same command again to go on where it stopped; or fetch the files "
-        "with a browser and put them into the folder by hand (docs/data.md)"
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

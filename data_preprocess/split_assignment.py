@@ -91,28 +91,16 @@ def split_by_subject(
     strata = np.zeros(len(patients), np.int64)
     np.maximum.at(strata, member, labels)
     free = np.random.default_rng(seed).permutation(len(patients))
-    may = {
-        name: (eligible or {}).get(name, np.ones(len(labels), bool))
-        for name in (*held_out, "train")
-    }
     chosen: dict[str, np.ndarray] = {}
-    for name, wanted in held_out.items():
-        size = wanted if isinstance(wanted, int) else round(wanted * int(may[name].sum()))
-        own = free[_whole(may[name], member)[free]]
-        chosen[name] = _draw(own, stays, strata, size, name)
-        free = free[~np.isin(free, chosen[name])]
-    free = free[_whole(may["train"], member)[free]]
-    chosen["train"] = (
-        free if train_size is None else _draw(free, stays, strata, train_size, "train")
-    )
+    for name, wanted in {**held_out, "train": train_size}.items():
+        may = (eligible or {}).get(name, np.ones(len(labels), bool))
+        own = free[(np.bincount(member, weights=~may) == 0)[free]]
+        if wanted is not None:
+            size = wanted if isinstance(wanted, int) else round(wanted * int(may.sum()))
+            own = _draw(own, stays, strata, size, name)
+        chosen[name] = own
+        free = free[~np.isin(free, own)]
     return {name: np.flatnonzero(np.isin(member, chosen[name])) for name in ("train", *held_out)}
-
-
-def _whole(
-    may: Bool[np.ndarray, " n"], member: Int[np.ndarray, " n"]
-) -> Bool[np.ndarray, " patient"]:
-    """Patients all of whose stays may enter."""
-    return np.bincount(member, weights=~may) == 0
 
 
 def _draw(

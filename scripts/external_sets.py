@@ -15,12 +15,11 @@ import numpy as np
 from configs.runtime.errors import DataError, MismatchError, MissingInputError, UserError
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.doubts import codes_for_missing
-from data_preprocess.export.long_csv import labels_path
 from data_preprocess.impute import impute
 from data_preprocess.sources.registry import Settings
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.reader import read_table
-from data_preprocess.storage.array_files import ARRAY_FORMS, is_plain_npz, read_arrays
+from data_preprocess.storage.array_files import ARRAY_FORMS, is_plain_npz, labels_of, read_arrays
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -92,9 +91,7 @@ def _from_arrays(path: Path, train: EHRDataset) -> EHRDataset:
 
 
 def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDataset:
-    labels = labels_path(path)
-    if path.suffix == ".parquet":
-        labels = path.with_name(f"{path.stem}_labels.parquet")
+    labels = labels_of(path)
     form_of_sets = (
         "a set as a table has columns id, time, variable, value, times in minutes, decimal "
         f"points, the variables {', '.join(train.feature_names)}, and {labels.name} beside it "

@@ -46,10 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
                 "channels": names.feature_names,
                 "static": names.static_names,
             }
-            lists = {
-                key: json.dumps(them, ensure_ascii=False) for key, them in keys.items() if them
-            }
-            arguments = (shlex.quote(f"data.table.{key}={text}") for key, text in lists.items())
+            arguments = (
+                shlex.quote(f"data.table.{key}={json.dumps(them, ensure_ascii=False)}")
+                for key, them in keys.items()
+                if them
+            )
             log.info("read back in the same order with %s", " ".join(arguments))
 
     return guarded(work)

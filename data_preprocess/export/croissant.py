@@ -73,12 +73,16 @@ def write_croissant(
         tables: per file name of a table, column -> "Integer", "Float", "Text" or "Boolean": a
             record set that programs can read row by row.
     """
+    kind = SUMMARY if dataset.is_synthetic else "Time series of patients."
     described = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": CONFORMS_TO,
         "name": name,
-        "description": _description(dataset),
+        "description": (
+            f"{kind} {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} "
+            f"steps, in clinical units; per class: {dataset.per_class}."
+        ),
         "license": LICENCE,
         "citeAs": CITE_AS,
         "version": "1.0.0",
@@ -111,14 +115,6 @@ def hub_head(dataset: EHRDataset, *, name: str) -> str:
         "size_categories": [sizes[bisect_right((1_000, 10_000, 100_000, 1_000_000), len(dataset))]],
     }
     return f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n"
-
-
-def _description(dataset: EHRDataset) -> str:
-    kind = SUMMARY if dataset.is_synthetic else "Time series of patients."
-    return (
-        f"{kind} {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, "
-        f"in clinical units; per class: {dataset.per_class}."
-    )
 
 
 def _file(file: Path, folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from configs.runtime.atomic_files import atomic_path
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.parquet_tables import measurements, require_distinct, series_chunks
+from data_preprocess.storage.array_files import labels_of
 
 
 def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
@@ -29,12 +30,12 @@ def write_long_csv(path: Path, dataset: EHRDataset, *, step_minutes: float) -> N
     Raises:
         DataError: a static covariate has the name of another column.
     """
-    require_distinct(["id", "label", *dataset.static_names], labels_path(path).name)
+    require_distinct(["id", "label", *dataset.static_names], labels_of(path).name)
     labels = np.asarray(dataset.label_names)[dataset.labels]
     table = pd.DataFrame({"id": np.arange(len(dataset)), "label": labels})
     for name, column in zip(dataset.static_names, dataset.static.T, strict=True):
         table[name] = column
-    with atomic_path(labels_path(path)) as temporary:
+    with atomic_path(labels_of(path)) as temporary:
         table.to_csv(temporary, index=False)
     with atomic_path(path) as temporary:
         pd.DataFrame(columns=["id", "time", "variable", "value"]).to_csv(temporary, index=False)
@@ -54,11 +55,5 @@ def table_columns(path: Path, dataset: EHRDataset) -> dict[str, dict[str, str]]:
     static = dict.fromkeys(dataset.static_names, "Float")
     return {
         path.name: {"id": "Integer", "time": "Float", "variable": "Text", "value": "Float"},
-        labels_path(path).name: {"id": "Integer", "label": "Text"} | static,
+        labels_of(path).name: {"id": "Integer", "label": "Text"} | static,
     }
-
-
-def labels_path(path: Path) -> Path:
-    """Where the labels of the long table `path` are written."""
-    stem = path.name.removesuffix(".gz").removesuffix(".csv")
-    return path.with_name(f"{stem}_labels.csv")

@@ -11,48 +11,36 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from data_preprocess.dataset import EHRDataset, bare_name
+from data_preprocess.dataset import EHRDataset, bare_name, unit_of
 from data_preprocess.export.parquet_tables import require_distinct, series_chunks, write_parquet
 from data_preprocess.sources.vocabulary import QUANTITIES
 
 log = logging.getLogger("tardiff.data")
 
-# YAIB's name: our name, unit. A variable that is not listed keeps its own name. Those written here
-# are YAIB's alone, or have another unit there.
-VARIABLES = {q.in_yaib: (q.name, q.unit) for q in QUANTITIES if q.in_yaib} | {
-    "bnd": ("band_neutrophils", "%"),
-    "cai": ("calcium_ionised", "mmol/L"),
-    "ck": ("creatine_kinase", "IU/L"),
-    "ckmb": ("creatine_kinase_mb", "ng/mL"),
-    "crp": ("crp", "mg/L"),
-    "fio2": ("fio2", "%"),
-    "inr_pt": ("inr", "-"),
-    "lymph": ("lymphocytes", "%"),
-    "mch": ("mch", "pg"),
-    "mchc": ("mchc", "%"),
-    "mcv": ("mcv", "fL"),
-    "methb": ("methaemoglobin", "%"),
-    "neut": ("neutrophils", "%"),
-    "tnt": ("troponin_t", "ng/mL"),
+# YAIB's name -> ours. A variable that is not listed keeps its own name. Those written here are
+# YAIB's alone, or have another unit there.
+VARIABLES = {q.in_yaib: f"{q.name}[{q.unit}]" for q in QUANTITIES if q.in_yaib} | {
+    "bnd": "band_neutrophils[%]",
+    "cai": "calcium_ionised[mmol/L]",
+    "ck": "creatine_kinase[IU/L]",
+    "ckmb": "creatine_kinase_mb[ng/mL]",
+    "crp": "crp[mg/L]",
+    "fio2": "fio2[%]",
+    "inr_pt": "inr[-]",
+    "lymph": "lymphocytes[%]",
+    "mch": "mch[pg]",
+    "mchc": "mchc[%]",
+    "mcv": "mcv[fL]",
+    "methb": "methaemoglobin[%]",
+    "neut": "neutrophils[%]",
+    "tnt": "troponin_t[ng/mL]",
 }
-STATIC = {"age": "years", "height": "cm", "weight": "kg"}  # sex is text there
+STATIC = {"age": "age[years]", "height": "height[cm]", "weight": "weight[kg]"}  # sex is text there
 SEX = "sex[1=male]"
-SEX_WORDS = ("Female", "Male")
+SEX_WORDS = {0: "Female", 1: "Male"}
 # A channel in another unit keeps its whole name, so that nobody takes it for YAIB's.
-_COLUMNS = {f"{name}[{unit}]": short for short, (name, unit) in VARIABLES.items()}
-
-
-def feature_name(column: str) -> str:
-    """Our name of a column of `dyn`, with its unit: "hr" -> "heart_rate[bpm]"."""
-    if column not in VARIABLES:
-        return column
-    name, unit = VARIABLES[column]
-    return f"{name}[{unit}]"
-
-
-def static_name(column: str) -> str:
-    """Our name of a column of `sta`, with its unit: "age" -> "age[years]"."""
-    return f"{column}[{STATIC[column]}]" if column in STATIC else column
+_COLUMNS = {ours: column for column, ours in VARIABLES.items()}
+_STATIC_COLUMNS = {ours: column for column, ours in STATIC.items()} | {SEX: "sex"}
 
 
 def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> None:
@@ -67,7 +55,7 @@ def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> Non
         DataError: a channel or covariate has the name of another column.
     """
     names = [_COLUMNS.get(name, name) for name in dataset.feature_names]
-    covariates = [_column(name) for name in dataset.static_names]
+    covariates = [_STATIC_COLUMNS.get(name, name) for name in dataset.static_names]
     require_distinct(["stay_id", "time", *names], "dyn.parquet")
     require_distinct(["stay_id", *covariates], "sta.parquet")
     for name in names:
@@ -75,7 +63,8 @@ def write_yaib(folder: Path, dataset: EHRDataset, *, step_minutes: float) -> Non
             log.warning(
                 "channel %s has no unit, and YAIB takes a column of this name as %s in %s",
                 name,
-                *VARIABLES[name],
+                bare_name(VARIABLES[name]),
+                unit_of(VARIABLES[name]),
             )
     write_parquet(
         folder / "dyn.parquet",
@@ -105,20 +94,10 @@ def _dynamic(dataset: EHRDataset, names: list[str], step_minutes: float) -> Iter
         yield frame
 
 
-def _column(name: str) -> str:
-    """YAIB's name of a static covariate: "age[years]" -> "age"."""
-    if name == SEX:
-        return "sex"
-    bare = bare_name(name)
-    return bare if static_name(bare) == name else name
-
-
 def _static(dataset: EHRDataset) -> Iterator[np.ndarray]:
     for name, column in zip(dataset.static_names, dataset.static.T, strict=True):
         if name == SEX:
-            known = ~np.isnan(column)
-            words = np.full(len(column), None, object)
-            words[known] = np.array(SEX_WORDS, object)[column[known].astype(int)]
-            yield words
+            words = [SEX_WORDS.get(code) for code in column.tolist()]
+            yield np.array(words, object)
         else:
             yield column.astype(np.float64)

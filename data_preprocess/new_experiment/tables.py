@@ -23,14 +23,12 @@ from data_preprocess.new_experiment.roles import (
     tell_classes,
 )
 from data_preprocess.new_experiment.timing import find_timing
-from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.form import MEDS, TableForm
 from data_preprocess.sources.user_table.outcomes import require_clear_ids
 from data_preprocess.storage.duckdb_engine import open_engine
 from data_preprocess.storage.table_file import load, open_table
 
 log = logging.getLogger("tardiff.data")
-
-MEDS_EVENTS = {"subject_id", "time", "code", "numeric_value"}
 
 
 def propose_table(paths: Sequence[Path], data: Mapping[str, Any]) -> Proposal:
@@ -45,7 +43,7 @@ def propose_table(paths: Sequence[Path], data: Mapping[str, Any]) -> Proposal:
             sentence that names the key to give.
     """
     files = [open_table(path, key="your file") for path in paths]
-    if meds := [table.path for table in files if MEDS_EVENTS <= set(table.columns)]:
+    if meds := [table.path for table in files if {*MEDS.values()} <= {*table.columns}]:
         raise DataError(
             f"{meds[0]}: MEDS events, whose windows end at the prediction times of labels; nothing "
             "is proposed for them. Write a YAML with `experiment: NAME` and give data=meds "
@@ -102,15 +100,7 @@ def _proposed(tables: Tables) -> Proposal:
         start=given.get("start"),
         end=given.get("end"),
     )
-    unit = find_timing(
-        tables.engine,
-        series.table,
-        form,
-        given.get("time_unit"),
-        proposal,
-        variable=section.get("variable"),
-        labels=labels.table,
-    )
+    unit = find_timing(tables, form, proposal, section.get("variable"))
     section |= {"time_unit": unit} if unit else {}
     proposal.data |= shares(sum(counts.values())) | {"table": section}
     return proposal
@@ -123,17 +113,18 @@ def _has_decimal_commas(tables: Tables) -> bool:
         DataError: the commas may separate thousands.
     """
     where = tables.series.table.path
-    columns = [c for seen in (tables.series, tables.labels) for c in seen.columns.values()]
-    commas = next((c for c in columns if c.is_numeric and c.commas), None)
+    both = (tables.series, tables.labels)
+    columns = [c for seen in both for c in seen.columns.values() if c.is_numeric]
+    commas = next((c for c in columns if c.commas), None)
     if commas is None:
         return False
-    if points := next((c for c in columns if c.is_numeric and c.points), None):
+    if points := next((c for c in columns if c.points), None):
         raise DataError(
             f"{where}: `{commas.name}` has numbers with a comma (first {commas.comma_cell!r}), "
             f"`{points.name}` with a point. Take thousands separators out; of decimal signs "
             "write one kind"
         )
-    if all(c.thousands == c.commas for c in columns if c.is_numeric):
+    if all(c.thousands == c.commas for c in columns):
         raise DataError(
             f"{where}: every comma of `{commas.name}` stands before three digits (first "
             f"{commas.comma_cell!r}). Take thousands separators out; if they are decimal "

@@ -5,11 +5,11 @@ import re
 from configs.runtime.errors import DataError
 from data_preprocess.new_experiment.columns import plain
 from data_preprocess.new_experiment.proposal import Proposal
+from data_preprocess.new_experiment.roles import Tables
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.times import DURATIONS, Moments
 from data_preprocess.storage.cell_text import text_sql
-from data_preprocess.storage.duckdb_engine import Engine
-from data_preprocess.storage.table_file import TableFile, identifier
+from data_preprocess.storage.table_file import identifier
 
 _DAY = re.compile(r"((?<!up)date|datum|(?<!week)days?)$")  # the end of a plain name
 _DAY_FORMS = "['%d.%m.%Y', '%d.%m.%y', '%d/%m/%Y', '%m/%d/%Y']"
@@ -21,21 +21,12 @@ _WRITE = (
 
 
 def require_whole_times(
-    engine: Engine,
-    table: TableFile,
-    form: TableForm,
-    found: Moments,
-    proposal: Proposal,
-    variable: str | None,
+    tables: Tables, form: TableForm, found: Moments, proposal: Proposal, variable: str | None
 ) -> None:
-    """The days of a series would be folded on top of each other, or its night be cut in two.
-
-    Args:
-        found: the times, which are no time stamps.
-
-    Raises:
-        DataError: a column of days says that they begin anew.
-    """
+    """The days of a series would be folded on top of each other, or its night be cut in two:
+    DataError if a column of days says that the times (`found`, which are no time stamps) begin
+    anew."""
+    engine, table = tables.engine, tables.series.table
     for day in (c for c in table.columns if _DAY.search(plain(c)) and c != form.time):
         back, several = engine.rows(
             f"""WITH days AS (SELECT id, day, min(minute) AS first, max(minute) AS last FROM

@@ -4,6 +4,7 @@ import re
 
 from configs.runtime.errors import DataError
 from data_preprocess.new_experiment.proposal import Proposal
+from data_preprocess.new_experiment.roles import Tables
 from data_preprocess.new_experiment.time_of_day import require_whole_times
 from data_preprocess.sources.user_table.form import MINUTES, TableForm
 from data_preprocess.sources.user_table.times import NUMBERS, STAMPS, moments, unreadable
@@ -29,27 +30,18 @@ _NAMED = {
 
 
 def find_timing(
-    engine: Engine,
-    table: TableFile,
-    form: TableForm,
-    unit: str | None,
-    proposal: Proposal,
-    variable: str | None = None,
-    labels: TableFile | None = None,
+    tables: Tables, form: TableForm, proposal: Proposal, variable: str | None
 ) -> str | None:
-    """Proposes the grid for the series of `table`, and returns the unit of its times.
+    """Proposes the grid for the series, and returns the unit of their times; None where they bring
+    their own. DataError where the column of times holds none, or they begin anew every day.
 
     Args:
         form: id and time are set, start and end where the user named them; numbers count as
             minutes.
-        unit: of the times, where the user named it; None is returned where they bring their own.
         variable: column of the variables of a long table, each of which has a rhythm of its own.
-        labels: the table that has `form.start`.
-
-    Raises:
-        DataError: the column of times holds none, or they begin anew every day.
     """
-    found = moments(engine, table, form.time, form)
+    engine, table, labels = tables.engine, tables.series.table, tables.labels.table
+    unit, found = tables.given.get("time_unit"), moments(engine, table, form.time, form)
     cell = text_sql(identifier(form.time))
     readable, filled, first, last = engine.rows(
         f"SELECT count({found.sql}), count({cell}), first({cell}), max({found.sql}) "
@@ -58,7 +50,7 @@ def find_timing(
     if 2 * readable < filled:
         raise DataError(unreadable(table, form, form.time, first))
     if found.kind != STAMPS:
-        require_whole_times(engine, table, form, found, proposal, variable)
+        require_whole_times(tables, form, found, proposal, variable)
     if found.kind != NUMBERS:
         unit = None
     elif unit is None:
@@ -67,7 +59,7 @@ def find_timing(
     scale = MINUTES[unit] if unit else 1.0
     rows, first = table.scan, found.kind == STAMPS
     minutes = found.sql
-    if form.start and labels:
+    if form.start:
         require_columns(labels, [form.start], "data.table.start names a column of the labels")
         zero = moments(engine, labels, form.start, form).sql
         ids = f"SELECT {id_sql(identifier(form.id))} AS _id, min({zero}) AS _zero"

@@ -101,33 +101,26 @@ def _unknown(ids: np.ndarray) -> np.ndarray:
     )
 
 
-def _numbered(ids: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """The place of every id among `names`, and -1 where the patient is unknown."""
-    return np.where(_unknown(ids), -1, np.searchsorted(names, ids))
-
-
 def numbered_patients(arrays: dict[str, Arrays]) -> dict[str, np.ndarray]:
     """Patient ids per file; series without one get fresh ids that collide with none."""
-    known = [found.subject_ids for found in arrays.values() if found.subject_ids is not None]
-    texts = [ids for ids in known if ids.dtype.kind in "US"]
+    known = {n: a.subject_ids for n, a in arrays.items() if a.subject_ids is not None}
+    texts = [ids for ids in known.values() if ids.dtype.kind in "US"]
     if 0 < len(texts) < len(known):
         raise DataError(f"{SUBJECTS} are texts in one file and numbers in another")
-    if texts or any((ids < -1).any() for ids in known):  # hashes are below zero; -1 is unknown
+    # Hashes are below zero; -1 is unknown.
+    if texts or any((ids < -1).any() for ids in known.values()):
         # Numbered over all files, so that one patient has one number.
-        names = np.unique(np.concatenate(known))
-        arrays = {
-            name: found
-            if found.subject_ids is None
-            else found._replace(subject_ids=_numbered(found.subject_ids, names))
-            for name, found in arrays.items()
-        }
-        known = [np.arange(len(names))]
-    free = 1 + max((int(ids.max()) for ids in known), default=-1)
+        names = np.unique(np.concatenate([*known.values()]))
+        place = {n: np.searchsorted(names, ids) for n, ids in known.items()}
+        known = {n: np.where(_unknown(ids), -1, place[n]) for n, ids in known.items()}
+        free = len(names)
+    else:
+        free = 1 + max((int(ids.max()) for ids in known.values()), default=-1)
     subjects = {}
     for name, found in arrays.items():
         fresh = np.arange(free, free + len(found.labels))
-        known = fresh if found.subject_ids is None else found.subject_ids
-        subjects[name] = np.where(known < 0, fresh, known)
+        ids = known.get(name, fresh)
+        subjects[name] = np.where(ids < 0, fresh, ids)
         free += len(fresh)
     return subjects
 

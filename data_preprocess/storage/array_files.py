@@ -7,7 +7,7 @@ published TarDiff code have it; and `x.npy` beside `x_labels.npy`.
 
 import logging
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,12 +49,8 @@ def read_arrays(path: Path, *, key: str, classes: Sequence[str] = ()) -> Arrays:
         key: the configuration key that named the file, for messages.
         classes: names in label order, which labels may be given by.
     """
-    readers: dict[str, Callable[[Path], Arrays]] = {
-        ".npz": _read_npz,
-        ".pkl": _read_pickle,
-        ".pickle": _read_pickle,
-        ".npy": _read_npy,
-    }
+    pickled = {".pkl": _read_pickle, ".pickle": _read_pickle}
+    readers = {".npz": _read_npz, ".npy": _read_npy, **pickled}
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise DataError(f"{path} ({key}): unknown kind of file; {ARRAY_FORMS}")
@@ -80,9 +76,8 @@ def checked(found: Arrays, where: str, classes: Sequence[str] = ()) -> Arrays:
 
 
 def _read_npz(path: Path) -> Arrays:
-    own = _plain_npz(path)
-    if own is not None:
-        return own
+    if (names := _plain_names(path)) is not None:
+        return _read_plain(path, *names)
     dataset = load_dataset(path)
     return Arrays(
         values=np.where(dataset.observed, dataset.values, np.nan),
@@ -112,11 +107,7 @@ def _plain_names(path: Path) -> tuple[str, str] | None:
     return None if data is None or label is None or "meta" in names else (data, label)
 
 
-def _plain_npz(path: Path) -> Arrays | None:
-    """What `numpy.savez(path, x=data, y=label)` wrote; None for any other file."""
-    if (found := _plain_names(path)) is None:
-        return None
-    data, label = found
+def _read_plain(path: Path, data: str, label: str) -> Arrays:
     try:
         arrays = read_npz(path)
     except UNREADABLE as error:
@@ -150,8 +141,9 @@ def _read_npy(path: Path) -> Arrays:
 
 
 def labels_of(path: Path) -> Path:
-    """Where the labels of a .npy file are."""
-    return path.with_name(f"{path.stem}_labels{path.suffix}")
+    """Where the labels of a .npy file or of a long table are, whose name may end in .gz too."""
+    place = path.with_name(path.name.removesuffix(".gz"))
+    return place.with_name(f"{place.stem}_labels{place.suffix}")
 
 
 def _load_npy(path: Path) -> np.ndarray:
@@ -226,8 +218,9 @@ def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str
             "leave these series out: rows = ~numpy.isnan(label)"
         )
     if not whole or (flat != np.floor(flat.astype(np.float64))).any() or flat.min() < 0:
+        or_names = f" or names of classes ({', '.join(classes)})" if classes else ""
         raise DataError(
-            f"{path}: label must hold whole numbers 0..K-1{_or_names(classes)}, found "
+            f"{path}: label must hold whole numbers 0..K-1{or_names}, found "
             f"{_describe(flat)} with values {np.unique(flat.astype(str))[:6].tolist()}; of words "
             "numpy.unique(labels, return_inverse=True)[1] makes numbers, in alphabetical order"
         )
@@ -253,10 +246,6 @@ def require_classes(labels: np.ndarray, where: str) -> None:
         )
     if labels.max() == 0:
         raise DataError(f"{where}: every label is 0; a task needs at least two classes")
-
-
-def _or_names(classes: Sequence[str]) -> str:
-    return f" or names of classes ({', '.join(classes)})" if classes else ""
 
 
 def _describe(thing: Any) -> str:

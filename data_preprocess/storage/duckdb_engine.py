@@ -59,11 +59,15 @@ class Engine:
         found = self.run(sql).fetchnumpy()
         return {name: np.asarray(column) for name, column in found.items()}
 
-    def chunks(self, sql: str) -> Iterator[dict[str, np.ndarray]]:
-        """The columns of a large query, chunk by chunk, in bounded memory."""
-        result = self.run(sql)
+    def grid(self, shape: tuple[int, int, int], dtype: type[np.floating]) -> np.ndarray:
+        """The engine's table `cells` (row, channel, step, v) as an array, NaN where it has no cell;
+        read chunk by chunk, in bounded memory."""
+        values = np.full(shape, np.nan, dtype)
+        result = self.run("SELECT row, channel, step, v FROM cells")
         while len(frame := result.fetch_df_chunk(_VECTORS_PER_CHUNK)):
-            yield {str(name): frame[name].to_numpy() for name in frame.columns}
+            row, channel, step, v = (frame[name].to_numpy() for name in frame.columns)
+            values[row, channel, step] = v
+        return values
 
     def fill(self, table: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
         """Makes the small table `table` (`columns` as in CREATE TABLE) with the given rows."""

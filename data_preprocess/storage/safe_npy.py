@@ -8,8 +8,6 @@ import io
 import math
 import warnings
 import zipfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +36,27 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 f"{MAX_MEMBERS} and {allowed:,} are taken from a file of this size - if it is "
                 "yours, save it with numpy.savez, which does not compress"
             )
-        return {
-            member.filename.removesuffix(".npy"): _read(
-                partial(archive.open, member), member.file_size
-            )
-            for member in members
-        }
+        arrays = {}
+        for member in members:
+            with archive.open(member) as handle:
+                arrays[member.filename.removesuffix(".npy")] = _read(handle, member.file_size)
+        return arrays
 
 
 def read_npy(path: Path) -> np.ndarray:
     """The array of an .npy file; errors as in `read_npz`."""
-    return _read(partial(path.open, "rb"), path.stat().st_size)
+    with path.open("rb") as handle:
+        return _read(handle, path.stat().st_size)
 
 
-def _read(opened: Callable[[], Any], size: int) -> np.ndarray:
-    """The array whose header and data are the `size` bytes of a file; `opened` opens it."""
+def _read(handle: Any, size: int) -> np.ndarray:
+    """The array whose header and data are the `size` bytes of a file."""
     with warnings.catch_warnings():
         # "created on Python 2", an old name of a type: as good as any.
         warnings.simplefilter("ignore")
-        with opened() as handle:
-            _require_fitting(handle, size)
-        with opened() as handle:
-            return npy.read_array(handle, allow_pickle=False)
+        _require_fitting(handle, size)
+        handle.seek(0)
+        return npy.read_array(handle, allow_pickle=False)
 
 
 def _require_fitting(handle: Any, size: int) -> None:

@@ -177,6 +177,29 @@ def require_known(engine: Engine, table: TableFile, key: str, *, cell: str, know
     )
 
 
+def require_one_row(
+    engine: Engine, path: Path, rows: str, key: str, cells: Mapping[str, str], *, of: str = "id"
+) -> None:
+    """Raises DataError where `rows` (SQL behind FROM) of one `of` differ in what SQL `cells` give.
+
+    Args:
+        key: SQL of the id; cells: SQL -> column, for the message.
+    """
+    kinds = ", ".join(f"count(DISTINCT {c}) + bool_or({c} IS NULL)::INTEGER" for c in cells)
+    twice = engine.rows(
+        f"SELECT {key}, count(*), {kinds} FROM {rows} GROUP BY 1 HAVING greatest({kinds}) > 1 "
+        "ORDER BY 1",
+        source=path,
+    )
+    if twice:
+        first, count, *found = twice[0]
+        differ = [name for name, n in zip(cells.values(), found, strict=True) if n > 1]
+        raise DataError(
+            f"{path}: the {of} {first} has {count} rows that differ in {', '.join(differ)} "
+            f"({len(twice):,} such {of}s); expected one row per {of}"
+        )
+
+
 def quoted(text: str) -> str:
     """`text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

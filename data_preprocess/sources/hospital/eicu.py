@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from configs.runtime.errors import DataError
-from data_preprocess.cohort import FlowStep
+from data_preprocess.cohort import FlowStep, apply_rules
 from data_preprocess.sources.hospital import inclusion_criteria as stays
 from data_preprocess.sources.hospital.resample import item_codes, make_items
 from data_preprocess.sources.hospital.tables import (
@@ -92,14 +92,14 @@ def read_eicu(section: Any, settings: Settings) -> SourceData:
         flow = _load_stays(engine, patient)
         total = flow[0].left
         rules = stays.known_outcome if is_paper else stays.clinical_rules
-        stays.apply_rules(engine, rules(settings), flow)
+        apply_rules(engine, "stays", rules(settings), flow)
         for name, table in charts.items():
             _stage(engine, name, table, variables, window_minutes)
         if is_paper:
             engine.run(f"""CREATE TABLE monitored AS SELECT id FROM staged_vitalperiodic GROUP BY id
                 HAVING min(minute) <= 60 AND max(minute) >= {_DAY_MINUTES}""")
             rule = {"not monitored from the first hour to 24 h": "id IN (FROM monitored)"}
-            stays.apply_rules(engine, rule, flow)
+            apply_rules(engine, "stays", rule, flow)
             left = flow[-1].left
             notes += stays.published_note(PAPER, section, left=left, total=total)
         outside = f"id IN (SELECT id FROM stays) AND NOT ({_inside(window_minutes)})"

@@ -6,14 +6,14 @@ died in hospital, hour of death from the start of the stay; NULL where unknown) 
 patient's first ICU stay).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
 from configs.runtime.errors import UserError
-from data_preprocess.cohort import Cohort, FlowStep, add_step, is_measured
+from data_preprocess.cohort import Cohort, FlowStep, Rules, add_step, is_measured
 from data_preprocess.sources.hospital.resample import grid_chart
 from data_preprocess.sources.hospital.variables import Variable
 from data_preprocess.sources.registry import Settings
@@ -23,8 +23,6 @@ ADULT_YEARS = 18
 STATIC_NAMES = ("age[years]", "sex[1=male]")
 SEX = {1: ("m", "male"), 0: ("f", "female")}
 _CONTRADICTORY = "(died = 0 AND dead_at IS NOT NULL)"
-# What a rule removes -> SQL over `stays` that the kept ones meet; NULL counts as no.
-Rules = Mapping[str, str]
 
 
 def task_of(settings: Settings) -> tuple[str, tuple[str, ...]]:
@@ -79,17 +77,6 @@ def oddities(engine: Engine, window_hours: float) -> list[str]:
             "GROUP BY 1 ORDER BY 1"
         )
     ]
-
-
-def apply_rules(engine: Engine, rules: Rules, flow: list[FlowStep]) -> None:
-    """Removes stays rule by rule and appends one FlowStep each.
-
-    Raises:
-        DataError: no stay is left; the message is the flow table.
-    """
-    for removes, keep in rules.items():
-        engine.run(f"DELETE FROM stays WHERE NOT coalesce({keep}, false)")
-        add_step(flow, removes, engine.number("SELECT count(*) FROM stays"))
 
 
 def cohort_of(

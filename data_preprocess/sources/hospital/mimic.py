@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.runtime.errors import DataError
-from data_preprocess.cohort import FlowStep
+from data_preprocess.cohort import FlowStep, apply_rules
 from data_preprocess.sources.hospital import inclusion_criteria as stays
 from data_preprocess.sources.hospital.resample import BAD_MARK, FAR_AWAY, MARKED, make_items
 from data_preprocess.sources.hospital.tables import (
@@ -113,23 +113,24 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
     longer than `los_days` in the unit.
 
     Raises:
-        ConfigError: no folder is given, a channel is unknown or the step does not fit the window.
         MissingInputError: the folder or a table is not there.
-        DataError: a table is damaged or wrong, or no stay is left; names the file.
+        DataError: a table is damaged or wrong, a channel unknown, or no stay is left; names the
+            file.
         UserError: the paper preset on a full release gives other counts than published.
     """
     folder, is_paper = require_folder(section.folder, release.source), section.preset == "paper"
     variables = choose_variables(section.channels, PAPER_SYSTEMS if is_paper else release.systems)
-    charts = {  # a missing table is known at once
-        name: find_table(folder, name, _chart_columns(release, name))
-        for name in sorted({source.table for v in variables for source in v.sources})
-    }
+    charts = {}
+    for name in sorted({source.table for v in variables for source in v.sources}):
+        columns = [release.stay_id, "itemid", "charttime", VALUES[name]]
+        columns += [mark for table, mark in release.mark_columns.items() if table == name]
+        charts[name] = find_table(folder, name, columns)  # a missing table is known at once
     window = settings.num_steps * settings.step_minutes * 60
     with open_engine(memory_limit=settings.memory_limit, threads=settings.threads) as engine:
         small, flow, unread = _load_stays(engine, release, folder)
         total = flow[0].left
         if not is_paper:
-            stays.apply_rules(engine, stays.clinical_rules(settings), flow)
+            apply_rules(engine, "stays", stays.clinical_rules(settings), flow)
         notes = unread + stays.oddities(engine, settings.window_hours)
         make_items(engine, variables)
         for name, table in charts.items():
@@ -157,11 +158,6 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
 
 read_mimic3 = reader("mimic3")(partial(read_mimic, MIMIC3))
 read_mimic4 = reader("mimic4")(partial(read_mimic, MIMIC4))
-
-
-def _chart_columns(release: Release, table: str) -> list[str]:
-    columns = [release.stay_id, "itemid", "charttime", VALUES[table]]
-    return [*columns, *(mark for name, mark in release.mark_columns.items() if name == table)]
 
 
 def _load_stays(

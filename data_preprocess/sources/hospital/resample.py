@@ -81,9 +81,7 @@ def grid_chart(
     _clean(engine)
     engine.run(_cells_sql(settings, nearest))
     num_stays = engine.number("SELECT count(*) FROM cohort")
-    values = np.full((num_stays, len(variables), settings.num_steps), np.nan, np.float32)
-    for cells in engine.chunks("SELECT stay, channel, step, v FROM cells"):
-        values[cells["stay"], cells["channel"], cells["step"]] = cells["v"]
+    values = engine.grid((num_stays, len(variables), settings.num_steps), np.float32)
     return values, _counts(engine, variables)
 
 
@@ -151,7 +149,7 @@ def _cells_sql(settings: Settings, nearest: bool) -> str:
         mean = f"arg_min(v, {distance})"
     return f"""
         CREATE OR REPLACE TABLE cells AS
-        SELECT stay, channel, step,
+        SELECT stay AS row, channel, step,
                (CASE WHEN any_value(summed) THEN sum(v) ELSE {mean} END)::FLOAT AS v
         FROM (SELECT stay, channel, second, v, summed, ({step})::INTEGER AS step
               FROM joined JOIN (SELECT DISTINCT channel, summed FROM items) USING (channel))

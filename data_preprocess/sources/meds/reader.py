@@ -15,13 +15,12 @@ from data_preprocess.export.meds import MAPPING
 from data_preprocess.sources.meds.mapping import CodeMapping, load_mapping
 from data_preprocess.sources.meds.samples import (
     COLUMNS_HINT,
-    PREDICTION_TIME,
     by_split,
     make_samples,
     subject_sql,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
-from data_preprocess.sources.user_table.form import TableForm
+from data_preprocess.sources.user_table.form import PREDICTION_TIME, TableForm
 from data_preprocess.sources.user_table.reader import read_series
 from data_preprocess.sources.user_table.values import warn_of_units
 from data_preprocess.storage.duckdb_engine import Engine, open_engine

@@ -7,6 +7,7 @@ import numpy as np
 
 from configs.runtime.errors import DataError
 from data_preprocess.sources.registry import Settings, SourceData
+from data_preprocess.sources.user_table.form import PREDICTION_TIME
 from data_preprocess.sources.user_table.outcomes import require_clear_ids
 from data_preprocess.storage.cell_text import id_sql
 from data_preprocess.storage.duckdb_engine import Engine
@@ -19,7 +20,6 @@ from data_preprocess.storage.table_file import (
 )
 
 VALUE_COLUMNS = ("boolean_value", "integer_value", "categorical_value", "float_value")
-PREDICTION_TIME = "prediction_time"
 SPLITS = {"train": "pool", "tuning": "val", "held_out": "test"}
 COLUMNS_HINT = "data.meds.subject_id=, time=, code= and value= say what yours are called"
 

@@ -30,7 +30,7 @@ from data_preprocess.sources.physionet.variables import (
     SUMMED,
     Channel,
     channels_named,
-    is_plausible,
+    plausible_only,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.cell_text import NUMBER
@@ -171,13 +171,11 @@ def read_outcomes(path: Path) -> pd.DataFrame:
 
 
 def _require_same_records(events: pd.DataFrame, outcomes: pd.DataFrame, source: Path) -> None:
-    there = set(events["record"].unique().tolist())
-    known = set(outcomes.index.tolist())
-    for left, right, what in (
-        (there, known, "records without an outcome"),
-        (known, there, "outcomes without a record (is the archive complete?)"),
+    there, known = set(events["record"].unique().tolist()), set(outcomes.index.tolist())
+    for lacking, what in (
+        (sorted(there - known), "records without an outcome"),
+        (sorted(known - there), "outcomes without a record (is the archive complete?)"),
     ):
-        lacking = sorted(left - right)
         if lacking:
             raise DataError(f"{source}: {len(lacking)} {what}, first {lacking[:5]}")
 
@@ -247,10 +245,11 @@ def _grid_values(
         for parameter in channel.parameters:
             if parameter in by_parameter:
                 value, found = _repaired(by_parameter[parameter]["value"].to_numpy(), parameter)
-                plausible, refusals = is_plausible(value, parameter, PARAMETERS_2012[parameter])
+                value, refusals = plausible_only(value, parameter, PARAMETERS_2012[parameter])
                 notes += found + refusals
-                where = by_parameter[parameter]["cell"].to_numpy()[plausible]
-                fresh = _aggregate(where, value[plausible], column.size, parameter in SUMMED)
+                kept = ~np.isnan(value)
+                where = by_parameter[parameter]["cell"].to_numpy()[kept]
+                fresh = _aggregate(where, value[kept], column.size, parameter in SUMMED)
                 column = np.where(np.isnan(column), fresh.reshape(shape), column)
         columns.append(column)
     return np.stack(columns, axis=1), notes

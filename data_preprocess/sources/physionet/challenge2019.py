@@ -28,7 +28,7 @@ from data_preprocess.sources.physionet.variables import (
     PARAMETERS_2019,
     Channel,
     channels_named,
-    is_plausible,
+    plausible_only,
 )
 from data_preprocess.sources.registry import Settings, SourceData, reader
 from data_preprocess.storage.cell_text import NUMBER
@@ -97,9 +97,12 @@ def _read_set(folder: Path, set_name: str, channels: tuple[Channel, ...], hours:
     rows = _read_rows(source, [*(c.parameters[0] for c in channels), *_FACTS])
     records, starts, lengths = np.unique(rows["record"], return_index=True, return_counts=True)
     inside = rows.loc[rows["hour"] < hours]
-    clean, notes = _clean(inside, channels)
-    values = np.full((len(records), len(channels), hours), np.nan, np.float32)
-    values[np.searchsorted(records, inside["record"]), :, inside["hour"]] = clean
+    values, notes = np.full((len(records), len(channels), hours), np.nan, np.float32), []
+    row = np.searchsorted(records, inside["record"])
+    for k, (column,) in enumerate(channel.parameters for channel in channels):
+        found, refusals = plausible_only(inside[column].to_numpy(), column, PARAMETERS_2019[column])
+        values[row, k, inside["hour"]] = found
+        notes += refusals
     septic = rows["SepsisLabel"].astype(bool)
     early, late = (
         np.isin(records, rows.loc[septic & when, "record"])
@@ -124,19 +127,6 @@ def _read_set(folder: Path, set_name: str, channels: tuple[Channel, ...], hours:
             f"no usable value of the chosen channels in the first {hours} h": blank,
         }
     )
-
-
-def _clean(
-    rows: pd.DataFrame, channels: tuple[Channel, ...]
-) -> tuple[Float[np.ndarray, "row channel"], list[str]]:
-    """The plausible values in their unit, NaN elsewhere, and what was refused."""
-    columns, notes = [], []
-    for (column,) in (channel.parameters for channel in channels):
-        value = rows[column].to_numpy()
-        plausible, found = is_plausible(value, column, PARAMETERS_2019[column])
-        columns.append(np.where(plausible, value, np.nan))
-        notes += found
-    return np.stack(columns, axis=1), notes
 
 
 def _static(first: pd.DataFrame) -> Float[np.ndarray, "n static"]:

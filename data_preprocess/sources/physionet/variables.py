@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from configs.runtime.errors import ConfigError
 from data_preprocess.sources.vocabulary import QUANTITIES, Quantity
@@ -62,13 +62,16 @@ def channels_named(
     return chosen
 
 
-def is_plausible(
+def plausible_only(
     values: Float[np.ndarray, " n"], parameter: str, quantity: Quantity
-) -> tuple[Bool[np.ndarray, " n"], list[str]]:
-    """True for the values within the range, and a note that counts the others; NaN is none."""
+) -> tuple[Float[np.ndarray, " n"], list[str]]:
+    """The values within the range, NaN elsewhere, and a note that counts what was refused."""
     low, high = quantity.low, quantity.high
     plausible = (values >= low) & (values <= high)
     measured = int((~np.isnan(values)).sum())
     outside = measured - int(plausible.sum())
-    note = f"{parameter}: outside {low:g}..{high:g} {quantity.unit}, set to missing: "
-    return plausible, [f"{note}{outside:,} of {measured:,} values"] * (outside > 0)
+    note = (
+        f"{parameter}: outside {low:g}..{high:g} {quantity.unit}, set to missing: "
+        f"{outside:,} of {measured:,} values"
+    )
+    return np.where(plausible, values, np.nan), [note] * (outside > 0)

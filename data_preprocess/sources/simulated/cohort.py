@@ -91,7 +91,9 @@ def simulate(
     values = _signals(rng, stays, table, hours)
     values = np.where(_measured(rng, stays, table, values.shape), values, np.nan)
     uniform = rng.random(len(stays.subject))
-    unit = _units(rng, stays.phenotype)
+    # It hints at the phenotype without giving it away.
+    unit = np.where(rng.random(len(uniform)) < 0.6, stays.phenotype % 4, 0)
+    unit = np.where(unit == 0, rng.integers(0, 4, len(unit)), unit)
     lethality = lethality_of(stays.phenotype, unit, unit_effect)
     probabilities = class_probabilities(stays, lethality, prevalence)
     labels = (uniform >= probabilities[:, 0]).astype(np.int64)
@@ -101,7 +103,7 @@ def simulate(
         subject_ids=stays.subject,
         feature_names=tuple(table.name[:num_channels].tolist()),
         label_names=("survived", "died"),
-        static=_static(stays, unit),
+        static=np.stack([np.round(stays.age), stays.male, unit + 1], axis=1).astype(np.float32),
         static_names=_STATIC_NAMES,
         flow=(FlowStep(f"stays of {num_subjects} simulated patients", 0, len(labels)),),
         notes=("simulated: no value stems from a patient",),
@@ -187,14 +189,3 @@ def _measured(
     chance = expit(table.charting[:, None] + attention[:, None])
     groups = rng.random((n, table.group.max() + 1, num_steps))  # pressures are read together
     return groups[:, table.group] < chance
-
-
-def _units(rng: np.random.Generator, phenotype: np.ndarray) -> np.ndarray:
-    """The unit of every stay, 0 to 3; it hints at the phenotype without giving it away."""
-    unit = np.where(rng.random(len(phenotype)) < 0.6, phenotype % 4, 0)
-    return np.where(unit == 0, rng.integers(0, 4, len(unit)), unit)
-
-
-def _static(stays: Stays, unit: np.ndarray) -> np.ndarray:
-    columns = [np.round(stays.age), stays.male, unit + 1]
-    return np.stack(columns, axis=1).astype(np.float32)

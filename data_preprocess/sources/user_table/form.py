@@ -7,8 +7,8 @@ from typing import Any
 from configs.runtime.errors import ConfigError
 
 MINUTES = {"seconds": 1 / 60, "minutes": 1.0, "hours": 60.0, "days": 1440.0}
-_MEDS = {"id": "subject_id", "time": "time", "variable": "code", "value": "numeric_value"}
-MEDS_END = "prediction_time"
+MEDS = {"id": "subject_id", "time": "time", "variable": "code", "value": "numeric_value"}
+PREDICTION_TIME = "prediction_time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,4 +70,4 @@ class TableForm:
                 raise ConfigError(
                     f"data.table.ranges: {name}: {list(bounds)}, expected [low, high]"
                 )
-        return replace(form, **_MEDS) if form.layout == "meds" else form
+        return replace(form, **MEDS) if form.layout == "meds" else form

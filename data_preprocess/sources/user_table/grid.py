@@ -33,7 +33,6 @@ def on_grid(
         DataError: most values lie outside the window, or every series has one step only: the unit
             or the origin of the times is not what was assumed.
     """
-    values = np.full((*shape, settings.num_steps), np.nan)
     notes = _place_in_time(engine, form, times, settings)
     width = settings.step_minutes
     rounding = min(ROUNDING, width / 4)  # on a grid of microseconds half a step is no rounding
@@ -46,8 +45,7 @@ def on_grid(
         f"""CREATE TABLE cells AS SELECT row, channel, ({step})::BIGINT AS step, avg(v) AS v
         FROM placed WHERE {inside} GROUP BY ALL""",
     )
-    for cells in engine.chunks("SELECT row, channel, step, v FROM cells"):
-        values[cells["row"], cells["channel"], cells["step"]] = cells["v"]
+    values = engine.grid((*shape, settings.num_steps), np.float64)
     total = engine.number("SELECT count(*) FROM placed")
     outside = engine.number(f"SELECT count(*) FROM placed WHERE NOT ({inside})")
     _require_plausible(values, outside, total, table, form, times, settings)

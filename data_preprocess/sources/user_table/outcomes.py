@@ -4,8 +4,8 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ from data_preprocess.storage.table_file import (
     identifier,
     quoted,
     require_columns,
+    require_one_row,
 )
 
 COLUMNS_HINT = "name yours with data.table.id=, time=, variable=, value=, label="
@@ -31,29 +32,15 @@ _SEX = {"m": 1.0, "male": 1.0, "f": 0.0, "female": 0.0}
 log = logging.getLogger("tardiff.data")
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """What the label table holds, by ascending id; the engine's table `ids` numbers the rows."""
-
-    labels: Int[np.ndarray, " n"]
-    label_names: tuple[str, ...]
-    subjects: Int[np.ndarray, " n"]
-    static: Float[np.ndarray, "n static"]
-    static_names: tuple[str, ...]
-    removed: int
-    notes: tuple[str, ...]
-
-
 def read_outcomes(
     engine: Engine, table: TableFile, series: TableFile, form: TableForm, time_kind: Moments
-) -> Outcomes:
-    """Reads the labels and makes the engine's table `ids` (row, id, first, last).
+) -> tuple[dict[str, Any], int, list[str]]:
+    """Reads the labels and makes the engine's table `ids` (row, id, first, last), by ascending id.
 
     `first` and `last` are the minutes of `form.start` and `form.end`, NULL where not asked for.
-    Patients that the label table does not name are taken from the series.
-
-    Raises:
-        DataError: a column is missing, an id stands twice or has no label, labels make no classes.
+    Patients that the label table does not name are taken from the series. Returns what a Cohort
+    wants to know of its stays, the number of rows removed, and counts for the card. DataError where
+    a column is missing, an id stands twice or has no label, or labels make no classes.
     """
     elsewhere = form.subject not in table.columns and form.subject in series.columns
     here = None if elsewhere else form.subject
@@ -85,7 +72,10 @@ def read_outcomes(
             f"{', '.join(filled)} FROM outcomes"
         )
     removed = _remove_unclear(engine, table, form)
-    _require_one_row_each(engine, table.path, form)
+    cells = {"label": form.label, "subject": form.subject, "first": form.start, "last": form.end}
+    cells |= {f"static_{k}": name for k, name in enumerate(form.static)}
+    given = {cell: name for cell, name in cells.items() if name}
+    require_one_row(engine, table.path, "outcomes", "id", given)
     _warn_of_patients(engine, series if elsewhere else table, form)
     # A series whose patient is unknown is a patient of its own.
     engine.run(
@@ -99,15 +89,14 @@ def read_outcomes(
     unknown = sum(bool(row[2]) for row in found) if form.subject else 0
     if unknown:
         notes.append(f"series whose patient is unknown, each a patient of its own: {unknown:,}")
-    return Outcomes(
-        labels=codes,
-        label_names=label_names,
-        subjects=np.array([row[1] for row in found], np.int64),
-        static=covariates,
-        static_names=static_names,
-        removed=removed,
-        notes=tuple(notes),
-    )
+    facts = {
+        "labels": codes,
+        "label_names": label_names,
+        "subject_ids": np.array([row[1] for row in found], np.int64),
+        "static": covariates,
+        "static_names": static_names,
+    }
+    return facts, removed, notes
 
 
 def require_clear_ids(engine: Engine, table: TableFile, column: str) -> None:
@@ -234,23 +223,6 @@ def _warn_of_patients(engine: Engine, table: TableFile, form: TableForm) -> None
         )
 
 
-def _require_one_row_each(engine: Engine, where: Path, form: TableForm) -> None:
-    columns = {"label": form.label, "subject": form.subject, "first": form.start, "last": form.end}
-    columns |= {f"static_{k}": name for k, name in enumerate(form.static)}
-    kinds = ", ".join(f"count(DISTINCT {c}) + bool_or({c} IS NULL)::INTEGER" for c in columns)
-    twice = engine.rows(
-        f"SELECT id, count(*), {kinds} FROM outcomes GROUP BY id HAVING count(*) > 1 ORDER BY id"
-    )
-    if not twice:
-        return
-    name, count, *found = twice[0]
-    differ = [column for column, n in zip(columns.values(), found, strict=True) if n > 1]
-    raise DataError(
-        f"{where}: the id {name} has {count} rows that differ in {', '.join(map(str, differ))} "
-        f"({len(twice):,} such ids); expected one row per id"
-    )
-
-
 def _classes(
     labels: Sequence[str], form: TableForm, where: Path
 ) -> tuple[tuple[str, ...], Int[np.ndarray, " n"], list[str]]:
@@ -305,33 +277,28 @@ def _static(
 ) -> tuple[Float[np.ndarray, "n static"], tuple[str, ...]]:
     """The static covariates: numbers as they are, "> 89" as the number in it, words as codes, which
     the name explains."""
-    columns, names = [], []
+    static, names = np.zeros((engine.number("SELECT count(*) FROM ids"), len(form.static))), []
     for k, name in enumerate(form.static):
         number = number_sql(f"static_{k}", decimal=form.decimal if table.is_text else ".")
         rows = engine.rows(f"SELECT static_{k}, {number} FROM ids ORDER BY row")
-        texts = [None if row[0] is None else str(row[0]).casefold() for row in rows]
-        levels = sorted({text for text in texts if text is not None})
-        numbers = np.array([np.nan if row[1] is None else row[1] for row in rows], np.float64)
-        if not np.isnan(numbers[[text is not None for text in texts]]).any():
-            columns.append(numbers)
-            names.append(name)
-            continue
-        ends = [text and re.fullmatch(OPEN_END, text) for text in texts]
-        if all(end or text is None for end, text in zip(ends, texts, strict=True)):
-            columns.append(np.array([float(end[1]) if end else np.nan for end in ends]))
-            names.append(name)
-            continue
-        if len(levels) > MAX_LEVELS:
-            raise DataError(
-                f"{table.path}: the static covariate {name} has {len(levels)} different texts "
-                f"({few(levels)}); expected numbers, or at most {MAX_LEVELS} categories: group "
-                "them, or leave the column out of the static covariates"
-            )
-        is_sex = set(levels) <= set(_SEX)
-        codes = _SEX if is_sex else {level: float(code) for code, level in enumerate(levels)}
-        columns.append(np.array([np.nan if t is None else codes[t] for t in texts]))
-        unit = "1=male" if is_sex else ",".join(f"{c}={level}" for c, level in enumerate(levels))
-        names.append(f"{name}[{unit}]")
-    count = engine.number("SELECT count(*) FROM ids")
-    stacked = np.stack(columns, axis=1) if columns else np.zeros((count, 0))
-    return stacked.astype(np.float32), tuple(names)
+        texts = [text and text.casefold() for text, _ in rows]
+        numbers = {t: row[1] for t, row in zip(texts, rows, strict=True) if t}
+        codes = {text: numbers[text] for text in sorted(numbers)}
+        ends = {text: re.fullmatch(OPEN_END, text) for text in codes}
+        if np.isnan([*codes.values()]).any():
+            if all(ends.values()):
+                codes = {text: float(end[1]) for text, end in ends.items() if end}
+            elif len(codes) > MAX_LEVELS:
+                raise DataError(
+                    f"{table.path}: the static covariate {name} has {len(codes)} different texts "
+                    f"({few(codes)}); expected numbers, or at most {MAX_LEVELS} categories: group "
+                    "them, or leave the column out of the static covariates"
+                )
+            elif set(codes) <= set(_SEX):
+                codes, name = _SEX, f"{name}[1=male]"
+            else:
+                codes = {level: code for code, level in enumerate(codes)}
+                name += f"[{','.join(f'{code}={level}' for level, code in codes.items())}]"
+        static[:, k] = [codes[text] if text else np.nan for text in texts]
+        names.append(name)
+    return static.astype(np.float32), tuple(names)

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_preprocess.cohort import Cohort, FlowStep, add_step, is_measured, require_float32
 from data_preprocess.sources.registry import Settings, SourceData, reader
-from data_preprocess.sources.user_table.form import MEDS_END, TableForm
+from data_preprocess.sources.user_table.form import PREDICTION_TIME, TableForm
 from data_preprocess.sources.user_table.grid import on_grid
 from data_preprocess.sources.user_table.outcomes import read_outcomes
 from data_preprocess.sources.user_table.times import moments
@@ -40,8 +40,9 @@ def read_table(section: Any, settings: Settings) -> SourceData:
     labels = (
         series if form.labels is None else open_table(Path(form.labels), key="data.table.labels")
     )
-    if form.layout == "meds" and form.start is form.end is None and MEDS_END in labels.columns:
-        form = replace(form, end=MEDS_END)  # nothing later than the prediction may be seen
+    if form.layout == "meds" and form.start is form.end is None:
+        if PREDICTION_TIME in labels.columns:  # nothing later may be seen
+            form = replace(form, end=PREDICTION_TIME)
     with open_engine(
         memory_limit=settings.memory_limit, threads=settings.threads, source=series.path
     ) as engine:
@@ -57,30 +58,26 @@ def read_series(
     """The series of two tables, which may be views; errors as in `read_table`."""
     channels = choose_channels(engine, series, form)
     times = moments(engine, series, form.time, form)
-    outcomes = read_outcomes(engine, labels, series, form, times)
+    facts, removed, known = read_outcomes(engine, labels, series, form, times)
+    count = len(facts["labels"])
     notes = arrange(engine, series, form, channels, times)
-    has_row = np.zeros(len(outcomes.labels), bool)
-    has_row[engine.columns("SELECT DISTINCT row FROM measured")["row"].astype(int)] = True
-    shape = (len(outcomes.labels), len(channels))
+    has_row = engine.number("SELECT count(DISTINCT row) FROM measured")
+    shape = (count, len(channels))
     values, counts = on_grid(engine, series, form, times, shape, settings)
     require_float32(values, channels, str(series.path))
     kept, file = is_measured(values), labels.path.name
-    flow = [FlowStep(f"series with a label in {file}", 0, len(kept))]
-    if outcomes.removed:
-        flow = [FlowStep(f"rows of {file}", 0, len(kept) + outcomes.removed)]
-        add_step(flow, "without id or label", len(kept))
-    if not has_row.all():
-        add_step(flow, "no value in the series table", int(has_row.sum()))
+    flow = [FlowStep(f"series with a label in {file}", 0, count)]
+    if removed:
+        flow = [FlowStep(f"rows of {file}", 0, count + removed)]
+        add_step(flow, "without id or label", count)
+    if has_row < count:
+        add_step(flow, "no value in the series table", has_row)
     add_step(flow, "no value in the window", int(kept.sum()))
     cohort = Cohort(
-        values=values[kept].astype(np.float32),
-        labels=outcomes.labels[kept],
-        subject_ids=outcomes.subjects[kept],
+        values=values.astype(np.float32),
         feature_names=tuple(channels),
-        label_names=outcomes.label_names,
-        static=outcomes.static[kept],
-        static_names=outcomes.static_names,
         flow=tuple(flow),
-        notes=(*counts, *notes, *outcomes.notes),
-    )
+        notes=(*counts, *notes, *known),
+        **facts,
+    ).take(np.flatnonzero(kept))
     return SourceData(cohort, files=tuple(dict.fromkeys((series.path, labels.path))))

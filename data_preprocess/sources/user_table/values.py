@@ -167,20 +167,13 @@ def _pairs(form: TableForm, channels: Sequence[str]) -> tuple[str, str]:
             f"{truth_or_number_sql(value, decimal=form.decimal)} AS v, {text_sql(value)} AS text"
         ), "variable, v, text"
     columns = [identifier(name) for name in channels]
-    numbers = [truth_or_number_sql(column, decimal=form.decimal) for column in columns]
-    cells = ", ".join(
-        f"{number} AS v{k}, {text_sql(column)} AS text{k}"
-        for k, (column, number) in enumerate(zip(columns, numbers, strict=True))
-    )
-    lists = (
-        ", ".join(quoted(name) for name in channels),
-        ", ".join(f"v{k}" for k in range(len(columns))),
-        ", ".join(f"text{k}" for k in range(len(columns))),
-    )
-    return cells, ", ".join(
-        f"unnest([{items}]) AS {name}"
-        for items, name in zip(lists, ("variable", "v", "text"), strict=True)
-    )
+    lists = {
+        "variable": map(quoted, channels),
+        "v": (truth_or_number_sql(column, decimal=form.decimal) for column in columns),
+        "text": map(text_sql, columns),
+    }
+    cells = (f"[{', '.join(items)}] AS {name}" for name, items in lists.items())
+    return ", ".join(cells), ", ".join(f"unnest({name}) AS {name}" for name in lists)
 
 
 def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
-from data_preprocess.cohort import FlowStep, add_step
-from data_preprocess.export.yaib import VARIABLES, feature_name, static_name
+from data_preprocess.cohort import FlowStep, Rules, apply_rules
+from data_preprocess.dataset import bare_name
+from data_preprocess.export.yaib import STATIC, VARIABLES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
 from data_preprocess.sources.user_table.outcomes import MAX_LEVELS, free_texts, require_clear_ids
@@ -29,6 +30,7 @@ from data_preprocess.storage.table_file import (
     require_all_rows,
     require_columns,
     require_known,
+    require_one_row,
 )
 
 log = logging.getLogger("tardiff.data")
@@ -36,7 +38,6 @@ log = logging.getLogger("tardiff.data")
 TABLES = ("dyn", "sta", "outc")
 ID, TIME, LABEL = "stay_id", "time", "label"
 MOST_CLASSES = 50
-UNLABELLED = "without a label"
 _HINT = "a cohort of YAIB has stay_id, time and label"
 
 
@@ -70,7 +71,7 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
         columns = _columns(engine, tables["dyn"], section.channels)
         names = label_names(section.rule, settings) if TIME in tables["outc"].columns else None
         flow = _make_labels(engine, tables["outc"], section.rule, settings)
-        static = {name: static_name(name) for name in _covariates(engine, tables["sta"])}
+        static = {name: STATIC.get(name, name) for name in _covariates(engine, tables["sta"])}
         labels = _label_view(engine, tables, static, section)
         form = TableForm(
             series=str(files["dyn"]),
@@ -89,7 +90,7 @@ def read_yaib(section: Any, settings: Settings) -> SourceData:
     pool = source.pool.with_classes(section.classes, "data.yaib.classes")
     pool = replace(
         pool,
-        feature_names=tuple(feature_name(column) for column in columns),
+        feature_names=tuple(VARIABLES.get(column, column) for column in columns),
         flow=(*flow, *pool.flow),
     )
     subjects = (Path(section.subjects),) if section.subjects else ()
@@ -112,7 +113,7 @@ def _columns(engine: Engine, table: TableFile, channels: list[str] | None) -> li
             f"SELECT {', '.join(f'count({identifier(n)})' for n in there)} FROM {table.scan}"
         )[0]
         return [name for name, count in zip(there, counts, strict=True) if count]
-    ours = {VARIABLES[name][0]: name for name in there if name in VARIABLES}
+    ours = {bare_name(VARIABLES[name]): name for name in there if name in VARIABLES}
     unknown = [name for name in channels if name not in there and name not in ours]
     if unknown:
         raise ConfigError(
@@ -146,7 +147,7 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
             f"AS label FROM {table.scan}",
             source=table.path,
         )
-        return _remove(engine, table, {UNLABELLED: "label IS NULL"})
+        return _labelled(engine, table, {})
     times = moments(engine, table, TIME, TableForm(series=None, time_unit="hours", source="yaib"))
     if times.kind == STAMPS:
         raise DataError(f"{table.path}: {TIME} holds {STAMPS}, expected hours since admission")
@@ -179,12 +180,14 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
         max(minute) AS latest, coalesce(max(label) FILTER ({inside}), 0) > 0 AS early
         FROM hours GROUP BY id""")
     hours = f"{settings.window_hours:g} h"
-    rules = {UNLABELLED: "label IS NULL"}
+    rules = {}
     if rule in ("later", "longer"):
-        rules[f"shorter than {hours}"] = f"latest < {window - settings.step_minutes}"
+        rules[f"shorter than {hours}"] = (
+            f"coalesce(latest >= {window - settings.step_minutes}, true)"
+        )
     if rule == "later":
-        rules[f"labelled within the first {hours}"] = "early"
-    flow = _remove(engine, table, rules)
+        rules[f"labelled within the first {hours}"] = "NOT early"
+    flow = _labelled(engine, table, rules)
     kinds = engine.number("SELECT count(DISTINCT label) FROM stay_labels")
     if kinds > MOST_CLASSES:
         raise DataError(
@@ -195,13 +198,11 @@ def _make_labels(engine: Engine, table: TableFile, rule: str, settings: Settings
     return flow
 
 
-def _remove(engine: Engine, table: TableFile, rules: Mapping[str, str]) -> list[FlowStep]:
-    """Removes the stays of `stay_labels` that a rule names; how many there were and are left."""
+def _labelled(engine: Engine, table: TableFile, rules: Rules) -> list[FlowStep]:
+    """Leaves in `stay_labels` who has a label and keeps the rules; how many there were and are."""
     total = engine.number("SELECT count(*) FROM stay_labels")
     flow = [FlowStep(f"stays of {table.path.name}", 0, total)]
-    for text, removed in rules.items():
-        engine.run(f"DELETE FROM stay_labels WHERE {removed}")
-        add_step(flow, text, engine.number("SELECT count(*) FROM stay_labels"))
+    apply_rules(engine, "stay_labels", {"without a label": "label IS NOT NULL", **rules}, flow)
     return flow
 
 
@@ -210,10 +211,7 @@ def _label_view(
 ) -> TableFile:
     """`stay_labels` with static covariates and patients, as a table of its own."""
     if static:
-        require_known(
-            engine, tables["sta"], ID, cell=id_sql(identifier(ID)), known="stay_labels"
-        )  # else no covariate is known
-        _require_one_row(engine, tables["sta"], ID, list(static))
+        _require_one_known(engine, tables["sta"], ID, list(static))
     facts = "".join(f", s.{identifier(a)} AS {identifier(b)}" for a, b in static.items())
     sql = (
         f"SELECT l.id AS {ID}, l.label AS {LABEL}{facts} FROM stay_labels l LEFT JOIN "
@@ -228,10 +226,7 @@ def _label_view(
             "name yours with data.yaib.subject_key= and data.yaib.subject=",
         )
         require_all_rows(engine, people)
-        # Else every stay is a patient of its own.
-        key = section.subject_key
-        require_known(engine, people, key, cell=id_sql(identifier(key)), known="stay_labels")
-        _require_one_row(engine, people, key, [section.subject])
+        _require_one_known(engine, people, section.subject_key, [section.subject])
         sql = (
             f"SELECT v.*, p.{identifier(section.subject)} AS subject FROM ({sql}) v LEFT JOIN "
             f"{people.scan} p ON v.{ID} = {id_sql(f'p.{identifier(section.subject_key)}')}"
@@ -240,20 +235,11 @@ def _label_view(
     return replace(tables["outc"], columns=tuple(names), scan=f"({sql})", durations={})
 
 
-def _require_one_row(engine: Engine, table: TableFile, key: str, columns: Sequence[str]) -> None:
-    """Refuses rows of one stay that differ, which would make two stays of it."""
-    stay, texts = id_sql(identifier(key)), [text_sql(identifier(name)) for name in columns]
-    kinds = ", ".join(f"count(DISTINCT {t}) + bool_or({t} IS NULL)::INTEGER" for t in texts)
-    twice = engine.rows(
-        f"""SELECT {stay}, count(*), {kinds} FROM {table.scan}
-            WHERE {stay} IN (SELECT l.id FROM stay_labels l) GROUP BY 1
-            HAVING greatest({kinds}) > 1 ORDER BY 1""",
-        source=table.path,
-    )
-    if twice:
-        first, count, *found = twice[0]
-        differ = [name for name, n in zip(columns, found, strict=True) if n > 1]
-        raise DataError(
-            f"{table.path}: the stay {first} has {count} rows that differ in {', '.join(differ)} "
-            f"({len(twice):,} such stays); expected one row per stay"
-        )
+def _require_one_known(engine: Engine, table: TableFile, key: str, columns: Sequence[str]) -> None:
+    """Refuses a table of other stays, which would leave all unknown, and rows of one stay that
+    differ, which would make two of it."""
+    stay = id_sql(identifier(key))
+    require_known(engine, table, key, cell=stay, known="stay_labels")
+    rows = f"{table.scan} WHERE {stay} IN (SELECT l.id FROM stay_labels l)"
+    cells = {text_sql(identifier(name)): name for name in columns}
+    require_one_row(engine, table.path, rows, stay, cells, of="stay")

@@ -6,7 +6,8 @@ import pytest
 
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset
-from data_preprocess.export.long_csv import labels_path, write_long_csv
+from data_preprocess.export.long_csv import write_long_csv
+from data_preprocess.storage.array_files import labels_of
 
 
 def _dataset(n: int = 600) -> EHRDataset:
@@ -44,7 +45,7 @@ def test_labels_are_written_by_name(tmp_path):
     labels = pd.read_csv(tmp_path / "set_labels.csv")
     assert list(labels["id"]) == list(range(20))
     assert list(labels["label"]) == [dataset.label_names[label] for label in dataset.labels]
-    assert labels_path(tmp_path / "x.csv.gz") == tmp_path / "x_labels.csv"
+    assert labels_of(tmp_path / "x.csv.gz") == tmp_path / "x_labels.csv"
 
 
 @pytest.mark.parametrize("names", [("label", "age"), ("age", "ID"), ("age", "Age")])

@@ -13,7 +13,7 @@ import pytest
 from configs import load_config
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.build import ensure_built, load_splits
-from data_preprocess.cohort import FlowStep
+from data_preprocess.cohort import FlowStep, apply_rules
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.writers import export
 from data_preprocess.model_space.channel_transforms import charted_step
@@ -197,9 +197,8 @@ def test_a_death_before_admission_is_not_one_of_the_first_day():
     with open_engine(memory_limit="500MB", threads=1) as engine:
         engine.run(f"CREATE TABLE stays AS {died}")
         told = inclusion_criteria.oddities(engine, 24.0)
-        inclusion_criteria.apply_rules(
-            engine, inclusion_criteria.clinical_rules(Settings(window_hours=24.0)), flow
-        )
+        rules = inclusion_criteria.clinical_rules(Settings(window_hours=24.0))
+        apply_rules(engine, "stays", rules, flow)
     removed = {step.rule: step.removed for step in flow if step.removed}
     assert removed == {"died before admission to the unit": 2, "died within the first 24 h": 1}
     assert told == [f"stays kept although {rule}: {n}" for rule, n in removed.items()]
