@@ -80,7 +80,7 @@ def row(study: Study, w: float) -> list[str]:
     told = []
     for comparison in (as_sampled, resampled):
         part = comparison.matched(MOST_ROWS, seed=0)
-        told.append(discriminate(part.x_holdout, part.x_synthetic, seed=0).auc)
+        told.append(discriminate(part.holdout.x, part.synthetic.x, seed=0).auc)
     marginals = marginals_report(as_sampled, seed=0).values
     ratios, distances = (
         [marginals[f"marginal_{measure}/{name}"] for name in splits.train.feature_names]

@@ -58,7 +58,6 @@ from scripts.synthetic_sets import (
     without_counterpart,
 )
 from scripts.utility import beside_linear, loss_change
-from scripts.utility.baselines import REWEIGHTED
 from scripts.utility.bootstrap import enough_resamples, fewest_patients
 from scripts.utility.downstream import TASK_CLASSIFIER, bare_name
 from scripts.utility.fits import upper_bound
@@ -66,6 +65,7 @@ from scripts.utility.protocols import plan_fits
 from scripts.utility.subgroups import subgroup_scores
 from scripts.utility.summary import UNGUIDED, summarise
 from scripts.utility.synthetic_testing import auroc_errors
+from scripts.utility.training_rows import REWEIGHTED
 from tardiff.generation.artefacts import tuning_record
 from tardiff.generation.counterpart import made_with
 from tardiff.records_from_config import (
@@ -126,9 +126,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     same = copies_of_unguided(found)
     sets = {name: dataset for name, dataset in found.items() if name not in same}
     members = _members(config.data) if chosen.privacy else []
-    wanted = {kind: getattr(chosen, kind) for kind in (*KINDS, PUBLISHED)}
-    wanted |= {PRIVACY: bool(members)}
-    kinds = [kind for kind in wanted if wanted[kind]]
+    kinds = [k for k in (*KINDS, PUBLISHED) if getattr(chosen, k) and (k != PRIVACY or members)]
     require_scorable(splits, sets, kinds, members)
     copies = held_out_copies(splits, sets)
     made = {name: made_with(files[name]) for name in sets}
@@ -136,13 +134,16 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     files_of = {"model": model_path(config), "classifier": checkpoint_path(config)}
     origins = origin_notes(made, apart, experiment=config.experiment, **files_of)
     notes = _notes(config, sets, same) + origins
+
+    def warn(note: str) -> None:
+        logger.warning("%s", note)
+        notes.append(note)
+
     for name, found_in in copies.items():
-        notes.append(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
-        logger.warning("%s", notes[-1])
+        warn(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
     evaluated = TASK_CLASSIFIER in map(bare_name, chosen.models)
     for other in other_settings(config, of_classifier=evaluated):
-        logger.warning("%s", other)
-        notes.append(other)
+        warn(other)
     if chosen.privacy and (unknown := not_attacked(members)):
         notes.append(OTHER_POPULATION.format(unknown))
     facts = _provenance(config, splits, sets) | {"notes": notes, "members": members}
@@ -186,8 +187,7 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     _print(quality_tables(quality))
     for name, report in quality.get(PRIVACY, {}).items():
         if near := sentence_of_nearness(report):
-            notes.append(f"{name}: {near} What is measured on this set need not hold.")
-            logger.warning("%s", notes[-1])
+            warn(f"{name}: {near} What is measured on this set need not hold.")
     generator = generator_report(config, splits) if "train" in members else None
     _print([] if generator is None else [generator_table(generator)])
     hours = config.data.step_minutes / 60

@@ -57,10 +57,9 @@ def read_set(path: Path, train: EHRDataset, *, step_minutes: float) -> EHRDatase
         found = _from_arrays(path, train)
     elif path.suffix == ".npz":
         found = load_dataset(path)
-        if "data_fingerprint" in load_extra(path) or found.length != train.length:
+        same = (found.length, found.feature_names) == (train.length, train.feature_names)
+        if "data_fingerprint" in load_extra(path) or not same:
             return found  # made here, or refused by the caller
-        if found.feature_names != train.feature_names:
-            return found
     else:
         raise DataError(
             f"{path}: unknown kind of set; {ARRAY_FORMS}, or a long table id,time,variable,value "
@@ -111,12 +110,12 @@ def _from_table(path: Path, train: EHRDataset, step_minutes: float) -> EHRDatase
         cohort = read_table(form, settings).pool
     except UserError as error:
         raise type(error)(f"{error}\nWhatever data.table says, {form_of_sets}") from error
-    dropped = [step for step in cohort.flow if step.removed]
-    for step in dropped:
-        logger.warning("%s: %s: %d series left out", path, step.rule, step.removed)
+    for step in cohort.flow:
+        if step.removed:
+            logger.warning("%s: %s: %d series left out", path, step.rule, step.removed)
     for note in cohort.notes:
         logger.warning("%s: %s", path, note)
-    lost = sum(step.removed for step in dropped)
+    lost = sum(step.removed for step in cohort.flow)
     if lost > len(cohort):
         raise MismatchError(
             f"{path}: {lost:,} of {lost + len(cohort):,} labelled series have no value in the "

@@ -17,13 +17,12 @@ from typing import Any
 from classifier.train import main as train_classifier
 from configs.cli import run_stage
 from configs.run_record import read_mapping, run_dir
-from configs.runtime.errors import ConfigError
 from configs.schema.experiment import ExperimentConfig
 from scripts.evaluate import main as evaluate
 from scripts.from_config import changed
 from scripts.tune import main as tune
 from scripts.tune import sets_folder
-from scripts.utility.baselines import REWEIGHTED
+from scripts.utility.training_rows import REWEIGHTED
 from tardiff.from_config import load
 from tardiff.generate import is_current
 from tardiff.generate import main as generate
@@ -60,8 +59,7 @@ def main(config: ExperimentConfig) -> None:
 
 
 def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
-    """The configs of the sets beside the tuning grid, each with its own generation.name; errors as
-    in `main`."""
+    """The configs of the sets beside the tuning grid, each with its own generation.name."""
     fair = changed(_named(config, WITH_GUIDE, kind="none"), diffusion={"include_guide": True})
     fair = dataclasses.replace(fair, experiment=f"{config.experiment}_with_guide")
     if config.guidance.by == "push":  # which is beside unguided sets as they are sampled
@@ -79,11 +77,6 @@ def other_configurations(config: ExperimentConfig) -> list[ExperimentConfig]:
         WITH_GUIDE: fair,
     }
     asked = config.matrix.configurations
-    unknown = [name for name in asked if name not in configurations]
-    if unknown:
-        raise ConfigError(
-            f"matrix.configurations: unknown {unknown}; expected some of {list(configurations)}"
-        )
     # Where the sampler is pushed anyway, the set of stage 3 is that one.
     same = {"pushed"} if config.guidance.by == "push" and "guided" in asked else set()
     return [configurations[name] for name in asked if name not in same]

@@ -16,6 +16,15 @@ BASELINES = (
     "scaling",
     "time_warp",
 )
+ESTIMATORS = ("convex", "boosted", "classifier")
+CONFIGURATIONS = (
+    "guided",
+    "unguided_as_sampled",
+    "pushed",
+    "classifier_guided",
+    "paper",
+    "unguided_with_guide_rows",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class InfluenceReportConfig:
     # random halves of unguided series (the linear data-modelling score), and what does the tilt of
     # stage 3 change on some of them?
     lds: bool = False
-    lds_estimators: list[str] = many("convex", "boosted", "classifier")
+    lds_estimators: list[str] = many(*ESTIMATORS, among=ESTIMATORS, filled=True)
     lds_model: str | None = None  # that is retrained; None: the first of evaluation.models
     lds_subsets: int = number(36, low=8)
     lds_seeds: list[int] = many(0, 1, filled=True, distinct=True)  # of each retraining
@@ -47,7 +56,7 @@ class EvaluationConfig:
     # TSRTR, synthetic : real; the real-only baseline (ratio 0) is always included.
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)
     models: list[str] = many("classifier", filled=True, distinct=True)
-    # Real-only training made better without a generator, protocol TRTR+ (utility/baselines.py).
+    # Real-only training made better without a generator, protocol TRTR+ (utility/training_rows.py).
     baselines: list[str] = many("guide_rows", among=BASELINES)
     seeds: list[int] = many(0, 1, 2, 3, 4, filled=True, distinct=True)
     fidelity: bool = True  # measure how close each set is to real series that no model saw
@@ -82,11 +91,4 @@ class MatrixConfig:
 
     baselines: list[str] = many(*BASELINES, among=BASELINES)
 
-    configurations: list[str] = many(
-        "guided",
-        "unguided_as_sampled",
-        "pushed",
-        "classifier_guided",
-        "paper",
-        "unguided_with_guide_rows",
-    )
+    configurations: list[str] = many(*CONFIGURATIONS, among=CONFIGURATIONS)

@@ -42,20 +42,11 @@ from scripts.influence_report.measures import (
 )
 from scripts.influence_report.named_sets import RankedSet, named_sets
 from scripts.influence_report.overhead import overhead, vector_seconds
-from scripts.influence_report.retraining import (
-    ESTIMATORS,
-    as_text,
-    retraining_scores,
-)
+from scripts.influence_report.retraining import as_text, retraining_scores
 from scripts.influence_report.summary import markdown
 from scripts.pictures.styles import save
 from scripts.utility.protocols import EncodedArrays
-from tardiff.from_config import (
-    direction_loader,
-    load,
-    pool_estimate,
-    session_of,
-)
+from tardiff.from_config import direction_loader, load, pool_estimate, session_of
 from tardiff.generation.pool import as_released
 from tardiff.guidance.diagnostics import score_all
 from tardiff.guidance.direction_loader import DirectionLoader
@@ -110,17 +101,8 @@ def main(config: ExperimentConfig) -> None:
 
 
 def retraining_test(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/influence/retraining.json, which stage 3 heeds.
-
-    Raises:
-        ConfigError: no estimator or an unknown one is asked for.
-    """
+    """Writes runs/<experiment>/influence/retraining.json, which stage 3 heeds."""
     given = config.influence_report
-    if not given.lds_estimators or set(given.lds_estimators) - set(ESTIMATORS):
-        raise ConfigError(
-            f"influence_report.lds_estimators={given.lds_estimators}: expected some of "
-            f"{', '.join(ESTIMATORS)}"
-        )
     pool_of = {"ratio": POOL_RATIO, "counts": None}
     loaded = load(changed(config, guidance={"kind": "none"}, generation=pool_of))
     config = with_tuned_strength(config, loaded.splits.fingerprint)
@@ -188,9 +170,7 @@ def _ranked(
 
 
 def _measure(
-    given: InfluenceReportConfig,
-    inputs: DirectionLoader,
-    sets: Sequence[RankedSet],
+    given: InfluenceReportConfig, inputs: DirectionLoader, sets: Sequence[RankedSet]
 ) -> tuple[StepTest, dict[str, list[Row]]]:
     """The one-step test on the first set, and every table."""
     series = {ranked.name: inputs.series(ranked.data) for ranked in sets}

@@ -12,6 +12,7 @@ strength that stage 3 would ask for, and the model is retrained on them: the cha
 val_select is what stage 3 heeds.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,6 @@ from tardiff.influence.one_step_check import rank_correlation
 
 RESAMPLES = 2000
 LOSS_RESAMPLES = 200
-ESTIMATORS = ("convex", "boosted", "classifier")
 TILTED = 12  # halves at most of which a tilted counterpart is trained on too
 
 Outcomes = Float[np.ndarray, "subset seed"]
@@ -63,9 +63,7 @@ def retraining_scores(
         model: the downstream model that is retrained, on each of `subsets` halves with each of
             `seeds`.
         w: the strength of the tilt; 0: nothing is tilted.
-        loss: the guidance loss.
         run: `run_fits` with all that it needs besides fits and data.
-        seed: of the halves.
         patients: of the guidance rows ("guide") and val_select ("held_out").
     """
     halves, tilted = stratified_halves(pool.y, subsets, seed=seed), min(TILTED, subsets)
@@ -86,8 +84,24 @@ def retraining_scores(
         "estimators": {name: {"tilt": {}} for name in influence},
     }
     sets = {"half": halves, **tilts}
-    trained = _retrained(pool, sets, data, model=model, seeds=seeds, run=run, loss=loss)
-    for rows, predictions in trained.items():
+    synthetic = {
+        f"{name}_{number}": EncodedArrays(x=pool.x[rows], y=pool.y[rows])
+        for name, subsets in sets.items()
+        for number, rows in enumerate(subsets)
+    }
+    # The guidance rows stand where an evaluation has its test rows.
+    data = replace(data, test=data.guide, synthetic=synthetic)
+    fits = {name: [Fit("TSTR", name, None, model, seed) for seed in seeds] for name in synthetic}
+    for rows, select in (("guide", False), ("held_out", True)):
+        results = run(list(itertools.chain(*fits.values())), data, on_select=select)
+        # Every model at the scale that is best for it, half by half and seed by seed.
+        predictions = {
+            name: [
+                [at_best_scale(results[fit], loss) for fit in fits[f"{name}_{number}"]]
+                for number in range(len(subsets))
+            ]
+            for name, subsets in sets.items()
+        }
         outcome = -_losses(predictions["half"], loss)
         found["repeats"][rows] = repeatability(outcome)
         for name, values in influence.items():
@@ -97,46 +111,6 @@ def retraining_scores(
                     predictions["half"][:tilted], predictions[name], loss, patients[rows]
                 )
     return found
-
-
-def _retrained(
-    pool: EncodedArrays,
-    sets: Mapping[str, Halves],
-    data: EvaluationData,
-    *,
-    model: str,
-    seeds: Sequence[int],
-    run: Callable[..., dict[Fit, Predictions]],
-    loss: GuidanceLoss,
-) -> dict[str, dict[str, list[list[Predictions]]]]:
-    """What models trained on every set of rows predict, at the scale that is best for each of them:
-    rows -> name -> set -> seed."""
-    synthetic = {
-        f"{name}_{number}": EncodedArrays(x=pool.x[rows], y=pool.y[rows])
-        for name, subsets in sets.items()
-        for number, rows in enumerate(subsets)
-    }
-    # The guidance rows stand where an evaluation has its test rows.
-    data = replace(data, test=data.guide, synthetic=synthetic)
-    fits = [Fit("TSTR", name, None, model, seed) for name in synthetic for seed in seeds]
-    places = {"guide": False, "held_out": True}
-    found = {
-        rows: {
-            fit: at_best_scale(predictions, loss)
-            for fit, predictions in run(fits, data, on_select=select).items()
-        }
-        for rows, select in places.items()
-    }
-    return {
-        rows: {
-            name: [
-                [results[Fit("TSTR", f"{name}_{number}", None, model, seed)] for seed in seeds]
-                for number in range(len(subsets))
-            ]
-            for name, subsets in sets.items()
-        }
-        for rows, results in found.items()
-    }
 
 
 def stratified_halves(y: Int[np.ndarray, " n"], count: int, *, seed: int) -> Halves:

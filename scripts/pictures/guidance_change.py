@@ -92,7 +92,7 @@ def guidance_change(
         error=error,
         realised={name: list(realised[name]) for name in guided},
         new=new,
-        influence=_correlations(unguided, influence, train.label_names),
+        influence=_correlations(unguided, influence),
     )
 
 
@@ -108,26 +108,19 @@ def _compare(guided: np.ndarray, unguided: np.ndarray) -> tuple[np.ndarray, np.n
     return np.tensordot(v, about, axes=1), np.sqrt(np.tensordot(v**2, about**2, axes=1)), new
 
 
-def _correlations(
-    unguided: EHRDataset, influence: Influence | str, classes: tuple[str, ...]
-) -> Maps | None:
+def _correlations(unguided: EHRDataset, influence: Influence | str) -> Maps | None:
+    """Of the influence of a series with its value at a place; 0 where one of them is constant."""
     if isinstance(influence, str) or influence.base != UNGUIDED:
         return None
-    return np.stack(
-        [
-            _correlation(influence.values[name][UNGUIDED], unguided.values[influence.rows[name]])
-            for name in classes
-        ]
-    )
-
-
-def _correlation(score: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Of a score (n,) with values (n, channel, time); 0 where one of them is constant."""
-    score = score - score.mean()
-    values = values.astype(np.float64) - values.mean(axis=0)
-    spread = np.sqrt((score**2).sum() * (values**2).sum(axis=0))
-    product = np.tensordot(score, values, axes=1)
-    return np.divide(product, spread, out=np.zeros_like(product), where=spread > 1e-12)
+    maps = []
+    for name, of_sets in influence.values.items():
+        score = of_sets[UNGUIDED] - of_sets[UNGUIDED].mean()
+        values = unguided.values[influence.rows[name]]
+        values = values.astype(np.float64) - values.mean(axis=0)
+        spread = np.sqrt((score**2).sum() * (values**2).sum(axis=0))
+        product = np.tensordot(score, values, axes=1)
+        maps.append(np.divide(product, spread, out=np.zeros_like(product), where=spread > 1e-12))
+    return np.stack(maps)
 
 
 def guidance_change_picture(found: GuidanceChange) -> Picture:
@@ -145,8 +138,8 @@ def guidance_change_picture(found: GuidanceChange) -> Picture:
     for row, class_name in enumerate(found.classes):
         for column, name in enumerate(names):
             change, error = found.difference[name][row][shown], found.error[name][row][shown]
-            drawn = _map(panels[row, column], change, top, found.hours_per_step)
-            _mark(panels[row, column], np.abs(change) > CLEAR * error, found.hours_per_step)
+            clear = np.abs(change) > CLEAR * error
+            drawn = _map(panels[row, column], change, top, found.hours_per_step, clear)
             panels[row, column].set_title(f"{name} minus unguided, {class_name}", fontsize=9)
         panels[row, 0].set_yticks(range(len(shown)), [found.channels[c] for c in shown], fontsize=8)
     figure.colorbar(drawn, ax=list(panels[:, : len(names)].ravel()), label="training s.d.")
@@ -163,19 +156,23 @@ def guidance_change_picture(found: GuidanceChange) -> Picture:
     return Picture("guidance_change", figure, alt, _caption(found, names, len(shown)))
 
 
-def _map(axes: Axes, values: np.ndarray, top: float, hours_per_step: float) -> QuadMesh:
+def _map(
+    axes: Axes,
+    values: np.ndarray,
+    top: float,
+    hours_per_step: float,
+    clear: np.ndarray | None = None,
+) -> QuadMesh:
+    """Colours from -`top` to `top`, and a dot where `clear`."""
     times, _ = time_axis(values.shape[1] + 1, hours_per_step)
     edges = np.arange(len(values) + 1) - 0.5
     mesh = axes.pcolormesh(times, edges, values, cmap=COLOURS, vmin=-top, vmax=top)
     axes.set_ylim(len(values) - 0.5, -0.5)
+    if clear is not None:
+        channel, step = np.nonzero(clear)
+        middle = (times[:-1] + times[1:]) / 2
+        axes.plot(middle[step], channel, ".", color="black", markersize=2.5)
     return mesh
-
-
-def _mark(axes: Axes, clear: np.ndarray, hours_per_step: float) -> None:
-    times, _ = time_axis(clear.shape[1] + 1, hours_per_step)
-    channel, step = np.nonzero(clear)
-    middle = (times[:-1] + times[1:]) / 2
-    axes.plot(middle[step], channel, ".", color="black", markersize=2.5)
 
 
 def _caption(found: GuidanceChange, names: list[str], num_shown: int) -> str:

@@ -109,11 +109,6 @@ def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
 
 
 def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:
-    """Times of the grid points in the unit of `time_unit`, and its name."""
-    unit, per_hour = time_unit(length, hours_per_step)
-    return np.arange(length) * hours_per_step * per_hour, unit
-
-
-def time_unit(length: int, hours_per_step: float) -> tuple[str, float]:
-    """A readable unit for the length of a series, and how many of it an hour has."""
-    return ("hours", 1.0) if length * hours_per_step >= 1 else ("seconds", 3600.0)
+    """Times of the grid points in a unit that is readable for such a length, and its name."""
+    hours = np.arange(length) * hours_per_step
+    return (hours, "hours") if length * hours_per_step >= 1 else (hours * 3600.0, "seconds")

@@ -149,12 +149,7 @@ def _report(
     pair: tuple[str, str],
 ) -> MetricReport:
     kind, name = pair
-    key = {
-        "kind": kind,
-        "data": splits.fingerprint,
-        "set": fingerprint(sets[name]),
-        "seed": seed,
-    }
+    key = {"kind": kind, "data": splits.fingerprint, "set": fingerprint(sets[name]), "seed": seed}
     if kind == PRIVACY:
         key["members"] = members
 

@@ -11,7 +11,7 @@ from scripts.pictures.guidance_change import guidance_change_picture
 from scripts.pictures.influence import influence_picture
 from scripts.pictures.scores import score_pictures
 from scripts.pictures.strength_curve import scale_figure, scale_points
-from scripts.pictures.styles import Picture, Styles, time_unit
+from scripts.pictures.styles import Picture, Styles, time_axis
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.write import Page, Section
@@ -94,10 +94,11 @@ def build_page(results: Results) -> Page:
 
 def task(labels: Sequence[str], channels: int, length: int, hours_per_step: float) -> str:
     """What is predicted, and from what."""
-    unit, per_hour = time_unit(length, hours_per_step)
+    unit = time_axis(length, hours_per_step)[1]
+    total = length * hours_per_step * (3600.0 if unit == "seconds" else 1.0)
     return (
-        f"Task: {' or '.join(labels)}, from {length * hours_per_step * per_hour:g} {unit} of "
-        f"{channels} channels, {length} steps (see Data below)."
+        f"Task: {' or '.join(labels)}, from {total:g} {unit} of {channels} channels, {length} "
+        "steps (see Data below)."
     )
 
 

@@ -5,41 +5,31 @@ from collections.abc import Sequence
 from scripts.quality.common.comparison import FEW_PATIENTS, MIN_SERIES
 from scripts.quality.common.metric_report import MetricReport, number
 from scripts.quality.common.registry import MEMBERS, QualityFlag, raised_flags
-from scripts.quality.fidelity.discriminative import (
-    CONTROL_AUC,
-    DISCRIMINATIVE_MARGIN,
-    MAX_SCORED,
-)
+from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN, MAX_SCORED
 from scripts.quality.fidelity.frechet import MIN_CLASS_ROWS
 from scripts.quality.privacy.membership import MAX_ROWS as MAX_ATTACKED
-from scripts.results.answers import (
-    CANNOT_TELL,
-    NO,
-    NO_LEAK_FOUND,
-    YES,
-    Answer,
-    series_needed,
-)
+from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND, YES, Answer, series_needed
 
 FEWEST_SERIES = 200  # in each set; with fewer, fidelity flags and their absence mean little
-MEMBERSHIP_LIMIT = 0.6  # AUC of an attack that the interval must exclude
-CLOSER_LIMIT = 0.6  # share nearer to train than to held-out series, likewise
+LEAK_LIMIT = 0.6  # AUC of an attack, share nearer to train: the intervals must exclude it
 MOST_NAMED = 3  # quality flags in a sentence
 MOST_TRIALS = 100  # times those at hand: more cannot be asked for
 DISCRIMINATE = "discriminative_auc"
 SCORED = "discriminative_scored"
 
-_SUSPECTED = {
-    "membership_auc": "No leak is sure, so no quality flag is raised; but an attack on the "
-    "training series may work.",
-    "closer_to_train_share": "No leak is sure, so no quality flag is raised; but series may be "
-    "nearer to train than chance.",
-}
-_NOT_EXCLUDED = {
-    "membership_auc": "No leak was found, but there are too few series to exclude an "
-    f"attack of AUC {MEMBERSHIP_LIMIT:g}.",
-    "closer_to_train_share": "No leak was found, but series may yet be nearer to train than "
-    "chance.",
+# What is said of a number above LEAK_LIMIT, and of one whose interval alone reaches it.
+_LEAKS = {
+    "membership_auc": (
+        "No leak is sure, so no quality flag is raised; but an attack on the training series may "
+        "work.",
+        "No leak was found, but there are too few series to exclude an attack of AUC "
+        f"{LEAK_LIMIT:g}.",
+    ),
+    "closer_to_train_share": (
+        "No leak is sure, so no quality flag is raised; but series may be nearer to train than "
+        "chance.",
+        "No leak was found, but series may yet be nearer to train than chance.",
+    ),
 }
 
 
@@ -109,10 +99,9 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
     if report.remarks:
         reason = "The comparison itself is in doubt (see the remarks below)."
         return Answer(CANNOT_TELL, reason, f"remarks to resolve: {len(report.remarks)}")
-    limits = {"membership_auc": MEMBERSHIP_LIMIT, "closer_to_train_share": CLOSER_LIMIT}
-    unsure = {name: limit for name, limit in limits.items() if values[f"{name}_high"] >= limit}
-    if above := next((name for name, limit in unsure.items() if values[name] >= limit), None):
-        return Answer(CANNOT_TELL, _SUSPECTED[above], _must_end(above, values, unsure[above]))
+    unsure = [name for name in _LEAKS if values[f"{name}_high"] >= LEAK_LIMIT]
+    if above := next((name for name in unsure if values[name] >= LEAK_LIMIT), None):
+        return Answer(CANNOT_TELL, _LEAKS[above][0], _must_end(above, values, LEAK_LIMIT))
     if unsure:
         trials = round(values["closer_to_train_effective_trials"])
         attacked = round(values["membership_members"])
@@ -120,18 +109,18 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
         most = {"membership_auc": MAX_ATTACKED, "closer_to_train_share": MOST_TRIALS * trials}
         needed = {
             name: series_needed(
-                counted[name], values[f"{name}_high"] - values[name], limit - values[name]
+                counted[name], values[f"{name}_high"] - values[name], LEAK_LIMIT - values[name]
             )
-            for name, limit in unsure.items()
+            for name in unsure
         }
         name = max(needed, key=lambda name: needed[name] / counted[name])
         what = f"training and {2 * needed[name]:,} held-out series"
         if name != "membership_auc":
             what = f"independent trials (now {trials:,}; more synthetic and real series)"
-        change = f"about {needed[name]:,} {what} would exclude {unsure[name]:g}"
+        change = f"about {needed[name]:,} {what} would exclude {LEAK_LIMIT:g}"
         if needed[name] > most[name]:
-            change = _must_end(name, values, unsure[name])
-        return Answer(CANNOT_TELL, _NOT_EXCLUDED[name], change)
+            change = _must_end(name, values, LEAK_LIMIT)
+        return Answer(CANNOT_TELL, _LEAKS[name][1], change)
     if unknown:
         known = MEMBERS[members[0]]
         reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."

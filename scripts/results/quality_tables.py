@@ -77,12 +77,13 @@ def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
     shown = SHOWN[kind]
     rows = []
     for name, report in reports.items():
-        cells = [with_interval(report, metric) or "-" for metric in shown]
-        cells = [
-            cell if metric.endswith("_auc") else cell.partition(" ")[0]
-            for metric, cell in zip(shown, cells, strict=True)
-        ]
         values = report.values
+        cells = [
+            (with_interval(report, metric) if metric.endswith("_auc") else number(values[metric]))
+            if metric in values
+            else "-"
+            for metric in shown
+        ]
         rows.append([name, *cells, f"{len(raised_flags(values))} of {len(raised(values))}"])
     references = [_reference(metric, reports) or "-" for metric in shown]
     rows.append(["real series", *references, "-"])

@@ -12,10 +12,7 @@ from scripts.utility.subgroups import SubgroupScore
 from scripts.utility.summary import REFERENCES, UNGUIDED, Summary, select
 from scripts.utility.synthetic_testing import SMALL, AurocError
 
-REFERENCE_TITLES = {
-    "vs_unguided": f"minus {UNGUIDED}",
-    "vs_real": "minus real only",
-}
+REFERENCE_TITLES = {"vs_unguided": f"minus {UNGUIDED}", "vs_real": "minus real only"}
 TRAINED_ON = {
     "TRTR": "real (TRTR)",
     "TSTR": "synthetic (TSTR)",

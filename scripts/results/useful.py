@@ -74,11 +74,7 @@ def surely_lost(row: Summary) -> bool:
 
 
 def answer_useful(
-    addition: Summary | None,
-    alone: Summary | None,
-    spread: float | None,
-    num_test: int,
-    few: int,
+    addition: Summary | None, alone: Summary | None, spread: float | None, num_test: int, few: int
 ) -> Answer:
     """Answer from the addition where there is one, else from the substitute.
 

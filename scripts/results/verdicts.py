@@ -11,11 +11,10 @@ from scripts.quality.fidelity.frechet import MIN_CLASS_ROWS
 from scripts.quality.held_out_copies import sentence, sentence_of_nearness
 from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
 from scripts.results.quality_answers import (
-    CLOSER_LIMIT,
     DISCRIMINATE,
     DISCRIMINATIVE_MARGIN,
     FEWEST_SERIES,
-    MEMBERSHIP_LIMIT,
+    LEAK_LIMIT,
     SCORED,
     answer_fidelity,
     answer_privacy,
@@ -194,8 +193,8 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
         numbers += f" The model gives more away: white-box attack on it AUC {auc}."
     rule = (
         f"no: a quality flag of privacy is raised; {NO_LEAK_FOUND}: none is, and the intervals "
-        f"exclude a membership AUC of {MEMBERSHIP_LIMIT:g} and a share nearer to train of "
-        f"{CLOSER_LIMIT:g}"
+        f"exclude a membership AUC of {LEAK_LIMIT:g} and a share nearer to train of "
+        f"{LEAK_LIMIT:g}"
     )
     return Verdict(name, "private", *answer, numbers, rule)
 

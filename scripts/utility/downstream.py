@@ -19,12 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classifier.input_adapter import (
-    VALUES_ONLY,
-    build_classifier,
-    input_parts,
-    require_parts,
-)
+from classifier.input_adapter import VALUES_ONLY, build_classifier, input_parts, require_parts
 from classifier.losses import class_probabilities, num_outputs
 from classifier.models.registry import SHORT_NAMES, own_source
 from classifier.training import FitRecipe, fit_classifier, predict_logits
@@ -65,10 +60,7 @@ class Downstream:
         types; part of a fit's cache key."""
         seen = {"parts": list(self._parts(name))} if self._parts(name) != VALUES_ONLY else {}
         if bare_name(name) in FITS:
-            return seen | {
-                "model": bare_name(name),
-                "class_weight": self.recipe.class_weight,
-            }
+            return seen | {"model": bare_name(name), "class_weight": self.recipe.class_weight}
         path, model_args = self._architecture(name)
         return seen | {
             "model": path,

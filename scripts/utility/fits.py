@@ -21,19 +21,14 @@ from configs.runtime.progress import Progress
 from data_preprocess.storage.content_cache import ContentCache, Entry, array_fingerprint
 from scripts.utility.downstream import Downstream
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import (
-    UPPER,
-    EvaluationData,
-    Fit,
-    scored_rows,
-    training_rows,
-)
+from scripts.utility.protocols import UPPER, EvaluationData, Fit, scored_rows
+from scripts.utility.training_rows import training_rows
 
 # Whose source decides a fit; the source of a user's own model class is in `Downstream.describe`.
 CODE = (
     "classifier",
     "scripts.quality.common",
-    *(f"scripts.utility.{m}" for m in ("baselines", "downstream", "feature_models", "fits")),
+    *(f"scripts.utility.{m}" for m in ("downstream", "feature_models", "fits", "training_rows")),
     *(f"scripts.utility.{m}" for m in ("metrics", "protocols")),
 )
 

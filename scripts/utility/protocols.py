@@ -6,7 +6,7 @@
 | TSTR     | the whole synthetic set                 | real test |
 | TRTS     | real train                              | the whole synthetic set |
 | TSRTR    | real train + ratio * len(train) synthetic rows | real test |
-| TRTR+    | real train, made better without a generator (utility/baselines.py) | real test |
+| TRTR+    | real train, made better without a generator (utility/training_rows.py) | real test |
 | UPPER    | nothing: the risk that a simulator drew the outcome from (fits.py) | test |
 
 Whatever it is trained on, every model stops early and chooses its F1 threshold on val_select,
@@ -24,10 +24,10 @@ from jaxtyping import Float, Int
 from configs.runtime.errors import DataError
 from data_preprocess.split_assignment import apportion
 from data_preprocess.storage.content_cache import array_fingerprint
-from scripts.utility.baselines import CLASS_WEIGHTS, baseline_rows
 
 REAL = "real"  # the generator's name in the rows of the real-only baseline
 BASELINE = "TRTR+"
+CLASS_WEIGHTS = "class_weights"  # the baseline whose rows are the real ones, weighed by class
 UPPER = "UPPER"
 UNPAIRED = ("TRTS", UPPER)  # scored on other rows, or no model at all: no paired differences
 PROTOCOLS = ("TRTR", "TSTR", "TRTS", "TSRTR")
@@ -131,36 +131,6 @@ def plan_fits(
         amounts: Sequence[float | None] = sorted(set(ratios)) if protocol == "TSRTR" else [None]
         rows += [(protocol, name, amount) for amount in amounts for name in generators]
     return [Fit(*row, model, seed) for model in models for row in rows for seed in seeds]
-
-
-def training_rows(
-    fit: Fit, data: EvaluationData
-) -> tuple[Float[np.ndarray, "n channel time"], Int[np.ndarray, " n"]]:
-    """The series and labels that the model of `fit` is trained on.
-
-    Raises:
-        DataError: the synthetic set is too small for the ratio.
-    """
-    if fit.protocol == "TSTR":
-        synthetic = data.synthetic[fit.generator]
-        return synthetic.x, synthetic.y
-    if fit.protocol == BASELINE:
-        train, guide = data.train, data.guide
-        return baseline_rows(
-            fit.generator,
-            (train.x, train.y),
-            (guide.x, guide.y),
-            seed=fit.seed,
-            num_values=data.num_values,
-            weights=data.train_weights,
-        )
-    if fit.protocol != "TSRTR" or not fit.ratio:
-        return data.train.x, data.train.y
-    source, count = data.synthetic[fit.generator], round(fit.ratio * len(data.train))
-    where = f"synthetic set {fit.generator!r}, TSRTR ratio {fit.ratio:g}"
-    rows = draw_stratified(source.y, count, seed=fit.seed, where=where)
-    x, y = (data.train.x, source.x[rows]), (data.train.y, source.y[rows])
-    return np.concatenate(x), np.concatenate(y)
 
 
 def scored_rows(fit: Fit, data: EvaluationData) -> EncodedArrays:

@@ -64,7 +64,9 @@ def _coded(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
         known = np.unique(values[np.isfinite(values)]).tolist()
         if codes or unit == "code" or len(known) == 2:
             for value in known:
-                groups[f"{base} {_code(value, codes)}"] = values == value
+                # "sex[1=male]" names one of two values.
+                other = f"not {next(iter(codes.values()))}" if len(codes) == 1 else f"{value:g}"
+                groups[f"{base} {codes.get(value, other)}"] = values == value
         elif base.split("_")[0] == "age" and unit in ("", "years"):
             for band, (low, high) in AGES.items():
                 groups[f"{base} {band}"] = (values >= low) & (values < high)
@@ -72,10 +74,7 @@ def _coded(test: EHRDataset) -> dict[str, Bool[np.ndarray, " n"]]:
 
 
 def subgroup_scores(
-    results: Mapping[Fit, Predictions],
-    test: EHRDataset,
-    *,
-    resamples: int,
+    results: Mapping[Fit, Predictions], test: EHRDataset, *, resamples: int
 ) -> list[SubgroupScore]:
     """AUROC per group of real-only and synthetic-only training and the largest TSRTR ratio.
 
@@ -97,10 +96,3 @@ def subgroup_scores(
         summaries = summarise(within, subjects, resamples=resamples, metrics=["auroc"])
         scores += [SubgroupScore(name, int(rows.sum()), found) for found in summaries]
     return scores
-
-
-def _code(value: float, codes: Mapping[float, str]) -> str:
-    if value in codes:
-        return codes[value]
-    # "sex[1=male]" names one of two values.
-    return f"not {next(iter(codes.values()))}" if len(codes) == 1 else f"{value:g}"

@@ -114,7 +114,7 @@ def _score_rows(
         row = (fit.protocol, fit.generator, fit.ratio, fit.model)
         grouped.setdefault(row, []).append(predictions)
     counts: dict[str, np.ndarray] = {}
-    scored = {}
+    scored: dict[Row, dict[str, Scores]] = {}
     for row, per_seed in tqdm(grouped.items(), desc="bootstrap", unit="row", disable=None):
         scored_on = row[1] if row[0] == "TRTS" else REAL
         if scored_on not in counts:
@@ -123,26 +123,17 @@ def _score_rows(
             counts[scored_on] = resample_counts(subjects, labels, resamples=resamples, seed=SEED)
         points = [point_scores(predictions, metrics) for predictions in per_seed]
         draws = [score(predictions, counts[scored_on], metrics) for predictions in per_seed]
-        scored[row] = {m: _about_points(m, points, draws) for m in metrics}
+        scored[row] = {}
+        for metric in metrics:
+            on_set = np.array([values[metric] for values in points])
+            drawn = np.stack([values[metric] for values in draws])
+            if metric in RAISED_BY_RESAMPLING:
+                drawn = drawn + (on_set - drawn.mean(axis=1))[:, None]
+            scored[row][metric] = on_set, drawn
     return scored
 
 
-def _about_points(
-    metric: str, points: Sequence[Mapping[str, float]], draws: Sequence[Mapping[str, np.ndarray]]
-) -> Scores:
-    """The draws as they are; of a metric that resampling raises, moved back to their points."""
-    on_set = np.array([values[metric] for values in points])
-    drawn = np.stack([values[metric] for values in draws])
-    if metric in RAISED_BY_RESAMPLING:
-        drawn = drawn + (on_set - drawn.mean(axis=1))[:, None]
-    return on_set, drawn
-
-
-def _summary(
-    row: Row,
-    metric: str,
-    scored: Mapping[Row, Mapping[str, Scores]],
-) -> Summary:
+def _summary(row: Row, metric: str, scored: Mapping[Row, Mapping[str, Scores]]) -> Summary:
     protocol, generator, ratio, model = row
     points, draws = scored[row][metric]
 

@@ -211,10 +211,13 @@ def test_a_generator_may_train_on_guidance_rows_when_asked(tuned):
     assert len(fair.train_data.y) == len(splits.train) + len(splits.val_guide)
 
 
-def test_unknown_arms_are_refused_before_anything_is_trained():
-    config = load_config(["configs/base/tiny.yaml", "matrix.configurations=[paper,gan]"])
+@pytest.mark.parametrize(
+    "unknown",
+    ["matrix.configurations=[paper,gan]", "influence_report.lds_estimators=[convex,gan]"],
+)
+def test_unknown_arms_are_refused_before_anything_is_trained(unknown):
     with pytest.raises(ConfigError, match="gan"):
-        matrix.main(config)
+        load_config(["configs/base/tiny.yaml", unknown])
 
 
 def test_generation_takes_a_tuned_strength(tuned):

@@ -5,7 +5,6 @@ metric its reference: what they score is what a perfect generator would score.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,47 +24,63 @@ MAX_ALIKE_ROWS = 1000
 FEW_PATIENTS = "few_patients"  # patients in the smaller real set, where they are too few
 
 
+@dataclass(frozen=True)
+class Side:
+    """One set of a comparison: as on disk, and its values in model space."""
+
+    data: EHRDataset
+    x: Float[Tensor, "n channel time"]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def flat(self) -> Float[Tensor, "n entry"]:
+        """`x` with one row a series."""
+        return self.x.flatten(1)
+
+    def take(self, rows: Int[np.ndarray, " m"]) -> "Side":
+        """The series of these rows."""
+        return Side(self.data.take(rows), self.x[rows])
+
+    def draw(self, size: int, seed: int) -> "Side":
+        """At most `size` random series."""
+        return self.take(draw(len(self), size, seed))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Three sets of one task, in clinical units and in model space.
+    """Three sets of one task.
 
     Attributes:
         train: real series the generator was fitted on.
         holdout: real series, of other patients, that it never saw.
         synthetic: the set that is compared.
-        x_train, x_holdout, x_synthetic: their values in model space.
         normaliser: of the training data; made the values in model space.
-        x_telling: those of `x_train` of which a copy would tell
+        x_telling: values in model space of the series of train of which a copy would tell
             (tardiff/privacy/memorisation.py), also where that is cut to one series per patient.
     """
 
-    train: EHRDataset
-    holdout: EHRDataset
-    synthetic: EHRDataset
-    x_train: Float[Tensor, "n1 channel time"]
-    x_holdout: Float[Tensor, "n2 channel time"]
-    x_synthetic: Float[Tensor, "n3 channel time"]
+    train: Side
+    holdout: Side
+    synthetic: Side
     normaliser: Normaliser
     x_telling: Float[Tensor, "n4 channel time"]
 
     @property
+    def sides(self) -> dict[str, Side]:
+        """The three sets by name."""
+        return {"train": self.train, "holdout": self.holdout, "synthetic": self.synthetic}
+
+    @property
     def matched_size(self) -> int:
         """Series in the smallest of the three sets: the fair size for metrics biased by size."""
-        return min(len(self.train), len(self.holdout), len(self.synthetic))
+        return min(map(len, self.sides.values()))
 
     def matched(self, most: int, seed: int) -> "Comparison":
         """Equally many random series of every set, `most` at the most."""
         size = min(most, self.matched_size)
-        parts: dict[str, Any] = {}
-        for name in ("train", "holdout", "synthetic"):
-            parts[f"x_{name}"], parts[name] = self.drawn(name, size, seed)
-        return replace(self, **parts)
-
-    def drawn(self, name: str, size: int, seed: int) -> tuple[Tensor, EHRDataset]:
-        """At most `size` random series of the set `name`: in model space, and as on disk."""
-        dataset = getattr(self, name)
-        rows = draw(len(dataset), size, seed)
-        return getattr(self, f"x_{name}")[rows], dataset.take(rows)
+        return replace(self, **{k: side.draw(size, seed) for k, side in self.sides.items()})
 
 
 def require_comparable(train: EHRDataset, holdout: EHRDataset, synthetic: EHRDataset) -> None:
@@ -92,30 +107,24 @@ def make_comparison(
         MismatchError: the normaliser was fitted on other channels.
     """
     require_comparable(train, holdout, synthetic)
-    for name, dataset in (("train", train), ("holdout", holdout), ("synthetic", synthetic)):
-        normaliser.require_channels(dataset, f"metrics, {name} set")
-    x_train = normaliser.to_model(train.values)
+    normaliser.require_channels(train, "metrics, train set")
+    sets = {"train": train, "holdout": holdout, "synthetic": synthetic}
     return Comparison(
-        train=train,
-        holdout=holdout,
-        synthetic=synthetic,
-        x_train=x_train,
-        x_holdout=normaliser.to_model(holdout.values),
-        x_synthetic=normaliser.to_model(synthetic.values),
+        **{name: Side(each, normaliser.to_model(each.values)) for name, each in sets.items()},
         normaliser=normaliser,
         x_telling=telling(train, normaliser),
     )
 
 
-def series_are_alike(dataset: EHRDataset, x: Float[Tensor, "n channel time"]) -> bool:
+def series_are_alike(side: Side) -> bool:
     """Whether series of one patient are nearer to each other than to those of others (ALIKE)."""
-    rows = _whole_patients(dataset.subject_ids, MAX_ALIKE_ROWS)
-    subjects, flat = dataset.subject_ids[rows], x[rows].flatten(1)
+    part = side.take(_whole_patients(side.data.subject_ids, MAX_ALIKE_ROWS))
+    subjects, flat = part.data.subject_ids, part.flat
     counts = np.unique(subjects, return_counts=True)[1]
     if counts.max() == 1:
         return False
     other = nearest(flat, flat, exclude_self=True)[1][:, 0].numpy()
-    chance = (counts * (counts - 1)).sum() / (len(rows) * (len(rows) - 1))
+    chance = (counts * (counts - 1)).sum() / (len(part) * (len(part) - 1))
     return bool((subjects[other] == subjects).mean() > chance + ALIKE)
 
 
@@ -128,33 +137,27 @@ def _whole_patients(subjects: Int[np.ndarray, " n"], most: int) -> Int[np.ndarra
     return rows if len(rows) <= 2 * most else rows[draw(len(rows), most, seed=0)]
 
 
-def independent_rows(
-    dataset: EHRDataset, x: Float[Tensor, "n channel time"], seed: int
-) -> Int[np.ndarray, " m"]:
-    """All rows, ascending; where series of a patient are alike, one random one of every patient."""
-    if not series_are_alike(dataset, x):
-        return np.arange(len(dataset))
-    order = np.random.default_rng(seed).permutation(len(dataset))
-    return np.sort(order[np.unique(dataset.subject_ids[order], return_index=True)[1]])
+def of_unlike_series(side: Side, seed: int) -> Side:
+    """All series; where series of a patient are alike, one random one of every patient."""
+    if not series_are_alike(side):
+        return side
+    order = np.random.default_rng(seed).permutation(len(side))
+    first = np.unique(side.data.subject_ids[order], return_index=True)[1]
+    return side.take(np.sort(order[first]))
 
 
 def independent(comparison: Comparison, seed: int) -> tuple[Comparison, dict[str, float]]:
-    """The comparison with real series that are independent of each other.
+    """The comparison with real series that are independent of each other: alike ones of a patient
+    look like a leak or a difference, whatever the synthetic set holds.
 
-    Where series of a patient are alike, an attacker or a discriminator that knows one of them knows
-    the others; whatever the synthetic set holds, that looks like a leak or a difference. So every
-    patient is left with one series. Where fewer than MIN_SERIES patients are left in a set, both
-    are as they were, and the smaller number is given under FEW_PATIENTS.
+    Where fewer than MIN_SERIES patients are left in a set, both are as they were, and the smaller
+    number is given under FEW_PATIENTS.
     """
-    real = {"train": comparison.train, "holdout": comparison.holdout}
-    x = {"train": comparison.x_train, "holdout": comparison.x_holdout}
-    rows = {name: independent_rows(dataset, x[name], seed) for name, dataset in real.items()}
-    fewest = min(map(len, rows.values()))
+    train, holdout = (of_unlike_series(s, seed) for s in (comparison.train, comparison.holdout))
+    fewest = min(len(train), len(holdout))
     if fewest < MIN_SERIES:
         return comparison, {FEW_PATIENTS: float(fewest)}
-    kept: dict[str, Any] = {name: dataset.take(rows[name]) for name, dataset in real.items()}
-    kept |= {f"x_{name}": series[rows[name]] for name, series in x.items()}
-    return replace(comparison, **kept), {}
+    return replace(comparison, train=train, holdout=holdout), {}
 
 
 def draw(total: int, size: int, seed: int) -> Int[np.ndarray, " m"]:

@@ -28,7 +28,7 @@ class MetricReport:
         DataError: a value is NaN or infinite.
     """
 
-    values: dict[str, float]
+    values: dict[str, float] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 

@@ -127,14 +127,17 @@ def surely_above(name: str, meaning: str) -> QualityFlag:
     """Above the reference by more than chance does in one set of a thousand.
 
     Reports show 95 % intervals; at that level one of seven privacy rules would often be raised by
-    chance.
+    chance. Where the reference is itself counted in a sample, and so has an upper end, the errors
+    of the two add as squares (Newcombe 1998): that two 95 % intervals lie apart is no such rule, as
+    chance does it in 0.3 % of pairs of equal size, in up to 2.5 % where one sample is much larger.
     """
-    return QualityFlag(
-        name,
-        meaning,
-        f"> real, p < {CHANCE:g}",
-        lambda v: v[name] - WIDEN * (v[name] - v[f"{name}_low"]) > v[f"{name}_reference"],
-    )
+
+    def above_real(v: Values) -> bool:
+        real = v[f"{name}_reference"]
+        own, of_real = v[name] - v[f"{name}_low"], v.get(f"{name}_reference_high", real) - real
+        return v[name] - real > WIDEN * (own**2 + of_real**2) ** 0.5
+
+    return QualityFlag(name, meaning, f"> real, p < {CHANCE:g}", above_real)
 
 
 def surely_below(name: str, margin: float, meaning: str) -> QualityFlag:
@@ -145,20 +148,3 @@ def surely_below(name: str, margin: float, meaning: str) -> QualityFlag:
         f"interval < real - {margin:g}",
         lambda v: v[f"{name}_high"] < v[f"{name}_reference"] - margin,
     )
-
-
-def surely_more(name: str, meaning: str) -> QualityFlag:
-    """A share above that of the reference, itself counted in a sample, by more than chance does in
-    one set of a thousand.
-
-    That two 95 % intervals lie apart is no such rule: chance does it in 0.3 % of pairs of equal
-    size, in up to 2.5 % where one sample is much larger. The errors of a difference add as squares
-    (Newcombe 1998).
-    """
-
-    def above_real(v: Values) -> bool:
-        own = v[name] - v[f"{name}_low"]
-        of_real = v[f"{name}_reference_high"] - v[f"{name}_reference"]
-        return v[name] - v[f"{name}_reference"] > WIDEN * (own**2 + of_real**2) ** 0.5
-
-    return QualityFlag(name, meaning, f"> real, p < {CHANCE:g}", above_real)

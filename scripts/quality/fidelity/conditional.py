@@ -55,19 +55,17 @@ def conditional_report(comparison: Comparison, *, seed: int) -> MetricReport:
     scored on held-out series (is it the real label?). Shuffled labels bring both to 0.5.
     """
     part = comparison.matched(MAX_ROWS, seed)
-    sets = ("train", "holdout", "synthetic")
-    labels = {name: getattr(part, name).labels for name in sets}
+    labels = {name: side.data.labels for name, side in part.sides.items()}
     lacking = [name for name, values in labels.items() if len(np.unique(values)) < 2]
     if lacking:
         return MetricReport(
-            values={}, remarks=[f"label probes: one class only in the {', '.join(lacking)} set"]
+            remarks=[f"label probes: one class only in the {', '.join(lacking)} set"]
         )
-    encoder = RandomConvolutions(*part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
-    inputs = {}
-    for name in sets:
-        x = getattr(part, f"x_{name}")
-        inputs[name] = np.hstack([encoder(x), summary_features(x)])
-
+    encoder = RandomConvolutions(*part.train.x.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    inputs = {
+        name: np.hstack([encoder(side.x), summary_features(side.x)])
+        for name, side in part.sides.items()
+    }
     values: dict[str, float] = {}
     for probe, fit, score in (
         ("real", "holdout", "synthetic"),

@@ -59,13 +59,13 @@ def coverage_report(comparison: Comparison, *, seed: int) -> MetricReport:
     little in hundreds of dimensions.
     """
     part = comparison.matched(MAX_ROWS, seed)
-    encoder = RandomConvolutions(*part.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
-    features = [encoder(x) for x in (part.x_train, part.x_holdout, part.x_synthetic)]
+    encoder = RandomConvolutions(*part.train.x.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
+    features = [encoder(side.x) for side in part.sides.values()]
     axes = PrincipalAxes(features[0], NUM_AXES)
     train, holdout, synthetic = (torch.from_numpy(axes(f)).float() for f in features)
     values = support_scores(holdout, synthetic)
     reference = support_scores(holdout, train)
     values |= {f"{name}_reference": value for name, value in reference.items()}
-    values["unique_share"] = unique_share(comparison.synthetic.values)
-    values["unique_share_reference"] = unique_share(comparison.train.values)
+    values["unique_share"] = unique_share(comparison.synthetic.data.values)
+    values["unique_share_reference"] = unique_share(comparison.train.data.values)
     return MetricReport(values=values)

@@ -93,13 +93,11 @@ def discriminate(
 def discriminative_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """AUC against held-out real series; the reference is that of training series against them."""
     part = comparison.matched(MAX_ROWS, seed)
-    train, holdout, synthetic = (
-        comparison.drawn(name, MAX_SCORED, seed)[0] for name in ("train", "holdout", "synthetic")
-    )
+    train, holdout, synthetic = (s.draw(MAX_SCORED, seed).x for s in comparison.sides.values())
     found = discriminate(holdout, synthetic, seed=seed, most=part.matched_size)
     reference = discriminate(holdout, train, seed=seed, most=part.matched_size)
-    noise = torch.randn(part.x_train.shape, generator=torch.Generator().manual_seed(seed))
-    control = discriminate(part.x_holdout, part.x_train + CONTROL_NOISE * noise, seed=seed)
+    noise = torch.randn(part.train.x.shape, generator=torch.Generator().manual_seed(seed))
+    control = discriminate(part.holdout.x, part.train.x + CONTROL_NOISE * noise, seed=seed)
     half = Z95 * found.error
     interval = (max(0.0, found.auc - half), min(1.0, found.auc + half))
     values = {

@@ -55,14 +55,10 @@ def frechet_report(comparison: Comparison, *, seed: int) -> MetricReport:
     labels score well overall and badly here. Its reference is the mean over sets of training series
     drawn with replacement, `frechet_within_class_p` the chance of a value this high among these.
     """
-    encoder = RandomConvolutions(*comparison.x_train.shape[1:], num_kernels=NUM_KERNELS, seed=seed)
-    sets = {
-        "train": comparison.x_train,
-        "holdout": comparison.x_holdout,
-        "synthetic": comparison.x_synthetic,
-    }
-    features = {name: encoder(x) for name, x in sets.items()}
-    labels = {name: getattr(comparison, name).labels for name in sets}
+    sides, shape = comparison.sides, comparison.train.x.shape[1:]
+    encoder = RandomConvolutions(*shape, num_kernels=NUM_KERNELS, seed=seed)
+    features = {name: encoder(side.x) for name, side in sides.items()}
+    labels = {name: side.data.labels for name, side in sides.items()}
     size = min(MAX_ROWS, comparison.matched_size)
     standardise = Standardiser(features["train"])
     chosen = {name: standardise(f[draw(len(f), size, seed)]) for name, f in features.items()}
@@ -73,7 +69,7 @@ def frechet_report(comparison: Comparison, *, seed: int) -> MetricReport:
     }
     axes = PrincipalAxes(features["train"], CLASS_AXES)
     projected = {name: axes(f) for name, f in features.items()}
-    within = within_class(projected, labels, comparison.train.label_names, seed=seed)
+    within = within_class(projected, labels, comparison.train.data.label_names, seed=seed)
     return MetricReport(values=values | within.values, remarks=within.remarks)
 
 

@@ -120,12 +120,13 @@ def marginals_report(comparison: Comparison, *, seed: int) -> MetricReport:
     are charted in steps; absent where there is none.
     """
     part = comparison.matched(MAX_ROWS, seed)
-    holdout, train, synthetic = (d.values for d in (part.holdout, part.train, part.synthetic))
+    train, holdout, synthetic = (side.data.values for side in part.sides.values())
+    whole = comparison.train.data
     values: dict[str, float] = {}
     table: dict[str, list[float]] = {}
-    steps = charted_steps(comparison.train)
-    rare = rarely_varies(part.holdout, part.train)
-    for channel, sd in enumerate(train_spread(comparison.train)):
+    steps = charted_steps(whole)
+    rare = rarely_varies(part.holdout.data, part.train.data)
+    for channel, sd in enumerate(train_spread(whole)):
         real = holdout[:, channel].ravel()
         learned = train[:, channel].ravel()
         found = channel_marginals(real, synthetic[:, channel].ravel(), float(sd), [learned])
@@ -137,7 +138,7 @@ def marginals_report(comparison: Comparison, *, seed: int) -> MetricReport:
             del found["sd_ratio"]
         for measure, value in found.items():
             name = f"marginal_{measure}"
-            values[f"{name}/{comparison.train.feature_names[channel]}"] = value
+            values[f"{name}/{whole.feature_names[channel]}"] = value
             table.setdefault(name, []).append(value)
             table.setdefault(f"{name}_reference", []).append(reference[measure])
     averages = {

@@ -49,20 +49,19 @@ def missingness_report(comparison: Comparison, *, seed: int) -> MetricReport:
     Empty where the real series are complete, or, with a remark, where the synthetic set has no
     missing entry: its generator made no mask, so there is nothing to compare.
     """
-    if comparison.holdout.observed.all():
-        return MetricReport(values={})
-    share = float(1 - comparison.holdout.observed.mean())
-    if comparison.synthetic.observed.all():
-        return MetricReport(
-            values={},
-            remarks=[
-                f"missingness: {share:.0%} of the real entries were not measured, the synthetic "
-                "set marks all entries as measured; its pattern of measurement is not compared"
-            ],
+    real = comparison.holdout.data.observed
+    if real.all():
+        return MetricReport()
+    share = float(1 - real.mean())
+    if comparison.synthetic.data.observed.all():
+        remark = (
+            f"missingness: {share:.0%} of the real entries were not measured, the synthetic set "
+            "marks all entries as measured; its pattern of measurement is not compared"
         )
+        return MetricReport(remarks=[remark])
     part = comparison.matched(MAX_ROWS, seed)
     values: dict[str, float] = {}
-    for dataset, suffix in ((part.synthetic, ""), (part.train, "_reference")):
-        found = mask_difference(part.holdout.observed, dataset.observed)
+    for side, suffix in ((part.synthetic, ""), (part.train, "_reference")):
+        found = mask_difference(part.holdout.data.observed, side.data.observed)
         values |= {f"missing_{name}_difference{suffix}": value for name, value in found.items()}
     return MetricReport(values=values)

@@ -69,16 +69,12 @@ def mmd_report(comparison: Comparison, *, seed: int) -> MetricReport:
     real patients.
     """
     part = comparison.matched(MAX_ROWS, seed)
-    holdout, train, synthetic = (
-        x.flatten(1) for x in (part.x_holdout, part.x_train, part.x_synthetic)
-    )
+    train, holdout, synthetic = (side.flat for side in part.sides.values())
     # The width comes from train alone, so that one kernel measures every synthetic set. A set that
     # is mostly one repeated series has median distance 0 and no kernel.
     width = median_distance(train)
     if width == 0:
-        return MetricReport(
-            values={}, remarks=["MMD: most training series are equal, no kernel width"]
-        )
+        return MetricReport(remarks=["MMD: most training series are equal, no kernel width"])
     found, permuted = mmd_squared(
         holdout, synthetic, width=width, permutations=PERMUTATIONS, seed=seed
     )

@@ -89,13 +89,13 @@ def plausibility_report(comparison: Comparison, *, seed: int) -> MetricReport:
 
     `change_qNN` is the quantile averaged over channels; `change_ratio_worst` the ratio synthetic :
     real (the nearer of held-out and train, 1 between them), farthest from 1 on a log scale, of the
-    mean of a channel's largest tenth; channels that rarely vary are left out. A quantile of whole
-    points goes from 1 to 2 by chance.
+    mean of a channel's largest tenth; channels that rarely vary are left out.
     """
     del seed  # nothing is drawn
-    spread = train_spread(comparison.train)
+    train, holdout, synthetic = (side.data for side in comparison.sides.values())
+    spread = train_spread(train)
     values: dict[str, float] = {}
-    sets = comparison.synthetic, comparison.holdout, comparison.train
+    sets = synthetic, holdout, train
     steps = [changes(dataset.values, spread) for dataset in sets]
     for suffix, dataset, moved in zip(("", "_reference"), sets, steps, strict=False):
         found = range_shares(dataset.values, comparison.normaliser, spread)
@@ -108,7 +108,7 @@ def plausibility_report(comparison: Comparison, *, seed: int) -> MetricReport:
             found[f"change_q{round(100 * level)}"] = float(quantile)
         values |= {f"{name}{suffix}": value for name, value in found.items()}
     largest = [FLAT + moved[:, int((1 - LARGEST) * moved.shape[1]) :].mean(1) for moved in steps]
-    known = ~rarely_varies(comparison.holdout, comparison.train)
+    known = ~rarely_varies(holdout, train)
     if known.any():
         ratios = [nearest_ratio(own, more) for own, *more in np.transpose(largest)[known]]
         values["change_ratio_worst"] = farthest_from_one(ratios)

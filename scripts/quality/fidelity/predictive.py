@@ -70,30 +70,25 @@ def channel_errors(
     return (total / weights.sum((0, 2))).numpy()
 
 
-@metric(
-    FIDELITY,
-    outside("predictive_ratio", 1.1, "forecasters trained on it forecast worse"),
-)
+@metric(FIDELITY, outside("predictive_ratio", 1.1, "forecasters trained on it forecast worse"))
 def predictive_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Next-step error on held-out real series, trained on synthetic and on training series.
 
     `predictive_ratio` is the mean over channels of the two errors' ratio (1 = as good as real).
     """
     part = comparison.matched(MAX_ROWS, seed)
-    x, measured = part.x_holdout, part.holdout.observed
+    x, measured = part.holdout.x, part.holdout.data.observed
     errors: dict[str, np.ndarray] = {}
     lags = min(LAGS, x.shape[2] - 1)
-    for name, source in (("synthetic", part.x_synthetic), ("real", part.x_train)):
+    for name, source in (("synthetic", part.synthetic.x), ("real", part.train.x)):
         forecaster = NextStepForecaster(source, seed=seed)
         errors[name] = channel_errors(forecaster(x), x[:, :, lags:], measured[:, :, lags:])
     carried = x[:, :, lags - 1 : -1].double()
     errors["carried"] = channel_errors(carried, x[:, :, lags:], measured[:, :, lags:])
-    names = comparison.holdout.feature_names
+    names = comparison.holdout.data.feature_names
     known = np.isfinite(errors["real"])
     if not known.any():
-        return MetricReport(
-            values={}, remarks=["predictive score: no measured target in the held-out series"]
-        )
+        return MetricReport(remarks=["predictive score: no measured target in the held-out series"])
     ratios = (errors["synthetic"] + EPSILON) / (errors["real"] + EPSILON)
     values = {
         "predictive_mae": float(errors["synthetic"][known].mean()),

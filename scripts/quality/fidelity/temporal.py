@@ -67,11 +67,11 @@ def mean_curve_difference(
 def temporal_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Differences to held-out series; the reference is train against held-out."""
     part = comparison.matched(MAX_ROWS, seed)
-    max_lag = min(MAX_LAG, part.x_train.shape[2] - 2)
-    holdout = lagged_correlations(part.x_holdout, max_lag)
+    max_lag = min(MAX_LAG, part.train.x.shape[2] - 2)
+    holdout = lagged_correlations(part.holdout.x, max_lag)
     values: dict[str, float] = {}
-    for x, suffix in ((part.x_synthetic, ""), (part.x_train, "_reference")):
+    for x, suffix in ((part.synthetic.x, ""), (part.train.x, "_reference")):
         gaps = structure_difference(holdout, lagged_correlations(x, max_lag))
-        gaps["mean_curve"] = mean_curve_difference(part.x_holdout, x)
+        gaps["mean_curve"] = mean_curve_difference(part.holdout.x, x)
         values |= {f"{metric}_difference{suffix}": value for metric, value in gaps.items()}
     return MetricReport(values=values)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from classifier.metrics import Z95
 from data_preprocess.dataset import EHRDataset
-from scripts.quality.common.comparison import Comparison
+from scripts.quality.common.comparison import Comparison, Side
 from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.quality.common.registry import PRIVACY, metric, surely_above
 from tardiff.privacy.memorisation import nearest
@@ -26,13 +26,8 @@ MAX_ROWS = 10_000  # synthetic series read from
 NO_ERROR = 1e-9
 
 
-Records = tuple[Tensor, EHRDataset]  # some series in model space, and the same with all they have
-
-
 def channel_errors(
-    targets: Float[Tensor, "n channel time"],
-    source: Float[Tensor, "m channel time"],
-    channel: int,
+    targets: Float[Tensor, "n channel time"], source: Float[Tensor, "m channel time"], channel: int
 ) -> Float[np.ndarray, " n"]:
     """Absolute error of each target's mean level of `channel` read off its nearest neighbour.
 
@@ -73,8 +68,7 @@ def advantage(
 
 
 @metric(
-    PRIVACY,
-    surely_above("attribute_advantage", "attributes of training records can be inferred"),
+    PRIVACY, surely_above("attribute_advantage", "attributes of training records can be inferred")
 )
 def attribute_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Advantage for every channel, the label, and the static covariates that all sets share.
@@ -83,13 +77,13 @@ def attribute_report(comparison: Comparison, *, seed: int) -> MetricReport:
     their mean over non-members, then averaged per series.
     """
     size = min(MAX_TARGETS, len(comparison.holdout), len(comparison.train))
-    members, others = (comparison.drawn(name, size, seed) for name in ("train", "holdout"))
-    source = comparison.drawn("synthetic", MAX_ROWS, seed)
-    names = comparison.train.feature_names
+    members, others = (s.draw(size, seed) for s in (comparison.train, comparison.holdout))
+    source = comparison.synthetic.draw(MAX_ROWS, seed)
+    names = members.data.feature_names
     values: dict[str, float] = {}
     relative: list[list[np.ndarray]] = [[], []]
     for channel, name in enumerate(names if len(names) > 1 else ()):
-        errors = [channel_errors(x, source[0], channel) for x, _ in (members, others)]
+        errors = [channel_errors(side.x, source.x, channel) for side in (members, others)]
         values[f"attribute_advantage/{name}"] = advantage(*errors)[0]
         scale = float(errors[1].mean())
         if scale < NO_ERROR:  # public knowledge, as in `advantage`
@@ -103,15 +97,12 @@ def attribute_report(comparison: Comparison, *, seed: int) -> MetricReport:
     return MetricReport(values=summary | values | _whole_series_attributes(members, others, source))
 
 
-def _whole_series_attributes(
-    members: Records, others: Records, source: Records
-) -> dict[str, float]:
+def _whole_series_attributes(members: Side, others: Side, source: Side) -> dict[str, float]:
     """Label and static covariates, read off the nearest whole series."""
+    read = source.data
     sides = [
-        (records, nearest(x.flatten(1), source[0].flatten(1))[1][:, 0].numpy())
-        for x, records in (members, others)
+        (side.data, nearest(side.flat, source.flat)[1][:, 0].numpy()) for side in (members, others)
     ]
-    read = source[1]
     wrong = [label_errors(read.labels[rows], records.labels) for records, rows in sides]
     values = {"attribute_advantage/label": advantage(*wrong)[0]}
     for name in sorted({*read.static_names}.intersection(*(r.static_names for r, _ in sides))):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from scripts.quality.common.comparison import Comparison
 from scripts.quality.common.metric_report import MetricReport, bounded, wilson
-from scripts.quality.common.registry import PRIVACY, above, metric, surely_above, surely_more
+from scripts.quality.common.registry import PRIVACY, above, metric, surely_above
 from tardiff.privacy.memorisation import SAME, closeness, nearest
 
 MAX_ROWS = 20_000  # series per set
@@ -39,8 +39,7 @@ def distance_ratio(nearest_two: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "
 
 
 @metric(
-    PRIVACY,
-    surely_above("closer_to_train_share", "closer to training than to held-out series"),
+    PRIVACY, surely_above("closer_to_train_share", "closer to training than to held-out series")
 )
 def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Are synthetic series nearer to training series than to equally many held-out series?
@@ -54,32 +53,32 @@ def distances_report(comparison: Comparison, *, seed: int) -> MetricReport:
     centrally, and a set that knows none of them is nearer to them too.
     """
     size = min(MAX_ROWS, len(comparison.train), len(comparison.holdout))
-    synthetic = comparison.drawn("synthetic", MAX_ROWS, seed)[0].flatten(1)
+    synthetic = comparison.synthetic.draw(MAX_ROWS, seed).flat
     found = {
-        name: nearest(synthetic, comparison.drawn(name, size, seed)[0].flatten(1), k=2)
+        name: nearest(synthetic, comparison.sides[name].draw(size, seed).flat, k=2)
         for name in ("train", "holdout")
     }
     control, tosses = _train_against_train(comparison, seed)
     share, trials = _nearer_to_first(found["train"], found["holdout"], size)
-    two = {name: pair[0].numpy() / synthetic.shape[1] ** 0.5 for name, pair in found.items()}
-    closest = {name: distances[:, 0] for name, distances in two.items()}
     values = bounded("closer_to_train_share", share, wilson(share, trials), 0.5)
     values["closer_to_train_effective_trials"] = trials
     values |= bounded("train_closer_to_train", control, wilson(control, tosses), 0.5)
-    ratios = {name: distance_ratio(distances) for name, distances in two.items()}
-    for name, suffix in (("train", ""), ("holdout", "_reference")):
-        values |= _quantiles("dcr", closest[name], suffix)
-        values |= _quantiles("nndr", ratios[name], suffix)
-    arrays = {f"dcr_{name}": distances for name, distances in closest.items()}
+    arrays = {}
+    for (name, (distances, _)), suffix in zip(found.items(), ("", "_reference"), strict=True):
+        nearest_two = distances.numpy() / synthetic.shape[1] ** 0.5
+        arrays[f"dcr_{name}"] = nearest_two[:, 0]
+        for name_of, each in (("dcr", nearest_two[:, 0]), ("nndr", distance_ratio(nearest_two))):
+            values[f"{name_of}_median{suffix}"] = float(np.median(each))
+            values[f"{name_of}_q5{suffix}"] = float(np.quantile(each, LOW_QUANTILE))
     return MetricReport(values=values, arrays=arrays)
 
 
 def _train_against_train(comparison: Comparison, seed: int) -> tuple[float, float]:
     """(share, effective trials) of `train_closer_to_train`."""
     rows = np.random.default_rng(seed).permutation(len(comparison.train))
-    first, second = (comparison.x_train[half].flatten(1) for half in np.array_split(rows, 2))
+    first, second = (comparison.train.flat[half] for half in np.array_split(rows, 2))
     size = min(MAX_ROWS, len(second), len(comparison.holdout))
-    holdout = comparison.drawn("holdout", size, seed)[0].flatten(1)
+    holdout = comparison.holdout.draw(size, seed).flat
     own, others = (nearest(first[:MAX_ROWS], other) for other in (second[:size], holdout))
     return _nearer_to_first(own, others, size)
 
@@ -95,17 +94,10 @@ def _nearer_to_first(first: Found, second: Found, size: int) -> tuple[float, flo
     return share_closer(*distances), trials
 
 
-def _quantiles(metric: str, sample: np.ndarray, suffix: str) -> dict[str, float]:
-    return {
-        f"{metric}_median{suffix}": float(np.median(sample)),
-        f"{metric}_q5{suffix}": float(np.quantile(sample, LOW_QUANTILE)),
-    }
-
-
 @metric(
     PRIVACY,
     above("copy_share", 0.0, "it holds training series"),
-    surely_more("near_copy_share", "it holds near copies of training series"),
+    surely_above("near_copy_share", "it holds near copies of training series"),
 )
 def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Counts of synthetic series that are a copy, or a near copy, of a training series.
@@ -115,13 +107,14 @@ def copies_report(comparison: Comparison, *, seed: int) -> MetricReport:
     and is no copy. The references are the same shares among held-out series.
     """
     del seed  # all pairs are compared
-    found = closeness(comparison.x_synthetic, comparison.x_telling)
-    fresh = closeness(comparison.x_holdout, comparison.x_telling)
+    synthetic, holdout = comparison.synthetic.x, comparison.holdout.x
+    found = closeness(synthetic, comparison.x_telling)
+    fresh = closeness(holdout, comparison.x_telling)
     near = float(found.near.mean())
     reference = float(fresh.near.mean())
     copied = np.flatnonzero(found.copy)
     if len(copied):
-        shared = closeness(comparison.x_synthetic[copied], comparison.x_holdout).distance <= SAME
+        shared = closeness(synthetic[copied], holdout).distance <= SAME
         copied = copied[~shared]
     copies = len(copied)
     values = {

@@ -105,20 +105,18 @@ def chance_of_rate(
     ),
 )
 def membership_report(comparison: Comparison, *, seed: int) -> MetricReport:
-    """The three attacks; `membership_auc` and `membership_tpr` are those of the strongest.
-
-    Picking the strongest of three is allowed for: the interval of the AUC and the p-value
-    `membership_tpr_p` are Bonferroni-corrected.
+    """The three attacks; `membership_auc` and `membership_tpr` are those of the strongest; their
+    interval and p-value are Bonferroni-corrected for that choice.
 
     The held-out series are split in two: one half is what the attacker knows, the other half are
     the non-members, against equally many training series.
     """
     order = np.random.default_rng(seed).permutation(len(comparison.holdout))
     size = min(MAX_ROWS, len(order) // 2, len(comparison.train))
-    others = comparison.x_holdout[order[:size]].flatten(1)
-    known = comparison.x_holdout[order[size : 2 * size]].flatten(1)
-    members = comparison.drawn("train", size, seed)[0].flatten(1)
-    synthetic = comparison.drawn("synthetic", MAX_SYNTHETIC, seed)[0].flatten(1)
+    others = comparison.holdout.flat[order[:size]]
+    known = comparison.holdout.flat[order[size : 2 * size]]
+    members = comparison.train.draw(size, seed).flat
+    synthetic = comparison.synthetic.draw(MAX_SYNTHETIC, seed).flat
     scores = attack_scores(torch.cat([members, others]), synthetic, known, seed=seed)
     is_member = np.r_[np.ones(size, int), np.zeros(size, int)]
     values: dict[str, float] = {}

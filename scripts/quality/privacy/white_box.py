@@ -6,8 +6,8 @@ difficulty. It says what publishing the *model* would give away; a synthetic set
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from configs.runtime.processes import Processes
 from data_preprocess.model_space.encoding import encode
 from data_preprocess.splits import Splits
-from scripts.quality.common.comparison import MIN_SERIES, draw, independent_rows
+from scripts.quality.common.comparison import MIN_SERIES, Side, draw, of_unlike_series
 from scripts.quality.common.metric_report import MetricReport, auc_interval, bounded
 from scripts.quality.privacy.membership import chance_of_rate, rate_at_false_positives
 from tardiff.diffusion.denoiser import Denoiser
@@ -29,8 +29,7 @@ MAX_ROWS = 3000  # members, non-members and calibrating series, each
 RATES = {"tpr10": 0.1, "tpr1": 0.01}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Suspects:
+class Suspects(NamedTuple):
     """Series of one kind with the model's losses on them.
 
     Attributes:
@@ -66,14 +65,12 @@ def white_box_report(
     """AUC with its interval, and true-positive rates at 10 % and at 1 % false positives.
 
     Args:
-        members: series that the generator was trained on.
-        others: as many held-out series; known: further held-out ones, for the calibration.
+        others: as many held-out series as `members`; known: further ones, for the calibration.
     """
     size = len(members.losses)
     scores = [membership_scores(each, known, num_classes) for each in (members, others)]
-    auc = float(
-        roc_auc_score(np.r_[np.ones(size), np.zeros(len(others.losses))], np.concatenate(scores))
-    )
+    is_member = np.repeat([1, 0], [size, len(others.losses)])
+    auc = float(roc_auc_score(is_member, np.concatenate(scores)))
     values = bounded("white_box_auc", auc, auc_interval(auc, size, len(others.losses)), 0.5)
     for name, rate in RATES.items():
         found = rate_at_false_positives(scores[0], scores[1], rate)
@@ -102,7 +99,7 @@ def attack_generator(
         processes: in which the losses are taken; None: this one.
     """
     train, test = (
-        part.take(independent_rows(part, splits.normaliser.to_model(part.values), seed))
+        of_unlike_series(Side(part, splits.normaliser.to_model(part.values)), seed).data
         for part in (splits.train, splits.test)
     )
     order = np.random.default_rng(seed).permutation(len(test))
@@ -110,15 +107,14 @@ def attack_generator(
     if size < MIN_SERIES:
         few = f"{len(train)} training and {len(test)} test series that are not of one patient"
         needed = f"{MIN_SERIES} and {2 * MIN_SERIES} are needed"
-        return MetricReport(values={}, remarks=[f"Not measured: {few}; {needed}."])
+        return MetricReport(remarks=[f"Not measured: {few}; {needed}."])
     seen = train.take(draw(len(train), size, seed))
     parts = [seen, test.take(order[:size]), test.take(order[-size:])]
     series = [(encode(splits.normaliser, each), torch.from_numpy(each.labels)) for each in parts]
     ask = partial(_ask, partial(denoising_losses, denoiser, device=device, seed=seed), series)
     losses = dict((processes or Processes()).run(ask, range(len(series))))
     members, others, known = (
-        Suspects(x=x, y=y.numpy(), losses=losses[number].numpy())
-        for number, (x, y) in enumerate(series)
+        Suspects(x, y.numpy(), losses[number].numpy()) for number, (x, y) in enumerate(series)
     )
     return white_box_report(members, others, known, splits.train.num_classes)
 

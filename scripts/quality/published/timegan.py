@@ -10,12 +10,11 @@ instead.
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scripts.quality.common.comparison import Comparison, draw
+from scripts.quality.common.comparison import Comparison, Side
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import PUBLISHED, metric
 
@@ -54,20 +53,16 @@ def timegan_report(
         steps: optimiser steps of the discriminator and of the forecaster.
     """
     size = min(MAX_ROWS, comparison.matched_size)
-    low = torch.from_numpy(comparison.train.values.min(axis=(0, 2)))
-    high = torch.from_numpy(comparison.train.values.max(axis=(0, 2)))
+    train = comparison.train.data.values
+    low, high = (torch.from_numpy(end) for end in (train.min((0, 2)), train.max((0, 2))))
 
-    def scaled(values: Float[np.ndarray, "n channel time"]) -> Scaled:
-        rows = torch.from_numpy(values[draw(len(values), size, seed)]).transpose(1, 2).float()
+    def scaled(side: Side) -> Scaled:
+        rows = torch.from_numpy(side.draw(size, seed).data.values).transpose(1, 2).float()
         return (rows - low) / (high - low).clamp(min=1e-7)
 
-    real = scaled(comparison.train.values)
-    others = {
-        "": scaled(comparison.synthetic.values),
-        "_reference": scaled(comparison.holdout.values),
-    }
-    values = {}
-    for suffix, other in others.items():
+    real, values = scaled(comparison.train), {}
+    for suffix, side in (("", comparison.synthetic), ("_reference", comparison.holdout)):
+        other = scaled(side)
         values[f"timegan_discriminative{suffix}"] = _discriminative(real, other, steps[0], seed)
         values[f"timegan_predictive{suffix}"] = _predictive(real, other, steps[1], seed)
     return MetricReport(values=values)

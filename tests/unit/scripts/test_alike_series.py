@@ -13,6 +13,7 @@ from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from scripts.quality.common.comparison import (
     FEW_PATIENTS,
+    Side,
     independent,
     make_comparison,
     series_are_alike,
@@ -49,16 +50,16 @@ def test_every_patient_is_left_with_one_series_where_these_are_alike():
     assert few == {}
     for name in ("train", "holdout"):
         kept = getattr(after, name)
-        assert len(kept) == len(np.unique(kept.subject_ids)) == 60
-        assert len(getattr(after, f"x_{name}")) == 60
+        assert len(kept.x) == len(np.unique(kept.data.subject_ids)) == 60
     assert len(after.x_telling) == 300  # a copy of any series is looked for
     again, _ = independent(before, seed=1)
-    assert not np.array_equal(again.train.values, after.train.values)
+    assert not np.array_equal(again.train.data.values, after.train.data.values)
 
 
 def test_series_that_are_not_alike_are_kept():
     before = compared(60, 1)
-    mixed = dataclasses.replace(before.train, subject_ids=np.arange(60) // 3)  # of any patient
+    ids = np.arange(60) // 3  # of any patient
+    mixed = Side(dataclasses.replace(before.train.data, subject_ids=ids), before.train.x)
     before = dataclasses.replace(before, train=mixed)
     after, few = independent(before, seed=0)
     assert few == {} and len(after.train) == 60
@@ -67,12 +68,12 @@ def test_series_that_are_not_alike_are_kept():
 def test_many_patients_with_few_series_each_are_seen():
     """Of random series hardly two would be one patient's."""
     many = patients(0, 20_000, 3)
-    assert series_are_alike(many, Normaliser.fit(many).to_model(many.values))
+    assert series_are_alike(Side(many, Normaliser.fit(many).to_model(many.values)))
 
 
 def test_few_patients_with_very_many_series_each_are_seen():
     few = patients(0, 4, 5000)
-    assert series_are_alike(few, Normaliser.fit(few).to_model(few.values))
+    assert series_are_alike(Side(few, Normaliser.fit(few).to_model(few.values)))
 
 
 def test_an_honest_set_leaks_nothing_of_patients_with_many_series():
@@ -91,14 +92,11 @@ def test_an_honest_set_leaks_nothing_of_patients_with_many_series():
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_few_patients_are_said(kind):
     c = compared(10, 30)
-    found = quality_report(
-        kind, c.train, c.holdout, c.synthetic, normaliser=c.normaliser, seed=0
-    ).values
+    train, holdout, synthetic = (side.data for side in c.sides.values())
+    found = quality_report(kind, train, holdout, synthetic, normaliser=c.normaliser, seed=0).values
     assert found[FEW_PATIENTS] == 10
     if kind == PRIVACY:
-        leaked = quality_report(
-            kind, c.train, c.holdout, c.train, normaliser=c.normaliser, seed=0
-        ).values
+        leaked = quality_report(kind, train, holdout, train, normaliser=c.normaliser, seed=0).values
         assert leaked["copies"] == 300
 
 
@@ -111,10 +109,10 @@ def test_the_smaller_number_of_patients_is_said():
 def splits_of_patients() -> Splits:
     c = compared(60, 5)
     return Splits(
-        train=c.train,
+        train=c.train.data,
         val_guide=patients(5, 60, 5, first=20_000),
         val_select=patients(6, 60, 5, first=30_000),
-        test=c.holdout,
+        test=c.holdout.data,
         normaliser=c.normaliser,
         fingerprint="f" * 64,
     )

@@ -41,7 +41,7 @@ def test_one_copy_with_a_little_noise_is_found():
 def test_a_copy_survives_the_way_through_the_normaliser():
     train, holdout = gaussian(50, 0), gaussian(50, 1)
     three = comparison(train, holdout, gaussian(50, 2))
-    back = Normaliser.fit(train).to_clinical(three.x_train)
+    back = Normaliser.fit(train).to_clinical(three.train.x)
     assert copies_report(comparison(train, holdout, dataset(back)), seed=0).values["copies"] == 50
 
 
@@ -56,7 +56,7 @@ def test_series_near_to_everyone_are_no_copies():
     train, holdout, fresh = (gaussian(500, seed, (2, 6)) for seed in range(3))
     three = comparison(train, holdout, dataset(0.3 * fresh.values))
     report = copies_report(three, seed=0)
-    assert (closeness(three.x_synthetic, three.x_train).distance < 0.5).mean() > 0.5
+    assert (closeness(three.synthetic.x, three.train.x).distance < 0.5).mean() > 0.5
     assert report.values["near_copy_share"] <= report.values["near_copy_share_reference_high"]
     assert report.values["near_copy_share"] < 0.01
 

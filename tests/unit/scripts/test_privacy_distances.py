@@ -32,11 +32,11 @@ def test_equals_brute_force():
     gaps = {
         name: np.sqrt(
             np.square(
-                three.x_synthetic.numpy()[:, None].reshape(25, 1, -1)
+                three.synthetic.x.numpy()[:, None].reshape(25, 1, -1)
                 - x.numpy()[None].reshape(1, 30, -1)
             ).mean(2)
         )
-        for name, x in (("train", three.x_train), ("holdout", three.x_holdout))
+        for name, x in (("train", three.train.x), ("holdout", three.holdout.x))
     }
     report = distances_report(three, seed=0)
     expected = (gaps["train"].min(1) < gaps["holdout"].min(1)).mean()

@@ -17,8 +17,8 @@ from scripts.utility.protocols import (
     draw_stratified,
     plan_fits,
     scored_rows,
-    training_rows,
 )
+from scripts.utility.training_rows import training_rows
 from tests.support.evaluation_stand_ins import NUM_TRAIN, MeanFitter, make_data
 
 

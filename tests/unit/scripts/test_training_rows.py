@@ -7,21 +7,21 @@ import pytest
 
 from configs.runtime.errors import DataError
 from configs.schema.evaluation import BASELINES
-from scripts.utility import baselines
-from scripts.utility.baselines import baseline_rows
+from scripts.utility import training_rows as rows_of
 from scripts.utility.fits import run_fits
-from scripts.utility.protocols import BASELINE, Fit, plan_fits, training_rows
+from scripts.utility.protocols import BASELINE, EncodedArrays, Fit, plan_fits
+from scripts.utility.training_rows import baseline_rows, training_rows
 from tests.support.evaluation_stand_ins import MeanFitter, make_data, make_series
 
 TRAIN, GUIDE = make_series(0, 60), make_series(5, 20)
 
 
 WEIGHTS = np.where(TRAIN.x[:, 0, 0] > 0, 3.0, 1.0)
+DATA = dataclasses.replace(make_data(), train=TRAIN, guide=GUIDE, train_weights=WEIGHTS)
 
 
 def rows(name, seed=0):
-    told = {"seed": seed, "weights": WEIGHTS}
-    return baseline_rows(name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), **told)
+    return baseline_rows(name, DATA, seed=seed)
 
 
 def test_guidance_rows_alone():
@@ -31,7 +31,7 @@ def test_guidance_rows_alone():
 
 def test_rows_drawn_by_influence_are_real_ones_in_proportion_to_their_weights():
     x, y = rows("reweighted")
-    assert np.array_equal(np.bincount(y), baselines.DRAWS * np.bincount(TRAIN.y))
+    assert np.array_equal(np.bincount(y), rows_of.DRAWS * np.bincount(TRAIN.y))
     known = {
         row.tobytes(): (label, weight)
         for row, label, weight in zip(TRAIN.x, TRAIN.y, WEIGHTS, strict=True)
@@ -85,15 +85,15 @@ def test_altered_copies_keep_label_and_nearness_and_differ_by_seed(name):
 def test_strengths_are_those_declared():
     x = np.ones((2000, 2, 12))
     rng = np.random.default_rng(0)
-    assert baselines.jitter(x, rng).std() == pytest.approx(baselines.JITTER, rel=0.05)
-    scaled = baselines.scaling(x, rng)
-    assert scaled[:, :, 0].std() == pytest.approx(baselines.SCALING, rel=0.05)
+    assert rows_of.jitter(x, rng).std() == pytest.approx(rows_of.JITTER, rel=0.05)
+    scaled = rows_of.scaling(x, rng)
+    assert scaled[:, :, 0].std() == pytest.approx(rows_of.SCALING, rel=0.05)
     assert np.array_equal(scaled[:, :, 0], scaled[:, :, -1])
 
 
 def test_warped_time_runs_forward_between_the_same_ends_for_all_channels():
     line = np.tile(np.arange(24.0), (200, 2, 1))
-    warped = baselines.time_warp(line, np.random.default_rng(0))
+    warped = rows_of.time_warp(line, np.random.default_rng(0))
     assert np.allclose(warped[..., 0], 0) and np.allclose(warped[..., -1], 23)
     assert (np.diff(warped) > 0).all()
     assert np.array_equal(warped[:, 0], warped[:, 1])
@@ -129,17 +129,16 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
 
 
 def test_smote_without_enough_neighbours_is_refused():
-    x, y = make_series(0, 60).x, np.zeros(60, np.int64)
+    y = np.zeros(60, np.int64)
     y[:4] = 1
+    few = dataclasses.replace(DATA, train=EncodedArrays(x=TRAIN.x, y=y))
     with pytest.raises(DataError, match="smote: a class has 4 training rows"):
-        baseline_rows("smote", (x, y), (x, y), seed=0)
+        baseline_rows("smote", few, seed=0)
 
 
 @pytest.mark.parametrize("name", ["jitter", "scaling", "time_warp"])
 def test_masks_behind_the_values_series_as_they_are(name):
-    rows = baseline_rows(
-        name, (TRAIN.x, TRAIN.y), (GUIDE.x, GUIDE.y), seed=0, num_values=1
-    )[0]  # fmt: skip
+    rows = baseline_rows(name, dataclasses.replace(DATA, num_values=1), seed=0)[0]
     copies = rows[len(TRAIN.y) :]
     np.testing.assert_array_equal(copies[:, 1:], TRAIN.x[:, 1:])
     assert (copies[:, 0] != TRAIN.x[:, 0]).any()

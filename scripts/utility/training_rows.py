@@ -1,8 +1,9 @@
-"""Real-only training made better without a generator: what a synthetic set has to beat.
+"""The rows that a downstream model is trained on, by protocol.
 
-Each baseline returns the rows that a model is trained on: the real ones and, beside them, the
-guidance rows, duplicated or interpolated rows of the rarer classes, or one altered copy of every
-real row; or the guidance rows alone, or real rows drawn by their influence on the guidance loss.
+The baselines are real-only training made better without a generator, what a synthetic set has to
+beat: the real rows and, beside them, the guidance rows, duplicated or interpolated rows of the
+rarer classes, or one altered copy of every real row; or the guidance rows alone, or real rows drawn
+by their influence on the guidance loss.
 Series are in model space, where every channel has about unit variance, so one strength of noise
 fits all channels. Published strengths are used (Um et al. 2017, "Data augmentation of wearable
 sensor data"; Iwana & Uchida 2021); they are not tuned here.
@@ -17,12 +18,16 @@ from imblearn.over_sampling import SMOTE, RandomOverSampler
 from scipy.interpolate import CubicSpline
 
 from configs.runtime.errors import DataError
+from scripts.utility.feature_models import LabelledArrays
+from scripts.utility.protocols import (
+    BASELINE,
+    CLASS_WEIGHTS,
+    EvaluationData,
+    Fit,
+    draw_stratified,
+)
 
-# (n, channel, time) series and (n,) labels
-Rows = tuple[np.ndarray, np.ndarray]
-
-GUIDE_ROWS, GUIDE_ONLY, CLASS_WEIGHTS = "guide_rows", "guide_only", "class_weights"
-REWEIGHTED = "reweighted"
+GUIDE_ROWS, GUIDE_ONLY, REWEIGHTED = "guide_rows", "guide_only", "reweighted"
 DRAWS = 4  # rows drawn by influence per real row, so that luck in the draw counts for little
 JITTER = 0.05  # standard deviation of the added noise, model-space units
 SCALING = 0.1  # standard deviation of the factor per series and channel
@@ -31,28 +36,31 @@ WARP_KNOTS = 4
 NEIGHBOURS = 5  # of SMOTE, Chawla et al. 2002
 
 
-def baseline_rows(
-    name: str,
-    train: Rows,
-    guide: Rows,
-    *,
-    seed: int,
-    num_values: int | None = None,
-    weights: np.ndarray | None = None,
-) -> Rows:
-    """The training rows of baseline `name`: the real ones first, unless the guidance rows stand
-    alone or real rows are drawn anew.
-
-    Args:
-        train, guide: real rows of the train and val_guide splits.
-        seed: of every draw.
-        num_values: jitter, scaling and time warp change only that many channels; masks and static
-            covariates behind them stay as they are. None: all are values.
-        weights: of the real rows; needed by reweighted.
+def training_rows(fit: Fit, data: EvaluationData) -> LabelledArrays:
+    """The series and labels that the model of `fit` is trained on.
 
     Raises:
-        DataError: a class has too few rows to interpolate between.
+        DataError: the synthetic set is too small for the ratio, or a class for SMOTE.
     """
+    if fit.protocol == "TSTR":
+        synthetic = data.synthetic[fit.generator]
+        return synthetic.x, synthetic.y
+    if fit.protocol == BASELINE:
+        return baseline_rows(fit.generator, data, seed=fit.seed)
+    train = data.train.x, data.train.y
+    if fit.protocol != "TSRTR" or not fit.ratio:
+        return train
+    source, count = data.synthetic[fit.generator], round(fit.ratio * len(data.train))
+    where = f"synthetic set {fit.generator!r}, TSRTR ratio {fit.ratio:g}"
+    rows = draw_stratified(source.y, count, seed=fit.seed, where=where)
+    return _joined(train, (source.x[rows], source.y[rows]))
+
+
+def baseline_rows(name: str, data: EvaluationData, *, seed: int) -> LabelledArrays:
+    """The training rows of baseline `name`: the real ones first, unless the guidance rows stand
+    alone or real rows are drawn anew. Jitter, scaling and time warp change values alone; masks and
+    static covariates stay as they are."""
+    train, guide = (data.train.x, data.train.y), (data.guide.x, data.guide.y)
     if name == CLASS_WEIGHTS:  # the same rows; the loss weighs them
         return train
     if name == GUIDE_ROWS:
@@ -60,16 +68,16 @@ def baseline_rows(
     if name == GUIDE_ONLY:
         return guide
     if name == REWEIGHTED:
-        assert weights is not None
-        return drawn_by_weight(train, weights, seed)
+        assert data.train_weights is not None
+        return drawn_by_weight(train, data.train_weights, seed)
     if name in SAMPLERS:
         return balanced(name, train, seed)
-    copies = train[0].copy()
-    copies[:, :num_values] = ALTERED[name](train[0][:, :num_values], np.random.default_rng(seed))
+    copies, values = train[0].copy(), slice(data.num_values)
+    copies[:, values] = ALTERED[name](copies[:, values], np.random.default_rng(seed))
     return _joined(train, (copies, train[1]))
 
 
-def drawn_by_weight(train: Rows, weights: np.ndarray, seed: int) -> Rows:
+def drawn_by_weight(train: LabelledArrays, weights: np.ndarray, seed: int) -> LabelledArrays:
     """`DRAWS` rows per real row, with replacement, class by class in proportion to `weights`."""
     x, y = train
     rng = np.random.default_rng(seed)
@@ -82,7 +90,7 @@ def drawn_by_weight(train: Rows, weights: np.ndarray, seed: int) -> Rows:
     return x[chosen], y[chosen]
 
 
-def balanced(name: str, train: Rows, seed: int) -> Rows:
+def balanced(name: str, train: LabelledArrays, seed: int) -> LabelledArrays:
     """Every class as large as the largest: by repeating rows drawn at random (oversampling), or by
     points between a row and one of its neighbours (smote).
 
@@ -136,5 +144,5 @@ ALTERED: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 }
 
 
-def _joined(first: Rows, second: Rows) -> Rows:
+def _joined(first: LabelledArrays, second: LabelledArrays) -> LabelledArrays:
     return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
