@@ -22,13 +22,12 @@ from classifier.input_adapter import (
     require_parts,
 )
 from classifier.losses import num_outputs
-from configs.runtime.errors import DataError, MissingInputError
+from configs.runtime.errors import DataError
 from configs.runtime.torch_files import load_marked, save_plain
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
-KIND = "tardiff-classifier"
-FORMAT = 2
+MARKS = {"kind": "tardiff-classifier", "format": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> Non
     plain = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
     plain["normaliser"] = facts.normaliser.to_plain()
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    save_plain(path, {"kind": KIND, "format": FORMAT, "facts": plain, "weights": weights})
+    save_plain(path, {**MARKS, "facts": plain, "weights": weights})
 
 
 def load_classifier(
@@ -144,21 +143,13 @@ def _require_trusted(
 
 
 def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
-    if not path.is_file():
-        raise MissingInputError(
-            f"{path} does not exist; train the classifier first with "
-            "`bash classifier/train.sh <config.yaml>`"
-        )
-    content = load_marked(path, "classifier checkpoint", kind=KIND, version=FORMAT)
-    try:
-        return _facts(content["facts"]), content["weights"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: a damaged classifier checkpoint ({error})") from error
+    made_by = "`bash classifier/train.sh <config.yaml>`"
+    return load_marked(path, "classifier checkpoint", MARKS, _parsed, made_by=made_by)
 
 
-def _facts(plain: dict[str, Any]) -> ClassifierFacts:
-    arguments: dict[str, Any] = dict(plain)
+def _parsed(content: dict[str, Any]) -> tuple[ClassifierFacts, dict[str, Any]]:
+    arguments = dict(content["facts"])
     for name in ("feature_names", "label_names", "inputs"):
         arguments[name] = tuple(arguments[name])
     arguments["normaliser"] = Normaliser.from_plain(arguments["normaliser"])
-    return ClassifierFacts(**arguments)
+    return ClassifierFacts(**arguments), content["weights"]

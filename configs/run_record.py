@@ -57,20 +57,16 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> bool:
-    """True if `path` holds exactly `settings`; False if it does not exist yet (it is written).
+def require_same_settings(path: Path, settings: dict[str, Any], remedy: str) -> None:
+    """Writes `settings` to `path`, or checks that a file there holds exactly these.
 
     Raises:
         MismatchError: the file holds other settings; names every difference, then `remedy`.
     """
     if not path.is_file():
         write_mapping(path, settings)
-        return False
-    stored = read_mapping(path)
-    differences = describe_differences(stored, settings)
-    if differences:
+    elif differences := describe_differences(read_mapping(path), settings):
         raise MismatchError(f"{path.parent}: made with other settings: {differences}. {remedy}")
-    return True
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

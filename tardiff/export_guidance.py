@@ -21,18 +21,17 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.fit_guide import fitted_guide
-from tardiff.guidance.auto_strength import cross_validated_strength
 from tardiff.guidance.guide_file import (
     Export,
     load_guide,
     require_same_layout,
     save_guide,
 )
-from tardiff.guidance.pool_estimate import PoolGuide
+from tardiff.guidance.pool_estimate import PoolGuide, convex_estimate
 from tardiff.influence.convex_guide import Head, LabelledDesign
 from tardiff.influence.dp_gradient import clipped_sum, gradient_norms
 from tardiff.influence.guidance_losses import GuidanceLoss
-from tardiff.privacy.noise import add_noise, noise_multiplier
+from tardiff.privacy.noise import add_noise, noise_multiplier, require_patients
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +59,13 @@ def main(config: ExperimentConfig) -> None:
     guidance = EncodedSeries.of(rows, content.normaliser)
     influence = config.influence
     loss = GuidanceLoss(influence.guidance_loss, guide.num_classes, influence.classes)
+    fitted = content.fitted
     if given.epsilon is None:
-        fitted, privacy = content.fitted, None
-        rows = fitted.design(guidance)
-        unseen = (
-            None if select is None else fitted.design(EncodedSeries.of(select, content.normaliser))
-        )
-        gradient = fitted.guide.gradient(rows, loss)
-        strength = cross_validated_strength(
-            fitted.guide, rows, loss, select=unseen, seed=config.seed
-        )
+        unseen = None if select is None else EncodedSeries.of(select, content.normaliser)
+        strength = convex_estimate(fitted, guidance, unseen, loss, seed=config.seed).strength()
+        gradient, privacy = fitted.guide.gradient(fitted.design(guidance), loss), None
     else:
-        gradient, privacy = _private(config, content.fitted, guidance, loss)
+        gradient, privacy = _private(config, fitted, guidance, loss)
         strength = None
     export = Export(
         gradient=gradient,
@@ -107,11 +101,7 @@ def _rows(config: ExperimentConfig) -> tuple[EHRDataset, EHRDataset | None]:
 
 def _one_per_patient(guide: EHRDataset) -> EHRDataset:
     """The first series of every patient, so that a promise per series is one per patient."""
-    if (guide.subject_ids < 0).any():
-        raise DataError(
-            "export.epsilon: the guidance rows do not say which patient they are of "
-            "(subject_ids of -1), so no patient can be promised anything"
-        )
+    require_patients(guide.subject_ids, "export.epsilon")
     first = np.sort(np.unique(guide.subject_ids, return_index=True)[1])
     if len(first) < len(guide):
         log.info("%d further stays of the same patients left out", len(guide) - len(first))

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ def wanted_strength(
         return 0.0, {}
     facts: dict[str, Any] = {}
     w = config.guidance.w
-    if session.estimator is not None:
-        auto = session.estimate.strength()
+    if isinstance(estimate := session.loaded_direction, PoolEstimate):
+        auto = estimate.strength()
         if auto is not None:
             strength = auto if w == AUTO else auto.at(float(w))
             if strength is not None:  # beyond the curve nothing is predicted
@@ -131,30 +131,23 @@ def session_of(loaded: Loaded) -> GenerationSession:
     generation, guidance = config.generation, config.guidance
     splits, with_guide = loaded.splits, loaded.model.with_guide
     resampled = resamples(config, private=loaded.model.privacy is not None)
+    chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
+    workers = 1 if loaded.device.type != "cpu" else generation.workers  # a GPU has one
     return GenerationSession(
         splits=splits,
         model=loaded.model,
         process=_process(loaded),
         cfg_scale=float(config.sampler.cfg_scale),
         y=requested_labels(splits.train, ratio=generation.ratio, counts=generation.counts),
-        load_direction=cache(lambda: _direction(loaded)),
-        estimator=partial(pool_estimate, config, splits, loaded.device)
-        if is_guided_by_pool(config)
-        else None,
-        pool_ratio=_pool_ratio(config, resampled=resampled),
+        load_direction=partial(_direction, loaded),
+        pool_ratio=generation.pool if chooses or resampled else 1,
         trained_on=concatenate(splits.train, splits.val_guide) if with_guide else splits.train,
         resampled=resampled,
         guidance=from_sections(GuidanceSettings, guidance, interval=tuple(guidance.interval)),
         allow_copies=generation.allow_copies,
         folder=run_dir(config) / "synthetic" / ".parts",
-        processes=_processes(loaded),
+        processes=Processes(workers, config.processes.backend, config.processes.scheduler),
     )
-
-
-def _pool_ratio(config: ExperimentConfig, *, resampled: bool) -> int:
-    guidance = config.guidance
-    chooses = guidance.by == "choose" and guidance.kind != "none" and config.compat == "none"
-    return config.generation.pool if chooses or resampled else 1
 
 
 def resamples(config: ExperimentConfig, *, private: bool = False) -> bool:
@@ -262,14 +255,11 @@ def _process(loaded: Loaded) -> ReverseProcess:
     )
 
 
-def _processes(loaded: Loaded) -> Processes:
+def _direction(loaded: Loaded, pool: Callable[[], EncodedSeries]) -> LoadedDirection:
+    """Of the guide of unguided series, which `pool` makes, or of the classifier."""
     config = loaded.config
-    workers = 1 if loaded.device.type != "cpu" else config.generation.workers  # a GPU has one
-    return Processes(workers, config.processes.backend, config.processes.scheduler)
-
-
-def _direction(loaded: Loaded) -> LoadedDirection:
-    config = loaded.config
+    if is_guided_by_pool(config):
+        return pool_estimate(config, loaded.splits, loaded.device, pool)
     inputs = direction_loader(config, loaded.splits, loaded.device)
     if config.compat == "paper":
         of_paper = {"guidance_loss": "nll", "preconditioner": "none"}

@@ -23,7 +23,6 @@ from tardiff.records_from_config import decisive
 
 NAMES = {"influence": "guided", "classifier": "classifier_guided", "none": "unguided"}
 OF_GUIDANCE = ("guidance", "influence")
-DECISIVE = ("data_fingerprint", "made_with", "config", "seed")
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +60,9 @@ def _tell_replaced(loaded: Loaded, sets: Mapping[str, Sampled]) -> None:
         path, unguided = folder / f"{name}.npz", name == NAMES["none"]
         before, now = there[name], _set_facts(loaded, sets[name], None)
         shown = {k: v for k, v in now["config"].items() if not (unguided and k in OF_GUIDANCE)}
-        # Without digests, which tell nobody anything.
-        then = {key: before.get(key) for key in DECISIVE if key != "made_with"}
-        then["config"] = {key: before.get("config", {}).get(key) for key in shown}
-        changed = describe_differences(then, {key: now[key] for key in then} | {"config": shown})
+        # Without digests of files, which tell nobody anything.
+        told = {key: now[key] for key in ("data_fingerprint", "seed")} | {"config": shown}
+        changed = describe_differences(before, told)
         if changed:
             log.info("replacing %s, made with other settings (%s)", path, changed)
         others = [
@@ -142,7 +140,7 @@ def is_current(path: Path, loaded: Loaded) -> bool:
     if not path.is_file():
         return False
     found, wanted = load_extra(path), decisive(loaded.config, loaded.splits.fingerprint)
-    return all(found.get(key) == wanted[key] for key in DECISIVE)
+    return all(found.get(key) == value for key, value in wanted.items())
 
 
 if __name__ == "__main__":

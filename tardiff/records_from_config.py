@@ -60,12 +60,10 @@ def other_settings(config: ExperimentConfig, *, of_classifier: bool) -> list[str
         told.append(_other(1, read_mapping(settings), now, again))
     if of_classifier and classifier.is_file():
         try:
-            trained = load_facts(classifier).settings
             now = {"classifier": classifier_settings(config), "seed": config.seed}
+            told.append(_other(2, load_facts(classifier).settings, now, "run stage 2 again"))
         except UserError as error:
             told.append(str(error))
-        else:
-            told.append(_other(2, trained, now, "run stage 2 again"))
     return [line for line in told if line]
 
 
@@ -199,7 +197,7 @@ def with_tuned_strength(config: ExperimentConfig, data_fingerprint: str) -> Expe
     if TUNED not in (guidance.w, config.sampler.cfg_scale):
         return config
     made_for = decided_by(_with_cfg_scale(config, TUNED), data_fingerprint)
-    chosen = tuned_choice(tuning_path(config), data_fingerprint, model_digest(config), made_for)
+    chosen = tuned_choice(tuning_path(config), made_for)
     if guidance.w == TUNED:
         guidance = dataclasses.replace(guidance, w=chosen["w"])
     if config.sampler.cfg_scale == TUNED:

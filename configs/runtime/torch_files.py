@@ -4,13 +4,16 @@ import errno
 import io
 import warnings
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from configs.runtime.atomic_files import atomic_path
-from configs.runtime.errors import UNREADABLE, DataError, first_line
+from configs.runtime.errors import UNREADABLE, DataError, MissingInputError, first_line
+
+Kind = TypeVar("Kind")
 
 # torch.save stores tensors as they are; a file that unpacks to more than itself is a bomb.
 _SLACK_BYTES = 1 << 20
@@ -51,21 +54,40 @@ def load_plain(path: Path, what: str) -> Any:
         raise DataError(f"{path}: not a {what} of this project ({first_line(error)})") from error
 
 
-def load_marked(path: Path, what: str, *, kind: str, version: int) -> dict[str, Any]:
-    """The content of a file that says in `kind` and `format` what it is.
+def load_marked(
+    path: Path,
+    what: str,
+    marks: Mapping[str, Any],
+    parse: Callable[[dict[str, Any]], Kind],
+    *,
+    made_by: str,
+) -> Kind:
+    """What `parse` makes of the content of a file that says what it is.
+
+    Args:
+        what: as of `load_plain`.
+        marks: keys of the content with the values that they must have.
+        made_by: the command that makes such a file, for the message.
 
     Raises:
-        DataError: as in `load_plain`, another kind, or another version of the format.
+        MissingInputError: no such file.
+        DataError: as in `load_plain`, other marks, or content that `parse` does not take.
     """
+    if not path.is_file():
+        raise MissingInputError(f"{path} does not exist; make it with: {made_by}")
     content = load_plain(path, what)
-    if not isinstance(content, dict) or content.get("kind") != kind:
-        raise DataError(f"{path}: not a {what} of this project")
-    if content.get("format") != version:
+    found = {key: content.get(key) for key in marks} if isinstance(content, dict) else {}
+    if found != marks:
         raise DataError(
-            f"{path}: format {content.get('format')}, this version reads {version}; remove it and "
-            "run the stage that makes it again"
+            f"{path}: not a {what} of this version, which is marked {marks} and not {found}; if "
+            f"another one wrote it, remove its folder, and make it again with: {made_by}"
         )
-    return content
+    try:
+        return parse(content)
+    except UNREADABLE as error:
+        if isinstance(error, DataError) and str(path) in str(error):
+            raise
+        raise DataError(f"{path}: a damaged {what} ({type(error).__name__}: {error})") from error
 
 
 def _require_stored(path: Path) -> None:

@@ -118,18 +118,21 @@ def compare(
     reference: Float[np.ndarray, "seeds resamples"],
     points: Float[np.ndarray, " seeds"],
     reference_points: Float[np.ndarray, " seeds"],
+    *,
+    seed: int = 0,
 ) -> Difference:
     """The paired difference of two seed-by-resample tables of one metric.
 
     Args:
         scores, reference: values per seed and resample; both tables share seeds and resamples.
         points, reference_points: values per seed on the test set as it is.
+        seed: of the order in which seed errors meet resamples.
     """
     per_seed = points - reference_points
     difference = scores - reference
     difference = np.where(np.abs(difference) < ROUNDING, 0.0, difference)
     over_test = difference.mean(axis=0)
-    both = _shared_by_seeds(difference) + _seed_errors(per_seed, len(over_test))
+    both = _shared_by_seeds(difference) + _seed_errors(per_seed, len(over_test), seed)
     low, high = interval(both)
     test_low, test_high = interval(over_test)
     return Difference(
@@ -189,11 +192,11 @@ def _shared_by_seeds(difference: np.ndarray) -> np.ndarray:
     return np.where((difference == 0).all(axis=0), 0.0, shrunk)
 
 
-def _seed_errors(per_seed: np.ndarray, resamples: int) -> np.ndarray:
+def _seed_errors(per_seed: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Errors of the mean over seeds, one per resample: evenly spaced quantiles, shuffled."""
     num_seeds = len(per_seed)
     if num_seeds == 1:
         return np.zeros(resamples)
     quantiles = stats.t.ppf((np.arange(resamples) + 0.5) / resamples, df=num_seeds - 1)
     scale = per_seed.std(ddof=1) / np.sqrt(num_seeds)
-    return scale * np.random.default_rng(0).permutation(quantiles)
+    return scale * np.random.default_rng(seed).permutation(quantiles)

@@ -7,6 +7,7 @@ lambda only, so one trained model serves every sampler grid.
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -49,6 +50,15 @@ def linear_log_snr(num_steps: int, beta_start: float, beta_end: float) -> Float[
 def log_snr_grid(num_steps: int, low: float, high: float) -> Float[Tensor, " step"]:
     """`num_steps` levels from noisy to clean, uniform in log-SNR, float64."""
     return torch.linspace(low, high, num_steps, dtype=torch.float64)
+
+
+def generator_of(*key: int) -> torch.Generator:
+    """A generator on the CPU for a tuple of non-negative numbers, such as (seed, step).
+
+    SeedSequence mixes them into well separated streams; a sum would make (0, 1) equal to (1, 0).
+    """
+    mixed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> 1))
 
 
 def draw_levels(

@@ -29,7 +29,6 @@ class MarginalMap(nn.Module):
 
     Args:
         channels: value channels.
-        length: grid points.
         masks: one mask channel per value channel follows them.
         knots: quantiles that are matched per channel.
     """
@@ -50,14 +49,13 @@ class MarginalMap(nn.Module):
         num_values, num_masks = len(self.source), len(self.threshold)
         values = [
             interpolate(x[:, c].double(), tuple(source), tuple(target)).to(x)
-            for c, (source, target) in enumerate(zip(*self._knots(), strict=True))
+            for c, (source, target) in enumerate(
+                zip(self.source.tolist(), self.target.tolist(), strict=True)
+            )
         ]
         masks = x[:, num_values : num_values + num_masks] - self.threshold.to(x)
         rest = x[:, num_values + num_masks :]
         return torch.cat([torch.stack(values, dim=1), masks, rest], dim=1)
-
-    def _knots(self) -> tuple[list[list[float]], list[list[float]]]:
-        return self.source.tolist(), self.target.tolist()
 
     @torch.no_grad()
     def fit(

@@ -36,20 +36,16 @@ def sampler_levels(
     return log_snr_grid(steps, lowest, highest)
 
 
-def tuned_choice(
-    path: Path, data_fingerprint: str, model: str | None, decided_by: Mapping[str, Any]
-) -> dict[str, Any]:
+def tuned_choice(path: Path, decided_by: Mapping[str, Any]) -> dict[str, Any]:
     """The "w" and "cfg_scale" that tuning chose.
 
     Args:
         path: what scripts/tune.py wrote.
-        model: SHA-256 of the diffusion model at hand; None: there is none.
-        decided_by: the settings at hand, as the record has them.
+        decided_by: data, model and settings at hand, as the record has them.
 
     Raises:
         MissingInputError: the experiment was not tuned.
-        MismatchError: it was tuned on other data, with another diffusion model, or with other
-            settings.
+        MismatchError: it was tuned on other data, with another model, or with other settings.
     """
     if not path.is_file():
         raise MissingInputError(
@@ -57,9 +53,9 @@ def tuned_choice(
             "strength on val_select first: bash scripts/tune.sh <config.yaml>"
         )
     content = read_mapping(path)
-    if content["data_fingerprint"] != data_fingerprint:
+    if content["data_fingerprint"] != decided_by["data_fingerprint"]:
         raise MismatchError(f"{path} was tuned on other data; run bash scripts/tune.sh again")
-    if model is not None and content.get("model") != model:
+    if content.get("model") != decided_by["made_with"]["diffusion"]:
         raise MismatchError(
             f"{path} was tuned with another diffusion model; run bash scripts/tune.sh again"
         )

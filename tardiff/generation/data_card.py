@@ -17,27 +17,27 @@ from tardiff.guidance.diagnostics import GuidanceOutcome
 from tardiff.privacy.accountant import privacy_lines
 
 
-def _gap_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
+def _compared(head: str, what: str, rows: list[list[str]]) -> list[str]:
+    """A section with a table of the set beside training; nothing without rows."""
+    return [head, "", markdown_table([what, "synthetic", "train"], rows), ""] if rows else []
+
+
+def _gap_rows(synthetic: EHRDataset, train: EHRDataset) -> list[list[str]]:
     if synthetic.observed.all():
         return []
-    rows = [
+    return [
         [name, *(f"{side.observed[:, i].mean():.1%}" for side in (synthetic, train))]
         for i, name in enumerate(train.feature_names)
     ]
-    head = "## Share of grid points with a measurement (`observed`)"
-    return [head, "", markdown_table(["channel", "synthetic", "train"], rows), ""]
 
 
-def _static_lines(synthetic: EHRDataset, train: EHRDataset) -> list[str]:
-    if not synthetic.static_names:
-        return []
+def _static_rows(synthetic: EHRDataset, train: EHRDataset) -> list[list[str]]:
     rows = []
     for index, name in enumerate(synthetic.static_names):
         made = synthetic.static[:, index]
         real = train.static[:, train.static_names.index(name)]
         rows += _level_rows(name, made, real) if "=" in name else [_number_row(name, made, real)]
-    head = "## Static covariates (subgroups in stays; numbers as mean, s.d.)"
-    return [head, "", markdown_table(["covariate", "synthetic", "train"], rows), ""]
+    return rows
 
 
 def _level_rows(name: str, made: np.ndarray, real: np.ndarray) -> list[list[str]]:
@@ -115,12 +115,21 @@ def card(name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDatase
         *privacy_lines(facts),
         "",
         *_guidance_lines(facts["guidance"], train),
-        "## Channels, synthetic against train (mean, standard deviation)",
-        "",
-        markdown_table(["channel", "synthetic", "train"], _channel_rows(dataset, train)),
-        "",
-        *_gap_lines(dataset, train),
-        *_static_lines(dataset, train),
+        *_compared(
+            "## Channels, synthetic against train (mean, standard deviation)",
+            "channel",
+            _channel_rows(dataset, train),
+        ),
+        *_compared(
+            "## Share of grid points with a measurement (`observed`)",
+            "channel",
+            _gap_rows(dataset, train),
+        ),
+        *_compared(
+            "## Static covariates (subgroups in stays; numbers as mean, s.d.)",
+            "covariate",
+            _static_rows(dataset, train),
+        ),
     ]
     return "\n".join(lines)
 
@@ -129,31 +138,19 @@ def _guidance_lines(guidance: dict[str, Any] | None, train: EHRDataset) -> list[
     if guidance is None:
         return ["Unguided.", ""]
     outcome = GuidanceOutcome(**guidance)
-    rows = zip(
-        train.label_names,
-        outcome.requested,
-        outcome.realised,
-        outcome.multiplier,
-        outcome.scale,
-        strict=True,
-    )
-    table = [
-        [n, "-" if a is None else f"{a:+.2f}", f"{r:+.2f}", f"{m:.3g}", f"{s:.3g}"]
-        for n, a, r, m, s in rows
-    ]
-    head = [
-        "class",
-        "asked shift (s.d.)",
-        "realised (s.d.)",
-        "multiplier",
-        "unguided s.d. of score",
-    ]
+    columns = {
+        "class": train.label_names,
+        "asked shift (s.d.)": ["-" if w is None else f"{w:+.2f}" for w in outcome.requested],
+        "realised (s.d.)": [f"{w:+.2f}" for w in outcome.realised],
+        "multiplier": [f"{m:.3g}" for m in outcome.multiplier],
+        "unguided s.d. of score": [f"{s:.3g}" for s in outcome.scale],
+    }
     return [
         "## Guidance",
         "",
         outcome.line(train.label_names),
         "",
-        markdown_table(head, table),
+        markdown_table(list(columns), zip(*columns.values(), strict=True)),
         "",
         f"Guidance gradient: {_pairs(_origin(outcome.facts))}" if outcome.facts else "",
         *_strength_lines(outcome.facts.get("strength")),

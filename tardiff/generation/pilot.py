@@ -54,7 +54,6 @@ class Pilot:
     denoiser: Denoiser
     direction: Direction
     settings: GuidanceSettings
-    num_classes: int
     key: Mapping[str, Any]
     cache: ContentCache
 
@@ -68,20 +67,18 @@ class Pilot:
 
     def calibration(self, asked: tuple[int, float]) -> Calibration:
         """The calibration of (class, shift); see tardiff/guidance/calibration.py."""
+        label, w = asked
 
         def compute() -> Entry:
-            return Entry(facts=asdict(self._calibrate(*asked)))
+            unguided = self.unguided(label)
+            scale = torch.full((label + 1,), unguided_scale(unguided))
+
+            def shifted(label: int, multiplier: float) -> Tensor:
+                return self._scores(label, Tilt(torch.full_like(scale, multiplier), scale))
+
+            return Entry(facts=asdict(calibrate(shifted, label, unguided, w)))
 
         return Calibration(**self.cache.fetch(self.calibration_key(asked), compute).facts)
-
-    def _calibrate(self, label: int, w: float) -> Calibration:
-        unguided = self.unguided(label)
-        scale = torch.full((self.num_classes,), unguided_scale(unguided))
-
-        def shifted(label: int, multiplier: float) -> Tensor:
-            return self._scores(label, Tilt(torch.full_like(scale, multiplier), scale))
-
-        return calibrate(shifted, label, unguided, w)
 
     def unguided(self, label: int) -> Tensor:
         """Scores of the unguided pilot of a class."""

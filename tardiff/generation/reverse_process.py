@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from tardiff.diffusion.denoiser import Denoiser
-from tardiff.diffusion.noise_schedule import Labels, Series
+from tardiff.diffusion.noise_schedule import Labels, Series, generator_of
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.diffusion.samplers import sample_ddim, sample_dpmpp_2m
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, GuidedDenoiser
@@ -37,19 +37,12 @@ class SeriesNoise:
     ) -> None:
         self.shape = shape
         self.device = device
-        self.generators = [_generator(seed, number) for number in numbers]
+        self.generators = [generator_of(seed, number) for number in numbers]
 
     def __call__(self) -> Tensor:
         """The next (batch, channel, time) draw."""
         rows = [torch.randn(self.shape, generator=generator) for generator in self.generators]
         return torch.stack(rows).to(self.device)
-
-
-def _generator(seed: int, number: int) -> torch.Generator:
-    # SeedSequence mixes the pair into well separated streams; adding them would make run 0 series
-    # 1 equal to run 1 series 0.
-    mixed = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(mixed >> 1))
 
 
 def fresh_numbers(rows: Int[np.ndarray, " m"], attempt: int) -> list[int]:

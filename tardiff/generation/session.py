@@ -36,7 +36,6 @@ from tardiff.guidance.diagnostics import GuidanceOutcome, outcome_of, score_all
 from tardiff.guidance.direction_loader import LoadedDirection
 from tardiff.guidance.directions import Direction
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
-from tardiff.guidance.pool_estimate import PoolEstimate
 from tardiff.influence.parameter_space import weights_sha256
 from tardiff.privacy.memorisation import CopyCheck, replace_copies
 from tardiff.training.checkpoint import DiffusionModel
@@ -84,8 +83,7 @@ class GenerationSession:
     process: ReverseProcess
     cfg_scale: float
     y: Tensor
-    load_direction: Callable[[], LoadedDirection]
-    estimator: Callable[[Callable[[], EncodedSeries]], PoolEstimate] | None = None
+    load_direction: Callable[[Callable[[], EncodedSeries]], LoadedDirection]
     pool_ratio: int = 1
     trained_on: EHRDataset
     resampled: bool = False
@@ -118,15 +116,9 @@ class GenerationSession:
         )
 
     @cached_property
-    def estimate(self) -> PoolEstimate:
-        """The guide of the unguided series.
-
-        Raises:
-            ValueError: this session has none.
-        """
-        if self.estimator is None:
-            raise ValueError("the classifier guides: there is no guide of unguided series")
-        return self.estimator(self.guide_series)
+    def loaded_direction(self) -> LoadedDirection:
+        """What guidance raises."""
+        return self.load_direction(self.guide_series)
 
     def guide_series(self) -> EncodedSeries:
         """Unguided series for the guide to be trained on: those at hand where they are many enough
@@ -169,7 +161,7 @@ class GenerationSession:
         return self._guided(title, guidance, key, calibrations)
 
     def _chosen(self, w: float) -> tuple[Sampled, GuidanceOutcome]:
-        loaded, pool = self._direction, self.pool
+        loaded, pool = self.loaded_direction, self.pool
         scores = self._score(pool.released.x, pool.sampled.y).double()
         rows, found = pool.choose(self.y, scores, w)
         before, after = ([scores[mine] for mine in side] for side in (pool.draw(self.y), rows))
@@ -193,14 +185,10 @@ class GenerationSession:
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    @cached_property
-    def _direction(self) -> LoadedDirection:
-        return self.load_direction() if self.estimator is None else self.estimate
-
     @property
     def _pushing(self) -> Direction:
         """The direction, which must have a gradient."""
-        direction = self._direction.direction
+        direction = self.loaded_direction.direction
         if not isinstance(direction, Direction):
             raise ValueError("boosted trees have no gradient: they choose, and push no sampler")
         return direction
@@ -225,14 +213,13 @@ class GenerationSession:
         }
 
     def _calibrations(self, w: float) -> list[Calibration]:
-        classes = self.splits.train.num_classes
+        classes, direction = self.splits.train.num_classes, self.loaded_direction.key
         pilot = Pilot(
             process=self.process,
             denoiser=self.denoiser,
             direction=self._pushing,
             settings=self.guidance,
-            num_classes=classes,
-            key=self._key | {"direction": self._direction.key, "settings": asdict(self.guidance)},
+            key=self._key | {"direction": direction, "settings": asdict(self.guidance)},
             cache=self._cache,
         )
         asked = [(label, w) for label in range(classes)]
@@ -251,7 +238,7 @@ class GenerationSession:
         key: Mapping[str, Any],
         calibrations: list[Calibration],
     ) -> tuple[Sampled, GuidanceOutcome]:
-        before, loaded = self._unguided_scores, self._direction
+        before, loaded = self._unguided_scores, self.loaded_direction
         made = self._sample(title, guidance, {**key, "direction": loaded.key}, self.y)
         after = self._scores(made.x)
         return made, outcome_of(loaded, before, after, calibrations, stats=made.stats)
@@ -266,7 +253,7 @@ class GenerationSession:
         return [scores[self.y == k] for k in range(self.splits.train.num_classes)]
 
     def _score(self, x: Series, y: Tensor) -> Tensor:
-        direction, device = self._direction.direction, self.process.device
+        direction, device = self.loaded_direction.direction, self.process.device
         return score_all(direction, x, y, device, title="influence")
 
     def _sample(

@@ -105,9 +105,10 @@ def cross_validated_strength(
     """
     rng = np.random.default_rng(seed)
     repeats = [_fold_changes(guide, guidance, select, loss, rng) for _ in range(REPEATS)]
-    folds = min(map(len, repeats))
-    if folds < FOLDS:
-        return _none(guide, guidance, loss)
+    folds, value = min(map(len, repeats)), guide.loss_on(guidance, loss)
+    if folds < FOLDS:  # a class has too few patients to leave some out
+        none: dict[str, Any] = {"grid": [], "changes": [], "errors": []}
+        return AutoStrength(w=0.0, change=0.0, error=0.0, loss=value, **none)
     changes, errors = _mean_and_error(np.stack([found[:folds] for found in repeats]))
     bounds = changes + errors
     best = int(bounds.argmin())
@@ -119,14 +120,8 @@ def cross_validated_strength(
         grid=list(GRID),
         changes=changes.tolist(),
         errors=errors.tolist(),
-        loss=guide.loss_on(guidance, loss),
+        loss=value,
     )
-
-
-def _none(guide: PoolModel, guidance: LabelledDesign, loss: GuidanceLoss) -> AutoStrength:
-    """No strength: a class has too few patients to leave some out."""
-    value = guide.loss_on(guidance, loss)
-    return AutoStrength(w=0.0, change=0.0, error=0.0, grid=[], changes=[], errors=[], loss=value)
 
 
 def _mean_and_error(
@@ -158,29 +153,26 @@ def _fold_changes(
     if len(parts) < FOLDS:
         return np.array(changes)
     for left_out in parts:
-        heads = _tilted_heads(guide, guidance.where(~left_out), loss)
-        changes.append(_changes(guide, heads, guidance.where(left_out), loss))
-    if select is None:
-        return np.array(changes)
-    heads = _tilted_heads(guide, guidance, loss)
-    parts = _folds(select, max(1, round(FOLDS * len(select.y) / len(guidance.y))), loss, rng)
-    unseen = [select.where(part) for part in parts]
-    return np.array(changes + [_changes(guide, heads, rows, loss) for rows in unseen])
-
-
-def _tilted_heads(guide: PoolModel, guidance: LabelledDesign, loss: GuidanceLoss) -> list[Any]:
-    """The head that responds to a tilt by every strength of the grid as a retrained model would, G
-    being that of `guidance`."""
-    scores = guide.influence_on(guidance, loss)
-    tilts = (tilted_weights(scores, guide.y, guide.response * w) for w in GRID)
-    return [guide.refitted(weights) for weights in tilts]
+        changes += _changes(guide, guidance.where(~left_out), [guidance.where(left_out)], loss)
+    if select is not None:
+        most = max(1, round(FOLDS * len(select.y) / len(guidance.y)))
+        unseen = [select.where(part) for part in _folds(select, most, loss, rng)]
+        changes += _changes(guide, guidance, unseen, loss)
+    return np.array(changes)
 
 
 def _changes(
-    guide: PoolModel, heads: list[Any], left: LabelledDesign, loss: GuidanceLoss
-) -> list[float]:
-    before = guide.loss_on(left, loss)
-    return [guide.loss_on(left, loss, head) - before for head in heads]
+    guide: PoolModel, known: LabelledDesign, unseen: list[LabelledDesign], loss: GuidanceLoss
+) -> list[list[float]]:
+    """Of the loss on each of the `unseen` rows, by a tilt of every strength of the grid, G being
+    that of the `known` rows; the head responds to the tilt as a retrained model would."""
+    scores = guide.influence_on(known, loss)
+    tilts = (tilted_weights(scores, guide.y, guide.response * w) for w in GRID)
+    heads, found = [guide.refitted(weights) for weights in tilts], []
+    for rows in unseen:
+        before = guide.loss_on(rows, loss)
+        found.append([guide.loss_on(rows, loss, head) - before for head in heads])
+    return found
 
 
 def _folds(

@@ -10,7 +10,7 @@ import torch
 
 from classifier.checkpoint_validation import LONGEST, require_match
 from classifier.input_adapter import input_parts
-from configs.runtime.errors import ConfigError, DataError, MissingInputError
+from configs.runtime.errors import ConfigError
 from configs.runtime.torch_files import load_marked, save_plain
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.normaliser import Normaliser
@@ -21,8 +21,7 @@ from tardiff.influence.convex_guide import Head, fit_guide
 from tardiff.influence.guidance_losses import GuidanceLoss
 from tardiff.influence.series_features import SeriesFeatures
 
-KIND = "tardiff-guide"
-FORMAT = 2
+MARKS = {"kind": "tardiff-guide", "format": 2}
 # A file of unknown origin must not ask for all memory.
 WIDEST = 20_000  # features
 _LAYOUT = ("feature_names", "label_names", "length")
@@ -82,7 +81,7 @@ def save_guide(path: Path, content: GuideFile) -> None:
     plain["guide"] = {"rows": guide.rows, "y": guide.y, "penalty": guide.penalty}
     if export is not None:
         plain["export"] = asdict(export)
-    save_plain(path, {"kind": KIND, "format": FORMAT, **plain})
+    save_plain(path, {**MARKS, **plain})
 
 
 def load_guide(path: Path) -> GuideFile:
@@ -92,17 +91,11 @@ def load_guide(path: Path) -> GuideFile:
         MissingInputError: no such file.
         DataError: not such a file, or its parts do not fit each other.
     """
-    if not path.is_file():
-        raise MissingInputError(
-            f"{path} does not exist; `python -m tardiff.fit_guide <config.yaml> out=<file>` makes "
-            "a guide, `python -m tardiff.export_guidance <config.yaml> out=<file>` adds the G of "
-            "the guidance rows"
-        )
-    content = load_marked(path, "guide", kind=KIND, version=FORMAT)
-    try:
-        return _parsed(content)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        raise DataError(f"{path}: a damaged guide ({type(error).__name__}: {error})") from error
+    made_by = (
+        "`python -m tardiff.fit_guide <config.yaml> out=<file>`, or with the G of guidance rows "
+        "`python -m tardiff.export_guidance <config.yaml> out=<file>`"
+    )
+    return load_marked(path, "guide", MARKS, _parsed, made_by=made_by)
 
 
 def _parsed(content: dict[str, Any]) -> GuideFile:

@@ -88,7 +88,7 @@ def fit_pool_guide(
 def convex_estimate(
     fitted: PoolGuide,
     guidance: EncodedSeries,
-    select: EncodedSeries,
+    select: EncodedSeries | None,
     loss: GuidanceLoss,
     *,
     seed: int,
@@ -99,7 +99,8 @@ def convex_estimate(
         guidance, select: guidance and selection rows.
         seed: of the folds.
     """
-    guide, rows, unseen = fitted.guide, fitted.design(guidance), fitted.design(select)
+    guide, rows = fitted.guide, fitted.design(guidance)
+    unseen = None if select is None else fitted.design(select)
 
     def strength() -> AutoStrength:
         return cross_validated_strength(guide, rows, loss, select=unseen, seed=seed)

@@ -60,8 +60,23 @@ def guide_vector(
     Raises:
         DataError: the cached vector does not fit the classifier.
     """
+    loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
+
+    def computed() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        vector = guidance_gradient(model, guide.x, guide.y, loss)
+        _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
+        facts: dict[str, Any] = {"guidance_loss": loss.kind, "guidance_rows": len(guide.y)}
+        facts["gradient_norm"] = norm(vector)
+        if settings.preconditioner == "none":
+            return vector, facts
+        rows = _subset(len(train.y), PRECONDITIONER_ROWS, seed)
+        size = {"damping": settings.damping, "iterations": settings.cg_iterations}
+        vector, solved = precondition(model, vector, train.x[rows], **size)
+        _require_finite(vector, "preconditioned guidance gradient", "influence.damping (too small)")
+        return vector, facts | solved
+
     if cache is None:
-        return _compute(model, guide, train, settings, num_classes, seed)
+        return computed()
     kept = ContentCache(cache, CODE)
     key: dict[str, Any] = {
         "classifier": weights_sha256(model),
@@ -75,39 +90,8 @@ def guide_vector(
         vector = {name: torch.from_numpy(part) for name, part in entry.arrays.items()}
         require_weights(kept.path(key), vector, trainable(model))
         return vector, dict(entry.facts)
-    vector, facts = _compute(model, guide, train, settings, num_classes, seed)
+    vector, facts = computed()
     kept.write(key, Entry({name: part.numpy() for name, part in vector.items()}, facts))
-    return vector, facts
-
-
-def _compute(
-    model: nn.Module,
-    guide: EncodedSeries,
-    train: EncodedSeries,
-    settings: InfluenceSettings,
-    num_classes: int,
-    seed: int,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    loss = GuidanceLoss(settings.guidance_loss, num_classes, settings.classes)
-    vector = guidance_gradient(model, guide.x, guide.y, loss)
-    _require_finite(vector, "guidance gradient", "the classifier's logits or weights")
-    facts: dict[str, Any] = {
-        "guidance_loss": loss.kind,
-        "guidance_rows": len(guide.y),
-        "gradient_norm": norm(vector),
-    }
-    if settings.preconditioner != "none":
-        rows = _subset(len(train.y), PRECONDITIONER_ROWS, seed)
-        vector, solved = precondition(
-            model,
-            vector,
-            train.x[rows],
-            damping=settings.damping,
-            iterations=settings.cg_iterations,
-        )
-        cause = "influence.damping (too small)"
-        _require_finite(vector, "preconditioned guidance gradient", cause)
-        facts |= solved
     return vector, facts
 
 

@@ -82,9 +82,7 @@ class GuidanceLoss:
             DataError: a class that the loss needs has no row.
         """
         if self.kind == "rank":
-            _require_both(self._sides(y))
-            columns = logits if logits.shape[1] == 1 else _margins(logits)
-            pairs = zip(columns.T, self._sides(y), strict=True)
+            pairs = zip(_margins(logits).T, self._sides(y), strict=True)
             losses = [_pair_loss(scores, positive) for scores, positive in pairs]
             return sum(losses) / len(losses)
         both = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
@@ -95,13 +93,12 @@ class GuidanceLoss:
         """dL/dlogits, one row per series; arguments and errors as in `value`."""
         if self.kind != "rank":
             return self.row_weights(y).to(logits.dtype)[:, None] * residual(logits, y)
-        if logits.shape[1] == 1:
-            return _pair_gradient(logits[:, 0], y == 1)[:, None]
         with torch.enable_grad():
             leaf = logits.detach().requires_grad_()
             margins = _margins(leaf)
-        sides = zip(margins.detach().T, self._sides(y), strict=True)
-        weights = torch.stack([_pair_gradient(s, mine) for s, mine in sides], 1) / self.num_classes
+        pairs = zip(margins.detach().T, self._sides(y), strict=True)
+        slopes = [_pair_gradient(scores, positive) for scores, positive in pairs]
+        weights = torch.stack(slopes, 1) / len(slopes)
         return torch.autograd.grad(margins, leaf, weights)[0]
 
     def best_scale(self, logits: Logits, y: Labels) -> float:
@@ -137,19 +134,17 @@ class GuidanceLoss:
         return (share / share.sum() / counts.clamp(min=1))[y]
 
     def _sides(self, y: Labels) -> list[Tensor]:
-        """The positive rows of every comparison of "rank"."""
-        return [y == 1] if self.num_classes == 2 else [y == k for k in range(self.num_classes)]
+        """The positive rows of every comparison of "rank"; raises DataError if one has a side
+        without rows."""
+        sides = [y == k for k in range(1 if self.num_classes == 2 else 0, self.num_classes)]
+        if any(not positive.any() or positive.all() for positive in sides):
+            raise DataError("guidance loss 'rank': every class needs at least one guidance row")
+        return sides
 
 
 def _some_of_each_class(y: Labels) -> Int[Tensor, " m"]:
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(y)))
     return torch.cat([order[y[order] == k][:ROWS_PER_CLASS] for k in y.unique()])
-
-
-def _require_both(sides: Sequence[Tensor]) -> None:
-    """Raises DataError unless every comparison has rows on both sides."""
-    if any(not positive.any() or positive.all() for positive in sides):
-        raise DataError("guidance loss 'rank': every class needs at least one guidance row")
 
 
 def residual(logits: Logits, y: Labels) -> Logits:
@@ -160,7 +155,9 @@ def residual(logits: Logits, y: Labels) -> Logits:
 
 
 def _margins(logits: Logits) -> Logits:
-    """log p_k / (1 - p_k), one against the rest."""
+    """log p_k / (1 - p_k), one against the rest; of two classes the one logit."""
+    if logits.shape[1] == 1:
+        return logits
     log_p = torch.log_softmax(logits, 1)
     return log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
 
@@ -176,14 +173,10 @@ def _pair_loss(scores: Float[Tensor, " batch"], positive: Tensor) -> float:
 def _pair_gradient(scores: Float[Tensor, " batch"], positive: Tensor) -> Float[Tensor, " batch"]:
     """Derivative of mean softplus(s- - s+) over all pairs with respect to each score."""
     plus, minus = scores[positive], scores[~positive]
-    _require_both([positive])
-    gradient = torch.zeros_like(scores)
-    minus_gradient = torch.zeros_like(minus)
-    plus_gradient = []
+    gradient, of_minus, of_plus = torch.zeros_like(scores), torch.zeros_like(minus), []
     for block in plus.split(max(1, PAIR_BLOCK // len(minus))):
         slopes = torch.sigmoid(minus[None] - block[:, None]) / (len(plus) * len(minus))
-        plus_gradient.append(-slopes.sum(1))
-        minus_gradient += slopes.sum(0)
-    gradient[positive] = torch.cat(plus_gradient)
-    gradient[~positive] = minus_gradient
+        of_plus.append(-slopes.sum(1))
+        of_minus += slopes.sum(0)
+    gradient[positive], gradient[~positive] = torch.cat(of_plus), of_minus
     return gradient

@@ -1,7 +1,7 @@
 """Privacy accounting of training: epsilon and delta, and the lines of the data card."""
 
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from configs.runtime.errors import DataError, UserError, optional
@@ -125,7 +125,7 @@ def after(promise: Privacy, steps: int) -> Privacy:
     spent = 0.0
     if steps:
         spent = _epsilon(promise.noise_multiplier, promise.sample_rate, steps, promise.delta)
-    return Privacy(**{**asdict(promise), "epsilon": spent, "steps": steps})
+    return replace(promise, epsilon=spent, steps=steps)
 
 
 def promise_line(promise: Privacy) -> str:

@@ -9,9 +9,10 @@ import secrets
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from configs.runtime.errors import optional
+from configs.runtime.errors import DataError, optional
 
 # torch's CPU generator: 24 bytes, then the words of its Mersenne Twister, 8 bytes each.
 _TWISTER, _FIRST_WORD = 624, 24
@@ -29,6 +30,15 @@ def secret_generator(device: torch.device) -> torch.Generator:
         state[_FIRST_WORD : _FIRST_WORD + 8 * _TWISTER] = torch.from_numpy(words.view(np.uint8))
         generator.set_state(state)
     return generator
+
+
+def require_patients(subject_ids: Int[np.ndarray, " n"], key: str) -> None:
+    """Raises DataError, which names `key`, if a row does not say which patient it is of."""
+    if (subject_ids < 0).any():
+        raise DataError(
+            f"{key}: the rows do not say which patient they are of (subject_ids of -1), so no "
+            "patient can be promised anything"
+        )
 
 
 def noise_multiplier(epsilon: float, delta: float) -> float:

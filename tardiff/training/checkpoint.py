@@ -1,6 +1,7 @@
 """The finished diffusion model on disk: averaged weights and everything needed to trust them."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from classifier.checkpoint_validation import (
     shapes_alone,
 )
 from configs.run_record import read_mapping
-from configs.runtime.errors import DataError, MissingInputError
-from configs.runtime.torch_files import load_plain, save_plain
+from configs.runtime.torch_files import load_marked, save_plain
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.networks.registry import build_network
 from tardiff.privacy.accountant import Privacy
 
-FORMAT = "tardiff-diffusion-2"
+MARKS = {"format": "tardiff-diffusion-2"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     """Writes the model as a plain dict that loads without unpickling objects."""
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
-    content |= {"format": FORMAT, "state_dict": model.network.state_dict()}
+    content |= {**MARKS, "state_dict": model.network.state_dict()}
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
     if model.privacy is not None:
@@ -99,34 +99,24 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         MissingInputError: no such file.
         DataError: not such a file.
     """
-    if not path.is_file():
-        raise MissingInputError(
-            f"no diffusion model at {path}; make it with: {command}{_unfinished(path.parent)}"
-        )
-    content = load_plain(path, "diffusion model")
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(
-            f"{path}: not a diffusion model of this version (no {FORMAT} mark); if an earlier one "
-            f"wrote it, remove its folder and make it again with: {command}"
-        )
-    try:
-        arguments, weights = content["network_args"], content["state_dict"]
-        require_modest(path, arguments)
-        with shapes_alone():
-            expected = build_network(arguments).state_dict()
-        require_weights(path, weights, expected)
-        network = build_network(arguments)
-        network.load_state_dict(weights)
-        fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
-        fields |= {name: tuple(content[name]) for name in _TUPLES}
-        fields["marginals"] = _marginals(path, content.get("marginals"), fields)
-        if "privacy" in content:
-            fields["privacy"] = Privacy.from_plain(content["privacy"])
-        return DiffusionModel(network=network.eval(), **fields)
-    except DataError:
-        raise
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-        raise DataError(f"{path}: a damaged diffusion model ({error})") from error
+    made_by, parse = command + _unfinished(path.parent), partial(_parsed, path)
+    return load_marked(path, "diffusion model", MARKS, parse, made_by=made_by)
+
+
+def _parsed(path: Path, content: dict[str, Any]) -> DiffusionModel:
+    arguments, weights = content["network_args"], content["state_dict"]
+    require_modest(path, arguments)
+    with shapes_alone():
+        expected = build_network(arguments).state_dict()
+    require_weights(path, weights, expected)
+    network = build_network(arguments)
+    network.load_state_dict(weights)
+    fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
+    fields |= {name: tuple(content[name]) for name in _TUPLES}
+    fields["marginals"] = _marginals(path, content.get("marginals"), fields)
+    if "privacy" in content:
+        fields["privacy"] = Privacy.from_plain(content["privacy"])
+    return DiffusionModel(network=network.eval(), **fields)
 
 
 def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap | None:

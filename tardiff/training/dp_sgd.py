@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from configs.runtime.errors import DataError, UserError
+from configs.runtime.errors import UserError
 from tardiff.diffusion.noise_schedule import Levels, draw_levels
 from tardiff.privacy.accountant import Privacy, after, opacus_part
-from tardiff.privacy.noise import secret_generator
+from tardiff.privacy.noise import require_patients, secret_generator
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
 
 CHUNK = 64  # stays whose gradients are held at once: 64 x parameters x 4 bytes
@@ -143,9 +143,5 @@ def patient_codes(subject_ids: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     Raises:
         DataError: a row does not say which patient it is of.
     """
-    if (subject_ids < 0).any():
-        raise DataError(
-            "diffusion.private: the training rows do not say which patient they are of "
-            "(subject_ids of -1), so no patient can be promised anything"
-        )
+    require_patients(subject_ids, "diffusion.private")
     return np.unique(subject_ids, return_inverse=True)[1]

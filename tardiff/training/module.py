@@ -19,7 +19,14 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from tardiff.diffusion.denoiser import training_target
-from tardiff.diffusion.noise_schedule import Labels, Levels, Series, add_noise, draw_levels
+from tardiff.diffusion.noise_schedule import (
+    Labels,
+    Levels,
+    Series,
+    add_noise,
+    draw_levels,
+    generator_of,
+)
 
 VALIDATION_DRAWS = 4  # noise levels per held-out series; fixed, so evaluations are comparable
 VALIDATION_ROWS = 256  # series per network call
@@ -216,8 +223,7 @@ class DiffusionModule(pl.LightningModule):
     def _generator(self, step: int, rank: int | None = None) -> torch.Generator:
         # Validation counts steps from -1 downwards; SeedSequence takes no negative numbers.
         key = [self.seed, abs(step), int(step < 0), self.global_rank if rank is None else rank]
-        state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(state >> 1))
+        return generator_of(*key)
 
 
 def replayed(network: nn.Module, x: Series, precision: str) -> nn.Module:

@@ -13,7 +13,7 @@ from configs.runtime.errors import ConfigError, DataError, UserError
 from configs.runtime.torch_files import load_plain, save_plain
 from data_preprocess.model_space.normaliser import Normaliser
 from tardiff.networks.unet1d import UNet1D
-from tardiff.training.checkpoint import FORMAT, load_model
+from tardiff.training.checkpoint import MARKS, load_model
 
 pytestmark = pytest.mark.usefixtures("little_memory")
 
@@ -92,7 +92,7 @@ ARGS = {
 
 def model_file(path, change):
     content = {
-        "format": FORMAT,
+        **MARKS,
         "network_args": {"kind": "unet"} | ARGS,
         "state_dict": UNet1D(**ARGS).state_dict(),
         "prediction": "v",
