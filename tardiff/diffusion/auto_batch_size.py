@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 # Of the memory, for the batch; the rest is for gradients on their way, weights, series and others.
 SHARE = 0.25
-# Sampled at a time; 512 gain a CPU at most 15 % (benchmarks/results.md), a crash costs a batch.
+# Sampled at a time; 512 gain a CPU little (benchmarks/results.md), and a crash costs a batch.
 CPU_ROWS, GPU_ROWS = 256, 4096
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
