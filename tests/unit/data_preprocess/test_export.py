@@ -112,6 +112,16 @@ def test_meds_events_are_sorted_and_all_before_the_prediction_time(tmp_path, dat
     }
 
 
+def test_series_without_a_value_may_come_first(tmp_path, dataset):
+    """The first chunk of rows is then empty, and its columns have no type of their own."""
+    observed = dataset.observed.copy()
+    observed[:5] = False
+    static = np.where(np.arange(12)[:, None] < 5, np.nan, dataset.static)
+    sparse = dataclasses.replace(dataset, observed=observed, static=static.astype(np.float32))
+    write_meds(tmp_path, sparse, step_minutes=60.0)
+    assert len(rows(tmp_path / "data" / "0.parquet")) == observed.sum() + (~np.isnan(static)).sum()
+
+
 def test_the_meds_package_accepts_the_folder(tmp_path, dataset):
     meds = pytest.importorskip("meds", reason="pip install meds")
     parquet = pytest.importorskip("pyarrow.parquet")
