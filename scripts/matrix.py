@@ -37,11 +37,7 @@ log = logging.getLogger(__name__)
 
 
 def main(config: ExperimentConfig) -> None:
-    """Writes runs/<experiment>/matrix/, and what it is made of where that is not there yet.
-
-    Raises:
-        ConfigError: matrix.configurations names an unknown configuration.
-    """
+    """Writes runs/<experiment>/matrix/, and what it is made of where that is not there yet."""
     others = other_configurations(config)
     train_diffusion(config)
     train_classifier(config)

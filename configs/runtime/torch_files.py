@@ -13,7 +13,7 @@ import torch
 from configs.runtime.atomic_files import atomic_path
 from configs.runtime.errors import UNREADABLE, DataError, MissingInputError, first_line
 
-Kind = TypeVar("Kind")
+Parsed = TypeVar("Parsed")
 
 # torch.save stores tensors as they are; a file that unpacks to more than itself is a bomb.
 _SLACK_BYTES = 1 << 20
@@ -58,10 +58,10 @@ def load_marked(
     path: Path,
     what: str,
     marks: Mapping[str, Any],
-    parse: Callable[[dict[str, Any]], Kind],
+    parse: Callable[[dict[str, Any]], Parsed],
     *,
     made_by: str,
-) -> Kind:
+) -> Parsed:
     """What `parse` makes of the content of a file that says what it is.
 
     Args:
@@ -80,11 +80,11 @@ def load_marked(
     if found != marks:
         raise DataError(
             f"{path}: not a {what} of this version, which is marked {marks} and not {found}; if "
-            f"another one wrote it, remove its folder, and make it again with: {made_by}"
+            f"another one wrote it, remove it and make it again with: {made_by}"
         )
     try:
         return parse(content)
-    except UNREADABLE as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         if isinstance(error, DataError) and str(path) in str(error):
             raise
         raise DataError(f"{path}: a damaged {what} ({type(error).__name__}: {error})") from error

@@ -29,6 +29,7 @@ class MarginalMap(nn.Module):
 
     Args:
         channels: value channels.
+        length: grid points.
         masks: one mask channel per value channel follows them.
         knots: quantiles that are matched per channel.
     """

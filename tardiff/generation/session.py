@@ -66,9 +66,8 @@ class GenerationSession:
         model: its network is on the device of `process`.
         cfg_scale: of classifier-free guidance.
         y: label of every series.
-        load_direction: called when something is to be guided, unless there is an `estimator`.
-        estimator: fits the guide of unguided series, given what makes them; None:
-            `load_direction` counts.
+        load_direction: what guidance raises, given what makes the unguided series that a guide is
+            trained on; called at most once, when something is to be guided.
         pool_ratio: unguided series per series asked for, from which both sets are drawn; 1:
             nothing is drawn, the sampler is pushed.
         trained_on: the series that the generator has seen; none is released again.

@@ -96,7 +96,7 @@ def convex_estimate(
     """The estimate of a convex guide where the guidance rows are.
 
     Args:
-        guidance, select: guidance and selection rows.
+        guidance, select: guidance and selection rows; None: the strength rests on the first alone.
         seed: of the folds.
     """
     guide, rows = fitted.guide, fitted.design(guidance)

@@ -99,8 +99,11 @@ def load_model(path: Path, command: str) -> DiffusionModel:
         MissingInputError: no such file.
         DataError: not such a file.
     """
-    made_by, parse = command + _unfinished(path.parent), partial(_parsed, path)
-    return load_marked(path, "diffusion model", MARKS, parse, made_by=made_by)
+    folder = path.parent
+    # A model that is there, and not to be read, was trained from other files of its folder.
+    hint = f" after removing the whole of {folder}" if path.is_file() else _unfinished(folder)
+    parse = partial(_parsed, path)
+    return load_marked(path, "diffusion model", MARKS, parse, made_by=command + hint)
 
 
 def _parsed(path: Path, content: dict[str, Any]) -> DiffusionModel:

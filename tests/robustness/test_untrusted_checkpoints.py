@@ -148,6 +148,26 @@ def test_diffusion_models_of_other_shapes_are_refused(tmp_path, number):
         load_model(tmp_path / "model.pt", "train")
 
 
+def test_a_model_of_another_version_needs_its_whole_folder_anew(tmp_path):
+    """Whatever stands beside it: its training is over, so nothing can go on with it."""
+    model_file(tmp_path / "model.pt", lambda c: c.update(format="tardiff-diffusion-1"))
+    (tmp_path / "last.ckpt").touch()
+    (tmp_path / "settings.json").write_text("{broken")
+    with pytest.raises(DataError, match="again with: train after removing the whole of") as error:
+        load_model(tmp_path / "model.pt", "train")
+    assert "stopped" not in str(error.value)
+
+
+def test_a_model_that_memory_cannot_hold_is_not_called_damaged(tmp_path, monkeypatch):
+    def network(arguments):
+        raise MemoryError
+
+    model_file(tmp_path / "model.pt", lambda c: None)
+    monkeypatch.setattr("tardiff.training.checkpoint.build_network", network)
+    with pytest.raises(MemoryError):
+        load_model(tmp_path / "model.pt", "train")
+
+
 def test_a_table_of_contents_that_points_before_the_file_is_no_error_of_the_disk(
     tmp_path, monkeypatch
 ):
