@@ -140,7 +140,13 @@ class EHRDataset(LabelledSeries):
             )
 
     def _check_types(self) -> None:
-        wanted = dict(values="f", observed="b", labels="iu", subject_ids="iu", static="f")
+        wanted = {
+            "values": "f",
+            "observed": "b",
+            "labels": "iu",
+            "subject_ids": "iu",
+            "static": "f",
+        }
         words = {"f": "floating", "b": "bool", "iu": "integer"}
         for name, kinds in wanted.items():
             array = getattr(self, name)

@@ -1,5 +1,7 @@
 """Nearest-neighbour adversarial accuracy (Yale et al. 2020) and the privacy loss."""
 
+from typing import NamedTuple
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,11 +19,17 @@ SHIFTED = 0.6
 OVERLAP = 1.5
 
 
+class Accuracy(NamedTuple):
+    """Adversarial accuracy and its variance if rows were independent."""
+
+    value: float
+    variance: float
+
+
 def adversarial_accuracy(
     real: Float[Tensor, "n dim"], synthetic: Float[Tensor, "n dim"]
-) -> tuple[float, float]:
-    """1/2 (P[d_RS > d_RR] + P[d_SR > d_SS]) over equal-sized sets; its variance if rows were
-    independent.
+) -> Accuracy:
+    """1/2 (P[d_RS > d_RR] + P[d_SR > d_SS]) over equal-sized sets.
 
     d_AB: distance from a row of A to the nearest row of B, itself excluded when A is B. 0.5 for
     two samples of one distribution, 1 when a nearest neighbour gives the set away, 0 for copies.
@@ -34,7 +42,7 @@ def adversarial_accuracy(
         wins = (across > within).double().mean() + 0.5 * (across == within).double().mean()
         shares.append(float(wins))
     variance = sum(share * (1 - share) / len(real) for share in shares) / 4
-    return sum(shares) / 2, variance
+    return Accuracy(sum(shares) / 2, variance)
 
 
 @metric(PRIVACY, surely_above("nnaa_loss", "training records are nearer than non-members"))
@@ -48,11 +56,11 @@ def adversarial_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """
     part = comparison.matched(MAX_ROWS, seed)
     train, holdout, synthetic = (side.flat for side in part.sides.values())
-    on_train, variance = adversarial_accuracy(train, synthetic)
-    on_holdout, other_variance = adversarial_accuracy(holdout, synthetic)
-    real = adversarial_accuracy(train, holdout)[0]
-    loss = on_holdout - on_train
-    half = Z95 * (OVERLAP * (other_variance + variance)) ** 0.5
+    on_train = adversarial_accuracy(train, synthetic)
+    on_holdout = adversarial_accuracy(holdout, synthetic)
+    real = adversarial_accuracy(train, holdout).value
+    loss = on_holdout.value - on_train.value
+    half = Z95 * (OVERLAP * (on_holdout.variance + on_train.variance)) ** 0.5
     remarks = []
     if real > SHIFTED:
         remarks.append(
@@ -60,8 +68,8 @@ def adversarial_report(comparison: Comparison, *, seed: int) -> MetricReport:
             "0.5 expected): read privacy comparisons between them with care"
         )
     values = {
-        "nnaa_train": on_train,
-        "nnaa_holdout": on_holdout,
+        "nnaa_train": on_train.value,
+        "nnaa_holdout": on_holdout.value,
         **bounded("nnaa_loss", loss, (loss - half, loss + half), 0.0),
         "nnaa_real": real,
     }

@@ -26,16 +26,16 @@ def test_equals_the_definition_spelled_out():
     rng = np.random.default_rng(0)
     real, synthetic = rng.normal(size=(40, 3)), rng.normal(0.3, 0.8, size=(40, 3))
     found = adversarial_accuracy(torch.from_numpy(real), torch.from_numpy(synthetic))
-    assert found[0] == pytest.approx(brute_force(real, synthetic))
+    assert found.value == pytest.approx(brute_force(real, synthetic))
 
 
 def test_known_values():
     x, other = torch.randn(2, 400, 4, generator=torch.Generator().manual_seed(0))
-    assert adversarial_accuracy(x, x)[0] == 0.0
-    assert adversarial_accuracy(x, x + 100)[0] == 1.0
-    assert adversarial_accuracy(x, other)[0] == pytest.approx(0.5, abs=0.06)
+    assert adversarial_accuracy(x, x).value == 0.0
+    assert adversarial_accuracy(x, x + 100).value == 1.0
+    assert adversarial_accuracy(x, other).value == pytest.approx(0.5, abs=0.06)
     ones = torch.ones(30, 2)
-    assert adversarial_accuracy(ones, ones)[0] == 0.5  # all ties
+    assert adversarial_accuracy(ones, ones).value == 0.5  # all ties
 
 
 @pytest.mark.parametrize(("dim", "n"), [(2, 150), (20, 150)])
@@ -45,8 +45,8 @@ def test_overlap_bounds_the_variance_of_the_loss(dim, n):
     for _ in range(120):
         train, holdout, synthetic = torch.randn(3, n, dim, generator=generator)
         pair = adversarial_accuracy(holdout, synthetic), adversarial_accuracy(train, synthetic)
-        losses.append(pair[0][0] - pair[1][0])
-        variances.append(pair[0][1] + pair[1][1])
+        losses.append(pair[0].value - pair[1].value)
+        variances.append(pair[0].variance + pair[1].variance)
     assert 0.5 < np.var(losses) / np.mean(variances) < 1.3 * OVERLAP
 
 
