@@ -7,8 +7,8 @@
 
 Published: configs/base/physionet2012_published.yaml, in one batch, by this project's code, which
 runs such a U-Net faster than the published code. Default: --config; series chosen from a pool as
-in stage 3 (pool, influence and density ratio), and pushed as the published ones are. CPU seconds,
-one thread.
+in stage 3 (pool, boosted trees as guide or the convex one, influence and density ratio), and pushed
+as the published ones are. CPU seconds, one thread.
 """
 
 import argparse
@@ -19,19 +19,27 @@ import torch
 from benchmarks.speed.clock import clock_of
 from benchmarks.speed.setting import CLASSES, DEFAULT, Setting, Shape
 from benchmarks.speed.training import step_seconds
+from classifier.fixed_features import summary_features
 from data_preprocess.model_space.encoding import EncodedSeries
 from scripts.influence_report.overhead import take_turns
 from tardiff.generation.density_ratio import density_ratio
+from tardiff.generation.session import rows_for_guide
 from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.directions import Score
+from tardiff.influence.boosted_guide import BoostedInfluence, fit_boosted_guide
+from tardiff.influence.convex_guide import LabelledDesign
+from tardiff.influence.guidance_losses import GuidanceLoss
 
 PUBLISHED = "configs/base/physionet2012_published.yaml"
 REAL_SERIES = 2000  # toward which the pool is resampled
+GUIDANCE_ROWS = 256
 
 
 def generation(given: argparse.Namespace, default: Setting, published: Setting) -> None:
     """Guided series per second."""
     sides = {
-        "default, chosen": (choosing(default, given.rows), given.rows),
+        "default, chosen": (choosing(default, given.rows, boosted), given.rows),
+        "default, chosen by convex": (choosing(default, given.rows, convex), given.rows),
         "default, pushed": (pushing(default, given.rows), given.rows),
         "published": (pushing(published, given.published_rows), given.published_rows),
     }
@@ -50,20 +58,38 @@ def pushing(setting: Setting, rows: int) -> Callable[[], object]:
     return lambda: process.run(plain, y, range(rows), guidance)
 
 
-def choosing(setting: Setting, rows: int) -> Callable[[], object]:
-    """Samples the pool that `rows` series are chosen from, its influence and its density ratio;
-    the draw itself takes no time."""
+def choosing(
+    setting: Setting, rows: int, guide: Callable[[Setting, EncodedSeries], Score]
+) -> Callable[[], object]:
+    """Samples the pool that `rows` series are chosen from, fits the guide to some of it, scores all
+    of it and finds its density ratio; the draw itself takes no time."""
     pool = rows * setting.config.generation.pool
-    plain, direction = setting.plain(), setting.direction()
+    plain = setting.plain()
     real = EncodedSeries(*setting.series(REAL_SERIES))
     process, (_, y) = setting.process(pool), setting.series(pool)  # in the shares of the real ones
 
     def run() -> None:
         made = EncodedSeries(process.run(plain, y, range(pool)).x, y)
-        score_all(direction, made.x, y, setting.device)
+        score_all(guide(setting, made), made.x, y, setting.device)
         density_ratio(real, made, seed=0)
 
     return run
+
+
+def boosted(setting: Setting, made: EncodedSeries) -> Score:
+    """The guide that chooses by default, of as many series as in stage 3."""
+    loss, rows = GuidanceLoss("nll", CLASSES), rows_for_guide(made.y)
+    guide = fit_boosted_guide(
+        made.x[rows], made.y[rows], features=summary_features, num_classes=CLASSES, seed=0
+    )
+    x, y = setting.series(GUIDANCE_ROWS)
+    gradients = guide.leaf_gradients(LabelledDesign(guide.design(x), y), loss)
+    return BoostedInfluence(guide, gradients)
+
+
+def convex(setting: Setting, made: EncodedSeries) -> Score:
+    """Linear on fixed features, fitted to other random series than the pool."""
+    return setting.direction()
 
 
 def training(given: argparse.Namespace, default: Setting, published: Setting) -> None:
