@@ -7,6 +7,7 @@ is drawn.
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ from scripts.from_config import (
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
 from scripts.quality.held_out_copies import held_out_copies, sentence, sentence_of_nearness
-from scripts.quality.suite import require_scorable, score_sets
+from scripts.quality.suite import SetScores, require_scorable, score_sets
 from scripts.report.build import build_page
 from scripts.report.write import write_page
-from scripts.results.answers import ENOUGH_SEEDS
+from scripts.results.cautions import cautions
 from scripts.results.files import (
     LEGEND,
     heading,
@@ -61,10 +62,11 @@ from scripts.utility import beside_linear, loss_change
 from scripts.utility.bootstrap import enough_resamples, fewest_patients
 from scripts.utility.downstream import TASK_CLASSIFIER, bare_name
 from scripts.utility.fits import upper_bound
-from scripts.utility.protocols import plan_fits
+from scripts.utility.metrics import Predictions
+from scripts.utility.protocols import EvaluationData, Fit, plan_fits
 from scripts.utility.subgroups import subgroup_scores
-from scripts.utility.summary import UNGUIDED, summarise
-from scripts.utility.synthetic_testing import auroc_errors
+from scripts.utility.summary import UNGUIDED, Summary, summarise
+from scripts.utility.synthetic_testing import AurocError, auroc_errors
 from scripts.utility.training_rows import REWEIGHTED
 from tardiff.generation.artefacts import tuning_record
 from tardiff.generation.counterpart import made_with
@@ -74,16 +76,6 @@ from tardiff.records_from_config import (
     other_settings,
     retraining_score,
     tuning_path,
-)
-
-SIMULATED = (
-    "The patients are simulated: 'real' stands for the simulated cohort, and nothing here is a "
-    "finding about patients."
-)
-
-OTHER_POPULATION = (
-    "What the sets give away about {} is not measured: the test stays are of another population "
-    "(data.test_where), so what is nearer to these than to test stays need not give them away."
 )
 
 logger = logging.getLogger(__name__)
@@ -118,10 +110,93 @@ def main(config: ExperimentConfig) -> None:
     record_stage(config, chosen.dir, dict(results.provenance))
 
 
+@dataclass(frozen=True)
+class _Given:
+    """The sets to evaluate, read and checked.
+
+    Attributes:
+        sets: name -> series; those that hold the unguided series again are left out.
+        made: name -> how it was made.
+        coupled: guided set -> record of its guidance, where the unguided set is its counterpart.
+        kinds: what is measured besides utility.
+        members: the splits that attacks may look for.
+        facts: of the provenance.
+        notes: sentences that a reader must not miss.
+    """
+
+    sets: Mapping[str, EHRDataset]
+    made: Mapping[str, Mapping[str, Any]]
+    coupled: Mapping[str, Mapping[str, Any]]
+    kinds: Sequence[str]
+    members: Sequence[str]
+    facts: Mapping[str, Any]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Utility:
+    """What the downstream models found.
+
+    Attributes:
+        predictions, summaries, testing: as of Results.
+        facts, notes: as of `_Given`.
+    """
+
+    predictions: Mapping[Fit, Predictions]
+    summaries: Sequence[Summary]
+    testing: Sequence[AurocError]
+    facts: Mapping[str, Any]
+    notes: Sequence[str]
+
+
 def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]) -> Results:
     """Everything that is computed; prints the tables as they come."""
-    chosen, folder = config.evaluation, run_dir(config)
-    seed, step = chosen.seeds[0], config.data.step_minutes
+    chosen, hours = config.evaluation, config.data.step_minutes / 60
+    given = _load(config, splits, files)
+    data = evaluation_data(splits, given.sets)
+    if REWEIGHTED in chosen.baselines:
+        data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
+    utility = _utility(config, splits, given, data)
+    quality, near = _quality(config, splits, given)
+    generator = generator_report(config, splits) if "train" in given.members else None
+    _print([] if generator is None else [generator_table(generator)])
+    as_guided = guided_as(config, given.made)
+    scored = influence(as_guided, splits, data.synthetic) if given.sets else "there is no set"
+    notes = [*given.notes, *utility.notes, *near]
+    return Results(
+        provenance={**given.facts, **utility.facts, "notes": notes},
+        predictions=utility.predictions,
+        summaries=utility.summaries,
+        subgroups=subgroup_scores(
+            utility.predictions, splits.test, resamples=utility.facts["resamples"]
+        ),
+        testing=utility.testing,
+        quality=quality,
+        generator=generator,
+        guided=[name for name, known in given.made.items() if known.get("guidance")],
+        retraining=retraining_score(as_guided, splits.fingerprint),
+        influence=scored,
+        guidance_change=guidance_change(
+            splits.train,
+            given.sets.get(UNGUIDED),
+            {name: given.sets[name] for name in given.coupled},
+            scored,
+            realised={name: record["realised"] for name, record in given.coupled.items()},
+            hours_per_step=hours,
+        ),
+        tuning=tuning_record(tuning_path(config), splits.fingerprint, model_digest(config)),
+        made_with=how_made(chosen.seeds, splits, given.sets),
+        documents=documents(config, files),
+        splits=splits,
+        synthetic=given.sets,
+        data=data,
+        hours_per_step=hours,
+    )
+
+
+def _load(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]) -> _Given:
+    """The sets; warns of what makes their numbers doubtful."""
+    chosen, step = config.evaluation, config.data.step_minutes
     found = {name: load_set(path, splits, step_minutes=step) for name, path in files.items()}
     same = copies_of_unguided(found)
     sets = {name: dataset for name, dataset in found.items() if name not in same}
@@ -131,26 +206,43 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     copies = held_out_copies(splits, sets)
     made = {name: made_with(files[name]) for name in sets}
     apart = without_counterpart(made)
+    guidance = {name: known["guidance"] for name, known in made.items() if known.get("guidance")}
     files_of = {"model": model_path(config), "classifier": checkpoint_path(config)}
     origins = origin_notes(made, apart, experiment=config.experiment, **files_of)
-    notes = _notes(config, sets, same) + origins
-
-    def warn(note: str) -> None:
-        logger.warning("%s", note)
-        notes.append(note)
-
-    for name, found_in in copies.items():
-        warn(f"{name}: {sentence(found_in)} Nothing that is measured on this set holds.")
+    warnings = [
+        f"{name}: {sentence(found_in)} Nothing that is measured on this set holds."
+        for name, found_in in copies.items()
+    ]
     evaluated = TASK_CLASSIFIER in map(bare_name, chosen.models)
-    for other in other_settings(config, of_classifier=evaluated):
-        warn(other)
-    if chosen.privacy and (unknown := not_attacked(members)):
-        notes.append(OTHER_POPULATION.format(unknown))
-    facts = _provenance(config, splits, sets) | {"notes": notes, "members": members}
-    facts |= {"same_as_unguided": same, "held_out_copies": copies}
-    data = evaluation_data(splits, sets)
-    if REWEIGHTED in chosen.baselines:
-        data = dataclasses.replace(data, train_weights=influence_weights(config, splits))
+    warnings += other_settings(config, of_classifier=evaluated)
+    _warn(warnings)
+    facts = {"members": members, "same_as_unguided": same, "held_out_copies": copies}
+    return _Given(
+        sets,
+        made,
+        {name: record for name, record in guidance.items() if name not in apart},
+        kinds,
+        members,
+        _provenance(config, splits, sets) | facts,
+        [
+            *cautions(
+                list(sets),
+                same,
+                num_seeds=len(chosen.seeds),
+                simulated=config.data.source == "simulated",
+                unknown=not_attacked(members) if chosen.privacy else "",
+            ),
+            *origins,
+            *warnings,
+        ],
+    )
+
+
+def _utility(
+    config: ExperimentConfig, splits: Splits, given: _Given, data: EvaluationData
+) -> _Utility:
+    """Makes every fit and prints the scores."""
+    chosen = config.evaluation
     run = fitting(config, data.num_classes, splits.normaliser)
     fits = plan_fits(
         protocols=chosen.protocols,
@@ -163,63 +255,45 @@ def _results(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]
     predictions = run(fits, data)
     real = [fit for fit in fits if fit.protocol == "TRTR"]
     beside = beside_linear.compare_with_linear(run(real, data, on_select=True), data)
-    facts["beside_linear"] = {name: dataclasses.asdict(found) for name, found in beside.items()}
     logger.info("%s", beside_linear.as_text(beside))
-    notes += beside_linear.warnings(beside)
-    predictions |= upper_bound(load_true_risk(config.data), data, config.evaluation.models)
-    resamples = facts["resamples"] = enough_resamples(chosen.bootstrap, len(sets))
+    predictions |= upper_bound(load_true_risk(config.data), data, chosen.models)
+    resamples = enough_resamples(chosen.bootstrap, len(given.sets))
     summaries = summarise(predictions, splits.test.subject_ids, resamples=resamples)
-    logger.info("\n%s", wrapped([heading(facts)]))
-    testing = auroc_errors(predictions, splits.test, sets, seed=seed)
+    facts = {
+        "beside_linear": {name: dataclasses.asdict(found) for name, found in beside.items()},
+        "resamples": resamples,
+        "guidance_loss": loss_change.changes(predictions, given.coupled, data.num_classes),
+    }
+    logger.info("\n%s", wrapped([heading({**given.facts, **facts})]))
+    testing = auroc_errors(predictions, splits.test, given.sets, seed=chosen.seeds[0])
     tables = score_tables(summaries) + difference_tables(summaries)
     _print(tables + ([testing_table(testing)] if testing else []))
-    guidance = {name: known["guidance"] for name, known in made.items() if known.get("guidance")}
-    coupled = {name: record for name, record in guidance.items() if name not in apart}
-    changes = loss_change.changes(predictions, coupled, data.num_classes)
-    facts["guidance_loss"] = changes
-    if changes:
-        logger.info("\n%s", loss_change.as_text(changes))
-    cache = folder / "evaluation" / "sets"
-    processes = evaluation_processes(config)
+    if facts["guidance_loss"]:
+        logger.info("\n%s", loss_change.as_text(facts["guidance_loss"]))
+    return _Utility(predictions, summaries, testing, facts, beside_linear.warnings(beside))
+
+
+def _quality(
+    config: ExperimentConfig, splits: Splits, given: _Given
+) -> tuple[SetScores, list[str]]:
+    """Measures the sets beside the real series and prints it; and what it warned of."""
     quality = score_sets(
-        splits, sets, kinds, seed=seed, cache=cache, members=members, processes=processes
+        splits,
+        given.sets,
+        given.kinds,
+        seed=config.evaluation.seeds[0],
+        cache=run_dir(config) / "evaluation" / "sets",
+        members=given.members,
+        processes=evaluation_processes(config),
     )
     _print(quality_tables(quality))
-    for name, report in quality.get(PRIVACY, {}).items():
-        if near := sentence_of_nearness(report):
-            warn(f"{name}: {near} What is measured on this set need not hold.")
-    generator = generator_report(config, splits) if "train" in members else None
-    _print([] if generator is None else [generator_table(generator)])
-    hours = config.data.step_minutes / 60
-    as_guided = guided_as(config, made)
-    scored = influence(as_guided, splits, data.synthetic) if sets else "there is no set"
-    return Results(
-        provenance=facts,
-        predictions=predictions,
-        summaries=summaries,
-        subgroups=subgroup_scores(predictions, splits.test, resamples=resamples),
-        testing=testing,
-        quality=quality,
-        generator=generator,
-        guided=list(guidance),
-        retraining=retraining_score(as_guided, splits.fingerprint),
-        influence=scored,
-        guidance_change=guidance_change(
-            splits.train,
-            sets.get(UNGUIDED),
-            {name: sets[name] for name in coupled},
-            scored,
-            realised={name: record["realised"] for name, record in coupled.items()},
-            hours_per_step=hours,
-        ),
-        tuning=tuning_record(tuning_path(config), splits.fingerprint, model_digest(config)),
-        made_with=how_made(chosen.seeds, splits, sets),
-        documents=documents(config, files),
-        splits=splits,
-        synthetic=sets,
-        data=data,
-        hours_per_step=hours,
-    )
+    near = [
+        f"{name}: {found} What is measured on this set need not hold."
+        for name, report in quality.get(PRIVACY, {}).items()
+        if (found := sentence_of_nearness(report))
+    ]
+    _warn(near)
+    return quality, near
 
 
 def _members(data: DataConfig) -> list[str]:
@@ -253,33 +327,9 @@ def _provenance(
     }
 
 
-def _notes(
-    config: ExperimentConfig, sets: Mapping[str, EHRDataset], same: Sequence[str]
-) -> list[str]:
-    """Sentences a reader must not miss; `same`: sets that are left out as equal to the unguided."""
-    notes = [SIMULATED] if config.data.source == "simulated" else []
-    if sets and UNGUIDED not in sets:
-        notes.append(
-            f"No set is called {UNGUIDED!r}, so no difference to unguided generation can be shown. "
-            "Make one with `bash generation.sh <config.yaml> guidance=none`."
-        )
-    if same:
-        notes.append(
-            f"{', '.join(same)}: the same series as {UNGUIDED}, as where the strength of guidance "
-            f"is 0. What is said of {UNGUIDED} holds for it."
-        )
-    seeds = len(config.evaluation.seeds)
-    if seeds == 1:
-        notes.append(
-            "One seed: intervals and p-values cover the test series only, not how much a model "
-            "depends on its initial weights. Give several evaluation.seeds before claiming more."
-        )
-    elif seeds < ENOUGH_SEEDS:
-        notes.append(
-            f"{seeds} seeds: how much fits vary is hardly known, so intervals of differences, and "
-            f"what follows from them, are uncertain. Give at least {ENOUGH_SEEDS} evaluation.seeds."
-        )
-    return notes
+def _warn(notes: Sequence[str]) -> None:
+    for note in notes:
+        logger.warning("%s", note)
 
 
 def _print(tables: Sequence[Table]) -> None:
