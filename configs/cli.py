@@ -31,7 +31,17 @@ def run_stage(
         arguments: of the config; None: all of the command line.
     """
     log_to_stdout(force=True)
-    sys.exit(_guarded(main, list(sys.argv[1:] if arguments is None else arguments)))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    answer_help(given)
+    sys.exit(_guarded(main, given))
+
+
+def answer_help(arguments: Sequence[str]) -> None:
+    """Prints what the program does, as its file says, and exits, if its arguments ask for that."""
+    if {"-h", "--help"}.intersection(arguments):
+        about = sys.modules["__main__"].__doc__ or ""
+        sys.stdout.write(f"{about.strip()}\n\nEvery key: configs/schema/; the stages: README.md.\n")
+        sys.exit(0)
 
 
 def log_to_stdout(*, force: bool = False) -> None:

@@ -143,10 +143,14 @@ def _read(url: str, attempts: int) -> bytes:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; the exit code is 2 after an error that a person can act on."""
-    parser = argparse.ArgumentParser(prog="python -m data_preprocess.download", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m data_preprocess.download",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("name", choices=sorted(RELEASES))
     parser.add_argument("--folder", type=Path, help="default: data/raw/<name>")
-    parser.add_argument("--sets", nargs="+", metavar="SET", help="parts of the data set")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="parts of it; default: a b, or B")
     parser.add_argument("--address", help="of another server with the same files")
     given = parser.parse_args(arguments)
     log_to_stdout()
@@ -156,7 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     def work() -> None:
         if unknown := set(sets) - set(release.sets):
-            raise UserError(f"--sets {', '.join(unknown)}: {given.name} has {release.sets}")
+            known = ", ".join(release.sets)
+            raise UserError(f"--sets {' '.join(sorted(unknown))}: {given.name} has {known}")
         count = download(given.name, folder, sets=sets, address=given.address)
         log.info("%s: %d files fetched, all verified: %s", given.name, count, folder)
 

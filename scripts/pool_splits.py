@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from configs.cli import guarded, log_to_stdout
+from configs.cli import answer_help, guarded, log_to_stdout
 from configs.run_record import read_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MismatchError, MissingInputError
@@ -149,4 +149,5 @@ def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:
 
 if __name__ == "__main__":
     log_to_stdout()
+    answer_help(sys.argv[1:])
     sys.exit(guarded(lambda: main(sys.argv[1:])))

@@ -22,11 +22,17 @@ log = logging.getLogger("tardiff.export")
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; the exit code is 2 after an error that a person can act on."""
-    parser = argparse.ArgumentParser(prog="python -m data_preprocess.export", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m data_preprocess.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", type=Path, help="a set, .npz")
     parser.add_argument("form", choices=sorted(WRITERS))
     parser.add_argument("folder", type=Path, help="is made")
-    parser.add_argument("--step-minutes", type=float, default=60.0, help="between grid points")
+    parser.add_argument(
+        "--step-minutes", type=float, default=60.0, help="between grid points (default: 60)"
+    )
     parser.add_argument("--split", help="meds only: train (default), tuning or held_out")
     given = parser.parse_args(arguments)
     log_to_stdout()

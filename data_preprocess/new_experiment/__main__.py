@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from configs import from_sections, load_config, parse_override
 from configs.arguments import CALLER, from_caller, is_override, require_closed
-from configs.cli import guarded, log_to_stdout
+from configs.cli import answer_help, guarded, log_to_stdout
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import make_splits
@@ -209,4 +209,5 @@ def _tell(proposal: Proposal, source: SourceData) -> None:
 
 if __name__ == "__main__":
     log_to_stdout()
+    answer_help(sys.argv[1:])
     sys.exit(guarded(lambda: main(sys.argv[1:])))

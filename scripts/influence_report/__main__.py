@@ -2,7 +2,8 @@
 
 `python -m scripts.influence_report [config.yaml] [set=path|split] [key=value ...]` writes tables,
 figures and one ranking per set to runs/<experiment>/influence_report/. It needs the classifier of
-stage 2; the cost of guided sampling is measured where a diffusion model is there too.
+stage 2; the cost of guided sampling is measured where a diffusion model is there too. With
+`lds=true` it asks instead whether influence predicts retraining (retraining.py).
 """
 
 import logging

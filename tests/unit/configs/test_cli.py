@@ -60,5 +60,16 @@ def test_the_entry_of_the_scripts_names_their_help(arguments):
     assert done.returncode == 1 and "bash train.sh --help" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "module", ["data_preprocess.build", "data_preprocess.new_experiment", "scripts.pool_splits"]
+)
+def test_a_module_that_is_asked_for_help_says_how_it_is_called(module):
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m {module} " in done.stdout
+
+
 def test_exhausted_memory_is_explained_also_where_python_says_nothing():
     assert str(explain(MemoryError())).startswith("out of memory (MemoryError); lower")
