@@ -65,7 +65,7 @@ class PrivateConfig:
 class DiffusionConfig:
     """Stage 1, the label-conditional diffusion model (tardiff/train.py)."""
 
-    network: str = choice("unet", "published_unet")  # docs/results.md compares them
+    network: str = choice("unet", "published_unet")  # docs/earlier_results.md compares them
     prediction: str = choice("v", "eps", "x0")
     schedule: str = choice("cosine", "linear")  # linear: the paper's discrete betas below
     num_steps: int = number(200, low=2)  # linear schedule only
@@ -173,7 +173,9 @@ class GuidanceConfig:
     force: bool = False
     # The rest is of push.
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
-    trust: float = number(1.0, low=0.0, open_low=True)  # rms(shift) <= trust * kappa_t per series
+    trust: float = number(
+        1.0, low=0.0, open_low=True
+    )  # rms(shift) <= trust * sigma of the step, per series
     pilot_rows: int = number(256, low=8)  # series per class of the pilot
     paper_w: float = number(100.0)  # compat=paper only: the paper's raw multiplier of J
 
@@ -234,7 +236,7 @@ class ExperimentConfig:
     runs_dir: str = path("runs")
     seed: int = number(0, low=0)  # of training
     compat: str = choice("none", "paper")  # paper: Algorithm 1 as printed
-    accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, cuda, mps
+    accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, gpu, mps
     devices: str = "auto"
     num_nodes: int = number(1, low=1)
     strategy: str = "auto"
