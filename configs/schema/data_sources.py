@@ -72,18 +72,19 @@ class FilesConfig:
 
 
 @dataclass(frozen=True)
-class Mimic3Config:
-    """MIMIC-III as PhysioNet ships it (data_preprocess/sources/hospital/mimic.py)."""
+class Mimic4Config:
+    """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic.py)."""
 
     folder: str | None = path()  # holds CHARTEVENTS.csv.gz, ...; only building needs it
     preset: str = choice("clinical", "paper")  # cohort, time zero and value per step
     channels: list[str] = many(*BEDSIDE)  # names in data_preprocess/sources/hospital/variables.yaml
-    allow_other_counts: bool = False  # paper preset: accept a full release that differs
 
 
 @dataclass(frozen=True)
-class Mimic4Config(Mimic3Config):
-    """MIMIC-IV as PhysioNet ships it, with hosp/ and icu/ (sources/hospital/mimic.py)."""
+class Mimic3Config(Mimic4Config):
+    """MIMIC-III as PhysioNet ships it (data_preprocess/sources/hospital/mimic.py)."""
+
+    allow_other_counts: bool = False  # paper preset: accept a full release that differs
 
 
 @dataclass(frozen=True)

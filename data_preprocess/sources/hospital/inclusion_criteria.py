@@ -157,6 +157,7 @@ def published_note(published: Published, section: Any, *, left: int, total: int)
     if left != stays and not section.allow_other_counts:
         raise UserError(
             f"{here}, although this is the full {release} release: the published cohort is not "
-            "reproduced. Set allow_other_counts=true in the source's section to go on with this one"
+            "reproduced. data.SOURCE.allow_other_counts=true goes on with this one (SOURCE: as in "
+            "data.source)"
         )
     return [here]

@@ -69,6 +69,8 @@ def test_round_trip_through_yaml(tmp_path):
         ("diffusion.max_step=3", "did you mean 'diffusion.max_steps'"),
         ("width=3", "did you mean 'diffusion.width'"),
         ("nonsense.key=3", "unknown key 'nonsense.key'"),
+        # No cohort of MIMIC-IV was published, so nothing would read it.
+        ("data.mimic4.allow_other_counts=true", "unknown key 'data.mimic4.allow_other_counts'"),
         ("guidance.w=abc", "guidance.w"),
         ("sampler.num_steps=1", r"expected a number in \[2, inf\]"),
         ("guidance.trust=0", r"expected a number in \(0, inf\]"),
