@@ -14,6 +14,7 @@ from classifier.train import main as train_classifier
 from configs.run_record import run_dir
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.build import ensure_built
+from data_preprocess.cohort import require_float32
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.sources.arrays import numbered_patients
 from data_preprocess.storage.array_files import LAYOUT, Arrays, checked, require_classes
@@ -93,7 +94,7 @@ class Synthesiser:
         """Splits the series by patient, trains the diffusion model and the task classifier.
 
         Args:
-            x: (series, channel, time) in clinical units, NaN where nothing was measured.
+            x: (series, channel, time) in clinical units, NaN or masked where nothing was measured.
             y: (series,) classes 0..K-1.
             subjects: (series,) patient of each, numbers or text; None: each has its own.
             channels: names with units ("heart_rate[bpm]"); None: channel_0, ...
@@ -188,10 +189,16 @@ def _checked(where: str, x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None 
     found = {}
     for name, given in {"x": x, "y": y, "subjects": subjects}.items():
         try:
-            found[name] = None if given is None and name == "subjects" else np.asarray(given)
-        except ValueError as error:  # lists of unequal length
+            found[name] = None if given is None and name == "subjects" else _plain(given)
+        except (ValueError, TypeError, RuntimeError) as error:  # unequal lists; tensors with grad
             raise DataError(f"{where}: {name} is no array: {error}") from error
     return checked(Arrays(*found.values()), f"{where}, x as data and y as label")
+
+
+def _plain(given: Any) -> np.ndarray:
+    """An array without a mask: what is masked is NaN, not the number that lies beneath."""
+    array: Any = np.ma.asarray(given)
+    return array.astype(float).filled(np.nan) if np.ma.is_masked(array) else array.data
 
 
 def _series(
@@ -228,6 +235,7 @@ def _series(
                 f"fit: {name} has x of shape {found.values.shape}, the series {values.shape}; "
                 f"channels and points must agree, {LAYOUT}"
             )
+        require_float32(found.values, names, f"fit, {name}")
     patients = numbered_patients(sets)
     num_classes = 1 + max(int(found.labels.max()) for found in sets.values())
     return {

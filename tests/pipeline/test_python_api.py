@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from configs.runtime.errors import DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
@@ -171,12 +172,25 @@ def test_names_of_channels_may_be_an_array(tmp_path, kind):
         (np.zeros((10, 2, 4)), np.arange(10) % 2 * 2, "no series is of class 1"),
         ([[[1.0, 2.0]], [[1.0]]], [0, 1], "fit: x is no array"),
         (np.zeros((2, 2, 4)), [[0], [0, 1]], "fit: y is no array"),
+        (torch.zeros(2, 2, 4, requires_grad=True), [0, 1], r"x is no array: .*\.detach\(\)"),
+        (torch.zeros(2, 2, 4).bfloat16(), [0, 1], "x is no array: .*BFloat16"),
+        (1e9 + np.arange(80.0).reshape(10, 2, 4), np.arange(10) % 2, "single precision cannot"),
+        (np.ones((3, 2, 4)), np.ma.masked_equal([0, 1, 9], 9), "1 of 3 labels are NaN"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(tmp_path, x, y, said):
     with pytest.raises(DataError, match=said):
         Synthesiser(tmp_path, config="tiny").fit(x, y)
     assert not (tmp_path / "series.npz").exists()
+
+
+@pytest.mark.parametrize("kind", [np.asanyarray, list])
+def test_what_is_masked_was_not_measured(tmp_path, kind):
+    """The number beneath a mask was read as measured."""
+    x = np.ma.masked_equal(np.where(np.arange(80).reshape(10, 2, 4) % 3, 80, -999), -999)
+    with pytest.raises(DataError, match="only 80 in the train split"):
+        Synthesiser(tmp_path, config="tiny").fit(kind(x), np.arange(10) % 2)
+    assert np.array_equal(load_dataset(tmp_path / "series.npz").observed, ~x.mask)
 
 
 def test_a_config_that_is_not_there_is_answered_with_those_that_are(tmp_path):
