@@ -26,6 +26,7 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
     """
     series, labels, given = tables.series, tables.labels, tables.given
     taken = {section.get(name) for name in ("id", "time", "label", "subject")}
+    taken |= {given.get(name) for name in ("start", "end")}
     if section["layout"] == "long":
         taken |= {section["variable"], section["value"]}
         values = series.columns[section["value"]]

@@ -243,6 +243,7 @@ def test_times_from_a_named_start_have_their_window_from_there(tmp_path, caplog)
             config = propose(tmp_path / name, path, *more)
         assert (config.data.window_hours, config.data.step_minutes) == (12, 60)
         assert f"minutes in `minute`, counted from {zero}" in caplog.text
+        assert len(re.findall("not used +admitted", caplog.text)) == 1  # of the first
     with pytest.raises(DataError, match="no column nope; .* data.table.start names a column of th"):
         propose(tmp_path, path, "data.table.start=nope")
 
