@@ -14,6 +14,7 @@ from data_preprocess.model_space.static_covariates import MAX_LEVELS
 
 FEW, MANY = 1000, 5000  # series
 SHORT = 64  # grid points up to which every point is a token
+SHORTEST = 4  # grid points that metrics of fidelity and privacy need
 GAPS = 0.05  # share of missing grid points from which on masks are generated
 
 
@@ -56,17 +57,23 @@ def whole_config(name: str, proposal: Proposal, cohort: Cohort) -> dict[str, Any
     proposal.understood["gaps"] = f"{100 * gaps:.0f} % of the grid points are empty: " + (
         "when something is measured is generated too" if masks else "they are filled in"
     )
+    evaluation: dict[str, Any] = {
+        "models": ["gbdt"] if n < MANY else ["gbdt", "classifier"],
+        "ratios": [1.0, 4.0] if n < MANY else [1.0],
+        "seeds": [0, 1, 2, 3, 4],
+    }
+    if length < SHORTEST:
+        evaluation |= {"fidelity": False, "privacy": False}
+        proposal.understood["not evaluated"] = (
+            f"fidelity and privacy: series have {length} grid points, and {SHORTEST} are needed"
+        )
     return {
         "experiment": name,
         "data": proposal.data | {"space": space},
         "diffusion": diffusion,
         "classifier": {"model_args": {"cell": "lstm", "layers": 1}},
         "generation": {"ratio": 4.0 if n < MANY else 1.0},
-        "evaluation": {
-            "models": ["gbdt"] if n < MANY else ["gbdt", "classifier"],
-            "ratios": [1.0, 4.0] if n < MANY else [1.0],
-            "seeds": [0, 1, 2, 3, 4],
-        },
+        "evaluation": evaluation,
     }
 
 

@@ -11,6 +11,7 @@ from configs import load_config
 from configs.runtime.errors import DataError, MissingInputError
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.new_experiment.__main__ import main
+from scripts.quality.common.comparison import MIN_LENGTH
 from tardiff.synthesiser import Synthesiser
 from tests.support.user_tables import CHANNELS, N, changed, propose, wide, write
 
@@ -246,6 +247,17 @@ def test_times_from_a_named_start_have_their_window_from_there(tmp_path, caplog)
         assert len(re.findall("not used +admitted", caplog.text)) == 1  # of the first
     with pytest.raises(DataError, match="no column nope; .* data.table.start names a column of th"):
         propose(tmp_path, path, "data.table.start=nope")
+
+
+@pytest.mark.parametrize("points", [MIN_LENGTH - 1, MIN_LENGTH])
+def test_series_too_short_for_metrics_are_evaluated_without(tmp_path, caplog, points):
+    """Stage 4 refused them, after all the trainings."""
+    header, rows = wide()
+    short = [row for row in rows if row[header.index("hour")] < points]
+    with caplog.at_level(logging.INFO):
+        evaluation = propose(tmp_path, write(tmp_path / "x.csv", header, short)).evaluation
+    assert evaluation.fidelity == evaluation.privacy == (points >= MIN_LENGTH)
+    assert ("fidelity and privacy: series have 3 grid points" in caplog.text) == (points == 3)
 
 
 def test_unknown_as_a_class_and_as_a_negative_number_is_asked_about(tmp_path, caplog):
