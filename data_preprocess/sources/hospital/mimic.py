@@ -106,11 +106,11 @@ def read_mimic(release: Release, section: Any, settings: Settings) -> SourceData
     """The ICU stays of MIMIC, to be split by patient.
 
     The folder holds CHARTEVENTS, ICUSTAYS, PATIENTS, ADMISSIONS (and OUTPUTEVENTS for urine) as
-    .csv.gz or .csv; those of MIMIC-IV in `hosp/` and `icu/` below it, or all in it. Preset
-    "clinical": adults, first stay, alive in the unit for at least the window; time from INTIME;
-    mean per step. "paper": every stay with a MetaVision vital; time from the first charted vital;
-    nearest value. Task "mortality" is hospital_expire_flag of the stay's own admission, "icustay"
-    longer than `los_days` in the unit.
+    .csv.gz or .csv; those of MIMIC-IV in `hosp/` and `icu/` (and `core/`, up to version 1.0) below
+    it, or all in it. Preset "clinical": adults, first stay, alive in the unit for at least the
+    window; time from INTIME; mean per step. "paper": every stay with a MetaVision vital; time from
+    the first charted vital; nearest value. Task "mortality" is hospital_expire_flag of the stay's
+    own admission, "icustay" longer than `los_days` in the unit.
 
     Raises:
         MissingInputError: the folder or a table is not there.

@@ -18,10 +18,11 @@ from data_preprocess.storage.table_file import (
 )
 
 MOST_UNREADABLE = 0.01
+FOLDERS = ("icu", "hosp", "core")  # of MIMIC-IV; core/ up to version 1.0
 
 
 def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
-    """The table `name` in `folder` or, as MIMIC-IV has it, in icu/ or hosp/ below it: .csv.gz
+    """The table `name` in `folder` or, as MIMIC-IV has it, in one of FOLDERS below it: .csv.gz
     (preferred, as released) or .csv, in any case.
 
     Args:
@@ -36,7 +37,7 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
             f"folder {folder.absolute()} {'is a file' if folder.exists() else 'does not exist'}; "
             f"expected the folder of the release that holds {name}.csv.gz"
         )
-    places = [place for sub in (".", "icu", "hosp") if (place := folder / sub).is_dir()]
+    places = [place for sub in (".", *FOLDERS) if (place := folder / sub).is_dir()]
     for suffix in (".csv.gz", ".csv"):
         for path in (path for place in places for path in sorted(place.iterdir())):
             if path.name.lower() == name.lower() + suffix and path.is_file():
@@ -44,7 +45,11 @@ def find_table(folder: Path, name: str, needed: Sequence[str]) -> TableFile:
                 require_columns(table, list(needed), f"is this really the table {name}?")
                 return table
     above = folder.absolute().parent
-    near = (*folder.glob("*/*"), *above.glob("*"), *above.glob("icu/*"), *above.glob("hosp/*"))
+    near = (
+        *folder.glob("*/*"),
+        *above.glob("*"),
+        *(p for f in FOLDERS for p in above.glob(f"{f}/*")),
+    )
     level = [path for path in near if path.name.lower() in (f"{name}.csv.gz", f"{name}.csv")]
     raise MissingInputError(
         f"{name}.csv.gz (or .csv) is not in {', '.join(map(str, places))}, "

@@ -52,3 +52,15 @@ def test_the_values_and_labels_of_the_metavision_stays_come_back(release):
     np.testing.assert_allclose(cohort.values, truth["values"][mine], atol=0.03)
     assert np.array_equal(cohort.labels, truth["died"][mine].astype(int))
     assert cohort.static[:, 0].min() >= 18
+
+
+def test_version_1_keeps_patients_and_admissions_in_core(release, tmp_path):
+    folder, *_ = release
+    (tmp_path / "icu").symlink_to(folder / "icu")
+    (tmp_path / "core").symlink_to(folder / "hosp")
+    (tmp_path / "hosp").mkdir()  # laboratory values and prescriptions, which are not read
+    settings = {"channels": ["heart_rate"]}
+    old = sections.read(read_mimic4, "mimic4", folder=str(tmp_path), **settings).pool
+    new = sections.read(read_mimic4, "mimic4", folder=str(folder), **settings).pool
+    assert np.array_equal(old.values, new.values, equal_nan=True)
+    assert np.array_equal(old.labels, new.labels)
