@@ -86,8 +86,10 @@ def read_outcomes(
     found = engine.rows("SELECT label, patient, subject IS NULL FROM ids ORDER BY row")
     label_names, codes, notes = _classes([str(row[0]) for row in found], form, table.path)
     covariates, static_names = _static(engine, table, form)
-    unknown = sum(bool(row[2]) for row in found) if form.subject else 0
-    if unknown:
+    if form.subject is None:
+        own = "every series counts as its own patient"
+        notes.append(f"{table.path.name} has no patient ids: {own}")
+    elif unknown := sum(bool(row[2]) for row in found):
         notes.append(f"series whose patient is unknown, each a patient of its own: {unknown:,}")
     facts = {
         "labels": codes,
