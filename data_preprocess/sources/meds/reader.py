@@ -207,12 +207,12 @@ def _add_static(engine: Engine, events: TableFile, mapping: CodeMapping, section
 def _read(
     engine: Engine, events: TableFile, labels: TableFile, mapping: CodeMapping, settings: Settings
 ) -> SourceData:
+    # Not under their own names: a covariate may be called label.
+    names = [f"static_{k}" for k in range(len(mapping.static))]
     facts = "".join(
-        f", {f'(ends - static_{k}) / {_YEAR}' if kind == 'birth' else f'static_{k}'} "
-        f"AS {identifier(name)}"
-        for k, (name, (kind, _)) in enumerate(mapping.static.items())
+        f", {f'(ends - {name}) / {_YEAR}' if kind == 'birth' else name} AS {name}"
+        for name, (kind, _) in zip(names, mapping.static.values(), strict=True)
     )
-    names = [*mapping.static]
     label_view = replace(
         labels,
         columns=("id", "label", "subject", *names),
@@ -226,7 +226,8 @@ def _read(
         static=names,
         channels=[*mapping.channels],
     )
-    return read_series(engine, event_view, label_view, form, settings)
+    source = read_series(engine, event_view, label_view, form, settings)
+    return source._replace(pool=replace(source.pool, static_names=tuple(mapping.static)))
 
 
 def _metadata_notes(folder: Path) -> list[str]:

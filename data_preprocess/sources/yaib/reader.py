@@ -14,6 +14,7 @@ from typing import Any
 from configs.runtime.errors import ConfigError, DataError, MissingInputError
 from data_preprocess.cohort import FlowStep, Rules, apply_rules
 from data_preprocess.dataset import bare_name
+from data_preprocess.export.parquet_tables import require_distinct
 from data_preprocess.export.yaib import STATIC, VARIABLES
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
 from data_preprocess.sources.user_table.form import TableForm
@@ -217,7 +218,8 @@ def _label_view(
         f"SELECT l.id AS {ID}, l.label AS {LABEL}{facts} FROM stay_labels l LEFT JOIN "
         f"{tables['sta'].scan} s ON l.id = {id_sql(f's.{identifier(ID)}')}"
     )
-    names = [ID, LABEL, *static.values()]
+    names = [ID, LABEL, *["subject"] * bool(section.subjects), *static.values()]
+    require_distinct(names, f"{tables['sta'].path.name} beside {tables['outc'].path.name}")
     if section.subjects:
         people = open_table(Path(section.subjects), key="data.yaib.subjects")
         require_columns(
@@ -231,7 +233,6 @@ def _label_view(
             f"SELECT v.*, p.{identifier(section.subject)} AS subject FROM ({sql}) v LEFT JOIN "
             f"{people.scan} p ON v.{ID} = {id_sql(f'p.{identifier(section.subject_key)}')}"
         )
-        names.append("subject")
     return replace(tables["outc"], columns=tuple(names), scan=f"({sql})", durations={})
 
 

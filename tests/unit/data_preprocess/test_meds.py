@@ -83,8 +83,15 @@ def test_every_value_of_a_real_shard_equals_independent_code(open_data, tmp_path
     assert len(set(cohort.subject_ids)) == labels["subject_id"].nunique() == 10
 
 
-@pytest.mark.parametrize("classes", [("survived", "died"), ("low", "middle", "high")])
-def test_a_set_comes_back_as_it_was(tmp_path, make_dataset, classes):
+@pytest.mark.parametrize(
+    ("classes", "name"),
+    [
+        (("survived", "died"), "label"),
+        (("low", "middle", "high"), "Sex[1=male]"),
+        (("low", "middle", "high"), "subject"),
+    ],
+)
+def test_a_set_comes_back_as_it_was(tmp_path, make_dataset, classes, name):
     plain = make_dataset(12)
     observed = plain.observed.copy()
     observed[:, 1, 2] = True
@@ -93,8 +100,8 @@ def test_a_set_comes_back_as_it_was(tmp_path, make_dataset, classes):
         observed=observed,
         labels=np.arange(12) % len(classes),
         label_names=classes,
-        static=np.array([[60.5, 1], [np.nan, 0], [70, np.nan]] * 4, np.float32),
-        static_names=("age[years]", "sex[1=male]"),
+        static=np.array([[60.5, 1, 8], [np.nan, 0, 9], [70, np.nan, 8]] * 4, np.float32),
+        static_names=("age[years]", "sex[1=male]", name),
     )
     write_meds(tmp_path, dataset, step_minutes=60.0, split="train")
     source = read(tmp_path, classes=list(classes), splits=True)

@@ -248,6 +248,11 @@ def two_persons(folder):
     return DataError, "sta.parquet: the stay 1 has 2 rows that differ in age .3 such stays"
 
 
+def a_covariate_called_label(folder):
+    stored(folder, sta=STA.assign(Label=[7.0, 8.0, 9.0]))
+    return DataError, "sta.parquet beside outc.parquet: the columns label, Label would have one"
+
+
 def rounded_ids(folder):
     stored(folder, outc=pd.DataFrame({"stay_id": [1, 2, 2.0**53], "label": [0, 1, 0]}))
     return DataError, "outc.parquet: the id 9007199254740992.0 in stay_id is a rounded number"
@@ -283,10 +288,10 @@ def not_parquet(folder):
     return DataError, "dyn.parquet: not readable as Parquet"
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [two_labels, two_persons, rounded_ids, no_table, no_column, hours_left, no_label, not_parquet],
-)
+SPOILED = [two_labels, two_persons, a_covariate_called_label, rounded_ids, no_table, no_column]
+
+
+@pytest.mark.parametrize("spoil", [*SPOILED, hours_left, no_label, not_parquet])
 def test_a_bad_trio_is_one_error(tmp_path, spoil):
     outc = pd.DataFrame({"stay_id": [1, 2, 3], "label": [0, 1, 0]})
     folder = stored(tmp_path, dyn=DYN, sta=STA, outc=outc)
