@@ -60,6 +60,14 @@ def test_an_unreachable_shift_is_reported():
     assert len(rows.unique()) == 90
 
 
+def test_a_class_of_a_few_series_is_guided_too():
+    """Multipliers of w and 2 w exchange none of twelve series; larger ones do."""
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(20):
+        scores = torch.randn(48, generator=generator).double()
+        assert choose(scores, 12, 0.2, seed=seed)[1].realised > 0.05
+
+
 def test_a_class_that_nobody_asked_for():
     rows, outcome = choose(torch.zeros(0).double(), 0, 0.2, seed=0)
     assert rows.shape == (0,) and rows.dtype == torch.int64
