@@ -18,6 +18,9 @@ from classifier.fixed_features import KERNEL_LENGTHS, KernelBank, kernel_banks
 
 SHARPNESS = 4.0  # of soft maxima and soft signs, per model-space unit
 CHUNK = 1024
+# Spread of a feature up to which it counts as constant, such as the soft maximum of the mask of a
+# channel that every reference series has; of values alone none is below 0.02.
+CONSTANT = 1e-3
 FLOOR = 1e-4  # under square roots: no infinite slope where a channel is constant
 
 View = Callable[[Tensor], Tensor]
@@ -89,8 +92,8 @@ def fit_features(
     plain = SeriesFeatures(groups, view=view, mean=torch.zeros(1), scale=torch.ones(1))
     raw = torch.cat([plain(rows) for rows in reference.split(CHUNK)]).double()
     spread = raw.std(0)
-    # A constant column says nothing; dividing by its rounding noise would make it shout.
-    scale = torch.where(spread > 1e-5, spread, 1.0).float()
+    # A column that hardly varies says nothing; divided by its spread it would shout elsewhere.
+    scale = torch.where(spread > CONSTANT, spread, 1.0).float()
     return SeriesFeatures(groups, view=view, mean=raw.mean(0).float(), scale=scale)
 
 

@@ -159,6 +159,16 @@ def test_features_are_standard_and_smooth_where_a_channel_is_constant():
     assert leaf.grad is not None and torch.isfinite(leaf.grad).all()
 
 
+def test_a_mask_that_is_on_nearly_everywhere_does_not_shout():
+    """Its soft maximum spreads by 1e-4, a mask that is still noise would lie 10,000 s.d. off."""
+    generator = torch.Generator().manual_seed(0)
+    masks = torch.where(torch.rand(400, 1, 24, generator=generator) < 0.9, 1.0, -1.0)
+    x = torch.cat([torch.randn(400, 1, 24, generator=generator), masks], 1)
+    features = fit_features(x, view=everything, kernels=0, seed=0)
+    noise = torch.randn(400, 2, 24, generator=generator)
+    assert features(noise).abs().max() < 100
+
+
 def test_features_see_the_view_alone():
     x = torch.randn(20, 3, 10, generator=torch.Generator().manual_seed(0))
     features = fit_features(x, view=lambda rows: rows[:, :2], kernels=4, seed=0)
