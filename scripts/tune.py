@@ -60,8 +60,14 @@ def generate_grid(config: ExperimentConfig) -> tuple[list[Candidate], Splits]:
     """The sets of every (cfg_scale, w), from the same noise; w = 0 is unguided.
 
     Raises:
-        ConfigError: no guidance, or sets smaller than tuning.protocols needs.
+        ConfigError: no guidance, Algorithm 1 as printed, or sets smaller than tuning.protocols
+            needs.
     """
+    if config.compat == "paper":
+        raise ConfigError(
+            "compat=paper: tuning compares strengths guidance.w, and Algorithm 1 as printed has "
+            "its own, guidance.paper_w; leave compat out"
+        )
     if config.guidance.kind == "none" and any(config.tuning.w):
         raise ConfigError(
             "guidance=none: tuning compares strengths of guidance, and there is none; leave it out "

@@ -166,6 +166,11 @@ def test_tuning_without_guidance_is_refused():
         tune.main(load_config(["configs/base/tiny.yaml", "guidance=none"]))
 
 
+def test_tuning_of_the_algorithm_as_printed_is_refused():
+    with pytest.raises(ConfigError, match="guidance.paper_w"):
+        tune.generate_grid(load_config(["configs/base/tiny.yaml", "compat=paper"]))
+
+
 def test_sets_too_small_for_tuning_are_refused_before_one_is_made():
     config = load_config(["configs/base/tiny.yaml", "generation.ratio=0.5"])
     with pytest.raises(ConfigError, match=r"generation.ratio=0.5.*tuning.protocols=\[TSTR\]"):
