@@ -33,6 +33,7 @@ NOISY_RATIO = 0.1
 MANY_DEGREES = 0.8
 # The same for a single stay: one with two temperatures is met by chance (docs/metrics.md).
 FEWEST_MEASURED = 9
+MAX_STAYS = 1000  # whose degrees of freedom are looked at
 TRIES = 10
 
 
@@ -97,21 +98,34 @@ def closeness(x: Tensor, reference: Tensor) -> Closeness:
     """How each series of `x` sits among the `reference` stays, both in model space.
 
     A copy is equal to its closest stay, or 1 / NOISY_RATIO times closer to it than to the fifth
-    closest (a little noise was added), unless the series have so few degrees of freedom that
-    chance does as much. A near copy is 1 / NEAR_RATIO times closer. A mere distance would not do:
-    series shrunk towards the mean are near to everyone.
+    closest (a little noise was added), unless both the series and the stays have so few degrees of
+    freedom that chance does as much. A near copy is 1 / NEAR_RATIO times closer. A mere distance
+    would not do: series shrunk towards the mean are near to everyone.
     """
     if not len(x) or not len(reference):
         return Closeness(np.full(len(x), np.inf), *np.zeros((2, len(x)), bool))
-    neighbour = min(NEIGHBOUR, len(reference))
-    distances = nearest(x.flatten(1), reference.flatten(1), k=neighbour)[0].numpy()
+    stays = reference.flatten(1)
+    neighbour = min(NEIGHBOUR, len(stays))
+    distances = nearest(x.flatten(1), stays, k=neighbour)[0].numpy()
     distances = distances / x[0].numel() ** 0.5
     closest, fifth = distances[:, 0], distances[:, -1]
     copy = closest <= SAME
-    if np.median(closest) > MANY_DEGREES * np.median(fifth):
+    # Copies bring their own closest distances down, never those of the stays to each other.
+    known = [distances] if len(stays) <= NEIGHBOUR else [distances, _to_each_other(stays)]
+    if any(map(_have_many_degrees, known)):
         copy |= closest < NOISY_RATIO * fifth
     near = copy | (closest < NEAR_RATIO * fifth)
     return Closeness(closest, copy, near)
+
+
+def _to_each_other(stays: Float[Tensor, "m dim"]) -> Float[np.ndarray, "n k"]:
+    """Distances of at most MAX_STAYS stays to their nearest others, ascending."""
+    return nearest(stays[:MAX_STAYS], stays, k=NEIGHBOUR + 1)[0].numpy()[:, 1:]
+
+
+def _have_many_degrees(distances: Float[np.ndarray, "n k"]) -> bool:
+    """Whether the nearest distances, ascending, differ too little for copies by chance."""
+    return bool(np.median(distances[:, 0]) > MANY_DEGREES * np.median(distances[:, -1]))
 
 
 def replace_copies(

@@ -31,6 +31,15 @@ def test_every_copy_of_a_large_test_split_is_found():
     assert sentence(found["made"]) == "It holds copies of 40 test series."
 
 
+def test_a_set_of_nothing_but_noisy_test_series_is_found():
+    test = gaussian(400, 1)
+    noise = 0.03 * np.random.default_rng(9).normal(size=test.values.shape)
+    made = dataclasses.replace(test, values=(test.values + noise).astype(np.float32))
+    assert held_out_copies(splits(gaussian(300, 0), test), {"made": made}) == {
+        "made": {"test": 400}
+    }
+
+
 def test_a_record_that_stands_in_train_too_may_be_in_a_set():
     train, rest = gaussian(300, 0), gaussian(300, 1)
     test = concatenate(rest, train.take(np.arange(1)))

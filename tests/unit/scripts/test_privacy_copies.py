@@ -38,6 +38,14 @@ def test_one_copy_with_a_little_noise_is_found():
     assert report.values["copies"] == 1 and report.values["copy_share_reference"] == 0
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_noisy_copies_do_not_hide_each_other(share):
+    train, holdout, fresh = (gaussian(400, seed, (3, 8)) for seed in range(3))
+    count = round(share * len(fresh))
+    three = comparison(train, holdout, planted(train, fresh, 0, count, noise=0.03))
+    assert copies_report(three, seed=0).values["copies"] == count
+
+
 def test_a_copy_survives_the_way_through_the_normaliser():
     train, holdout = gaussian(50, 0), gaussian(50, 1)
     three = comparison(train, holdout, gaussian(50, 2))
