@@ -13,7 +13,12 @@ from data_preprocess.dataset import EHRDataset, concatenate
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 from data_preprocess.storage.content_cache import ContentCache, array_fingerprint
-from scripts.quality.common.comparison import independent, make_comparison, require_comparable
+from scripts.quality.common.comparison import (
+    Comparison,
+    independent,
+    make_comparison,
+    require_comparable,
+)
 from scripts.quality.common.metric_report import MetricReport, kept_report, merge
 from scripts.quality.common.registry import FIDELITY, MEMBERS, PRIVACY, metrics
 
@@ -56,7 +61,18 @@ def quality_report(
     report = merge([MetricReport(values=few), *reports])
     if kind != FIDELITY:
         return report
-    return merge([report, MetricReport(values=channel_scores(report.values))])
+    more = channel_scores(report.values) | sizes(comparison)
+    return merge([report, MetricReport(values=more)])
+
+
+def sizes(comparison: Comparison) -> dict[str, float]:
+    """Series in the smallest of the sets as they are compared, so of every patient one where these
+    are alike, and of the class that is rarest in any of them."""
+    counts = [side.data.class_counts for side in comparison.sides.values()]
+    return {
+        "fewest_series": float(min(map(sum, counts))),
+        "fewest_of_class": float(min(map(min, counts))),
+    }
 
 
 def channel_scores(values: Mapping[str, float]) -> dict[str, float]:

@@ -15,7 +15,6 @@ from scripts.results.quality_answers import (
     DISCRIMINATIVE_MARGIN,
     FEWEST_SERIES,
     LEAK_LIMIT,
-    SCORED,
     answer_fidelity,
     answer_privacy,
 )
@@ -144,15 +143,10 @@ def _within_groups(results: Results, row: Summary) -> dict[str, Difference]:
 
 
 def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
-    facts = results.provenance
-    counts = [
-        facts["synthetic_series_per_class"][name],
-        *(facts["real_series_per_class"][split] for split in ("train", "test")),
-    ]
     values = report.values
-    # Where series of a patient are alike, one of each was compared.
-    of_class = min(map(min, counts))
-    answer = answer_fidelity(report, min(*map(sum, counts), round(values[SCORED])), of_class)
+    answer = answer_fidelity(
+        report, round(values["fewest_series"]), round(values["fewest_of_class"])
+    )
     numbers = (
         f"Discriminator AUC {with_interval(report, DISCRIMINATE)} (real series: "
         f"{values[f'{DISCRIMINATE}_reference']:.3f})."

@@ -50,6 +50,8 @@ def fidelity(auc=0.5, half=0.02, **more):
         "discriminative_auc_reference": 0.5,
         "discriminative_collapsed": 0.0,
         "discriminative_scored": 500.0,
+        "fewest_series": 500.0,
+        "fewest_of_class": 50.0,
         "flat_share": 0.0,
         "flat_share_reference": 0.0,
     }
@@ -79,7 +81,7 @@ def privacy(remarks=(), **more):
 LOST = difference(-0.16, -0.10, p_holm=0.01)  # noise as training data
 
 
-def generated(name, alone, spread, *, auc=0.99, scored=500.0, flat=0.0, **more):
+def generated(name, alone, spread, *, auc=0.99, series=500.0, flat=0.0, **more):
     """Results of one set with a TSRTR row that decides nothing and a TSTR row."""
     addition = dataclasses.replace(row(difference(-0.02, 0.02)), generator=name)
     substitute = dataclasses.replace(row(alone), generator=name, protocol="TSTR", ratio=None)
@@ -97,7 +99,7 @@ def generated(name, alone, spread, *, auc=0.99, scored=500.0, flat=0.0, **more):
             "fidelity": {
                 name: fidelity(
                     auc=auc,
-                    discriminative_scored=scored,
+                    fewest_series=series,
                     flat_share=flat,
                     marginal_sd_ratio_worst=6.0,
                     **{"marginal_sd_ratio/narrow": spread, "marginal_sd_ratio/wide": 6.0},

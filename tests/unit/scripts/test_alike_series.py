@@ -18,7 +18,7 @@ from scripts.quality.common.comparison import (
     make_comparison,
     series_are_alike,
 )
-from scripts.quality.common.registry import KINDS, PRIVACY, raised_flags
+from scripts.quality.common.registry import FIDELITY, KINDS, PRIVACY, raised_flags
 from scripts.quality.fidelity.discriminative import discriminative_report
 from scripts.quality.privacy import white_box
 from scripts.quality.privacy.membership import membership_report
@@ -54,6 +54,16 @@ def test_every_patient_is_left_with_one_series_where_these_are_alike():
     assert len(after.x_telling) == 300  # a copy of any series is looked for
     again, _ = independent(before, seed=1)
     assert not np.array_equal(again.train.data.values, after.train.data.values)
+
+
+def test_the_sizes_of_a_report_are_those_that_were_compared():
+    """5 patients of 60 are of a class: 25 series there say no more of its labels than 5."""
+    train, holdout = patients(0, 60, 5), patients(1, 60, 5, first=10_000)
+    labels = (np.arange(300) < 25).astype(int)
+    real = [dataclasses.replace(each, labels=labels) for each in (train, holdout)]
+    synthetic, normaliser = patients(2, 400, 1), Normaliser.fit(train)
+    found = quality_report(FIDELITY, *real, synthetic, normaliser=normaliser, seed=0).values
+    assert (found["fewest_series"], found["fewest_of_class"]) == (60, 5)
 
 
 def test_series_that_are_not_alike_are_kept():

@@ -74,9 +74,12 @@ def test_labels_that_were_not_compared_are_not_cleared():
 
 
 def test_patients_with_one_series_left_count_as_few():
-    """Of 400 test series 40 were compared, as those of a patient are alike."""
-    _, faithful = verdicts(generated("alike", LOST, 1.0, auc=0.5, scored=40.0, flat=0.3))
+    """Of 400 test series 40 were compared, as those of a patient are alike; or 8 of a class."""
+    _, faithful = verdicts(generated("alike", LOST, 1.0, auc=0.5, series=40.0, flat=0.3))
     assert faithful.outcome == CANNOT_TELL and "With 40 series" in faithful.reason
+    rare = {"fidelity": {"alike": fidelity(fewest_of_class=8.0)}}
+    _, faithful = verdicts(dataclasses.replace(generated("alike", LOST, 1.0), quality=rare))
+    assert faithful.outcome == CANNOT_TELL and "A class has 8 series" in faithful.reason
 
 
 @pytest.mark.parametrize(
