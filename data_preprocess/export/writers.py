@@ -42,7 +42,9 @@ def export(
     if not 0 < step_minutes < np.inf:
         raise UserError(f"step_minutes={step_minutes:g}: expected a number above 0")
     if split is not None and form != "meds":
-        raise UserError(f"split={split}: of the form meds alone, not of {form}")
+        raise UserError(
+            f"split={split}: the form {form} has no splits, only meds has; leave it out"
+        )
     if folder.exists():
         raise UserError(f"{folder} exists and is left alone; choose another folder for the export")
     dataset = load_dataset(source)

@@ -212,7 +212,7 @@ def test_a_step_without_length_is_refused(tmp_path, dataset, caplog, minutes):
         ("meds", "held_out", None),
         ("meds", "test", "split=test: MEDS has train, tuning, held_out"),
         ("meds", "", "split=: MEDS has"),
-        ("csv", "tuning", "split=tuning: of the form meds alone, not of csv"),
+        ("csv", "tuning", "split=tuning: the form csv has no splits, only meds has; leave it out"),
     ],
 )
 def test_the_split_of_meds_can_be_named(tmp_path, dataset, caplog, form, split, message):
