@@ -65,6 +65,7 @@ from tardiff.records_from_config import (
 
 log = logging.getLogger(__name__)
 FOLDER = "influence_report"
+CLASSIFIER = "classifier"  # among the estimators: the model of stage 2
 POOL_RATIO = 4.0  # unguided series per training series that the retraining test draws on
 
 
@@ -107,19 +108,20 @@ def retraining_test(config: ExperimentConfig) -> None:
     pool_of = {"ratio": POOL_RATIO, "counts": None}
     loaded = load(changed(config, guidance={"kind": "none"}, generation=pool_of))
     config = with_tuned_strength(config, loaded.splits.fingerprint)
+    influence, place = config.influence, (loaded.splits, loaded.device)
+    known: dict[str, Score] = {}
+    if CLASSIFIER in given.lds_estimators:  # a missing one is told before a pool is sampled
+        known[CLASSIFIER] = direction_loader(config, *place).direction().direction
     session = session_of(loaded)
     pool = as_released(session.unguided, loaded.splits)
     data = evaluation_data(loaded.splits, {})
-    influence, place = config.influence, (loaded.splits, loaded.device)
 
     @cache
     def estimate(name: str) -> PoolEstimate:
         return pool_estimate(changed(config, influence={"estimator": name}), *place, lambda: pool)
 
     def direction(name: str) -> Score:
-        if name == "classifier":
-            return direction_loader(config, *place).direction().direction
-        return estimate(name).direction
+        return known[name] if name in known else estimate(name).direction
 
     found = retraining_scores(
         EncodedArrays(x=pool.x.numpy(), y=pool.y.numpy()),

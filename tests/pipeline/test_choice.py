@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import load_config
-from configs.runtime.errors import ConfigError
+from configs.runtime.errors import ConfigError, MissingInputError
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from scripts.from_config import guided_as
@@ -197,6 +197,13 @@ def test_a_push_by_the_convex_guide(trained):
     facts = load_extra(folder / "pushed.npz")["guidance"]
     assert facts["pool"] == 0 and facts["realised"][0] > 0.1
     assert np.abs(pushed.values - unguided.values).mean() > 1e-3
+
+
+def test_a_missing_classifier_is_told_before_a_pool_is_sampled(trained, caplog):
+    caplog.set_level(logging.INFO)
+    with pytest.raises(MissingInputError, match="classifier/train.sh"):
+        influence_report(load_config([*trained[1], "lds=true"]))
+    assert "sampling" not in caplog.text
 
 
 def test_the_retraining_test_is_heeded(trained, caplog):
