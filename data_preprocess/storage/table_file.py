@@ -256,17 +256,27 @@ def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
     try:
         with duckdb.connect() as connection:
             given = [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {scan}").fetchall()]
-            metadata = f"SELECT key, value FROM parquet_kv_metadata({exact(parts[0])})"
-            stored = {bytes(k): bytes(v) for k, v in connection.execute(metadata).fetchall()}
+            stored = connection.execute(
+                f"SELECT value FROM parquet_kv_metadata([{files}]) WHERE key = 'ARROW:schema'"
+            ).fetchall()
+            mixed = connection.execute(
+                f"SELECT name FROM parquet_schema([{files}]) WHERE logical_type LIKE 'Timestamp%' "
+                "GROUP BY name HAVING count(DISTINCT logical_type LIKE '%UTC=1%') > 1"
+            ).fetchall()
     except duckdb.Error as error:
         raise DataError(f"{path}: not readable as Parquet ({first_line(error)})") from error
+    found = [pair for (schema,) in set(stored) for pair in duration_units(bytes(schema)).items()]
+    units = dict(found)
+    if mixed := [*mixed, *(pair for pair in found if units[pair[0]] != pair[1])]:
+        raise DataError(
+            f"{path}: the times in {mixed[0][0]} have another unit or a zone in some of the files "
+            "only; write them in one way"
+        )
     names = _names(given, path, lower=lower)
     renamed = [f"{identifier(a)} AS {identifier(b)}" for a, b in zip(given, names, strict=True)]
-    units = duration_units(stored.get(b"ARROW:schema", b""))
     durations = {b: units[a] for a, b in zip(given, names, strict=True) if a in units}
-    return TableFile(
-        path, names, f"(SELECT {', '.join(renamed)} FROM {scan})", False, durations=durations
-    )
+    rows = f"(SELECT {', '.join(renamed)} FROM {scan})"
+    return TableFile(path, names, rows, False, durations=durations)
 
 
 def duration_units(schema: bytes) -> dict[str, float]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nanoarrow.ipc import StreamWriter
 
 from configs.runtime.errors import DataError
-from data_preprocess.storage.table_file import duration_units
+from data_preprocess.storage.table_file import duration_units, open_table
 from tests.support.small_tables import (
     FIRST,
     HOURS,
@@ -87,6 +87,25 @@ def test_a_parquet_duration_has_its_own_unit(tmp_path, unit, per_minute):
             f"COPY frame TO '{x}' (FORMAT parquet, KV_METADATA {{'ARROW:schema': '{text}'}})"
         )
     require_truth(read_files(x, store(tmp_path / "t" / "y.csv", labels())))
+
+
+def test_files_of_a_folder_have_times_of_one_kind(tmp_path):
+    """The unit of the first was taken for that of all, and a stamp without a zone for UTC."""
+    kinds = {
+        "zones": {"TIMESTAMPTZ '2021-03-14 02:00Z'": "us", "TIMESTAMP '2021-03-14 02:00'": "us"},
+        "units": {"60000": "ms", "60000000000": "ns"},
+    }
+    for name, times in kinds.items():
+        (tmp_path / name).mkdir()
+        for k, (time, unit) in enumerate(times.items()):
+            path, text = tmp_path / name / f"{k}.parquet", arrow_schema(unit).decode()
+            duckdb.sql(
+                f"COPY (SELECT 1 AS id, {time} AS time) TO '{path}' "
+                f"(FORMAT parquet, KV_METADATA {{'ARROW:schema': '{text}'}})"
+            )
+            open_table(path, key="data.table.series")
+        with pytest.raises(DataError, match="times in time have another unit or a zone in some"):
+            open_table(tmp_path / name, key="data.table.series")
 
 
 @given(st.binary(max_size=200))
