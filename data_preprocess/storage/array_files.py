@@ -180,6 +180,7 @@ def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndar
         raise DataError(
             f"{path}: {SUBJECTS} has shape {subjects.shape}, expected ({n},) for {n} series"
         )
+    subjects = _of_numbers(subjects)
     if subjects.dtype.kind in "US":
         return subjects
     if all(isinstance(cell, str) for cell in subjects):
@@ -192,6 +193,12 @@ def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndar
             f"unknown); found {_describe(subjects)}, series {strange} has {subjects[strange]}"
         )
     return subjects.astype(np.int64)
+
+
+def _of_numbers(cells: np.ndarray) -> np.ndarray:
+    """Whole numbers that are Python's objects, as pandas may have them, as numpy's."""
+    are_whole = cells.dtype.kind == "O" and all(isinstance(c, (int, np.integer)) for c in cells)
+    return np.array(cells.tolist()) if are_whole else cells
 
 
 def _names_patient(cell: Any) -> bool:
@@ -208,7 +215,7 @@ def _coded(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 
 def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str]) -> np.ndarray:
-    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    flat = _of_numbers(labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels)
     if flat.shape != (n,):
         raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
     whole = flat.dtype.kind in "fiub" and np.isfinite(flat.astype(np.float64)).all()

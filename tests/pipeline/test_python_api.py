@@ -214,6 +214,13 @@ def test_patients_may_have_names_and_labels_be_booleans(tmp_path):
     assert sum(map(len, subjects)) == 60
 
 
+def test_numbers_of_patients_and_labels_may_be_objects(tmp_path):
+    """`must be whole numbers or texts, ... series 0 has 0`."""
+    y, patients = (pd.Series(k, dtype=object) for k in (np.arange(10) % 2, np.arange(10)))
+    with pytest.raises(DataError, match="only 1 in the train split"):
+        Synthesiser(tmp_path, config="tiny").fit(np.ones((10, 2, 4)), y, subjects=patients)
+
+
 def test_patients_without_a_name_are_shown(tmp_path):
     x, y, names = np.zeros((4, 2, 4)), [0, 1, 0, 1], np.array(["P1", None, "P2", "P2"], object)
     with pytest.raises(DataError, match=r"-1: unknown\); found .* of object, series 1 has None"):
