@@ -70,7 +70,7 @@ def read_series(
     if removed:
         flow = [FlowStep(f"rows of {file}", 0, count + removed)]
         add_step(flow, "without id or label", count)
-    if has_row < count:
+    if has_row < count and form.source != "meds":  # which brings what is in the window only
         add_step(flow, "no value in the series table", has_row)
     add_step(flow, "no value in the window", int(kept.sum()))
     cohort = Cohort(

@@ -129,7 +129,17 @@ def test_nothing_from_the_prediction_time_on_is_seen(folder):
     assert cohort.labels.tolist() == [1, 0, 1] and cohort.label_names == ("false", "true")
     assert "values at the prediction time or after it, not used: 2" in cohort.notes
     assert [(step.rule, step.removed) for step in cohort.flow if step.removed] == [
-        ("no value in the series table", 1)  # subject 4: a label without events
+        ("no value in the window", 1)  # subject 4: a label without events
+    ]
+
+
+def test_a_subject_with_values_outside_the_window_is_not_said_to_have_none(folder):
+    day_before = DAY - datetime.timedelta(days=1)
+    moments = [DAY, DAY, day_before, DAY]
+    labels = pd.DataFrame({"subject_id": [*LABELS], "boolean_value": [*LABELS.values()]})
+    store(folder / "labels.parquet", labels.assign(prediction_time=moments))
+    assert [(step.rule, step.removed) for step in read(folder).pool.flow if step.removed] == [
+        ("no value in the window", 2)
     ]
 
 
