@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_preprocess.dataset import EHRDataset
-from scripts.pictures.styles import Picture, Styles, new_panels, time_axis
+from data_preprocess.dataset import EHRDataset, bare_name, unit_of
+from scripts.pictures.styles import Picture, Styles, broken, new_panels, time_axis
 from scripts.utility.protocols import REAL
 
 LINES = ("-", "--", ":")  # one example each
 MAX_CHANNELS = 8
+SET_WIDTH, CHANNEL_WIDTH = 32, 18  # characters of a line of a title, of a label
 FEWEST_FOR_BAND = 20  # series; quantiles of fewer are nearly single patients
 BAND = (0.1, 0.9)
 
@@ -55,18 +56,25 @@ def example_picture(
                 axes.plot(times, series, **style)
             axes.tick_params(labelsize=7)
         title = "real series" if name == REAL else name
-        panels[0, column].set_title(title, fontsize=10, fontweight="bold")
+        panels[0, column].set_title(broken(title, SET_WIDTH), fontsize=10, fontweight="bold")
         panels[-1, column].set_xlabel(unit)
     for axes, channel in zip(panels[:, 0], channels, strict=True):
-        axes.set_ylabel(channel.replace("[", "\n["), fontsize=8)
+        bare, of_channel = bare_name(channel), unit_of(channel)
+        ending = f"\n[{of_channel}]" if of_channel else ""
+        axes.set_ylabel(broken(bare, CHANNEL_WIDTH) + ending, fontsize=8)
     title = train.label_names[label]
     return Picture(
         f"examples_{label}",
         figure,
         f"Example series of class {title}: {', '.join(sources)}, {len(channels)} channels, "
         "over the band of the real series",
-        _caption(title, len(real), within, patients=show_real_series),
+        _caption(title, len(real), within, patients=show_real_series)
+        + _of_channels(rows, train.num_channels),
     )
+
+
+def _of_channels(shown: int, there: int) -> str:
+    return f" The first {shown} of {there} channels are drawn." if shown < there else ""
 
 
 def _caption(name: str, num_real: int, within: Mapping[str, float], *, patients: bool) -> str:

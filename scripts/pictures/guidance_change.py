@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 
 from data_preprocess.dataset import EHRDataset, bare_name
 from scripts.pictures.influence import Influence, coupled_weights
-from scripts.pictures.styles import Picture, time_axis
+from scripts.pictures.styles import Picture, broken, time_axis
 from scripts.quality.fidelity.marginals import train_spread
 from scripts.utility.summary import UNGUIDED
 
 MOST_SETS = 3
 MOST_CHANNELS = 16
+TITLE_WIDTH = 36  # characters of a line
 CLEAR = 2.0  # standard errors from which on a change is marked
 LEAST_SCALE = 1e-3  # s.d.; smaller changes stay pale
 COLOURS = "RdBu_r"
@@ -140,14 +141,16 @@ def guidance_change_picture(found: GuidanceChange) -> Picture:
             change, error = found.difference[name][row][shown], found.error[name][row][shown]
             clear = np.abs(change) > CLEAR * error
             drawn = _map(panels[row, column], change, top, found.hours_per_step, clear)
-            panels[row, column].set_title(f"{name} minus unguided, {class_name}", fontsize=9)
+            title = broken(f"{name} minus unguided, {class_name}", TITLE_WIDTH)
+            panels[row, column].set_title(title, fontsize=9)
         panels[row, 0].set_yticks(range(len(shown)), [found.channels[c] for c in shown], fontsize=8)
     figure.colorbar(drawn, ax=list(panels[:, : len(names)].ravel()), label="training s.d.")
     if found.influence is not None:
         top = max(LEAST_SCALE, float(np.abs(found.influence).max()))
         for row, class_name in enumerate(found.classes):
             drawn = _map(panels[row, -1], found.influence[row][shown], top, found.hours_per_step)
-            panels[row, -1].set_title(f"where influence lies, {class_name}", fontsize=9)
+            title = broken(f"where influence lies, {class_name}", TITLE_WIDTH)
+            panels[row, -1].set_title(title, fontsize=9)
         figure.colorbar(drawn, ax=list(panels[:, -1]), label="correlation with influence")
     unit = time_axis(found.difference[names[0]].shape[2], found.hours_per_step)[1]
     for panel in panels[-1]:

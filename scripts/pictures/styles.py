@@ -4,6 +4,7 @@ Colours are those of Okabe and Ito, told apart under every common colour blindne
 keeps its own marker and line style, so no figure relies on colour alone. Real data are black.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +107,11 @@ def shared_legend(figure: Figure, axes: Axes, *, columns: int = 4) -> None:
     fit = int(figure.get_figwidth() * CHARACTERS / (6 + max(map(len, labels), default=0)))
     columns = max(1, min(len(labels), columns, fit))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def broken(text: str, width: int) -> str:
+    """`text` in lines of at most `width` characters, broken after blanks and underscores."""
+    return textwrap.fill(text.replace("_", "_ "), width).replace("_ ", "_")
 
 
 def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:

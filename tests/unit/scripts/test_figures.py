@@ -1,6 +1,7 @@
 """What the figures show: every set, told apart, with its numbers."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from scripts.pictures.curves import (
     reliability_figure,
     training_sources,
 )
+from scripts.pictures.examples import example_picture
+from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
 from scripts.pictures.scores import (
     difference_figure,
     file_name,
@@ -23,11 +26,12 @@ from scripts.pictures.scores import (
     score_pictures,
     tsrtr_figure,
 )
-from scripts.pictures.styles import Styles, save, time_axis
+from scripts.pictures.styles import Styles, broken, save, time_axis
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise
+from tests.support.metric_sets import gaussian
 from tests.unit.scripts.test_summary import make_results
 
 STYLES = Styles(["unguided", "influence"])
@@ -206,3 +210,43 @@ def test_a_dollar_sign_in_a_name_is_a_dollar_sign(summaries, tmp_path):
     save(figure, tmp_path / "headline.png")  # as mathematics it cannot be read
     texts = {label.get_text() for axes in figure.axes for label in axes.get_yticklabels()}
     assert any("a$^$b" in text for text in texts)
+
+
+def overlap(texts):
+    """Whether a text covers a part of the next one."""
+    boxes = [text.get_window_extent() for text in texts]
+    return any(first.overlaps(second) for first, second in itertools.pairwise(boxes))
+
+
+def test_long_names_stand_beside_each_other():
+    names = tuple(f"fraction_of_inspired_oxygen_{index}[mmol/L]" for index in range(20))
+    classes = {"label_names": ("length of stay up to 3 days", "length of stay over 3 days")}
+    train, made = (gaussian(60, k, (20, 6), feature_names=names, **classes) for k in range(2))
+    sets = {name: made for name in ("unguided", "guided with a strength of 0.5 over all classes")}
+    options = {"seed": 0, "show_real_series": False, "hours_per_step": 1.0}
+    examples = example_picture(train, sets, 1, Styles(list(sets)), **options)
+    assert "The first 8 of 20 channels are drawn." in examples.caption
+    examples.figure.draw_without_rendering()
+    panels = np.reshape(examples.figure.axes, (8, 2))
+    assert not overlap([axes.yaxis.label for axes in panels[:, 0]])
+    last = panels[0, -1].title.get_window_extent()
+    assert last.x0 >= panels[0, 0].title.get_window_extent().x1
+    assert last.x1 <= examples.figure.bbox.x1
+    _, name = sets
+    found = guidance_change(
+        train,
+        made,
+        {name: made, "other": made},
+        "",
+        realised=dict.fromkeys((name, "other"), [0.0, 0.0]),
+        hours_per_step=1.0,
+    )
+    change = guidance_change_picture(found).figure
+    change.draw_without_rendering()
+    assert not overlap([axes.title for axes in change.axes[:2]])
+
+
+def test_lines_are_broken_after_blanks_and_underscores():
+    assert broken("heart_rate", 18) == "heart_rate"
+    assert broken("fraction_of_inspired_oxygen", 18) == "fraction_of_\ninspired_oxygen"
+    assert broken("guided minus unguided, died", 22) == "guided minus unguided,\ndied"
