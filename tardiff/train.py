@@ -101,8 +101,8 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
         )
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
-    epoch = _epoch_length(diffusion, last)
-    steps = DataLoader(range(epoch), batch_size=None)  # type: ignore[arg-type]
+    module.epoch_length = _epoch_length(diffusion, last)
+    steps = DataLoader(range(module.epoch_length), batch_size=None)  # type: ignore[arg-type]
     if resume:
         log.info("continuing from %s", last)
     try:

@@ -67,6 +67,9 @@ class DiffusionModule(pl.LightningModule):
     Args:
         network: (x_t, log_snr, y) -> prediction.
         seed: of every random choice in training.
+
+    Attributes:
+        epoch_length: steps between held-out evaluations, set before a training goes on.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class DiffusionModule(pl.LightningModule):
         self.class_rows = torch.argsort(train_data.y, stable=True)
         self.class_counts = train_data.y.unique(return_counts=True)[1]
         self.last_loss = float("nan")
+        self.epoch_length = 1
 
     def setup(self, stage: str) -> None:
         """Moves the series to the training device once; no loader copies them per step."""
@@ -96,6 +100,12 @@ class DiffusionModule(pl.LightningModule):
             SeriesBatch(*(part.to(self.device) for part in data))
             for data in (self.train_data, self.val_data)
         )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The epoch that it ends is over, whatever the length of those to come: Lightning would
+        take their difference for what is left of it, and not evaluate the last step."""
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        batches |= dict.fromkeys(batches, self.epoch_length)
 
     def on_fit_start(self) -> None:
         """On one GPU records the network's passes, which every step then replays."""

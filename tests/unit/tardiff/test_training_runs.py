@@ -104,6 +104,15 @@ def test_going_on_does_not_warn_of_results(tmp_path, recwarn):
     assert not [w for w in recwarn if "unreliable results" in str(w.message)]
 
 
+def test_going_on_evaluates_the_last_step(tmp_path):
+    """Of epochs of another length: 12 steps, then 18, then 11."""
+    few = ("diffusion.val_every=20", "diffusion.marginal_rows=0")
+    for steps in (12, 30, 41):
+        main(load_config(tiny_arguments(tmp_path, *few, f"diffusion.max_steps={steps}")))
+    with (tmp_path / "runs/tiny/diffusion/log.csv").open(newline="") as handle:
+        assert [float(row["step"]) for row in csv.DictReader(handle)] == [12, 30, 41]
+
+
 def test_going_on_gives_patience_afresh():
     used, same, longer = (
         Patience("val_loss", patience=3, max_steps=steps) for steps in (40, 40, 80)
