@@ -198,7 +198,11 @@ def _checked(where: str, x: ArrayLike, y: ArrayLike, subjects: ArrayLike | None 
 def _plain(given: Any) -> np.ndarray:
     """An array without a mask: what is masked is NaN, not the number that lies beneath."""
     array: Any = np.ma.asarray(given)
-    return array.astype(float).filled(np.nan) if np.ma.is_masked(array) else array.data
+    if not np.ma.is_masked(array):
+        return array.data
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"masked values of {array.dtype}, where only numbers have a NaN")
+    return array.astype(float).filled(np.nan)
 
 
 def _series(

@@ -192,13 +192,20 @@ def _checked_subjects(subjects: np.ndarray | None, n: int, path: str) -> np.ndar
             f"{path}: {SUBJECTS} must be whole numbers or texts, not both, one a series (-1: "
             f"unknown); found {_describe(subjects)}, series {strange} has {subjects[strange]}"
         )
+    if subjects.dtype.kind == "f" and np.abs(subjects).max() > 1 / np.finfo(subjects.dtype).eps:
+        raise DataError(
+            f"{path}: {SUBJECTS} holds {subjects.dtype} up to {np.abs(subjects).max():.0f}, where "
+            "neighbours are rounded to one number; give whole numbers (int64) or texts"
+        )
     return subjects.astype(np.int64)
 
 
 def _of_numbers(cells: np.ndarray) -> np.ndarray:
     """Whole numbers that are Python's objects, as pandas may have them, as numpy's."""
-    are_whole = cells.dtype.kind == "O" and all(isinstance(c, (int, np.integer)) for c in cells)
-    return np.array(cells.tolist()) if are_whole else cells
+    if cells.dtype.kind != "O" or not all(isinstance(c, (int, np.integer)) for c in cells):
+        return cells
+    found = np.array(cells.tolist())
+    return found if found.dtype.kind in "bi" else cells  # not in 64 bits: numpy would round them
 
 
 def _names_patient(cell: Any) -> bool:
@@ -215,9 +222,10 @@ def _coded(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 
 def _checked_labels(labels: np.ndarray, n: int, path: str, classes: Sequence[str]) -> np.ndarray:
-    flat = _of_numbers(labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels)
+    flat = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if flat.shape != (n,):
         raise DataError(f"{path}: label has shape {labels.shape}, expected ({n},) for {n} series")
+    flat = _of_numbers(flat)
     whole = flat.dtype.kind in "fiub" and np.isfinite(flat.astype(np.float64)).all()
     if flat.dtype.kind == "f" and (unknown := np.isnan(flat)).any():
         raise DataError(

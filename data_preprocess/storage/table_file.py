@@ -10,6 +10,7 @@ import base64
 import csv
 import gzip
 import io
+import itertools
 import logging
 import re
 import zlib
@@ -256,27 +257,34 @@ def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
     try:
         with duckdb.connect() as connection:
             given = [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {scan}").fetchall()]
-            stored = connection.execute(
-                f"SELECT value FROM parquet_kv_metadata([{files}]) WHERE key = 'ARROW:schema'"
-            ).fetchall()
-            mixed = connection.execute(
-                f"SELECT name FROM parquet_schema([{files}]) WHERE logical_type LIKE 'Timestamp%' "
-                "GROUP BY name HAVING count(DISTINCT logical_type LIKE '%UTC=1%') > 1"
-            ).fetchall()
+            kinds = [_times(connection, part) for part in parts]
     except duckdb.Error as error:
         raise DataError(f"{path}: not readable as Parquet ({first_line(error)})") from error
-    found = [pair for (schema,) in set(stored) for pair in duration_units(bytes(schema)).items()]
-    units = dict(found)
-    if mixed := [*mixed, *(pair for pair in found if units[pair[0]] != pair[1])]:
-        raise DataError(
-            f"{path}: the times in {mixed[0][0]} have another unit or a zone in some of the files "
-            "only; write them in one way"
-        )
+    units: dict[str, float | None] = {}
+    for name, kind in itertools.chain(*(found.items() for found in kinds)):
+        if kind != units.setdefault(name, kind):
+            raise DataError(
+                f"{path}: the times in {name} differ in unit or time zone between the files; write "
+                "them in one way"
+            )
     names = _names(given, path, lower=lower)
     renamed = [f"{identifier(a)} AS {identifier(b)}" for a, b in zip(given, names, strict=True)]
-    durations = {b: units[a] for a, b in zip(given, names, strict=True) if a in units}
+    durations = {b: unit for a, b in zip(given, names, strict=True) if (unit := units[a.lower()])}
     rows = f"(SELECT {', '.join(renamed)} FROM {scan})"
     return TableFile(path, names, rows, False, durations=durations)
+
+
+def _times(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, float | None]:
+    """Per column of a file, in lower case: the minutes of its number 1 where it holds lengths of
+    time, 0 of stamps in a zone, None of anything else."""
+    described = connection.execute(
+        f"DESCRIBE FROM read_parquet({exact(path)}, hive_partitioning = false)"
+    ).fetchall()
+    zoned = {str(name): 0.0 for name, kind, *_ in described if kind == "TIMESTAMP WITH TIME ZONE"}
+    metadata = f"SELECT key, value FROM parquet_kv_metadata({exact(path)})"
+    stored = {bytes(k): bytes(v) for k, v in connection.execute(metadata).fetchall()}
+    known = zoned | duration_units(stored.get(b"ARROW:schema", b""))
+    return {str(name).lower(): known.get(str(name)) for name, *_ in described}
 
 
 def duration_units(schema: bytes) -> dict[str, float]:

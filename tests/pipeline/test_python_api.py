@@ -172,6 +172,8 @@ def test_names_of_channels_may_be_an_array(tmp_path, kind):
         (np.zeros((10, 2, 4)), np.arange(10) % 2 * 2, "no series is of class 1"),
         ([[[1.0, 2.0]], [[1.0]]], [0, 1], "fit: x is no array"),
         (np.zeros((2, 2, 4)), [[0], [0, 1]], "fit: y is no array"),
+        (np.zeros((2, 2, 4)), np.array(None), r"label has shape \(\)"),
+        (np.ma.masked_equal(np.full((2, 2, 4), "a"), "a"), [0, 1], "x is no array: masked values"),
         (torch.zeros(2, 2, 4, requires_grad=True), [0, 1], r"x is no array: .*\.detach\(\)"),
         (torch.zeros(2, 2, 4).bfloat16(), [0, 1], "x is no array: .*BFloat16"),
         (1e9 + np.arange(80.0).reshape(10, 2, 4), np.arange(10) % 2, "single precision cannot"),
@@ -219,6 +221,21 @@ def test_numbers_of_patients_and_labels_may_be_objects(tmp_path):
     y, patients = (pd.Series(k, dtype=object) for k in (np.arange(10) % 2, np.arange(10)))
     with pytest.raises(DataError, match="only 1 in the train split"):
         Synthesiser(tmp_path, config="tiny").fit(np.ones((10, 2, 4)), y, subjects=patients)
+
+
+@pytest.mark.parametrize(
+    ("patients", "said"),
+    [
+        (np.arange(10) + 2.0**53, "float64 up to 90071992547410.., where neighbours are rounded"),
+        (np.array([2**63 + k for k in range(9)] + [1], object), "must be whole numbers or texts"),
+    ],
+)
+def test_patients_whose_numbers_are_rounded_are_refused(tmp_path, patients, said):
+    """Several became one."""
+    with pytest.raises(DataError, match=said):
+        Synthesiser(tmp_path, config="tiny").fit(
+            np.ones((10, 2, 4)), np.arange(10) % 2, subjects=patients
+        )
 
 
 def test_patients_without_a_name_are_shown(tmp_path):

@@ -91,20 +91,23 @@ def test_a_parquet_duration_has_its_own_unit(tmp_path, unit, per_minute):
 
 def test_files_of_a_folder_have_times_of_one_kind(tmp_path):
     """The unit of the first was taken for that of all, and a stamp without a zone for UTC."""
+    zone = "TIMESTAMPTZ '2021-03-14 02:00Z' AS time"
+    of_unit = {unit: arrow_schema(unit).decode() for unit in ("ms", "ns")}
     kinds = {
-        "zones": {"TIMESTAMPTZ '2021-03-14 02:00Z'": "us", "TIMESTAMP '2021-03-14 02:00'": "us"},
-        "units": {"60000": "ms", "60000000000": "ns"},
+        "zones": {zone: "", "TIMESTAMP '2021-03-14 02:00' AS \"Time\"": ""},
+        "units": {"60000 AS time": of_unit["ms"], "60000000000 AS time": of_unit["ns"]},
+        "numbers": {"60000 AS time": of_unit["ms"], "1 AS time": ""},
     }
     for name, times in kinds.items():
         (tmp_path / name).mkdir()
-        for k, (time, unit) in enumerate(times.items()):
-            path, text = tmp_path / name / f"{k}.parquet", arrow_schema(unit).decode()
+        for k, (time, text) in enumerate(times.items()):
+            path = tmp_path / name / f"{k}.parquet"
             duckdb.sql(
-                f"COPY (SELECT 1 AS id, {time} AS time) TO '{path}' "
-                f"(FORMAT parquet, KV_METADATA {{'ARROW:schema': '{text}'}})"
+                f"COPY (SELECT 1 AS id, {time}, {{'time': TIMESTAMP '2021-03-14 02:00'}} AS meta) "
+                f"TO '{path}' (FORMAT parquet, KV_METADATA {{'ARROW:schema': '{text}'}})"
             )
-            open_table(path, key="data.table.series")
-        with pytest.raises(DataError, match="times in time have another unit or a zone in some"):
+            open_table(path, key="data.table.series")  # a field of `meta` is no column
+        with pytest.raises(DataError, match="times in time differ in unit or time zone"):
             open_table(tmp_path / name, key="data.table.series")
 
 
