@@ -115,12 +115,12 @@ def choose(
     def shift(multiplier: float) -> float:
         return (winsorised_mean(scores[drawn(multiplier)]) - mean) / scale
 
-    # Doubled up to the asked shift, then halved. A few series do not answer a small multiplier.
+    # Doubled up to the asked shift, or to where the pool has no more to give; then halved. A few
+    # series may not answer a small multiplier, so an equal shift is no end.
     near, far = 0.0, w
-    best = min((abs(shift(m) - w), m) for m in (near, far))
-    while shift(far) / w < 1 and abs(far) < LARGEST:
+    while shift(far) / w < 1 and abs(far) < LARGEST and shift(2 * far) / w >= shift(far) / w:
         near, far = far, 2 * far
-        best = min(best, (abs(shift(far) - w), far))
+    best = min((abs(shift(m) - w), m) for m in (near, far))
     for _ in range(BISECTIONS):
         middle = (near + far) / 2
         best = min(best, (abs(shift(middle) - w), middle))

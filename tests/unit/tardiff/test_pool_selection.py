@@ -60,6 +60,13 @@ def test_an_unreachable_shift_is_reported():
     assert len(rows.unique()) == 90
 
 
+def test_what_is_asked_for_beyond_the_reachable_gives_no_less():
+    """Beyond its best multiplier the shift falls again."""
+    within, beyond = (choose(heavy_tailed(4000), 1000, w, seed=0)[1].realised for w in (0.87, 5.0))
+    assert within == pytest.approx(0.87, abs=0.01)
+    assert beyond is not None and beyond > 0.87
+
+
 def test_a_class_of_a_few_series_is_guided_too():
     """Multipliers of w and 2 w exchange none of twelve series; larger ones do."""
     generator = torch.Generator().manual_seed(0)
