@@ -1,4 +1,7 @@
-"""Stage 2: trains the task classifier on train, picks its epoch on val_select, saves it."""
+"""Stage 2: trains the task classifier on train, picks its epoch on val_select, saves it.
+
+bash classifier/train.sh [config.yaml] [key=value ...]
+"""
 
 import dataclasses
 import json

@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("name", choices=sorted(RELEASES))
     parser.add_argument("--folder", type=Path, help="default: data/raw/<name>")
-    parser.add_argument("--sets", nargs="+", metavar="SET", help="parts of it; default: a b, or B")
+    parser.add_argument("--sets", nargs="+", metavar="SET", help="default: a b (2012), B (2019)")
     parser.add_argument("--address", help="of another server with the same files")
     given = parser.parse_args(arguments)
     log_to_stdout()

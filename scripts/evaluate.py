@@ -1,5 +1,7 @@
 """Stage 4 entry: utility, fidelity and privacy of synthetic sets as tables, files and a report.
 
+    bash evaluate.sh [config.yaml] [key=value ...]
+
 Everything is computed into one Results object, which is written and printed before the first figure
 is drawn.
 """

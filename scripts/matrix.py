@@ -1,5 +1,7 @@
 """The matrix: guidance beside every baseline, on one data split, by one command.
 
+    bash scripts/matrix.sh [config.yaml] [key=value ...]
+
 Stages 1 and 2 run first if they have not. Sets: the whole tuning grid (unguided, every strength,
 negative controls), the set that generation.sh would make, the unguided set that is not resampled,
 what is to be compared with that one (a push of the sampler, classifier guidance, the paper's

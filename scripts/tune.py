@@ -1,5 +1,7 @@
 """Tuning: chooses guidance.w and sampler.cfg_scale on val_select and records the whole curve.
 
+    bash scripts/tune.sh [config.yaml] [key=value ...]
+
 Every strength of the grid makes a set from the same noise; a model trained on it (TSTR, and TSRTR
 with as many synthetic rows as real ones) is scored on val_select, never on test. The candidate of
 the best mean is chosen among the non-negative strengths, 0 included; negative ones are controls.

@@ -1,5 +1,7 @@
 """Stage 3 entry: influence-guided generation, with its unguided counterpart from the same noise.
 
+    bash generation.sh [config.yaml] [key=value ...]
+
 tardiff/from_config.py loads and checks the artefacts and holds the computation with plain values.
 """
 

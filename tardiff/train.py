@@ -1,4 +1,7 @@
-"""Stage 1 entry: trains the diffusion model of an experiment, or goes on where it stopped."""
+"""Stage 1 entry: trains the diffusion model of an experiment, or goes on where it stopped.
+
+bash train.sh [config.yaml] [key=value ...]
+"""
 
 import dataclasses
 import logging

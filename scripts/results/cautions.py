@@ -22,7 +22,7 @@ def cautions(
 
     Args:
         sets: names of the sets that are compared.
-        same: of sets that are left out as equal to the unguided one.
+        same: names of the sets that are left out as equal to the unguided one.
         num_seeds: of every fit.
         simulated: the real series are not of patients.
         unknown: the series whose privacy is not measured; "" where there are none.

@@ -92,7 +92,8 @@ def fit_features(
     plain = SeriesFeatures(groups, view=view, mean=torch.zeros(1), scale=torch.ones(1))
     raw = torch.cat([plain(rows) for rows in reference.split(CHUNK)]).double()
     spread = raw.std(0)
-    # A column that hardly varies says nothing; divided by its spread it would shout elsewhere.
+    # A column that hardly varies says nothing; divided by its spread, that of other series would
+    # be huge.
     scale = torch.where(spread > CONSTANT, spread, 1.0).float()
     return SeriesFeatures(groups, view=view, mean=raw.mean(0).float(), scale=scale)
 

@@ -104,8 +104,10 @@ class DiffusionModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The epoch that it ends is over, whatever the length of those to come: Lightning would
         take their difference for what is left of it, and not evaluate the last step."""
-        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-        batches |= dict.fromkeys(batches, self.epoch_length)
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        if progress["is_last_batch"]:
+            counts = progress["current"]
+            counts |= dict.fromkeys(counts, self.epoch_length)
 
     def on_fit_start(self) -> None:
         """On one GPU records the network's passes, which every step then replays."""

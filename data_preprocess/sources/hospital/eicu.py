@@ -59,7 +59,7 @@ OPTIONAL = {"unitdischargestatus", "hospitaldischargeoffset"}
 OUTCOMES = {1: ("expired",), 0: ("alive",)}
 NO_SEX = {2: ("unknown", "other")}  # codes of the release for a sex that is neither or not known
 PAPER = stays.Published(
-    "eICU v2.0", 200_859, ("heart_rate", "respiratory_rate", "spo2"), stays=31_065
+    "eICU v2.0", "eicu", 200_859, ("heart_rate", "respiratory_rate", "spo2"), stays=31_065
 )
 _DAY_MINUTES = 1440
 

@@ -127,13 +127,14 @@ class Published(NamedTuple):
     """The cohort that a paper made of a release.
 
     Attributes:
-        release: as printed.
+        release, source: as printed, and in `data.source`.
         full_stays: ICU stays of the complete release, by which it is recognised.
         channels: of the paper; with others nothing is compared.
         stays, train: counts of all and, where known, of training stays.
     """
 
     release: str
+    source: str
     full_stays: int
     channels: tuple[str, ...]
     stays: int
@@ -146,7 +147,7 @@ def published_note(published: Published, section: Any, *, left: int, total: int)
     Raises:
         UserError: a full release differs, and `section.allow_other_counts` is off.
     """
-    release, _, channels, stays, train = published
+    release, source, _, channels, stays, train = published
     if set(section.channels) != set(channels):
         return []
     here = f"paper cohort: {left:,} stays, published {stays:,} (difference {left - stays:+,})"
@@ -157,7 +158,6 @@ def published_note(published: Published, section: Any, *, left: int, total: int)
     if left != stays and not section.allow_other_counts:
         raise UserError(
             f"{here}, although this is the full {release} release: the published cohort is not "
-            "reproduced. data.SOURCE.allow_other_counts=true goes on with this one (SOURCE: as in "
-            "data.source)"
+            f"reproduced. data.{source}.allow_other_counts=true goes on with this one"
         )
     return [here]

@@ -89,7 +89,9 @@ MIMIC3 = Release(
     mark_columns={"chartevents": "error", "outputevents": "iserror"},
     # TarDiff's numbers equal the cell outputs of TimeDiff's MIMIC-III notebook: MetaVision item
     # ids, every stay with a vital, no rule on age or length of stay.
-    published=stays.Published("MIMIC-III v1.4", 61_532, PAPER_CHANNELS, stays=26_150, train=20_920),
+    published=stays.Published(
+        "MIMIC-III v1.4", "mimic3", 61_532, PAPER_CHANNELS, stays=26_150, train=20_920
+    ),
 )
 MIMIC4 = Release(
     source="mimic4",

@@ -87,8 +87,7 @@ def read_outcomes(
     label_names, codes, notes = _classes([str(row[0]) for row in found], form, table.path)
     covariates, static_names = _static(engine, table, form)
     if form.subject is None:
-        own = "every series counts as its own patient"
-        notes.append(f"{table.path.name} has no patient ids: {own}")
+        notes.append("no column of patients is named: every series counts as its own patient")
     elif unknown := sum(bool(row[2]) for row in found):
         notes.append(f"series whose patient is unknown, each a patient of its own: {unknown:,}")
     facts = {

@@ -129,7 +129,7 @@ def test_repeats_that_differ_are_counted(tmp_path, caplog):
     labels = stored(tmp_path, LABELS, "y.csv")
     notes = read(series=stored(tmp_path, again, "x.csv"), labels=labels).notes
     assert "repeats of one channel at one time that differ, averaged: 1" in notes
-    assert "y.csv has no patient ids: every series counts as its own patient" in notes
+    assert "no column of patients is named: every series counts as its own patient" in notes
     told = "at 17 % of its times a channel has several values that differ; they are averaged"
     assert told in caplog.text  # one of six
     caplog.clear()

@@ -96,7 +96,7 @@ def test_hospitals_keep_their_stays_together(open_data):
 def test_a_cohort_that_names_no_patients_says_so(open_data):
     """Its 1,367 stays are of 1,146 patients: of these, nothing is disjoint."""
     (note,) = read(open_data / "yaib_demo" / "mortality24", channels=["hr"]).notes
-    assert note == "outc.parquet has no patient ids: every series counts as its own patient"
+    assert note == "no column of patients is named: every series counts as its own patient"
 
 
 def test_covariates_and_hospitals_of_other_stays_are_refused(open_data, tmp_path):
