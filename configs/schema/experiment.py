@@ -173,9 +173,8 @@ class GuidanceConfig:
     force: bool = False
     # The rest is of push.
     interval: list[float] = many(0.2, 0.8)  # share of the sampling steps, from the noisy end
-    trust: float = number(
-        1.0, low=0.0, open_low=True
-    )  # rms(shift) <= trust * sigma of the step, per series
+    # Of every series rms(shift) <= trust * sigma of the step.
+    trust: float = number(1.0, low=0.0, open_low=True)
     pilot_rows: int = number(256, low=8)  # series per class of the pilot
     paper_w: float = number(100.0)  # compat=paper only: the paper's raw multiplier of J
 

@@ -6,11 +6,9 @@ rows to skip from a sample. Here the path is exact, columns of CSV files are tex
 first line and every row counts; Parquet files keep their types.
 """
 
-import base64
 import csv
 import gzip
 import io
-import itertools
 import logging
 import re
 import zlib
@@ -21,11 +19,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
-import nanoarrow
-from nanoarrow.ipc import InputStream
 
 from configs.runtime.errors import DataError, MissingInputError, first_line
 from data_preprocess.storage.duckdb_engine import SAVE_AS_UTF8, Engine
+from data_preprocess.storage.parquet_times import kinds_of_times, one_kind_each
 
 log = logging.getLogger("tardiff.data")
 
@@ -36,8 +33,6 @@ MAX_COUNTED_BYTES = 32 << 20
 _DELIMITERS = ",;\t|"
 # Up to and with a line break outside quotes, which open at the beginning of a cell.
 _ROW = re.compile(rb'(?:(?:^|(?<=[,;\t|]))"(?:[^"]|"")*"|[^\r\n])*\r?\n?')
-# Arrow's format of a duration: the minutes that 1 of its unit stands for.
-_DURATIONS = {"tDs": 1 / 60, "tDm": 1e-3 / 60, "tDu": 1e-6 / 60, "tDn": 1e-9 / 60}
 
 
 @dataclass(frozen=True)
@@ -257,53 +252,16 @@ def _parquet(path: Path, parts: list[Path], *, lower: bool) -> TableFile:
     try:
         with duckdb.connect() as connection:
             given = [str(row[0]) for row in connection.execute(f"DESCRIBE FROM {scan}").fetchall()]
-            kinds = [_times(connection, part) for part in parts]
+            kinds = [kinds_of_times(connection, exact(part)) for part in parts]
     except duckdb.Error as error:
         raise DataError(f"{path}: not readable as Parquet ({first_line(error)})") from error
-    units: dict[str, float | None] = {}
-    for name, kind in itertools.chain(*(found.items() for found in kinds)):
-        if kind != units.setdefault(name, kind):
-            raise DataError(
-                f"{path}: the times in {name} differ in unit or time zone between the files; write "
-                "them in one way"
-            )
+    kind_of = one_kind_each(kinds, path)
     names = _names(given, path, lower=lower)
     renamed = [f"{identifier(a)} AS {identifier(b)}" for a, b in zip(given, names, strict=True)]
-    durations = {b: unit for a, b in zip(given, names, strict=True) if (unit := units[a.lower()])}
+    found = {b: kind_of[a.lower()] for a, b in zip(given, names, strict=True)}
+    durations = {name: kind for name, kind in found.items() if isinstance(kind, float)}
     rows = f"(SELECT {', '.join(renamed)} FROM {scan})"
     return TableFile(path, names, rows, False, durations=durations)
-
-
-def _times(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, float | None]:
-    """Per column of a file, in lower case: the minutes of its number 1 where it holds lengths of
-    time, 0 of stamps in a zone, None of anything else."""
-    described = connection.execute(
-        f"DESCRIBE FROM read_parquet({exact(path)}, hive_partitioning = false)"
-    ).fetchall()
-    zoned = {str(name): 0.0 for name, kind, *_ in described if kind == "TIMESTAMP WITH TIME ZONE"}
-    metadata = f"SELECT key, value FROM parquet_kv_metadata({exact(path)})"
-    stored = {bytes(k): bytes(v) for k, v in connection.execute(metadata).fetchall()}
-    known = zoned | duration_units(stored.get(b"ARROW:schema", b""))
-    return {str(name).lower(): known.get(str(name)) for name, *_ in described}
-
-
-def duration_units(schema: bytes) -> dict[str, float]:
-    """Per column that holds lengths of time: the minutes that its number 1 stands for.
-
-    Parquet has no type for a length of time: pandas, polars and ricu write whole numbers and keep
-    the type in the Arrow schema beside the data, which DuckDB does not read. A column of hours
-    would arrive as nanoseconds without a unit.
-
-    Args:
-        schema: as stored (an IPC message, base64). Of another encoding nothing is known: the checks
-            on the window still hold.
-    """
-    try:
-        with InputStream.from_readable(io.BytesIO(base64.b64decode(schema))) as stream:
-            columns = list(nanoarrow.c_array_stream(stream).get_schema().children)
-    except (RuntimeError, ValueError, EOFError):
-        return {}
-    return {c.name: _DURATIONS[c.format] for c in columns if c.format in _DURATIONS}
 
 
 def _names(given: list[str], path: Path, *, lower: bool) -> tuple[str, ...]:

@@ -33,14 +33,10 @@ _LEAKS = {
 }
 
 
-def answer_fidelity(report: MetricReport, series: int, of_class: int) -> Answer:
-    """Answer about likeness.
-
-    Args:
-        series: in the smallest of the sets compared.
-        of_class: series of the class that is rarest in any of them.
-    """
+def answer_fidelity(report: MetricReport) -> Answer:
+    """Answer about likeness."""
     values, flags = report.values, raised_flags(report.values)
+    series, of_class = (round(values[f"fewest_{name}"]) for name in ("series", "of_class"))
     if FEW_PATIENTS in values:
         return _few_patients(values)
     limit = values[f"{DISCRIMINATE}_reference"] + DISCRIMINATIVE_MARGIN

@@ -144,9 +144,7 @@ def _within_groups(results: Results, row: Summary) -> dict[str, Difference]:
 
 def _faithful(results: Results, name: str, report: MetricReport) -> Verdict:
     values = report.values
-    answer = answer_fidelity(
-        report, round(values["fewest_series"]), round(values["fewest_of_class"])
-    )
+    answer = answer_fidelity(report)
     numbers = (
         f"Discriminator AUC {with_interval(report, DISCRIMINATE)} (real series: "
         f"{values[f'{DISCRIMINATE}_reference']:.3f})."

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from nanoarrow.ipc import StreamWriter
 
 from configs.runtime.errors import DataError
-from data_preprocess.storage.table_file import duration_units, open_table
+from data_preprocess.storage.parquet_times import duration_units
+from data_preprocess.storage.table_file import open_table
 from tests.support.small_tables import (
     FIRST,
     HOURS,

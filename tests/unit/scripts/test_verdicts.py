@@ -62,15 +62,18 @@ def test_a_substitute_may_lose_little(loss, seeds, outcome):
     ],
 )
 def test_faithful_needs_silence_that_means_something(report, series, outcome):
-    assert answer_fidelity(report, series, 100).outcome == outcome
+    counted = dataclasses.replace(report, values=report.values | {"fewest_series": series})
+    assert answer_fidelity(counted).outcome == outcome
 
 
 def test_labels_that_were_not_compared_are_not_cleared():
     """Of 240 series with an outcome of 1 % the labels can be shuffled unseen."""
-    assert answer_fidelity(fidelity(), 240, 32).outcome == YES
-    rare = answer_fidelity(fidelity(), 240, 2)
+    assert answer_fidelity(fidelity(fewest_series=240.0, fewest_of_class=32.0)).outcome == YES
+    rare = answer_fidelity(fidelity(fewest_series=240.0, fewest_of_class=2.0))
     assert rare.outcome == CANNOT_TELL and "A class has 2 series" in rare.reason
-    assert answer_fidelity(fidelity(auc=0.9), 240, 2).outcome == NO
+    assert (
+        answer_fidelity(fidelity(auc=0.9, fewest_series=240.0, fewest_of_class=2.0)).outcome == NO
+    )
 
 
 def test_patients_with_one_series_left_count_as_few():
@@ -110,9 +113,7 @@ def test_the_flag_is_named_with_its_value_and_threshold():
     assert "it holds training series" in found.reason
     assert found.change == "1 flag must clear: copy_share 0.001 (> real + 0; real 0.000)"
     many = answer_fidelity(
-        fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0),
-        500,
-        100,
+        fidelity(auc=0.9, flat_share=0.3, marginal_sd_ratio_worst=3.0, change_ratio_worst=3.0)
     )
     assert "too narrow or too wide" in many.reason and "and 1 more" in many.reason
     assert many.change.startswith("4 flags must clear")
@@ -157,7 +158,7 @@ def test_series_of_a_patient_that_are_alike_ask_for_patients():
     alike = privacy(membership_auc=0.7, membership_auc_low=0.66, few_patients=5.0)
     assert answer_privacy(alike).outcome == CANNOT_TELL
     assert answer_privacy(privacy(few_patients=5.0, copies=3.0, copy_share=0.01))[0] == NO
-    assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0), 400, 100).outcome == CANNOT_TELL
+    assert answer_fidelity(fidelity(auc=0.99, few_patients=5.0)).outcome == CANNOT_TELL
 
 
 def test_noise_and_a_collapsed_set_are_of_no_use():
@@ -216,12 +217,12 @@ def test_the_number_of_test_series_is_that_of_a_narrow_enough_interval():
     assert alone.change == "about 3,600 test series would tell it from a loss of 0.02"
     ends = "the interval of discriminative_auc ends at {} and must end below 0.6"
     told_apart = fidelity(auc=0.59, half=0.02, discriminative_scored=500)
-    answer = answer_fidelity(told_apart, 300, 100)
+    answer = answer_fidelity(told_apart)
     assert answer.change.startswith("about 2,000 synthetic and test series would place")
     most = fidelity(auc=0.59, half=0.02, discriminative_scored=8000)  # and no more are scored
-    assert answer_fidelity(most, 300, 100).change == ends.format("0.610")
+    assert answer_fidelity(most).change == ends.format("0.610")
     above = fidelity(auc=0.605, half=0.015, discriminative_scored=8000)
-    assert answer_fidelity(above, 300, 100).change == ends.format("0.620")
+    assert answer_fidelity(above).change == ends.format("0.620")
     attack = privacy(membership_auc=0.55, membership_auc_high=0.65)
     assert (
         answer_privacy(attack).change
