@@ -35,7 +35,7 @@ from tardiff.networks.registry import build_network, network_arguments
 from tardiff.privacy.accountant import Privacy, planned, promise_line
 from tardiff.records_from_config import diffusion_settings
 from tardiff.training.callbacks import BestCheckpoint, quiet
-from tardiff.training.checkpoint import DiffusionModel, save_model
+from tardiff.training.checkpoint import DiffusionModel, load_model, save_model
 from tardiff.training.dp_sgd import PrivateDiffusionModule, patient_codes
 from tardiff.training.module import DiffusionModule, Objective, SeriesBatch
 from tardiff.training.more_steps import asks_for_more_steps, go_on
@@ -69,6 +69,7 @@ def main(config: ExperimentConfig) -> None:
         go_on(folder, settings)
     require_same_settings(path, settings, remedy)
     if (folder / "model.pt").is_file():
+        load_model(folder / "model.pt", "bash train.sh")  # warns where the network's code is new
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)

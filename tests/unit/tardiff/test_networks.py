@@ -1,6 +1,7 @@
 """The denoising networks by name: one contract, and nothing else that a checkpoint may name."""
 
 import dataclasses
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from configs import load_config
 from configs.runtime.errors import ConfigError
+from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import load_dataset
 from tardiff.generate import main as generate
@@ -16,6 +18,7 @@ from tardiff.networks.registry import build_network, network_arguments, network_
 from tardiff.networks.unet1d import UNet1D
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
+from tardiff.training import checkpoint
 from tardiff.training.checkpoint import load_model, save_model
 from tests.support.tiny_runs import tiny_arguments
 
@@ -219,6 +222,21 @@ def test_a_checkpoint_comes_back_as_the_network_it_was(trained, tmp_path):
     assert torch.equal(again.network(x, torch.zeros(3), y), out)
     untrained, _ = build_module(config, load_splits(config.data))
     assert not torch.allclose(untrained.ema(x, torch.zeros(3), y), out)
+
+
+def test_a_model_of_a_network_whose_code_has_changed_is_told_of(trained, tmp_path, caplog):
+    """Its weights load into the new code, whatever that computes."""
+    config, root = trained
+    model = load_model(root / "runs/tiny/diffusion/model.pt", "train")
+    assert not caplog.records
+    with patch.object(checkpoint, "source_version", lambda names: f"edited {names}"):
+        save_model(tmp_path / "model.pt", model)
+    load_model(tmp_path / "model.pt", "train")
+    assert f"the code of network {config.diffusion.network} has changed" in caplog.text
+    wanted = f"tardiff.networks.{model.network.__module__.split('.')[-1]}"
+    source = load_plain(tmp_path / "model.pt", "model")["network_source"]
+    assert source.startswith("edited") and f"'{wanted}'" in source
+    assert "torch" not in source and "'tardiff.networks.blocks'" in source
 
 
 def test_generation_runs_to_its_end(trained):
