@@ -1,13 +1,12 @@
-"""Time and memory of the fidelity and privacy suites.
+"""Time and memory of the fidelity and privacy suites: `python -m benchmarks.metrics`.
 
-`python -m benchmarks.metrics [SERIES] [CHANNELS] [STEPS]`, default 20000 x 7 x 24 in each of the
-three sets. The target on two cores: under three minutes and 4 GB together. Processor seconds are
+The target on two cores: under three minutes and 4 GB together. Processor seconds are
 shown beside the elapsed ones, since other work on the machine stretches the latter.
 """
 
+import argparse
 import logging
 import resource
-import sys
 import time
 
 import numpy as np
@@ -48,7 +47,10 @@ def random_walks(num_series: int, num_channels: int, num_steps: int, *, seed: in
 def main() -> None:
     """Runs both suites on three random sets and logs seconds and peak memory."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    shape = [int(text) for text in sys.argv[1:]] + [20_000, 7, 24][len(sys.argv) - 1 :]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__)
+    for name, default in {"series": 20_000, "channels": 7, "steps": 24}.items():
+        parser.add_argument(name, type=int, nargs="?", default=default, help=f"default {default}")
+    shape = list(vars(parser.parse_args()).values())
     train, holdout, synthetic = (random_walks(*shape, seed=seed) for seed in (1, 2, 3))
     normaliser = Normaliser.fit(train)
     total = 0.0

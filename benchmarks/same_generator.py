@@ -7,6 +7,7 @@ fits turn out), once on two sets drawn independently. Intervals are the report's
 (scripts/utility/bootstrap.py): paired over test stays and seeds.
 """
 
+import argparse
 import logging
 import sys
 
@@ -62,7 +63,9 @@ def false_positive_rate(
 def main() -> None:
     """Logs one line per situation, as the table of docs/metrics.md has it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.same_generator")
+    parser.add_argument("repeats", type=int, nargs="?", default=400, help="default 400")
+    repeats = parser.parse_args().repeats
     for same_set in (True, False):
         for set_rows in (2000, 20_000):
             for fit_noise in (0.2, 0.5):

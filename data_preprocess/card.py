@@ -33,7 +33,7 @@ LICENCES = {
         f"and {_PHYSIONET}"
     ),
     "mimic4": (
-        f"MIMIC-IV: {_CREDENTIALED}. Cite Johnson et al., Scientific Data 2023;10:1, and "
+        f"MIMIC-IV: {_CREDENTIALED}; {_DEMO}. Cite Johnson et al., Scientific Data 2023;10:1, and "
         f"{_PHYSIONET}"
     ),
     "eicu": (
