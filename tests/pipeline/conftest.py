@@ -1,13 +1,27 @@
-"""The tiny experiment that stage 4 evaluates."""
+"""The tiny experiment that stage 3 samples from, and the one that stage 4 evaluates."""
 
 import shutil
 
 import pytest
 
+from classifier.train import main as train_classifier
 from configs import load_config
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import save_dataset
+from tardiff.train import main as train_diffusion
 from tests.support.evaluated import arguments, as_synthetic
+from tests.support.tiny_runs import tiny_arguments
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Stages 1 and 2 of it: (folder, arguments)."""
+    root = tmp_path_factory.mktemp("generate")
+    given = tiny_arguments(root, "diffusion.num_steps=20")  # of the paper's schedule
+    config = load_config(given)
+    train_diffusion(config)
+    train_classifier(config)
+    return root, given
 
 
 @pytest.fixture(scope="module")

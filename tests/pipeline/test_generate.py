@@ -1,6 +1,5 @@
 """Stage 3 on the tiny config: what it writes, that guidance acts, and which pairings it refuses."""
 
-import dataclasses
 import json
 import logging
 import pickle
@@ -10,38 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.train import main as train_classifier
 from configs import load_config
 from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
-from data_preprocess.model_space.encoding import decode, encode
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
-from tardiff.from_config import load, session_of
+from tardiff.from_config import load
 from tardiff.generate import main as generate
 from tardiff.generation.artefacts import requested_labels
-from tardiff.generation.batches import Drawn
-from tardiff.generation.density_ratio import DensityRatio
 from tardiff.generation.pilot import pilot_numbers
-from tardiff.generation.pool import as_released
-from tardiff.generation.session import FEWEST_PER_CLASS
-from tardiff.guidance.guided_denoiser import GuidanceStats
 from tardiff.train import main as train_diffusion
-from tests.support.tiny_runs import tiny_arguments
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    root = tmp_path_factory.mktemp("generate")
-    arguments = tiny_arguments(
-        root,
-        "diffusion.num_steps=20",  # of the paper's schedule
-    )
-    config = load_config(arguments)
-    train_diffusion(config)
-    train_classifier(config)
-    return root, arguments
-
 
 FEW = "generation.counts=[12,6]"
 
@@ -300,64 +277,6 @@ def test_a_replaced_counterpart_is_told(trained, caplog):
         # Not of sets that were made from other noise, such as the paper's.
         assert "guided" in told.split("counterpart of ")[1] and "paper" not in told
     foreign.unlink()
-
-
-@pytest.mark.parametrize("seen", [False, True])
-def test_no_copy_of_any_stay_that_the_generator_saw(trained, monkeypatch, seen):
-    """A model says itself whether it was trained on the guidance rows too."""
-    loaded = load(load_config([*trained[1], FEW, "guidance=none"]))
-    model = dataclasses.replace(loaded.model, with_guide=seen)
-    loaded = dataclasses.replace(loaded, model=model)
-    rows = encode(loaded.splits.normaliser, loaded.splits.val_guide.take(np.arange(4)))
-
-    def planted(job, *_, **__):
-        return Drawn(
-            torch.cat([rows, torch.randn(len(job.y) - 4, *rows.shape[1:])]), GuidanceStats()
-        )
-
-    monkeypatch.setattr("tardiff.generation.session.sample_batches", planted)
-    copies = session_of(loaded).unguided.copies
-    assert copies is not None and copies.copies == (4 if seen else 0)
-
-
-def test_the_guide_learns_from_no_copy_either(trained):
-    """A guide file holds the series that it was trained on."""
-    loaded = load(load_config([*trained[1], FEW, "guidance=none"]))
-    session = session_of(loaded)
-    first = session.guide_series()
-    split = loaded.splits.val_guide
-    values = split.values.copy()
-    values[:4] = decode(loaded.splits.normaliser, first.x[:4])[0]
-    seen = dataclasses.replace(split, values=values)
-    again = dataclasses.replace(session, trained_on=seen).guide_series()
-    same = (again.x == first.x).flatten(1).all(1)
-    assert not same[:4].any() and same.float().mean() > 0.5
-
-
-@pytest.mark.parametrize(("ratio", "sets"), [(1.0, 1), (0.4, 3)])
-def test_the_guide_of_a_resampled_pool_sees_the_mixture_of_the_set(
-    trained, monkeypatch, ratio, sets
-):
-    """The set itself, or as little more of the pool as makes it as large as the training split."""
-    asked = ["guidance=none", "generation.resample=always", f"generation.ratio={ratio}"]
-    loaded = load(load_config([*trained[1], *asked]))
-    monkeypatch.setattr(
-        "tardiff.generation.pool.density_ratio",
-        lambda real, made, **_: DensityRatio(torch.linspace(-3, 3, len(made.y)).double(), 0.7, 1.0),
-    )
-    session = session_of(loaded)
-    guide, made = session.guide_series(), as_released(session.unguided, loaded.splits)
-    assert len(guide.y) == sets * len(made.y)
-    in_set = (guide.x[:, None] == made.x).flatten(2).all(2).any(1)
-    assert in_set.all() if sets == 1 else not in_set.all()
-
-
-def test_a_class_with_too_few_series_in_the_pool_gets_new_ones(trained):
-    """Else the guide knows it from three series, or from none of them."""
-    asked = ["guidance=none", "generation.resample=never", "generation.counts=[200,3]"]
-    loaded = load(load_config([*trained[1], *asked]))
-    counts = session_of(loaded).guide_series().y.bincount()
-    assert int(counts.min()) >= FEWEST_PER_CLASS
 
 
 def test_the_cached_guidance_vector_is_used_only_for_the_same_inputs(trained, caplog):

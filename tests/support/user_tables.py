@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 
 import numpy as np
 
@@ -77,3 +78,20 @@ def changed(**columns):
     for row in found:
         row |= {name: rule(row) for name, rule in columns.items() if rule}
     return out, [[row[name] for name in out] for row in found]
+
+
+def long_rows(hours):
+    """Three variables an hour, each at a minute of its own; the stay ends after its hours."""
+    noise = np.random.default_rng(1)
+    for i in range(N):
+        for t in range(hours(i)):
+            for k, name in enumerate(("hr", "spo2", "resp")):
+                minute = 60 * t + 20 * k + float(noise.integers(0, 9))
+                yield [i, minute, name, round(80 + 5 * noise.normal(), 2), i % 4 == 0]
+
+
+def told(folder, caplog, rows, *more):
+    """What is proposed for a long table; the log holds what it says."""
+    path = write(folder / "x.csv", ["stay", "minute", "variable", "value", "died"], rows)
+    with caplog.at_level(logging.INFO):
+        return propose(folder, path, *more)

@@ -13,24 +13,9 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.new_experiment.__main__ import main
 from scripts.quality.common.comparison import MIN_LENGTH
 from tardiff.synthesiser import Synthesiser
-from tests.support.user_tables import CHANNELS, N, changed, propose, wide, write
+from tests.support.user_tables import CHANNELS, N, changed, long_rows, propose, told, wide, write
 
 rng = np.random.default_rng(1)
-
-
-def long_rows(hours):
-    """Three variables an hour, each at a minute of its own; the stay ends after its hours."""
-    for i in range(N):
-        for t in range(hours(i)):
-            for k, name in enumerate(("hr", "spo2", "resp")):
-                minute = 60 * t + 20 * k + float(rng.integers(0, 9))
-                yield [i, minute, name, round(80 + 5 * rng.normal(), 2), i % 4 == 0]
-
-
-def told(tmp_path, caplog, rows, *more):
-    path = write(tmp_path / "x.csv", ["stay", "minute", "variable", "value", "died"], rows)
-    with caplog.at_level(logging.INFO):
-        return propose(tmp_path, path, *more)
 
 
 def test_every_variable_of_a_long_table_has_its_own_rhythm(tmp_path, caplog):
@@ -293,59 +278,6 @@ def test_a_label_that_may_be_unknown_is_named_where_its_class_is_too_small(tmp_p
     said = "too few series .* And the label -1 \\(1 stays\\) counts as a class; if it means unknown"
     with pytest.raises(DataError, match=said):
         propose(tmp_path, write(tmp_path / "x.csv", *rows))
-
-
-LEAKS = {
-    "static": (
-        {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 9},
-        "`age` (AUROC 1.000 for died)",
-    ),
-    "category": (
-        {"sex": lambda r: "ACE"[r["stay_id"] % 3] if r["died"] else "BD"[r["stay_id"] % 2]},
-        "(AUROC 1.000 for died)",
-    ),
-    "rare category": (  # of 20 levels most are of one class by chance
-        {"sex": lambda r: "ABCDEFGHIJKLMNOPQRST"[r["stay_id"] % 20]},
-        "",
-    ),
-    "known": (
-        {"age": lambda r: 50 + r["stay_id"] % 9 if r["died"] else ""},
-        "whether `age` is known",
-    ),
-    "value": (
-        {"lactate": lambda r: 0.5 if r["died"] and r["hour"] == 4 else r["hour"] + 1},
-        "the smallest value of `lactate` (AUROC 1.000 for died)",
-    ),
-    "values": (
-        {"lactate": lambda r: 9 if r["died"] and r["hour"] == 4 else r["hour"] + 1},
-        "the largest value of `lactate` (AUROC 1.000 for died)",
-    ),
-    "few": (
-        {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 7 if r["stay_id"] % 20 < 10 else ""},
-        "",
-    ),
-    "count": (
-        {"lactate": lambda r: r["lactate"] if r["died"] or r["hour"] < 3 else ""},
-        "the number of values of `lactate` (AUROC 1.000 for died)",
-    ),
-    "nothing": ({"age": lambda r: 50 + r["died"] * 3 + r["stay_id"] % 9}, ""),
-}
-
-
-@pytest.mark.parametrize("leak", LEAKS)
-def test_what_gives_the_label_away_is_told(tmp_path, caplog, leak):
-    rules, sentence = LEAKS[leak]
-    rules = {k: lambda r, f=f: f(r | {"died": r["outcome"] == "died"}) for k, f in rules.items()}
-    with caplog.at_level(logging.WARNING):
-        config = propose(tmp_path, write(tmp_path / "x.csv", *changed(**rules)))
-        ensure_built(config.data)
-    assert caplog.text.count("alone these predict the label") == bool(sentence)
-    assert sentence in caplog.text
-
-
-def test_the_length_of_a_stay_may_give_the_label_away(tmp_path, caplog):
-    told(tmp_path, caplog, long_rows(lambda i: 8 if i % 4 else 12))
-    assert "label of the training stays: the length of a stay (AUROC 1.000 for True)" in caplog.text
 
 
 def test_names_that_differ_by_case_or_spaces_are_asked_about(tmp_path, caplog):
