@@ -27,8 +27,10 @@ PointMasses = tuple[tuple[float, float, float], ...]  # (clinical value, from, t
 TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
 NUM_QUANTILES = 65
 # A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
-# this share of the spread are merged so that every slope stays finite and non-zero.
+# this share of the spread are merged so that every slope stays finite and non-zero. The spread is
+# the range, but at most MOST_SPREAD times that of the middle 98 %: a typing error is no scale.
 MIN_KNOT_GAP = 1e-3
+MOST_SPREAD = 20.0
 MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
 PILE = 0.01  # share of the measurements that makes a value a point mass
 STEPS = (1.0, 0.5, 0.1, 0.01)  # in which values are charted
@@ -91,7 +93,7 @@ def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0) -> Knots
     # Evenly spaced scores, not ranks: a straight line over the last 1.5 % would lengthen a tail.
     probabilities = norm.cdf(np.linspace(norm.ppf(tail), norm.ppf(1 - tail), NUM_QUANTILES))
     clinical = np.quantile(measured, probabilities)
-    groups = _group_close(clinical, MIN_KNOT_GAP * (clinical[-1] - clinical[0]))
+    groups = _group_close(clinical, MIN_KNOT_GAP * _spread(measured, clinical))
     if groups[-1] == 0:
         return zscore_knots(measured)
     # A run of equal quantiles stands at the normal quantile of its middle probability.
@@ -185,6 +187,12 @@ def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, PointMasses
     starts, stops = [-FAR, *edges], [*edges, FAR]
     point_masses = tuple(zip(levels.tolist(), starts, stops, strict=True))
     return (tuple(levels.tolist()), tuple(scores.tolist())), point_masses
+
+
+def _spread(measured: np.ndarray, quantiles: np.ndarray) -> float:
+    low, high = np.quantile(measured, [0.01, 0.99])
+    whole = float(quantiles[-1] - quantiles[0])
+    return min(whole, MOST_SPREAD * float(high - low)) if high > low else whole
 
 
 def _group_close(ascending: np.ndarray, gap: float) -> np.ndarray:

@@ -89,6 +89,15 @@ def test_a_skewed_channel_is_symmetric_in_model_space():
     assert np.mean(((raw - raw.mean()) / raw.std()) ** 3) > 2
 
 
+@pytest.mark.parametrize("wrong", [1e4, 1e6])
+def test_one_typing_error_leaves_the_others_their_quantiles(wrong):
+    measured = np.append(np.random.default_rng(0).normal(100, 20, 4000), wrong)
+    coded, back, _ = both_ways(measured, "quantile", "continuous")
+    found = np.quantile(coded, [0.05, 0.25, 0.5, 0.75, 0.95])
+    np.testing.assert_allclose(found, [-1.645, -0.674, 0, 0.674, 1.645], atol=0.05)
+    np.testing.assert_allclose(back, measured, rtol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("channel_type", "values", "message"),
     [
