@@ -32,7 +32,7 @@ RowWeights = Float[Tensor, " n"]
 
 FREE_BIAS = 1e-6  # penalty of the intercepts: none but what keeps H invertible
 CONVERGED = 1e-12  # of the Newton decrement
-NEWTON_STEPS, CHORD_STEPS = 50, 30
+NEWTON_STEPS, CHORD_STEPS, HESSIANS = 50, 30, 5
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ class ConvexGuide:
 
     def toward(self, gradient: Head) -> Head:
         """H^-1 of a gradient: v of G, Newton's step of the objective's."""
-        return torch.cholesky_solve(gradient.T.reshape(-1, 1), self.factor).view(gradient.T.shape).T
+        return _solved(self.factor, gradient)
 
     def influence(self, toward: Head) -> Float[Tensor, " n"]:
         """I of the training series."""
@@ -108,14 +108,16 @@ class ConvexGuide:
         """The head of the same series with these weights.
 
         Steps with the Hessian of equal weights: one product each, where Newton's would cost a
-        factorisation.
+        factorisation. Where that is too far off to converge, it is taken anew.
         """
         objective = _Objective(self.rows, self.y, self.penalty, weights)
-        theta = self.theta
-        for _ in range(CHORD_STEPS):
-            theta, decrement = objective.step(theta, self.toward(objective.gradient(theta)))
-            if decrement < CONVERGED:
-                break
+        theta, factor = self.theta, self.factor
+        for _ in range(HESSIANS):
+            for _ in range(CHORD_STEPS):
+                theta, decrement = objective.step(theta, _solved(factor, objective.gradient(theta)))
+                if decrement < CONVERGED:
+                    return theta
+            factor = objective.factor(theta)
         return theta
 
 
@@ -141,6 +143,10 @@ def fit_guide(rows: Design, y: Labels, *, num_classes: int, penalty: float) -> C
         if decrement < CONVERGED:
             break
     return guide
+
+
+def _solved(factor: Tensor, gradient: Head) -> Head:
+    return torch.cholesky_solve(gradient.T.reshape(-1, 1), factor).view(gradient.T.shape).T
 
 
 def influence_of(rows: Design, y: Labels, theta: Head, toward: Head) -> Float[Tensor, " n"]:

@@ -53,7 +53,7 @@ def fitted(request):
 def objective(guide, theta, weights):
     """The training problem, written down once more."""
     losses = per_sample_loss(guide.rows @ theta, guide.y)
-    return (weights * losses).mean() + PENALTY / 2 * theta[:-1].square().sum()
+    return (weights * losses).mean() + guide.penalty / 2 * theta[:-1].square().sum()
 
 
 def test_the_fit_has_converged(fitted):
@@ -111,6 +111,20 @@ def test_refitting_with_other_weights_converges_to_their_optimum(fitted):
     theta = guide.refitted(weights).requires_grad_()
     objective(guide, theta, weights).backward()
     assert theta.grad is not None and theta.grad.abs().max() < 1e-4
+
+
+def test_refitting_converges_where_a_tilt_is_strong_and_the_penalty_weak():
+    """The Hessian of equal weights is too far off then for steps with it alone."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 20, generator=generator).double()
+    y = (x[:, :5].sum(1) + torch.randn(200, generator=generator)).div(2).round().clamp(-1, 1) + 1
+    rows = torch.cat([x, torch.ones(200, 1).double()], 1)
+    guide = fit_guide(rows, y.long(), num_classes=3, penalty=1e-4)
+    weights = (1.5 * torch.randn(200, generator=generator).double()).exp()
+    weights /= weights.mean()
+    theta = guide.refitted(weights).requires_grad_()
+    objective(guide, theta, weights).backward()
+    assert theta.grad is not None and theta.grad.abs().max() < 1e-5
 
 
 def test_gradient_is_that_of_double_backward(fitted):
