@@ -88,17 +88,21 @@ class PrivateDiffusionModule(DiffusionModule):
         of the chunks before would be lost; `training_step` does it."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The summed loss of the last chunk; the clipped gradients of the others are kept."""
+        """The summed loss of the last chunk; the clipped gradients of the others are kept.
+
+        Every chunk has a generator of its own: a GPU draws noise from the seed of one, and that
+        would be the same in all chunks.
+        """
         optimizer: Any = self.trainer.optimizers[0]
         optimizer.zero_grad()
-        generator = secret_generator(torch.device("cpu"))
-        chunks = self._draw_stays(generator).split(CHUNK)
+        cpu = torch.device("cpu")
+        chunks = self._draw_stays(secret_generator(cpu)).split(CHUNK)
         for rows in chunks[:-1]:
-            self._summed_loss(rows, generator).backward()
+            self._summed_loss(rows, secret_generator(cpu)).backward()
             optimizer.clip_and_accumulate()
             for parameter in self._parameters_of_opacus():
                 parameter.grad_sample = None
-        return self._summed_loss(chunks[-1], generator)
+        return self._summed_loss(chunks[-1], secret_generator(cpu))
 
     def spent(self) -> Privacy:
         """The promise that the steps made so far keep."""

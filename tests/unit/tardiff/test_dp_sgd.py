@@ -109,6 +109,24 @@ def test_every_stay_is_bounded_as_in_a_loop_over_stays(chunk, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook")
+def test_every_chunk_has_noise_of_its_own_on_a_gpu_too(monkeypatch):
+    monkeypatch.setattr(private_training, "CHUNK", 8)
+    m, noises, losses = module(20), [], PrivateDiffusionModule._losses
+    m._draw_stays = lambda generator: torch.arange(20)
+
+    def as_on_a_gpu(network, x_0, observed, y, generator):
+        # As `_on_device` makes a generator of another device.
+        noises.append(
+            torch.randn(4, generator=torch.Generator().manual_seed(generator.initial_seed()))
+        )
+        return losses(m, network, x_0, observed, y, generator)
+
+    m._losses = as_on_a_gpu
+    m.training_step(None, 0)
+    assert len(torch.stack(noises).unique(dim=0)) == len(noises) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook")
 def test_the_noise_is_the_multiplier_times_the_bound():
     m = module(noise=3.0, bound=0.5)
     m._losses = lambda network, x, observed, y, g: network(x, x.sum((1, 2)), y).sum((1, 2)) * 0.0
