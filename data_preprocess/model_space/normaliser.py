@@ -141,7 +141,8 @@ class Normaliser:
         self, values: Float[np.ndarray, "n channel time"], rng: np.random.Generator
     ) -> Float[Tensor, "n channel time"]:
         """`to_model` of what each value may have been before it was charted: anything within half
-        a charted step, or within the stretch of its point mass. `to_clinical` takes it back.
+        a charted step, or within the stretch of its point mass. `to_clinical` takes it back, but
+        for values near a point mass (channel_transforms.TYPES).
 
         Charted values have quantiles like a staircase, and what is matched to it rounds to a comb;
         these have smooth ones.
