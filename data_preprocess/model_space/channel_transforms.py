@@ -97,7 +97,9 @@ def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0) -> Knots
     groups = _group_close(clinical, MIN_KNOT_GAP * _spread(measured, clinical))
     if groups[-1] == 0:
         return zscore_knots(measured)
-    # A run of equal quantiles stands at the normal quantile of its middle probability.
+    # A run of equal quantiles stands at the normal quantile of their mean probability. At an end of
+    # the scale that is beyond its middle rank: of 30,000 values 16 % at the top stand at 1.93, not
+    # at 1.41.
     members = [groups == group for group in range(groups[-1] + 1)]
     whole = low + (1 - low) * probabilities
     merged_clinical = tuple(float(clinical[run].mean()) for run in members)
