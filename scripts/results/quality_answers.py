@@ -7,6 +7,7 @@ from scripts.quality.common.metric_report import MetricReport, number
 from scripts.quality.common.registry import MEMBERS, QualityFlag, raised_flags
 from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN, MAX_SCORED
 from scripts.quality.fidelity.frechet import MIN_CLASS_ROWS
+from scripts.quality.privacy.adversarial_accuracy import SHIFTED
 from scripts.quality.privacy.membership import MAX_ROWS as MAX_ATTACKED
 from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND, YES, Answer, series_needed
 
@@ -89,6 +90,12 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
     unknown = not_attacked(members)
     if FEW_PATIENTS in values and not values["copies"]:
         return _few_patients(values)
+    if flags and not values["copies"] and populations_differ(report):
+        reason = (
+            "Training and held-out series differ in distribution, which raises privacy flags of "
+            f"honest sets, too ({_named(flags)})."
+        )
+        return Answer(CANNOT_TELL, reason, "held-out series of the training population are needed")
     if flags:
         whose = f" {MEMBERS[members[0]]}" if unknown else ""
         return Answer(NO, f"It leaks{whose}: {_named(flags)}.", _clear(flags, values))
@@ -122,6 +129,14 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
         reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."
         return Answer(CANNOT_TELL, reason, f"only test stays like the {unknown} tell of them")
     return Answer(NO_LEAK_FOUND, "No attack on the set found a leak; that is no guarantee.")
+
+
+def populations_differ(report: MetricReport) -> bool:
+    """Whether training and held-out series surely differ in distribution: a set that knows no
+    patient in particular is nearer to one of them then."""
+    values = report.values
+    low, high = (values[f"train_closer_to_train_{end}"] for end in ("low", "high"))
+    return not low <= 0.5 <= high or values["nnaa_real"] > SHIFTED
 
 
 def _must_end(metric: str, values: dict[str, float], limit: float) -> str:

@@ -184,7 +184,8 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
         auc = with_interval(results.generator, "white_box_auc")
         numbers += f" The model gives more away: white-box attack on it AUC {auc}."
     rule = (
-        f"no: a quality flag of privacy is raised; {NO_LEAK_FOUND}: none is, and the intervals "
+        "no: a quality flag of privacy is raised, and there are copies or training and held-out "
+        f"series do not surely differ in distribution; {NO_LEAK_FOUND}: none is, and the intervals "
         f"exclude a membership AUC of {LEAK_LIMIT:g} and a share nearer to train of "
         f"{LEAK_LIMIT:g}"
     )
