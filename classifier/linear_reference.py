@@ -17,11 +17,12 @@ from torch import Tensor
 
 from classifier.fixed_features import RandomConvolutions, Standardiser
 from classifier.metrics import Z95
+from data_preprocess.dataset import patient_strata
 
 KERNELS = 250
 PENALTIES = np.logspace(-1, 5, 7)  # of the squared weights; chosen by leave-one-out on train
 MOST_VALUES = 4_000_000  # of the training series that are read; a random part of more
-FEWEST_ROWS = 10  # of each class, for an interval
+FEWEST_PATIENTS = 10  # of each class, for an interval
 MARGIN = 0.02  # of AUROC; smaller differences call no classifier blind
 
 Scores = Float[np.ndarray, "n classes"]
@@ -31,8 +32,9 @@ Scores = Float[np.ndarray, "n classes"]
 class AgainstLinear:
     """Validation AUROC of a classifier beside that of the linear reference, with 95 % intervals.
 
-    The intervals are those of DeLong et al. (1988), for the rows at hand and these fitted models;
-    of fewer than FEWEST_ROWS rows of a class they leave all open.
+    The intervals are those of DeLong et al. (1988), with the rows of a patient as one (Obuchowski
+    1997), for these fitted models; of fewer than FEWEST_PATIENTS patients of a class they leave all
+    open.
 
     Attributes:
         auroc, linear: macro one-vs-rest for more than two classes.
@@ -87,19 +89,24 @@ def linear_scores(train: tuple[Tensor, Tensor], select: Float[Tensor, "n channel
 
 
 def against_linear(
-    own: Sequence[Scores], linear: Scores, y: Int[np.ndarray, " n"]
+    own: Sequence[Scores],
+    linear: Scores,
+    y: Int[np.ndarray, " n"],
+    subject_ids: Int[np.ndarray, " n"] | None,
 ) -> AgainstLinear:
     """Compares a classifier with `linear_scores` of the same rows.
 
     Args:
         own: class probabilities, of one fit or of several seeds whose AUROC is averaged.
+        subject_ids: patient of every row; None: each is of another.
     """
+    patients, _ = patient_strata(subject_ids, y)
     fits = [auroc_parts(scores, y) for scores in own]
     auroc = float(np.mean([value for value, _ in fits]))
     parts = np.mean([part for _, part in fits], axis=0)
     reference, reference_parts = auroc_parts(linear, y)
-    half = Z95 * _error(reference_parts, y)
-    gap, gap_half = reference - auroc, Z95 * _error(reference_parts - parts, y)
+    half = Z95 * _error(reference_parts, y, patients)
+    gap, gap_half = reference - auroc, Z95 * _error(reference_parts - parts, y, patients)
     return AgainstLinear(
         auroc=auroc,
         linear=reference,
@@ -131,13 +138,16 @@ def auroc_parts(scores: Scores, y: Int[np.ndarray, " n"]) -> tuple[float, Float[
     return float(np.mean(values)), np.mean(parts, axis=0)
 
 
-def _error(parts: Float[np.ndarray, " n"], y: Int[np.ndarray, " n"]) -> float:
-    """Of a few rows of a class nothing is known. At least half a row's worth: of classes that are
-    told apart wholly (AUROC 1) the variance would be 0, whatever their number."""
-    fewest = int(np.unique(y, return_counts=True)[1].min())
-    if fewest < FEWEST_ROWS:
+def _error(
+    parts: Float[np.ndarray, " n"], y: Int[np.ndarray, " n"], patients: Int[np.ndarray, " n"]
+) -> float:
+    """Of a few patients of a class nothing is known. At least half a patient's worth: of classes
+    that are told apart wholly (AUROC 1) the variance would be 0, whatever their number."""
+    fewest = min(len(np.unique(patients[y == label])) for label in np.unique(y))
+    if fewest < FEWEST_PATIENTS:
         return 1.0
-    return max(float(np.sqrt(np.square(parts).sum())), 0.5 / fewest)
+    of_patients = np.bincount(patients, weights=parts)
+    return max(float(np.sqrt(np.square(of_patients).sum())), 0.5 / fewest)
 
 
 def _every_class(rows: Tensor, y: Tensor) -> Tensor:

@@ -140,7 +140,8 @@ def _scores(fitted: Training, splits: Splits, inputs: Sequence[str]) -> dict[str
     seen = [input_parts(x, splits.normaliser, inputs) for x, _ in (train, select)]
     linear = linear_scores((seen[0], train[1]), seen[1])
     own = class_probabilities(logits.cpu().double()).numpy()
-    beside = against_linear([own], linear, splits.val_select.labels)
+    rows = splits.val_select
+    beside = against_linear([own], linear, rows.labels, rows.subject_ids)
     return report_scores(logits, select[1]) | dataclasses.asdict(beside)
 
 

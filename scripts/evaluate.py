@@ -256,7 +256,9 @@ def _utility(
     )
     predictions = run(fits, data)
     real = [fit for fit in fits if fit.protocol == "TRTR"]
-    beside = beside_linear.compare_with_linear(run(real, data, on_select=True), data)
+    beside = beside_linear.compare_with_linear(
+        run(real, data, on_select=True), data, splits.val_select.subject_ids
+    )
     logger.info("%s", beside_linear.as_text(beside))
     predictions |= upper_bound(load_true_risk(config.data), data, chosen.models)
     resamples = enough_resamples(chosen.bootstrap, len(given.sets))

@@ -5,7 +5,9 @@ What a model that cannot learn the task from real series scores says nothing abo
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from scripts.utility.feature_models import FITS
@@ -17,12 +19,15 @@ REMEDY_OF_STEPS = f"{REMEDY}, or larger classifier.max_epochs and classifier.pat
 
 
 def compare_with_linear(
-    on_select: Mapping[Fit, Predictions], data: EvaluationData
+    on_select: Mapping[Fit, Predictions],
+    data: EvaluationData,
+    subject_ids: Int[np.ndarray, " n"] | None,
 ) -> dict[str, AgainstLinear]:
     """Per downstream model, its real-only fits (averaged over seeds) against the reference.
 
     Args:
         on_select: predictions for val_select; fits other than TRTR are left out.
+        subject_ids: patient of every row of val_select; None: each is of another.
     """
     train, select = (
         torch.tensor(rows.x[:, : data.num_values]) for rows in (data.train, data.select)
@@ -31,7 +36,8 @@ def compare_with_linear(
     found = {}
     for model in dict.fromkeys(fit.model for fit in on_select):
         own = [p for fit, p in on_select.items() if (fit.protocol, fit.model) == ("TRTR", model)]
-        found[model] = against_linear([p.probabilities for p in own], linear, data.select.y)
+        scores = [p.probabilities for p in own]
+        found[model] = against_linear(scores, linear, data.select.y, subject_ids)
     return found
 
 

@@ -61,7 +61,7 @@ def test_intervals_are_those_of_delong(ties):
     linear, _ = drawn(2, ties=ties)
     linear = 0.5 * linear + own
     covariance = delong([own[:, 1], linear[:, 1]], y)
-    found = against_linear([own], linear, y)
+    found = against_linear([own], linear, y, None)
     z = norm.ppf(0.975)
     half = z * np.sqrt(covariance[1, 1])
     assert found.linear_high - found.linear == pytest.approx(half, rel=1e-5)
@@ -74,9 +74,9 @@ def test_intervals_are_those_of_delong(ties):
 def test_several_seeds_are_averaged():
     (a, y), (b, _) = drawn(1), drawn(2)
     linear, _ = drawn(3)
-    both = against_linear([a, b], linear, y)
+    both = against_linear([a, b], linear, y, None)
     assert both.auroc == pytest.approx(np.mean([auroc_parts(x, y)[0] for x in (a, b)]))
-    assert against_linear([a, a], linear, y) == against_linear([a], linear, y)
+    assert against_linear([a, a], linear, y, None) == against_linear([a], linear, y, None)
 
 
 def test_the_interval_of_a_difference_holds_the_truth():
@@ -87,9 +87,26 @@ def test_the_interval_of_a_difference_holds_the_truth():
         y = (np.arange(150) < 30).astype(int)
         shared = rng.normal(size=150) + y
         own, linear = (two(shared + rng.normal(size=150)) for _ in range(2))
-        found = against_linear([own], linear, y)
+        found = against_linear([own], linear, y, None)
         inside.append(found.gap_low <= 0 <= found.gap_high)
     assert np.mean(inside) == pytest.approx(0.95, abs=0.035)  # three standard errors
+
+
+def test_series_of_one_patient_are_no_further_evidence():
+    """Two equally good scores of 60 patients with ten series each, alike within a patient."""
+    rng, inside, blind = np.random.default_rng(0), [], []
+    patients = np.repeat(np.arange(60), 10)
+    for _ in range(200):
+        y = patients % 2
+        own, linear = (
+            two(y + rng.normal(size=60)[patients] + 0.5 * rng.normal(size=600)) for _ in range(2)
+        )
+        found = against_linear([own], linear, y, patients)
+        inside.append(found.gap_low <= 0 <= found.gap_high)
+        blind.append(found.is_blind)
+    assert np.mean(inside) > 0.9 and np.mean(blind) < 0.04
+    few = against_linear([own[:90]], linear[:90], y[:90], patients[:90])
+    assert (few.gap_low, few.linear_low) == (-1, 0)  # nine patients
 
 
 def test_a_few_rows_call_no_classifier_blind_and_no_score_is_certain():
@@ -97,12 +114,12 @@ def test_a_few_rows_call_no_classifier_blind_and_no_score_is_certain():
     for rows, known in ((9, False), (10, True), (1000, True)):
         y = np.arange(2 * rows) % 2
         perfect = two(y + np.linspace(0, 0.1, 2 * rows))
-        found = against_linear([-perfect], perfect, y)
+        found = against_linear([-perfect], perfect, y, None)
         assert found.auroc == 0 and found.linear == found.gap_high == 1
         assert found.is_blind == known
         low = 1 - 0.98 / rows if known else 0.0
         assert (found.linear_low, found.linear_high) == (pytest.approx(low, abs=1e-3), 1)
-    assert against_linear([perfect[:4]], perfect[:4], y[:4]).gap_low == -1
+    assert against_linear([perfect[:4]], perfect[:4], y[:4], None).gap_low == -1
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -55,7 +55,7 @@ def seeing(data):
 def test_only_models_that_are_blind_are_called_so():
     data = data_of()
     fits = fits_of(data, lstm=[noise(data, s) for s in range(3)], conv=[seeing(data)] * 3)
-    found = compare_with_linear(fits, data)
+    found = compare_with_linear(fits, data, None)
     assert list(found) == ["lstm", "conv"]
     assert found["lstm"].is_blind and not found["conv"].is_blind
     (sentence,) = warnings(found)
@@ -71,7 +71,7 @@ def test_only_models_that_are_blind_are_called_so():
 @pytest.mark.parametrize("name", ["gbdt", "rocket", "gbdt+mask"])
 def test_the_remedy_for_a_model_without_steps_names_no_epochs(name):
     data = data_of()
-    (sentence,) = warnings(compare_with_linear(fits_of(data, **{name: [noise(data)]}), data))
+    (sentence,) = warnings(compare_with_linear(fits_of(data, **{name: [noise(data)]}), data, None))
     assert "conv or rocket" in sentence and "epochs" not in sentence
 
 
@@ -79,13 +79,13 @@ def test_only_real_only_fits_count():
     data = data_of()
     fits = fits_of(data, conv=[seeing(data)])
     other = {Fit("TSTR", "set", None, "conv", 0): predictions(data, noise(data))}
-    assert compare_with_linear(fits | other, data) == compare_with_linear(fits, data)
+    assert compare_with_linear(fits | other, data, None) == compare_with_linear(fits, data, None)
 
 
 def test_the_reference_is_fitted_on_train_and_sees_values_only():
     masked, plain = data_of(mask=True), data_of()
     found, expected = (
-        compare_with_linear(fits_of(data, conv=[seeing(data)]), data)["conv"]
+        compare_with_linear(fits_of(data, conv=[seeing(data)]), data, None)["conv"]
         for data in (masked, plain)
     )
     assert found == expected
