@@ -13,14 +13,11 @@ from torch import Tensor
 from configs.runtime.errors import DataError
 from data_preprocess.dataset import EHRDataset, require_same_task
 from data_preprocess.model_space.normaliser import Normaliser
-from tardiff.privacy.memorisation import nearest, telling
+from tardiff.privacy.alike_series import series_are_alike
+from tardiff.privacy.memorisation import telling
 
 MIN_SERIES = 20  # fewer leave nearest neighbours, covariances and folds without meaning
 MIN_LENGTH = 4  # next-step and lag metrics need a few grid points
-# Share of series, above chance, whose nearest other one is the same patient's; from there on series
-# of a patient count as alike. The hospitals that are the "patients" of the eICU demo have 0.04.
-ALIKE = 0.1
-MAX_ALIKE_ROWS = 1000
 FEW_PATIENTS = "few_patients"  # patients in the smaller real set, where they are too few
 
 
@@ -116,30 +113,9 @@ def make_comparison(
     )
 
 
-def series_are_alike(side: Side) -> bool:
-    """Whether series of one patient are nearer to each other than to those of others (ALIKE)."""
-    part = side.take(_whole_patients(side.data.subject_ids, MAX_ALIKE_ROWS))
-    subjects, flat = part.data.subject_ids, part.flat
-    counts = np.unique(subjects, return_counts=True)[1]
-    if counts.max() == 1:
-        return False
-    other = nearest(flat, flat, exclude_self=True)[1][:, 0].numpy()
-    chance = (counts * (counts - 1)).sum() / (len(part) * (len(part) - 1))
-    return bool((subjects[other] == subjects).mean() > chance + ALIKE)
-
-
-def _whole_patients(subjects: Int[np.ndarray, " n"], most: int) -> Int[np.ndarray, " m"]:
-    """Rows of random patients, all of each, until there are about `most`; of MIN_SERIES patients
-    with more than that, some."""
-    patients, owner = np.unique(subjects, return_inverse=True)
-    place = np.random.default_rng(0).permutation(len(patients))[owner]
-    rows = np.flatnonzero(place <= max(np.sort(place)[:most][-1], MIN_SERIES - 1))
-    return rows if len(rows) <= 2 * most else rows[draw(len(rows), most, seed=0)]
-
-
 def of_unlike_series(side: Side, seed: int) -> Side:
     """All series; where series of a patient are alike, one random one of every patient."""
-    if not series_are_alike(side):
+    if not series_are_alike(side.flat, side.data.subject_ids):
         return side
     order = np.random.default_rng(seed).permutation(len(side))
     first = np.unique(side.data.subject_ids[order], return_index=True)[1]

@@ -16,7 +16,6 @@ from scripts.quality.common.comparison import (
     Side,
     independent,
     make_comparison,
-    series_are_alike,
 )
 from scripts.quality.common.registry import FIDELITY, KINDS, PRIVACY, raised_flags
 from scripts.quality.fidelity.discriminative import discriminative_report
@@ -24,6 +23,7 @@ from scripts.quality.privacy import white_box
 from scripts.quality.privacy.membership import membership_report
 from scripts.quality.suite import quality_report
 from scripts.results.quality_tables import generator_table
+from tardiff.privacy.alike_series import series_are_alike
 from tests.support.metric_sets import dataset
 from tests.support.oracles import KernelDenoiser, gaussian_denoiser
 
@@ -78,12 +78,12 @@ def test_series_that_are_not_alike_are_kept():
 def test_many_patients_with_few_series_each_are_seen():
     """Of random series hardly two would be one patient's."""
     many = patients(0, 20_000, 3)
-    assert series_are_alike(Side(many, Normaliser.fit(many).to_model(many.values)))
+    assert series_are_alike(Normaliser.fit(many).to_model(many.values).flatten(1), many.subject_ids)
 
 
 def test_few_patients_with_very_many_series_each_are_seen():
     few = patients(0, 4, 5000)
-    assert series_are_alike(Side(few, Normaliser.fit(few).to_model(few.values)))
+    assert series_are_alike(Normaliser.fit(few).to_model(few.values).flatten(1), few.subject_ids)
 
 
 def test_an_honest_set_leaks_nothing_of_patients_with_many_series():

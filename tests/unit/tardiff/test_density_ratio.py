@@ -1,8 +1,10 @@
 """Resampling toward real series: the ratio is found where it is known, and nothing where there is
 none."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -93,6 +95,36 @@ def test_a_copy_of_a_training_series_is_not_preferred():
     found = density_ratio(real, generated, seed=0)
     gap = float(found.log_ratio[:500].mean() - found.log_ratio[500:].mean())
     assert abs(gap) < 0.05
+
+
+def patients(count: int, each: int, seed: int) -> EncodedSeries:
+    """Patients of a course of their own, with `each` series."""
+    generator = torch.Generator().manual_seed(seed)
+    own = torch.randn(count, 3, 12, generator=generator).repeat_interleave(each, 0)
+    x = own + 0.5 * torch.randn(count * each, 3, 12, generator=generator)
+    y, subject_ids = torch.arange(count * each) % 2, np.repeat(np.arange(count), each)
+    return EncodedSeries(x, y, subject_ids)
+
+
+def test_patients_with_many_alike_series_are_not_preferred():
+    """Fresh patients of the population: trees that had seen other series of a training patient
+    would know it again, and prefer what is near to it."""
+    real, generated = patients(60, 20, seed=0), patients(3000, 1, seed=1)
+    found = density_ratio(real, generated, seed=0)
+    assert found.auc == pytest.approx(0.5, abs=0.1)
+    assert found.to_plain()["effective_share"] > 0.9
+
+
+def test_patients_with_series_that_are_not_alike_change_nothing():
+    real, generated = series(1000, jumps=0.1, seed=0), series(2000, jumps=0.4, seed=1)
+    of_patients = dataclasses.replace(real, subject_ids=np.arange(1000) // 5)
+    expected = density_ratio(real, generated, seed=0).log_ratio
+    assert torch.equal(density_ratio(of_patients, generated, seed=0).log_ratio, expected)
+
+
+def test_a_few_patients_with_alike_series_prefer_nothing():
+    found = density_ratio(patients(19, 20, seed=0), patients(1000, 1, seed=1), seed=0)
+    assert (found.log_ratio == 0).all()
 
 
 def test_too_few_series_are_taken_as_they_come():
