@@ -7,7 +7,6 @@ from scripts.quality.common.metric_report import MetricReport, number
 from scripts.quality.common.registry import MEMBERS, QualityFlag, raised_flags
 from scripts.quality.fidelity.discriminative import CONTROL_AUC, DISCRIMINATIVE_MARGIN, MAX_SCORED
 from scripts.quality.fidelity.frechet import MIN_CLASS_ROWS
-from scripts.quality.privacy.adversarial_accuracy import SHIFTED
 from scripts.quality.privacy.membership import MAX_ROWS as MAX_ATTACKED
 from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND, YES, Answer, series_needed
 
@@ -133,10 +132,9 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
 
 def populations_differ(report: MetricReport) -> bool:
     """Whether training and held-out series surely differ in distribution: a set that knows no
-    patient in particular is nearer to one of them then."""
-    values = report.values
-    low, high = (values[f"train_closer_to_train_{end}"] for end in ("low", "high"))
-    return not low <= 0.5 <= high or values["nnaa_real"] > SHIFTED
+    patient in particular is nearer to one of them then. Beside no copy a remark says so too."""
+    low, high = (report.values[f"train_closer_to_train_{end}"] for end in ("low", "high"))
+    return not low <= 0.5 <= high or bool(report.remarks)
 
 
 def _must_end(metric: str, values: dict[str, float], limit: float) -> str:

@@ -72,7 +72,6 @@ def privacy(remarks=(), **more):
         "closer_to_train_effective_trials": 200.0,
         "train_closer_to_train_low": 0.46,
         "train_closer_to_train_high": 0.54,
-        "nnaa_real": 0.5,
         "copy_share": 0.0,
         "copy_share_reference": 0.0,
         "copies": 0.0,

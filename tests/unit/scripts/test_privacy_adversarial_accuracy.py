@@ -63,3 +63,12 @@ def test_real_sets_of_different_populations_are_flagged():
     holdout = dataset(gaussian(100, 1).values + 1.5)
     report = adversarial_report(comparison(train, holdout, fresh), seed=0)
     assert report.values["nnaa_real"] > 0.6 and "differ in distribution" in report.remarks[0]
+
+
+def test_real_sets_of_one_population_are_rarely_said_to_differ():
+    """Of 20 series each; 0.6 alone was exceeded by 11 % of such pairs."""
+    said = []
+    for seed in range(100):
+        train, holdout, fresh = (gaussian(20, 3 * seed + part, (4, 6)) for part in range(3))
+        said.append(len(adversarial_report(comparison(train, holdout, fresh), seed=0).remarks))
+    assert np.mean(said) < 0.05

@@ -107,18 +107,23 @@ def test_private_needs_an_attack_that_surely_fails(report, outcome):
 ATTACKED = {"membership_auc": 0.7, "membership_auc_low": 0.66, "membership_auc_high": 0.74}
 
 
+NEARER = {"train_closer_to_train_low": 0.54, "train_closer_to_train_high": 0.62}
+FARTHER = {"train_closer_to_train_low": 0.38, "train_closer_to_train_high": 0.46}
+
+
 @pytest.mark.parametrize(
-    ("real", "copies", "outcome"),
+    ("real", "remarks", "copies", "outcome"),
     [
-        ({"train_closer_to_train_low": 0.54, "train_closer_to_train_high": 0.62}, 0.0, CANNOT_TELL),
-        ({"train_closer_to_train_low": 0.38, "train_closer_to_train_high": 0.46}, 0.0, CANNOT_TELL),
-        ({"nnaa_real": 0.7}, 0.0, CANNOT_TELL),
-        ({"nnaa_real": 0.7}, 1.0, NO),
-        ({}, 0.0, NO),
+        (NEARER, [], 0.0, CANNOT_TELL),
+        (FARTHER, [], 0.0, CANNOT_TELL),
+        ({}, ["train and held-out differ"], 0.0, CANNOT_TELL),
+        (NEARER, ["one is a copy"], 1.0, NO),
+        ({}, [], 0.0, NO),
     ],
 )
-def test_another_population_in_test_is_no_leak(real, copies, outcome):
-    found = answer_privacy(privacy(copies=copies, copy_share=copies / 500, **ATTACKED, **real))
+def test_another_population_in_test_is_no_leak(real, remarks, copies, outcome):
+    share = {"copies": copies, "copy_share": copies / 500}
+    found = answer_privacy(privacy(remarks, **share, **ATTACKED, **real))
     assert found.outcome == outcome
     assert ("differ in distribution" in found.reason) == (outcome == CANNOT_TELL)
 
