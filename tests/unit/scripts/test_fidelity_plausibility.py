@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from data_preprocess.model_space.normaliser import Normaliser
+from scripts.quality.common.registry import raised_flags
 from scripts.quality.fidelity.plausibility import (
     DIASTOLIC,
     MEAN,
@@ -9,6 +10,7 @@ from scripts.quality.fidelity.plausibility import (
     changes,
     find_channel,
     flat_share,
+    largest_changes,
     plausibility_report,
     pressure_order_violations,
     range_shares,
@@ -51,7 +53,7 @@ def test_range_flatness_and_change_by_hand():
     shares = range_shares(values, Normaliser.fit(train), spread)
     assert shares == {"out_of_range_share": 1 / 8, "at_range_end_share": 2 / 8}
     assert flat_share(values, spread) == 0.5
-    assert changes(values[:1], spread) == pytest.approx(np.array([[0.2, 1.0, 2.0]]))
+    assert changes(values[:1], spread) == pytest.approx(np.array([[[0.2, 2.0, 1.0]]]))
 
 
 def test_report_compares_with_held_out_series():
@@ -74,6 +76,40 @@ def test_changes_are_held_against_the_nearer_of_two_real_samples():
 
     assert worst(2.0) == pytest.approx(1.0, abs=0.05)
     assert worst(12.0) == pytest.approx(3.0, rel=0.1)
+
+
+def test_laboratory_values_that_few_series_have_twice_are_left_to_chance():
+    """40 of 2,000 series have one change each, of a size that varies from stay to stay."""
+
+    def labs(seed, size=1.0):
+        rng = np.random.default_rng(seed)
+        values = np.zeros((2000, 12, 6), np.float32)
+        for channel in range(12):
+            rows = rng.choice(2000, 40, replace=False)
+            values[rows, channel, 3:] = size * rng.lognormal(0, 1, (40, 1))
+        return dataset(values)
+
+    def flagged(*sets):
+        report = plausibility_report(comparison(*sets), seed=0)
+        return "change_ratio_worst" in {flag.metric for flag in raised_flags(report.values)}
+
+    honest = [flagged(*(labs(3 * n + k) for k in range(3))) for n in range(20)]
+    assert sum(honest) <= 1
+    assert flagged(labs(0), labs(1), labs(2, size=4.0))
+    assert flagged(labs(0), labs(1), dataset(np.zeros((2000, 12, 6), np.float32)))
+
+
+@pytest.mark.parametrize("rows", [200, 2000])
+def test_the_error_of_the_largest_changes_is_their_spread_over_samples(rows):
+    found = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        sizes = rng.exponential(1, (rows, 1, 1)) * (rng.random((rows, 1, 1)) < 0.5)
+        found.append(
+            largest_changes(np.abs(sizes * rng.normal(size=(rows, 1, 9))).transpose(1, 0, 2))
+        )
+    spread = np.log([each.mean[0] for each in found]).std()
+    assert np.mean([each.error[0] for each in found]) == pytest.approx(spread, rel=0.15)
 
 
 def test_a_score_of_whole_points_does_not_jump_by_chance():
