@@ -17,6 +17,7 @@ from scripts.results.quality_answers import (
     LEAK_LIMIT,
     answer_fidelity,
     answer_privacy,
+    populations_differ,
 )
 from scripts.results.results import Results
 from scripts.results.useful import (
@@ -181,8 +182,12 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
         f"held-out series {with_interval(report, 'closer_to_train_share')} (fair: 0.500)."
     )
     if results.generator and results.generator.values.get("white_box_auc_low", 0.0) > 0.5:
-        auc = with_interval(results.generator, "white_box_auc")
-        numbers += f" The model gives more away: white-box attack on it AUC {auc}."
+        auc = f"white-box attack on it AUC {with_interval(results.generator, 'white_box_auc')}"
+        numbers += (
+            f" The model may give more away ({auc}), or the two populations differ."
+            if populations_differ(report)
+            else f" The model gives more away: {auc}."
+        )
     rule = (
         "no: a quality flag of privacy is raised, and there are copies or training and held-out "
         f"series do not surely differ in distribution; {NO_LEAK_FOUND}: none is, and the intervals "

@@ -315,6 +315,15 @@ def test_no_leak_of_the_set_does_not_hide_what_the_model_gives_away(low):
     assert private.numbers.endswith(more if low > 0.5 else "(fair: 0.500).")
 
 
+def test_test_series_of_another_population_may_be_why_the_model_loses_less_on_train():
+    names = ("white_box_auc", "white_box_auc_low", "white_box_auc_high")
+    model = MetricReport(values=dict(zip(names, (0.685, 0.66, 0.711), strict=True)))
+    apart = {"train_closer_to_train_low": 0.55, "train_closer_to_train_high": 0.6}
+    results = dataclasses.replace(evaluated("unguided", {}, **apart), generator=model)
+    numbers = verdicts(results)[-1].numbers
+    assert "The model may give more away (white-box" in numbers and "populations differ" in numbers
+
+
 def test_a_set_that_holds_its_test_series_gets_no_other_verdict():
     name = "leaked"
     found = verdicts(evaluated(name, {name: {"val_select": 2, "test": 1200}}))
