@@ -4,18 +4,14 @@ import dataclasses
 
 import pytest
 
-from data_preprocess.model_space.normaliser import Normaliser
 from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.common.registry import raised_flags
-from scripts.quality.suite import quality_report
-from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND, YES
+from scripts.results.answers import CANNOT_TELL, NO, YES
 from scripts.results.files import TEXT_WIDTH, verdict_lines
 from scripts.results.quality_answers import answer_fidelity, answer_privacy
 from scripts.results.results import Results
 from scripts.results.useful import answer_addition, answer_substitute, answer_useful
 from scripts.results.verdicts import verdicts
 from tardiff.influence.retraining_score import RetrainingScore
-from tests.support.metric_sets import dataset, gaussian
 from tests.support.verdict_rows import LOST, difference, fidelity, generated, privacy, row
 
 NUM_TEST = 400
@@ -87,63 +83,6 @@ def test_patients_with_one_series_left_count_as_few():
     rare = {"fidelity": {"alike": fidelity(fewest_of_class=8.0)}}
     _, faithful = verdicts(dataclasses.replace(generated("alike", LOST, 1.0), quality=rare))
     assert faithful.outcome == CANNOT_TELL and "A class has 8 series" in faithful.reason
-
-
-@pytest.mark.parametrize(
-    ("report", "outcome"),
-    [
-        (privacy(), NO_LEAK_FOUND),
-        (privacy(copy_share=0.001), NO),
-        (privacy(membership_auc=0.7, membership_auc_low=0.66, membership_auc_high=0.74), NO),
-        (privacy(membership_auc_high=0.61), CANNOT_TELL),
-        (privacy(closer_to_train_share_high=0.62), CANNOT_TELL),
-        (privacy(remarks=["train and held-out differ"]), CANNOT_TELL),
-    ],
-)
-def test_private_needs_an_attack_that_surely_fails(report, outcome):
-    assert answer_privacy(report).outcome == outcome
-
-
-ATTACKED = {"membership_auc": 0.7, "membership_auc_low": 0.66, "membership_auc_high": 0.74}
-
-
-NEARER = {"train_closer_to_train_low": 0.54, "train_closer_to_train_high": 0.62}
-FARTHER = {"train_closer_to_train_low": 0.38, "train_closer_to_train_high": 0.46}
-
-
-@pytest.mark.parametrize(
-    ("real", "remarks", "copies", "outcome"),
-    [
-        (NEARER, [], 0.0, CANNOT_TELL),
-        (FARTHER, [], 0.0, CANNOT_TELL),
-        ({}, ["train and held-out differ"], 0.0, CANNOT_TELL),
-        (NEARER, ["one is a copy"], 1.0, NO),
-        ({}, [], 0.0, NO),
-    ],
-)
-def test_another_population_in_test_is_no_leak(real, remarks, copies, outcome):
-    share = {"copies": copies, "copy_share": copies / 500}
-    found = answer_privacy(privacy(remarks, **share, **ATTACKED, **real))
-    assert found.outcome == outcome
-    assert ("differ in distribution" in found.reason) == (outcome == CANNOT_TELL)
-
-
-def test_an_honest_set_beside_test_series_of_another_population_does_not_leak():
-    train, honest = gaussian(300, 0), gaussian(300, 1)
-    holdout = dataset(gaussian(300, 2).values * 1.5)
-    report = quality_report(
-        "privacy", train, holdout, honest, normaliser=Normaliser.fit(train), seed=0
-    )
-    assert raised_flags(report.values)
-    assert answer_privacy(report).outcome == CANNOT_TELL
-
-
-def test_what_was_not_attacked_is_not_cleared():
-    found = answer_privacy(privacy(), ["val_guide"])
-    assert found.outcome == CANNOT_TELL
-    assert "leak of the guidance stays; the training stays were not attacked" in found.reason
-    leaks = answer_privacy(privacy(copy_share=0.001), ["val_guide"])
-    assert leaks.outcome == NO and leaks.reason.startswith("It leaks guidance stays: ")
 
 
 def test_the_flag_is_named_with_its_value_and_threshold():
