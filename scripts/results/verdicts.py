@@ -189,10 +189,10 @@ def _private(results: Results, name: str, report: MetricReport) -> Verdict:
             else f" The model gives more away: {auc}."
         )
     rule = (
-        "no: a quality flag of privacy is raised, and there are copies or training and held-out "
-        f"series do not surely differ in distribution; {NO_LEAK_FOUND}: none is, and the intervals "
-        f"exclude a membership AUC of {LEAK_LIMIT:g} and a share nearer to train of "
-        f"{LEAK_LIMIT:g}"
+        "no: a quality flag of privacy is raised, and there are copies, or near copies beyond "
+        "chance, or training and held-out series do not surely differ in distribution; "
+        f"{NO_LEAK_FOUND}: none is, and the intervals exclude a membership AUC of {LEAK_LIMIT:g} "
+        f"and a share nearer to train of {LEAK_LIMIT:g}"
     )
     return Verdict(name, "private", *answer, numbers, rule)
 

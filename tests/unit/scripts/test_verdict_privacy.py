@@ -57,6 +57,22 @@ def test_an_honest_set_beside_test_series_of_another_population_does_not_leak():
     assert answer_privacy(report).outcome == CANNOT_TELL
 
 
+def test_near_copies_leak_beside_test_series_of_another_population_too():
+    """Training series with noise of 0.2 s.d.: of a fresh patient none would be so near."""
+    train, noise = gaussian(300, 0, (4, 6)), gaussian(300, 1, (4, 6)).values
+    holdout = dataset(gaussian(300, 2, (4, 6)).values * 1.5)
+    report = quality_report(
+        "privacy",
+        train,
+        holdout,
+        dataset(train.values + 0.2 * noise),
+        normaliser=Normaliser.fit(train),
+        seed=0,
+    )
+    assert report.values["copies"] == 0 and report.values["train_closer_to_train_low"] > 0.5
+    assert answer_privacy(report).outcome == NO
+
+
 def test_what_was_not_attacked_is_not_cleared():
     found = answer_privacy(privacy(), ["val_guide"])
     assert found.outcome == CANNOT_TELL
