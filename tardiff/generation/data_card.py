@@ -185,7 +185,10 @@ def _resampled_line(resampled: dict[str, float] | None) -> str:
     if resampled is None:
         return "not resampled: series as the model draws them"
     if not resampled["slope"]:
-        return "not resampled: too few series, or trees could not tell them from training series"
+        return (
+            "not resampled: too few series or patients, or trees could not tell them from training "
+            "series"
+        )
     return (
         "resampled toward the training series: boosted trees tell what the model draws from these "
         f"with AUC {resampled['auc']:.2f}; as if {resampled['effective_share']:.0%} of what was "

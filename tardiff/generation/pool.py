@@ -71,7 +71,9 @@ class Pool:
             "%.2f%s",
             len(self.sampled.y),
             found.auc,
-            "" if found.slope else ": too few series or no difference, so none is preferred",
+            ""
+            if found.slope
+            else ": too few series or patients or no difference, so none is preferred",
         )
         return found
 
