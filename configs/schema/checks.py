@@ -113,6 +113,13 @@ def _check_guidance(config: ExperimentConfig) -> None:
     if config.compat == "paper" and any(ignored.values()):
         names = " and ".join(name for name, given in ignored.items() if given)
         raise ConfigError(f"compat=paper with {names}: Algorithm 1 as printed has no place for it")
+    if config.generation.name == "unguided" and (
+        guidance.kind != "none" or config.compat == "paper"
+    ):
+        raise ConfigError(
+            "generation.name=unguided: the set of this name is what guided ones are compared with; "
+            "choose another name, or guidance=none"
+        )
     pushed = guidance.by == "push" and guidance.kind != "none"
     if pushed and config.generation.resample == "always":
         raise ConfigError(

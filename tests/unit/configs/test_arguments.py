@@ -6,6 +6,7 @@ import pytest
 
 from configs import load_config, parse_override, split_arguments
 from configs.arguments import CALLER, from_caller
+from configs.runtime.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 DEMO = "configs/base/demo.yaml"
@@ -86,3 +87,11 @@ def test_in_the_repository_nothing_is_changed(monkeypatch, standing):
     for given in (*PATHS, DEMO, "./README.md", "README.md"):
         assert from_caller(given, there=True) == given
     assert parse_override("synthetic=[a,README.md]").evaluation.synthetic == ["a", "README.md"]
+
+
+def test_no_guided_set_takes_the_name_of_the_one_it_is_compared_with():
+    named = [DEMO, "generation.name=unguided"]
+    assert load_config([*named, "guidance=none"]).generation.name == "unguided"
+    for more in ([], ["generation.unguided_too=false"], ["compat=paper"]):
+        with pytest.raises(ConfigError, match="generation.name=unguided: the set of this name"):
+            load_config([*named, *more])
