@@ -33,7 +33,7 @@ from data_preprocess.split_assignment import assign
 from data_preprocess.splits import SPLIT_NAMES, Splits
 from data_preprocess.storage.dataset_files import load_dataset, save_dataset
 from data_preprocess.storage.safe_npy import read_npz
-from data_preprocess.storage.source_files import changed_files, describe_files
+from data_preprocess.storage.source_files import changed_files, describe_files, moved_files
 
 FORMAT = 1
 RECORD = "data.json"
@@ -239,16 +239,21 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
         and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
     ]
     paths = {key for key, _, field in walk(data) if field.metadata.get("is_path")}
+    files, moved, names = record.get("files", {}), set(), {}
     for key in (key for key in differing if key in paths and asked.get(key)):
         if not (path := Path(asked[key])).exists():
             raise MissingInputError(
                 f"{path.absolute()} does not exist (data.{key} names it), and {folder} was built "
                 f"from another source; correct data.{key}, or leave it as it was"
             )
+        if built.get(key) and (found := moved_files(files, Path(built[key]), path)):
+            names, moved = names | found, moved | {key}
     changes = [
-        f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}" for key in differing
+        f"data.{key}: {built.get(key, 'absent')} -> {asked.get(key, 'absent')}"
+        for key in differing
+        if key not in moved
     ]
-    changed = changed_files(record.get("files", {}))
+    changed = changed_files({names.get(name, name): known for name, known in files.items()})
     for how, what in (
         ("with other settings (old -> new)", changes),
         ("from other content", changed),

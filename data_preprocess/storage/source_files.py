@@ -1,14 +1,17 @@
-"""describe_files, changed_files: the content of a build's source files, and whether it has changed.
+"""describe_files, changed_files, moved_files: the content of a build's source files, whether it has
+changed, and whether it only lies elsewhere by now.
 
 A table that was replaced under its name must not be taken for the one that was built from.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from configs.run_record import sha256_file
+from data_preprocess.storage.array_files import labels_of
 
 # Larger files whose size and time are the same are not read again.
 MAX_READ_BYTES = 64 << 20
@@ -36,6 +39,17 @@ def changed_files(recorded: dict[str, dict[str, Any]]) -> list[str]:
             if _content(path) != known["sha256"]:
                 changed.append(f"{name} has another SHA-256")
     return changed
+
+
+def moved_files(recorded: dict[str, dict[str, Any]], old: Path, new: Path) -> dict[str, str]:
+    """The present names, by the recorded ones, where what was at `old` (a file with the labels
+    beside it, or the files of a folder) is at `new`, unchanged; empty where it is not."""
+    inside = [name for name in recorded if Path(name).is_relative_to(old)]
+    names = {name: str(new / Path(name).relative_to(old)) for name in inside}
+    if (labels := str(labels_of(old))) in recorded:
+        names[labels] = str(labels_of(new))
+    same = all(map(os.path.exists, names.values()))
+    return names if same and not changed_files({names[k]: recorded[k] for k in names}) else {}
 
 
 def _outline(path: Path) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Kind C: a source that changed under its name is noticed, and later stages need none."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,10 @@ def own_data(tmp_path: Path, kind: str) -> tuple[DataConfig, list[Path]]:
         many = pd.concat([long(id=long().id + 6 * k) for k in range(10)])
         many["value"] += rng.normal(0, 1, len(many)).round(3)
         outcome = pd.concat([labels(id=labels().id + 6 * k) for k in range(10)])
-        x, y = store(tmp_path / "t" / "x.csv", many), store(tmp_path / "t" / "y.csv", outcome)
+        x, y = (
+            store(tmp_path / "t" / "x.csv", many),
+            store(tmp_path / "t" / "x_labels.csv", outcome),
+        )
         section = TableConfig(series=str(x), labels=str(y))
         return DataConfig(source="table", table=section, window_hours=6.0, **shared), [x, y]
     if kind == "files":
@@ -65,6 +70,29 @@ def test_later_stages_need_no_source(tmp_path):
     for file in files:
         file.unlink()
     assert len(load_splits(data).train)
+
+
+@pytest.mark.parametrize("kind", ["table", "files", "medformer"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_source_that_moved_is_the_same_until_it_changes(tmp_path, kind, which):
+    (tmp_path / "old").mkdir()
+    data, files = own_data(tmp_path / "old", kind)
+    ensure_built(data)
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    section, built = getattr(data, kind), str(tmp_path / "new" / "built")
+    now = {
+        key: value.replace(f"{tmp_path}/old", f"{tmp_path}/new")
+        for key, value in vars(section).items()
+        if isinstance(value, str)
+    }
+    data = replace(data, dir=built, **{kind: replace(section, **now)})
+    assert not ensure_built(data) and len(load_splits(data).train)
+    file = tmp_path / "new" / files[which].relative_to(tmp_path / "old")
+    raw = bytearray(file.read_bytes())
+    raw[-2] ^= 1
+    file.write_bytes(bytes(raw))
+    with pytest.raises(MismatchError, match=r"data\.rebuild=true"):
+        ensure_built(data)
 
 
 @few
