@@ -235,7 +235,8 @@ def _require_same_settings(folder: Path, data: DataConfig) -> None:
         key
         for key in sorted(built.keys() | asked.keys())
         if f"data.{key}" in KNOWN  # else it was a key of an earlier version
-        and built.get(key, "absent") != asked.get(key, "absent")
+        # What an earlier version lacked had its default.
+        and built.get(key, KNOWN[f"data.{key}"]) != asked.get(key, KNOWN[f"data.{key}"])
         and not (key.endswith(".folder") and asked.get(key) == usual.get(key))
     ]
     paths = {key for key, _, field in walk(data) if field.metadata.get("is_path")}

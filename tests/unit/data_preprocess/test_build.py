@@ -116,6 +116,18 @@ def test_a_key_of_an_earlier_version_does_not_count(data):
     assert ensure_built(data) is False
 
 
+def test_a_key_that_an_earlier_version_lacked_had_its_default(data):
+    ensure_built(data)
+    path = Path(data.dir) / "data.json"
+    record = json.loads(path.read_text())
+    del record["settings"]["simulated.unit_effect"]
+    path.write_text(json.dumps(record))
+    assert ensure_built(data) is False
+    changed = replace(data, simulated=replace(data.simulated, unit_effect=0.5))
+    with pytest.raises(MismatchError, match=r"data.simulated.unit_effect: absent -> 0.5"):
+        ensure_built(changed)
+
+
 @pytest.mark.parametrize("first_time", [True, False])
 def test_an_interrupted_build_leaves_what_was_there(data, tmp_path, monkeypatch, first_time):
     if not first_time:
