@@ -1,8 +1,8 @@
 """What public sources measure: our names, units, plausible ranges, and the sources' own names.
 
 Ranges are wide on purpose: they remove what no living patient has (a heart rate of 0, a pH of 735
-that is no slip of the decimal point), not what is merely rare. Lactate and magnesium carry other
-units on the page of the Challenge of 2019 than their values have; these are the values' own.
+that is no slip of the decimal point), not what is merely rare. The units are those that the values
+have: the pages of the Challenges give others of magnesium (2012, 2019) and of lactate (2019).
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Quantity(NamedTuple):
 
 QUANTITIES = (
     Quantity("heart_rate", "bpm", 10, 300, "HR", "HR", "hr"),
-    Quantity("spo2", "%", 40, 100, "SaO2", "O2Sat", "o2sat"),
+    Quantity("spo2", "%", 40, 100, "", "O2Sat", "o2sat"),
     Quantity("temperature", "C", 25, 45, "Temp", "Temp", "temp"),
     Quantity("systolic_pressure", "mmHg", 20, 300, "SysABP", "SBP", "sbp"),
     Quantity("mean_pressure", "mmHg", 15, 250, "MAP", "MAP", "map"),
@@ -40,7 +40,7 @@ QUANTITIES = (
     Quantity("albumin", "g/dL", 0.5, 7, "Albumin", "", "alb"),
     Quantity("alkaline_phosphatase", "IU/L", 1, 5000, "ALP", "Alkalinephos", "alp"),
     Quantity("alt", "IU/L", 1, 30000, "ALT", "", "alt"),
-    Quantity("arterial_saturation", "%", 40, 100, "", "SaO2", ""),
+    Quantity("arterial_saturation", "%", 40, 100, "SaO2", "SaO2", ""),
     Quantity("ast", "IU/L", 1, 30000, "AST", "AST", "ast"),
     Quantity("base_excess", "mmol/L", -50, 50, "", "BaseExcess", "be"),
     Quantity("bicarbonate", "mmol/L", 2, 60, "HCO3", "HCO3", "bicar"),
@@ -57,7 +57,7 @@ QUANTITIES = (
     Quantity("haematocrit", "%", 5, 70, "HCT", "Hct", ""),
     Quantity("haemoglobin", "g/dL", 2, 25, "", "Hgb", "hgb"),
     Quantity("lactate", "mmol/L", 0.1, 35, "Lactate", "Lactate", "lact"),
-    Quantity("magnesium", "mg/dL", 0.3, 15, "", "Magnesium", "mg"),
+    Quantity("magnesium", "mg/dL", 0.3, 15, "Mg", "Magnesium", "mg"),
     Quantity("paco2", "mmHg", 5, 200, "PaCO2", "PaCO2", "pco2"),
     Quantity("pao2", "mmHg", 10, 700, "PaO2", "", "po2"),
     Quantity("ph", "-", 6.5, 8, "pH", "pH", "ph"),
@@ -71,7 +71,6 @@ QUANTITIES = (
     # Under the source's own name only.
     Quantity("", "mg/dL", 20, 1000, "Cholesterol", "", ""),
     Quantity("", "0/1", 0, 1, "MechVent", "", ""),
-    Quantity("", "mmol/L", 0.2, 10, "Mg", "", ""),
     Quantity("", "mmHg", 10, 200, "NIDiasABP", "", ""),
     Quantity("", "mmHg", 15, 250, "NIMAP", "", ""),
     Quantity("", "mmHg", 20, 300, "NISysABP", "", ""),

@@ -7,7 +7,7 @@ from data_preprocess.sources.physionet.challenge2012 import read_physionet2012
 from tests.support import sections
 
 NAMES = ["heart_rate", "systolic_pressure", "diastolic_pressure", "mean_pressure", "temperature"]
-NAMES += ["gcs", "urine", "respiratory_rate", "spo2", "pH", "Weight"]
+NAMES += ["gcs", "urine", "respiratory_rate", "SaO2", "pH", "Weight"]
 
 
 def read(folder, **changes):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.runtime.errors import ConfigError
 from data_preprocess.sources.physionet.challenge2012 import read_outcomes
 from tests.support.physionet2012_stand_ins import read
 
@@ -130,3 +131,16 @@ def test_static_facts_are_plausible_and_unknown_is_nan(both_sets):
     assert np.isnan(pool.static).mean(axis=0)[2] == pytest.approx(0.47, abs=0.02)
     assert np.nanmin(pool.static) >= 0 and np.nanmax(pool.static[:, 0]) == 90
     assert set(np.unique(pool.static[:, 4])) == {1, 2, 3, 4}
+
+
+def test_units_and_methods_are_what_the_values_say(open_data):
+    """The page of the Challenge gives magnesium in mmol/L, of which healthy blood has 0.7 to 1; and
+    its SaO2 comes with the blood gases: it is no pulse oximeter's."""
+    channels = ["magnesium", "arterial_saturation", "pao2"]
+    pool, _ = read(open_data / "physionet2012", channels=channels)
+    assert pool.feature_names == ("magnesium[mg/dL]", "arterial_saturation[%]", "pao2[mmHg]")
+    assert 1.8 < np.nanmedian(pool.values[:, 0]) < 2.2
+    saturation, oxygen = ~np.isnan(pool.values[:, 1:]).swapaxes(0, 1)
+    assert oxygen[saturation].mean() > 0.85
+    with pytest.raises(ConfigError, match="unknown channel 'spo2'"):
+        read(open_data / "physionet2012", channels=["spo2"])
