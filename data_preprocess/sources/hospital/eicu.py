@@ -131,7 +131,8 @@ def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
         f"CASE WHEN {code_sql('unitdischargestatus', OUTCOMES)} = 1 THEN unitdischargeoffset "
         f"WHEN {code_sql('hospitaldischargestatus', OUTCOMES)} = 1 THEN hospitaldischargeoffset END"
     )
-    # The order of hospital stays within a year is not released; the lowest id stands in for it.
+    # The order of hospital stays within a year is not released; the lowest id stands in for it. The
+    # first stay in the table may have had one before it in the same hospital stay.
     # A stay whose patient is unknown is a patient of its own.
     engine.run(
         f"""CREATE TABLE stays AS SELECT
@@ -145,8 +146,8 @@ def _load_stays(engine: Engine, patient: TableFile) -> list[FlowStep]:
             ({dead_at}) / 60 AS dead_at,
             {unknown_code_sql("gender", stays.SEX | NO_SEX)} AS unknown_sex,
             {unknown_code_sql("hospitaldischargestatus", OUTCOMES)} AS unknown_outcome,
-            row_number() OVER (PARTITION BY patient ORDER BY hospitaldischargeyear,
-                patienthealthsystemstayid, unitvisitnumber, id) AS visit
+            greatest(unitvisitnumber, row_number() OVER (PARTITION BY patient ORDER BY
+                hospitaldischargeyear, patienthealthsystemstayid, unitvisitnumber, id)) AS visit
         FROM people""",
         source=patient.path,
     )
