@@ -91,7 +91,7 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
         return _few_patients(values)
     # Both are looked for among training series, so another population in test makes none.
     copied = values["copies"] or any(flag.metric == "near_copy_share" for flag in flags)
-    if flags and not copied and _populations_differ(report):
+    if flags and not copied and populations_differ(report):
         reason = (
             "Training and held-out series differ in distribution, which raises privacy flags of "
             f"honest sets, too ({_named(flags)})."
@@ -132,7 +132,7 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
     return Answer(NO_LEAK_FOUND, "No attack on the set found a leak; that is no guarantee.")
 
 
-def _populations_differ(report: MetricReport) -> bool:
+def populations_differ(report: MetricReport) -> bool:
     """Whether training and held-out series surely differ in distribution: a set that knows no
     patient in particular is nearer to one of them then. Beside no copy a remark says so too."""
     low, high = (report.values[f"train_closer_to_train_{end}"] for end in ("low", "high"))
