@@ -22,8 +22,8 @@ Knots = tuple[tuple[float, ...], tuple[float, ...]]  # clinical values, model va
 PointMasses = tuple[tuple[float, float, float], ...]  # (clinical value, from, to) in model space
 
 # continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated: a knot at
-# zero, quantiles above; bounded: quantiles; in both a point mass wherever values pile up, and values
-# near it can come back as it (docs/method.md, "One space").
+# zero, quantiles above; bounded: quantiles; in both a point mass wherever values pile up, and what
+# is near it can come back as it (docs/method.md, "One space").
 # integer and binary: every level a point mass.
 TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
 NUM_QUANTILES = 65
