@@ -82,6 +82,13 @@ def test_only_real_only_fits_count():
     assert compare_with_linear(fits | other, data, None) == compare_with_linear(fits, data, None)
 
 
+def test_series_of_nine_patients_call_no_model_blind():
+    data = data_of()
+    fits, patients = fits_of(data, lstm=[noise(data)]), np.arange(len(data.select.y)) // 2 % 9
+    found = compare_with_linear(fits, data, patients)["lstm"]
+    assert (found.gap_low, found.is_blind) == (-1, False)
+
+
 def test_the_reference_is_fitted_on_train_and_sees_values_only():
     masked, plain = data_of(mask=True), data_of()
     found, expected = (
