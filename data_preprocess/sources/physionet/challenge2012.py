@@ -75,8 +75,9 @@ CHALLENGE = Challenge(
 def read_physionet2012(section: Any, settings: Settings) -> SourceData:
     """The stays of `train_set`, to be split, and those of `test_set` if one is named.
 
-    Task "mortality" is in-hospital death, "icustay" a hospital stay longer than `los_days`: the
-    data have no length of the ICU stay. The window begins at admission to the ICU.
+    Task "mortality" is in-hospital death, "icustay" more than `los_days` from admission to the ICU
+    to the end of the hospital stay: the data have no length of the ICU stay. The window begins at
+    admission to the ICU.
 
     Args:
         section: the keys of `data.physionet2012`, as configs/schema/data_sources.py explains them;
