@@ -17,7 +17,7 @@ from configs.schema.experiment import ExperimentConfig
 from data_preprocess.storage.dataset_files import load_extra
 from tardiff.from_config import Loaded, load, session_of, wanted_strength
 from tardiff.generation.counterpart import differences, made_with
-from tardiff.generation.data_card import to_dataset, write_set
+from tardiff.generation.data_card import croissant_of, to_dataset, write_set
 from tardiff.generation.pool import Sampled
 from tardiff.generation.session import GenerationSession
 from tardiff.guidance.diagnostics import GuidanceOutcome
@@ -116,8 +116,8 @@ def write_generated(
     """
     config, splits, facts = loaded.config, loaded.splits, _set_facts(loaded, made, outcome)
     dataset = to_dataset(made.x, made.y, splits)
-    path = write_set(folder or run_dir(config) / "synthetic", name, dataset, facts, splits.train)
     record_stage(config, f"generation/{name}", facts)
+    path = write_set(folder or run_dir(config) / "synthetic", name, dataset, facts, splits.train)
     if outcome:
         log.info("%s", outcome.line(splits.train.label_names))
     log.info("%d series written to %s", len(made.y), path)
@@ -138,8 +138,9 @@ def _set_facts(loaded: Loaded, made: Sampled, outcome: GuidanceOutcome | None) -
 
 
 def is_current(path: Path, loaded: Loaded) -> bool:
-    """Whether `path` is the set that `loaded` would make: same data, weights and settings."""
-    if not path.is_file():
+    """Whether `path` is the set that `loaded` would make: same data, weights and settings; written
+    whole, with its card."""
+    if not path.is_file() or not croissant_of(path).is_file():
         return False
     found, wanted = load_extra(path), decisive(loaded.config, loaded.splits.fingerprint)
     return all(found.get(key) == value for key, value in wanted.items())

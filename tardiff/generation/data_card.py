@@ -69,11 +69,17 @@ def write_set(
         facts: what is known of its making.
     """
     path = folder / f"{name}.npz"
+    croissant_of(path).unlink(missing_ok=True)
+    save_dataset(path, dataset, extra=facts)
     head = hub_head(dataset, name=name)
     write_text(folder / f"{name}.card.md", head + card(name, dataset, facts, train))
-    save_dataset(path, dataset, extra=facts)
-    write_croissant(folder / f"{name}.croissant.json", dataset, name=name, files=[path])
+    write_croissant(croissant_of(path), dataset, name=name, files=[path])
     return path
+
+
+def croissant_of(path: Path) -> Path:
+    """The last file of the set `path`: where it stands, all of them do."""
+    return path.with_name(f"{path.stem}.croissant.json")
 
 
 def to_dataset(x: Tensor, y: Tensor, splits: Splits) -> EHRDataset:

@@ -15,6 +15,7 @@ from configs.runtime.errors import ConfigError, DataError, MismatchError, Missin
 from data_preprocess.build import load_splits
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.from_config import load
+from tardiff.generate import is_current
 from tardiff.generate import main as generate
 from tardiff.generation.artefacts import requested_labels
 from tardiff.generation.pilot import pilot_numbers
@@ -93,6 +94,23 @@ def test_a_run_cut_off_while_writing_samples_nothing_again(trained, monkeypatch,
     assert "guided: sampling 0 series, 18 were sampled before" in caplog.text
     assert "pilot of" not in caplog.text
     assert (folder / "guided.npz").read_bytes() == whole
+
+
+@pytest.mark.parametrize("cut_in", ["save_dataset", "write_text", "write_croissant"])
+def test_a_set_of_which_files_are_of_one_before_is_not_current(trained, monkeypatch, cut_in):
+    """What tuning and the matrix would then leave as it is."""
+    asked = [(FEW, "guidance=none", f"generation.seed={seed}") for seed in (0, 1)]
+    wanted = [load(load_config([*trained[1], *arguments])) for arguments in asked]
+    path = run(trained, *asked[0]) / "unguided.npz"
+    assert [is_current(path, one) for one in wanted] == [True, False]
+
+    def cut(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(f"tardiff.generation.data_card.{cut_in}", cut)
+        run(trained, *asked[1])
+    assert not any(is_current(path, one) for one in wanted)
 
 
 def files(folder):
