@@ -65,11 +65,12 @@ def main(config: ExperimentConfig) -> None:
     more = asks_for_more_steps(folder, settings)
     if more or not (folder / "model.pt").is_file():
         _require_plan(config, splits, folder)  # before a file says that this was asked for
+    if (folder / "model.pt").is_file():
+        load_model(folder / "model.pt", "bash train.sh")  # warns where the network's code is new
     if more:
         go_on(folder, settings)
     require_same_settings(path, settings, remedy)
     if (folder / "model.pt").is_file():
-        load_model(folder / "model.pt", "bash train.sh")  # warns where the network's code is new
         log.info("diffusion model is up to date: %s", folder / "model.pt")
         return
     model = train(config, splits, folder)

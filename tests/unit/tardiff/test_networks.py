@@ -1,6 +1,7 @@
 """The denoising networks by name: one contract, and nothing else that a checkpoint may name."""
 
 import dataclasses
+import shutil
 from unittest.mock import patch
 
 import numpy as np
@@ -237,6 +238,22 @@ def test_a_model_of_a_network_whose_code_has_changed_is_told_of(trained, tmp_pat
     source = load_plain(tmp_path / "model.pt", "model")["network_source"]
     assert source.startswith("edited") and f"'{wanted}'" in source
     assert "torch" not in source and "'tardiff.networks.blocks'" in source
+
+
+@pytest.mark.parametrize("more", [0, 20])
+def test_stage_1_tells_so_of_a_model_that_it_takes_over(trained, tmp_path, caplog, more):
+    """Also of one that it trains further: the next one has the hash of the new code."""
+    root = tmp_path / "root"
+    shutil.copytree(trained[1], root)
+    config = dataclasses.replace(trained[0], runs_dir=str(root / "runs"))
+    diffusion = dataclasses.replace(config.diffusion, max_steps=config.diffusion.max_steps + more)
+    path = root / "runs/tiny/diffusion/model.pt"
+    with patch.object(checkpoint, "source_version", lambda names: "edited"):
+        save_model(path, load_model(path, "train"))
+    caplog.clear()
+    train_diffusion(dataclasses.replace(config, diffusion=diffusion))
+    assert "has changed since it was trained" in caplog.text
+    assert (load_plain(path, "model")["network_source"] == "edited") == (more == 0)
 
 
 def test_generation_runs_to_its_end(trained):
