@@ -10,10 +10,12 @@ from torch import nn
 from classifier.checkpoint_validation import (
     expected_weights,
     is_built_in,
+    network_source,
     require_match,
     require_modest,
     require_weights,
     trained_on,
+    warn_of_new_code,
 )
 from classifier.input_adapter import (
     VALUES_ONLY,
@@ -72,13 +74,15 @@ def save_classifier(path: Path, model: nn.Module, facts: ClassifierFacts) -> Non
     plain = {field.name: getattr(facts, field.name) for field in fields(ClassifierFacts)}
     plain["normaliser"] = facts.normaliser.to_plain()
     weights = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    save_plain(path, {**MARKS, "facts": plain, "weights": weights})
+    source = network_source(model)
+    save_plain(path, {**MARKS, "facts": plain, "weights": weights, "network_source": source})
 
 
 def load_classifier(
     path: Path, splits: Splits | None = None, *, allow: str | None = None
 ) -> nn.Module:
-    """The model that `save_classifier` wrote, in eval mode on the CPU.
+    """The model that `save_classifier` wrote, in eval mode on the CPU; warns where its code is
+    another by now.
 
     Args:
         splits: refuse a classifier that was not trained on these.
@@ -92,7 +96,7 @@ def load_classifier(
         MismatchError: trained on other channels, classes, lengths, normaliser or data.
         ConfigError: its architecture cannot be imported.
     """
-    facts, weights = _read(path)
+    facts, weights, source = _read(path)
     if splits is not None:
         remedy = (
             "Train it on these data with `bash classifier/train.sh <config.yaml>`, or point "
@@ -110,6 +114,7 @@ def load_classifier(
             f"{path}: its weights do not fit {facts.model_path} ({error}); the class has changed "
             "since - train it again with `bash classifier/train.sh`"
         ) from error
+    warn_of_new_code(path, source, model, facts.model_path, "it and run stage 2")
     return model.eval()
 
 
@@ -142,14 +147,14 @@ def _require_trusted(
     require_weights(path, weights, {f"model.{name}": shape for name, shape in expected.items()})
 
 
-def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any]]:
+def _read(path: Path) -> tuple[ClassifierFacts, dict[str, Any], str | None]:
     made_by = "`bash classifier/train.sh <config.yaml>`"
     return load_marked(path, "classifier checkpoint", MARKS, _parsed, made_by=made_by)
 
 
-def _parsed(content: dict[str, Any]) -> tuple[ClassifierFacts, dict[str, Any]]:
+def _parsed(content: dict[str, Any]) -> tuple[ClassifierFacts, dict[str, Any], str | None]:
     arguments = dict(content["facts"])
     for name in ("feature_names", "label_names", "inputs"):
         arguments[name] = tuple(arguments[name])
     arguments["normaliser"] = Normaliser.from_plain(arguments["normaliser"])
-    return ClassifierFacts(**arguments), content["weights"]
+    return ClassifierFacts(**arguments), content["weights"], content.get("network_source")

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from classifier.checkpoint import ClassifierFacts, load_facts, save_classifier
+from classifier.checkpoint import ClassifierFacts, load_classifier, load_facts, save_classifier
 from classifier.input_adapter import input_parts
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from classifier.losses import class_probabilities
@@ -26,6 +26,7 @@ from configs.cli import run_stage
 from configs.run_record import describe_differences, record_stage, write_mapping
 from configs.runtime.atomic_files import write_text
 from configs.runtime.device import pick_device
+from configs.runtime.errors import DataError
 from configs.schema.experiment import ExperimentConfig
 from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.dataset import EHRDataset
@@ -107,6 +108,11 @@ def _is_up_to_date(path: Path, wanted: ClassifierFacts) -> bool:
     differences = describe_differences(found.settings, wanted.settings)
     if differences:
         log.info("%s has other settings (%s); training again replaces it", path, differences)
+        return False
+    try:
+        load_classifier(path, allow=wanted.model_path)  # warns where the code of its class is new
+    except DataError as error:
+        log.info("%s; training again replaces it", error)
         return False
     log.info(
         "%s is up to date (AUROC %.3f on val_select); remove it to train again",

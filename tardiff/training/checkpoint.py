@@ -1,6 +1,5 @@
 """The finished diffusion model on disk: averaged weights and everything needed to trust them."""
 
-import logging
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -9,21 +8,20 @@ from typing import Any
 from torch import nn
 
 from classifier.checkpoint_validation import (
+    network_source,
     require_length,
     require_modest,
     require_weights,
     shapes_alone,
+    warn_of_new_code,
 )
 from configs.run_record import read_mapping
 from configs.runtime.torch_files import load_marked, save_plain
-from data_preprocess.storage.content_cache import source_version
 from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.networks.registry import build_network
 from tardiff.privacy.accountant import Privacy
 
 MARKS = {"format": "tardiff-diffusion-2"}
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ def save_model(path: Path, model: DiffusionModel) -> None:
     content: dict[str, Any] = {name: getattr(model, name) for name in _PLAIN}
     content |= {name: list(getattr(model, name)) for name in _TUPLES}
     content |= {**MARKS, "state_dict": model.network.state_dict()}
-    content["network_source"] = _network_source(model.network)
+    content["network_source"] = network_source(model.network)
     if model.marginals is not None:
         content["marginals"] = dict(model.marginals.state_dict())
     if model.privacy is not None:
@@ -118,14 +116,8 @@ def _parsed(path: Path, content: dict[str, Any]) -> DiffusionModel:
         expected = build_network(arguments).state_dict()
     require_weights(path, weights, expected)
     network = build_network(arguments)
-    if content.get("network_source", now := _network_source(network)) != now:
-        log.warning(
-            "%s: the code of network %s has changed since it was trained, and its weights may mean "
-            "something else; to train anew, remove %s and run stage 1 again",
-            path,
-            arguments["kind"],
-            path.parent,
-        )
+    again = f"{path.parent} and run stage 1"
+    warn_of_new_code(path, content.get("network_source"), network, arguments["kind"], again)
     network.load_state_dict(weights)
     fields: dict[str, Any] = {name: content[name] for name in _PLAIN}
     fields |= {name: tuple(content[name]) for name in _TUPLES}
@@ -146,9 +138,3 @@ def _marginals(path: Path, weights: Any, fields: dict[str, Any]) -> MarginalMap 
     require_weights(path, weights, found.state_dict())
     found.load_state_dict(weights)
     return found
-
-
-def _network_source(built: nn.Module) -> str:
-    """SHA-256 of the files that its class and those of its parts stand in, but torch's own."""
-    files = {type(part).__module__ for part in built.modules()}
-    return source_version(tuple(sorted(f for f in files if f.split(".")[0] != "torch")))

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from classifier import train
+from classifier import checkpoint_validation, train
 from classifier.checkpoint import load_classifier, load_facts
 from classifier.metrics import report_scores
+from classifier.models.networks import ConvClassifier
 from classifier.training import predict_logits
 from configs import load_config
 from configs.runtime.errors import ConfigError, DataError
@@ -55,6 +56,33 @@ def _forbid_fit(monkeypatch):
         pytest.fail("trained again")
 
     monkeypatch.setattr(train, "fit_classifier", fail)
+
+
+def test_a_classifier_of_this_project_whose_code_has_changed_is_told_of(
+    trained, monkeypatch, caplog
+):
+    _forbid_fit(monkeypatch)
+    train.main(config_at(trained))
+    assert "the code of" not in caplog.text
+    monkeypatch.setattr(checkpoint_validation, "source_version", lambda names: f"edited {names}")
+    train.main(config_at(trained))
+    load_classifier(trained / "checkpoint" / "best.ckpt")
+    assert caplog.text.count("the code of network conv has changed since it was trained") == 2
+
+
+def test_a_classifier_that_does_not_fit_the_new_code_is_trained_again(
+    tmp_path, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO)
+    train.main(config_at(tmp_path))
+    original = ConvClassifier.__init__
+    monkeypatch.setattr(
+        ConvClassifier, "__init__", lambda self, *_, **asked: original(self, **asked | {"width": 8})
+    )
+    train.main(config_at(tmp_path))
+    assert "its weights do not fit its architecture" in caplog.text
+    assert "training again replaces it" in caplog.text
+    assert load_classifier(tmp_path / "checkpoint" / "best.ckpt")
 
 
 def test_outputs_agree_with_the_checkpoint(trained):

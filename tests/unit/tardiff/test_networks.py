@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from classifier import checkpoint_validation
 from configs import load_config
 from configs.runtime.errors import ConfigError
 from configs.runtime.torch_files import load_plain
@@ -19,7 +20,6 @@ from tardiff.networks.registry import build_network, network_arguments, network_
 from tardiff.networks.unet1d import UNet1D
 from tardiff.train import build_module
 from tardiff.train import main as train_diffusion
-from tardiff.training import checkpoint
 from tardiff.training.checkpoint import load_model, save_model
 from tests.support.tiny_runs import tiny_arguments
 
@@ -230,7 +230,7 @@ def test_a_model_of_a_network_whose_code_has_changed_is_told_of(trained, tmp_pat
     config, root = trained
     model = load_model(root / "runs/tiny/diffusion/model.pt", "train")
     assert not caplog.records
-    with patch.object(checkpoint, "source_version", lambda names: f"edited {names}"):
+    with patch.object(checkpoint_validation, "source_version", lambda names: f"edited {names}"):
         save_model(tmp_path / "model.pt", model)
     load_model(tmp_path / "model.pt", "train")
     assert f"the code of network {config.diffusion.network} has changed" in caplog.text
