@@ -248,7 +248,7 @@ def test_stage_1_tells_so_of_a_model_that_it_takes_over(trained, tmp_path, caplo
     config = dataclasses.replace(trained[0], runs_dir=str(root / "runs"))
     diffusion = dataclasses.replace(config.diffusion, max_steps=config.diffusion.max_steps + more)
     path = root / "runs/tiny/diffusion/model.pt"
-    with patch.object(checkpoint, "source_version", lambda names: "edited"):
+    with patch.object(checkpoint_validation, "source_version", lambda names: "edited"):
         save_model(path, load_model(path, "train"))
     caplog.clear()
     train_diffusion(dataclasses.replace(config, diffusion=diffusion))
