@@ -10,12 +10,10 @@ from torch import nn
 from classifier.checkpoint_validation import (
     expected_weights,
     is_built_in,
-    network_source,
     require_match,
     require_modest,
     require_weights,
     trained_on,
-    warn_of_new_code,
 )
 from classifier.input_adapter import (
     VALUES_ONLY,
@@ -24,6 +22,7 @@ from classifier.input_adapter import (
     require_parts,
 )
 from classifier.losses import num_outputs
+from classifier.models.source_code import network_source, warn_of_new_code
 from configs.runtime.errors import DataError
 from configs.runtime.torch_files import load_marked, save_plain
 from data_preprocess.model_space.normaliser import Normaliser

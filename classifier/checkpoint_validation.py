@@ -1,7 +1,5 @@
 """What a file may ask for before anything is imported or allocated for it."""
 
-import logging
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +13,7 @@ from classifier.models.registry import SHORT_NAMES, make
 from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
-from data_preprocess.storage.content_cache import source_version
 
-log = logging.getLogger(__name__)
 
 # No architecture of this project needs more; a file must not make one of terabytes.
 _LARGEST_NUMBER = 4096
@@ -128,33 +124,3 @@ def require_weights(path: Path, weights: Any, expected: Mapping[str, Tensor]) ->
         # A view that repeats one stored number may have any shape.
         if not weight.is_contiguous() or not torch.isfinite(weight).all():
             raise DataError(f"{path}: {name} is not finite or not stored in full")
-
-
-def network_source(built: nn.Module) -> str:
-    """SHA-256 of the files that its class and those of its parts stand in, but torch's own."""
-    modules = {type(part).__module__ for part in built.modules()}
-    return source_version(tuple(sorted(filter(_has_source, modules))))
-
-
-def _has_source(module: str) -> bool:
-    spec = getattr(sys.modules.get(module), "__spec__", None)  # None of a notebook
-    return module.split(".")[0] != "torch" and spec is not None and spec.origin is not None
-
-
-def warn_of_new_code(
-    path: Path, trained_as: str | None, built: nn.Module, name: str, again: str
-) -> None:
-    """Warns where the code of a network is another than when its weights were trained.
-
-    Args:
-        trained_as: its `network_source` then; None: not known.
-        name: of the network; again: how to train it anew.
-    """
-    if trained_as not in (None, network_source(built)):
-        log.warning(
-            "%s: the code of network %s has changed since it was trained, and its weights may mean "
-            "something else; to train anew, remove %s again",
-            path,
-            name,
-            again,
-        )

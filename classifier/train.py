@@ -19,7 +19,7 @@ from classifier.input_adapter import input_parts
 from classifier.linear_reference import AgainstLinear, against_linear, linear_scores
 from classifier.losses import class_probabilities
 from classifier.metrics import report_scores
-from classifier.models.registry import own_source
+from classifier.models.source_code import own_source
 from classifier.training import FitRecipe, Training, fit_classifier, predict_logits
 from configs import from_sections, to_plain
 from configs.cli import run_stage

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from classifier.input_adapter import VALUES_ONLY, build_classifier, input_parts, require_parts
 from classifier.losses import class_probabilities, num_outputs
-from classifier.models.registry import SHORT_NAMES, own_source
+from classifier.models.registry import SHORT_NAMES
+from classifier.models.source_code import own_source
 from classifier.training import FitRecipe, fit_classifier, predict_logits
 from configs.runtime.errors import ConfigError
 from data_preprocess.model_space.normaliser import Normaliser

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from classifier.checkpoint import load_classifier
 from classifier.losses import per_sample_loss
-from classifier.models.registry import own_source
+from classifier.models.source_code import own_source
 from configs.run_record import sha256_file
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.encoding import EncodedSeries

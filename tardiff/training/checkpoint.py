@@ -8,13 +8,12 @@ from typing import Any
 from torch import nn
 
 from classifier.checkpoint_validation import (
-    network_source,
     require_length,
     require_modest,
     require_weights,
     shapes_alone,
-    warn_of_new_code,
 )
+from classifier.models.source_code import network_source, warn_of_new_code
 from configs.run_record import read_mapping
 from configs.runtime.torch_files import load_marked, save_plain
 from tardiff.diffusion.quantile_mapping import MarginalMap

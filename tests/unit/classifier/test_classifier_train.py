@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from classifier import checkpoint_validation, train
+from classifier import train
 from classifier.checkpoint import load_classifier, load_facts
 from classifier.metrics import report_scores
+from classifier.models import source_code
 from classifier.models.networks import ConvClassifier
 from classifier.training import predict_logits
 from configs import load_config
@@ -64,7 +65,7 @@ def test_a_classifier_of_this_project_whose_code_has_changed_is_told_of(
     _forbid_fit(monkeypatch)
     train.main(config_at(trained))
     assert "the code of" not in caplog.text
-    monkeypatch.setattr(checkpoint_validation, "source_version", lambda names: f"edited {names}")
+    monkeypatch.setattr(source_code, "source_version", lambda names: f"edited {names}")
     train.main(config_at(trained))
     load_classifier(trained / "checkpoint" / "best.ckpt")
     assert caplog.text.count("the code of network conv has changed since it was trained") == 2

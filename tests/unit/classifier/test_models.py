@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from classifier.models.networks import ConvClassifier, RNNClassifier
-from classifier.models.registry import build_model, own_source
+from classifier.models.registry import build_model
+from classifier.models.source_code import own_source
 from configs.runtime.errors import ConfigError
 from data_preprocess.storage.content_cache import source_version
 from tests.support.own_network import own_network

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from classifier import checkpoint_validation
+from classifier.models import source_code
 from configs import load_config
 from configs.runtime.errors import ConfigError
 from configs.runtime.torch_files import load_plain
@@ -230,7 +230,7 @@ def test_a_model_of_a_network_whose_code_has_changed_is_told_of(trained, tmp_pat
     config, root = trained
     model = load_model(root / "runs/tiny/diffusion/model.pt", "train")
     assert not caplog.records
-    with patch.object(checkpoint_validation, "source_version", lambda names: f"edited {names}"):
+    with patch.object(source_code, "source_version", lambda names: f"edited {names}"):
         save_model(tmp_path / "model.pt", model)
     load_model(tmp_path / "model.pt", "train")
     assert f"the code of network {config.diffusion.network} has changed" in caplog.text
@@ -248,7 +248,7 @@ def test_stage_1_tells_so_of_a_model_that_it_takes_over(trained, tmp_path, caplo
     config = dataclasses.replace(trained[0], runs_dir=str(root / "runs"))
     diffusion = dataclasses.replace(config.diffusion, max_steps=config.diffusion.max_steps + more)
     path = root / "runs/tiny/diffusion/model.pt"
-    with patch.object(checkpoint_validation, "source_version", lambda names: "edited"):
+    with patch.object(source_code, "source_version", lambda names: "edited"):
         save_model(path, load_model(path, "train"))
     caplog.clear()
     train_diffusion(dataclasses.replace(config, diffusion=diffusion))
