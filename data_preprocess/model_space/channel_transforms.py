@@ -21,10 +21,9 @@ def interpolate(values: Tensor, source: tuple[float, ...], target: tuple[float, 
 Knots = tuple[tuple[float, ...], tuple[float, ...]]  # clinical values, model values
 PointMasses = tuple[tuple[float, float, float], ...]  # (clinical value, from, to) in model space
 
-# continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated: a knot at
-# zero, quantiles above; bounded: quantiles; in both a point mass wherever values pile up, and what
-# is near it can come back as it (docs/method.md, "One space").
-# integer and binary: every level a point mass.
+# continuous: as the normaliser's kind says. positive: log, then z-score. zero_inflated (nothing
+# below zero) and bounded: quantiles, and a point mass wherever values pile up. integer and binary:
+# every level a point mass.
 TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
 NUM_QUANTILES = 65
 # A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
@@ -33,7 +32,8 @@ NUM_QUANTILES = 65
 MIN_KNOT_GAP = 1e-3
 MOST_SPREAD = 20.0
 MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
-PILE = 0.01  # share of the measurements that makes a value a point mass
+PILE = 0.002  # share of the measurements that makes a value a point mass (docs/method.md)
+SAME = 1e-6  # share of the spread within which two measurements are one value
 STEPS = (1.0, 0.5, 0.1, 0.01)  # in which values are charted
 MOST = 0.6
 FAR = 1e3  # model-space "everything beyond"
@@ -56,10 +56,10 @@ def fit_map(
         return (zscore_knots if kind == "zscore" else quantile_knots)(measured), ()
     if channel_type == "positive":
         return _log_knots(measured), ()
-    if channel_type == "zero_inflated":
-        return _zero_inflated(measured)
-    if channel_type == "bounded":
-        return quantile_knots(measured), _point_masses(measured)
+    if channel_type == "zero_inflated" and measured.min() < 0:
+        raise DataError(f"a zero_inflated channel holds {measured.min():g}")
+    if channel_type in ("zero_inflated", "bounded"):
+        return _piled(measured)
     return _levels(measured, channel_type)
 
 
@@ -83,16 +83,9 @@ def zscore_knots(measured: Float[np.ndarray, " m"]) -> Knots:
     return (mean - sd, mean + sd), (-1.0, 1.0)
 
 
-def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0) -> Knots:
-    """Quantiles to standard normal quantiles.
-
-    Args:
-        low: the probability, in the whole channel, of a value below all of these.
-    """
-    # Mid-rank probabilities: the ends get the expected position of the smallest and largest value.
-    tail = 0.5 / max(len(measured), 2)
-    # Evenly spaced scores, not ranks: a straight line over the last 1.5 % would lengthen a tail.
-    probabilities = norm.cdf(np.linspace(norm.ppf(tail), norm.ppf(1 - tail), NUM_QUANTILES))
+def quantile_knots(measured: Float[np.ndarray, " m"]) -> Knots:
+    """Quantiles to standard normal quantiles."""
+    probabilities = norm.cdf(_scores(len(measured)))
     clinical = np.quantile(measured, probabilities)
     groups = _group_close(clinical, MIN_KNOT_GAP * _spread(measured, clinical))
     if groups[-1] == 0:
@@ -101,9 +94,8 @@ def quantile_knots(measured: Float[np.ndarray, " m"], low: float = 0.0) -> Knots
     # the scale that is beyond its middle rank: of 30,000 values 16 % at the top stand at 1.93, not
     # at 1.41.
     members = [groups == group for group in range(groups[-1] + 1)]
-    whole = low + (1 - low) * probabilities
     merged_clinical = tuple(float(clinical[run].mean()) for run in members)
-    merged_model = tuple(float(norm.ppf(whole[run].mean())) for run in members)
+    merged_model = tuple(float(norm.ppf(probabilities[run].mean())) for run in members)
     return merged_clinical, merged_model
 
 
@@ -148,28 +140,35 @@ def _log_knots(measured: np.ndarray) -> Knots:
     return tuple(np.exp(grid).tolist()), tuple(model.tolist())
 
 
-def _zero_inflated(measured: np.ndarray) -> tuple[Knots, PointMasses]:
-    if measured.min() < 0:
-        raise DataError(f"a zero_inflated channel holds {measured.min():g}")
-    positive = measured[measured > 0]
-    share = 1 - len(positive) / len(measured)
-    if share == 0 or len(np.unique(positive)) < 2:
-        return quantile_knots(measured), ()
-    zero = float(norm.ppf(share / 2))
-    clinical, model = quantile_knots(positive, low=share)
-    return ((0.0, *clinical), (zero, *model)), _point_masses(measured)
+def _piled(measured: np.ndarray) -> tuple[Knots, PointMasses]:
+    """Values at the normal quantiles of their middle ranks, and a point mass, with the stretch of
+    its ranks, for each that many measurements share (urine of 0, 60 or 100 ml, a saturation of
+    100 %).
+
+    The ends of a stretch are knots half-way to the next values, so that each value comes back as
+    itself.
+    """
+    values, counts = _distinct(measured)
+    ranks = np.concatenate([[0], counts.cumsum()]) / len(measured)
+    ends, middles = norm.ppf(ranks), norm.ppf((ranks[:-1] + ranks[1:]) / 2)
+    piles = np.flatnonzero(counts > PILE * len(measured))
+    at_quantiles = np.searchsorted(ranks, norm.cdf(_scores(len(measured))), side="right") - 1
+    chosen = np.union1d(at_quantiles, piles)
+    after = np.union1d(piles[piles > 0], (piles + 1)[piles + 1 < len(values)])
+    half_way = (values[after - 1] + values[after]) / 2
+    clinical = np.sort(np.concatenate([values[chosen], half_way]))
+    model = np.sort(np.concatenate([middles[chosen], ends[after]]))
+    starts, stops = ends[piles].clip(-FAR, FAR), ends[piles + 1].clip(-FAR, FAR)
+    point_masses = zip(values[piles].tolist(), starts.tolist(), stops.tolist(), strict=True)
+    return (tuple(clinical.tolist()), tuple(model.tolist())), tuple(point_masses)
 
 
-def _point_masses(measured: np.ndarray) -> PointMasses:
-    """Values that many measurements share (urine of 0, 60 or 100 ml, a saturation of 100 %), each
-    with the stretch of its ranks."""
+def _distinct(measured: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values that occur, rising, and how often; what differs by rounding alone is one value."""
     values, counts = np.unique(measured, return_counts=True)
-    shares = counts / len(measured)
-    edges = norm.ppf(np.concatenate([[0.0], shares.cumsum()]).clip(0, 1)).clip(-FAR, FAR)
-    return tuple(
-        (float(values[i]), float(edges[i]), float(edges[i + 1]))
-        for i in np.flatnonzero(shares > PILE)
-    )
+    groups = _group_close(values, SAME * _spread(measured, values))
+    starts = np.unique(groups, return_index=True)[1]
+    return values[starts], np.add.reduceat(counts, starts)
 
 
 def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, PointMasses]:
@@ -190,6 +189,16 @@ def _levels(measured: np.ndarray, channel_type: str) -> tuple[Knots, PointMasses
     starts, stops = [-FAR, *edges], [*edges, FAR]
     point_masses = tuple(zip(levels.tolist(), starts, stops, strict=True))
     return (tuple(levels.tolist()), tuple(scores.tolist())), point_masses
+
+
+def _scores(count: int) -> np.ndarray:
+    """Normal scores of the quantile knots of so many measurements.
+
+    Mid-rank probabilities: the ends get the expected position of the smallest and largest value.
+    Evenly spaced scores, not ranks: a straight line over the last 1.5 % would lengthen a tail.
+    """
+    tail = 0.5 / max(count, 2)
+    return np.linspace(norm.ppf(tail), norm.ppf(1 - tail), NUM_QUANTILES)
 
 
 def _spread(measured: np.ndarray, quantiles: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from configs.runtime.errors import DataError
 from data_preprocess.model_space.channel_transforms import charted_step, fit_map, interpolate, snap
@@ -30,9 +31,7 @@ def both_ways(measured, kind, channel_type):
 def test_what_was_measured_comes_back_the_same(channel_type, kind):
     measured = DRAWS[channel_type]
     _, back, _ = both_ways(measured, kind, channel_type)
-    far = np.abs(back - measured) > 1e-6 * measured.std()
-    # Below the smallest positive knot, and at a pile at the bound, a value may join the atom.
-    assert far.mean() < {"zero_inflated": 0.01, "bounded": 0.02}.get(channel_type, 1e-9)
+    np.testing.assert_allclose(back, measured, atol=1e-6 * measured.std())
 
 
 @pytest.mark.parametrize("channel_type", ["zero_inflated", "integer", "binary"])
@@ -69,16 +68,64 @@ def test_zero_is_drawn_as_zero_and_the_rest_stays_positive():
     assert (values[drawn > model[1]] > 0).all()
 
 
-def test_values_on_which_measurements_pile_up_are_drawn_as_often():
+@pytest.fixture
+def volumes():
+    """Urine in ml: many zeros, a fifth at 60, the rest mostly in tens."""
     rng = np.random.default_rng(3)
-    measured = np.where(rng.random(8000) < 0.2, 60.0, rng.exponential(80, 8000).round())
-    (clinical, model), point_masses = fit_map(measured, "quantile", "zero_inflated")
-    drawn = rng.normal(size=20_000)
+    drained = rng.exponential(80, 8000)
+    charted = np.where(rng.random(8000) < 0.7, drained.round(-1), drained.round())
+    return np.where(rng.random(8000) < 0.2, 60.0, charted)
+
+
+@pytest.mark.parametrize("channel_type", ["zero_inflated", "bounded"])
+def test_values_on_which_measurements_pile_up_are_drawn_as_often(volumes, channel_type):
+    (clinical, model), point_masses = fit_map(volumes, "quantile", channel_type)
+    drawn = np.random.default_rng(4).normal(size=40_000)
     values = snap(
         interpolate(torch.from_numpy(drawn), model, clinical).numpy(), drawn, point_masses
-    )
-    share = np.mean(measured == 60)
-    assert np.mean(values == 60) == pytest.approx(share, abs=0.015) and share > 0.2
+    ).round()
+    for volume in (0, 10, 20, 60, 100, 200):
+        share = np.mean(volumes == volume)
+        assert np.mean(values == volume) == pytest.approx(share, abs=0.005) and share > 0.005
+    every, counts = np.unique(volumes, return_counts=True)
+    assert np.isin(every[counts > 8], values).all()  # one in a thousand
+
+
+@pytest.mark.parametrize("channel_type", ["zero_inflated", "bounded"])
+def test_values_beside_a_pile_come_back_as_themselves(volumes, channel_type):
+    coded, back, point_masses = both_ways(volumes, "quantile", channel_type)
+    np.testing.assert_allclose(back, volumes, atol=1e-9)
+    assert len(point_masses) > 20
+    assert np.mean(coded) == pytest.approx(0, abs=0.02)
+    assert np.std(coded) == pytest.approx(1, abs=0.02)
+
+
+def test_a_pile_at_the_end_of_the_scale_stands_at_its_middle_rank():
+    measured = np.minimum(np.random.default_rng(5).normal(97, 3, 30_000), 100.0)
+    coded, _, point_masses = both_ways(measured, "quantile", "bounded")
+    share = np.mean(measured == 100)
+    middle, start = norm.ppf([1 - share / 2, 1 - share])
+    np.testing.assert_allclose(coded[measured == 100], middle)
+    assert point_masses == ((100.0, pytest.approx(start), 1e3),)
+    assert coded[measured < 100].max() < start
+
+
+def test_values_that_differ_by_rounding_alone_are_one():
+    """0.1 + 0.2 is not 0.3: knots between such values would be closer than float32 can tell."""
+    rng = np.random.default_rng(6)
+    measured = rng.choice([0.0, 0.3, 0.1 + 0.2, 60.0, 60.0 + 4e-6], 4000) + 0.0
+    (clinical, model), point_masses = fit_map(measured, "quantile", "zero_inflated")
+    assert [value for value, *_ in point_masses] == [0.0, 0.3, 60.0]
+    assert (np.diff(np.float32(clinical)) > 0).all() and (np.diff(np.float32(model)) > 0).all()
+    _, back, _ = both_ways(measured, "quantile", "zero_inflated")
+    np.testing.assert_allclose(back, measured, atol=1e-5)
+
+
+@pytest.mark.parametrize("measured", [[0.0, 5.0, 5.0], [5.0, 5.0, 5.0, 7.0], [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("channel_type", ["zero_inflated", "bounded"])
+def test_a_few_values_come_back(measured, channel_type):
+    _, back, _ = both_ways(np.array(measured), "quantile", channel_type)
+    np.testing.assert_allclose(back, measured)
 
 
 def test_a_skewed_channel_is_symmetric_in_model_space():

@@ -146,6 +146,20 @@ def test_dithered_values_are_spread_over_what_they_stand_for_and_come_back(stays
     )
 
 
+def test_dithered_values_beside_a_pile_come_back(stays):
+    tens = np.random.default_rng(2).random(stays.values.shape) < 0.9
+    values = np.where(tens, np.round(stays.values, -1), np.round(stays.values))
+    whole = dataclasses.replace(stays, values=values.clip(3))
+    types = {"diastolic": "bounded", "systolic": "zero_inflated", "gcs": "continuous"}
+    normaliser = fitted(whole, rounded=True, types=types)
+    piles = [value for value, *_ in normaliser.point_masses[1]]
+    beside = np.setdiff1d(whole.values[:, 1][whole.observed[:, 1]], piles)
+    assert np.isin([*np.add(piles, 1), *np.subtract(piles, 1)], beside).sum() > 5
+    back = normaliser.to_clinical(normaliser.dithered(whole.values, np.random.default_rng(0)))
+    measured = whole.observed  # a map knows no others
+    np.testing.assert_allclose(back[measured], whole.values[measured], atol=1e-4)
+
+
 def test_drawn_facts_are_legal(stays):
     normaliser = fitted(stays)
     x = torch.randn(500, 11, 8, generator=torch.Generator().manual_seed(0))
