@@ -2,7 +2,7 @@
 
 Both see each series through a fixed feature map and choose their one capacity (number of trees,
 ridge penalty) by AUROC on val_select, as the neural models choose their epoch. Whether a
-value was measured is no feature: synthetic series are complete, so a model trained on them would
+value was measured is no feature: sets without masks are complete, and a model trained on them would
 meet real gaps unprepared.
 """
 
