@@ -27,7 +27,8 @@ ROWS_PER_CLASS = 500  # that find the scale: the loss is of all pairs of rows
 # Entries of the (positive, negative) pair matrix held at a time.
 PAIR_BLOCK = 1_000_000
 # Losses through `row_weights`, which heeds influence.classes; any other refuses it.
-OF_CLASSES = ("nll", "balanced")
+OF_CLASSES = ("balanced", "nll")
+KINDS = ("rank", *OF_CLASSES)
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class GuidanceLoss:
                 f"guidance loss {self.kind!r} compares classes: influence.classes must be empty; "
                 "use balanced or nll for a class-specific guidance set"
             )
-        if self.kind not in (*OF_CLASSES, "rank"):
+        if self.kind not in KINDS:
             raise ConfigError(
-                f"guidance loss {self.kind!r}: expected auto, rank, balanced or nll (a new one "
-                "needs its branch in tardiff/influence/guidance_losses.py)"
+                f"guidance loss {self.kind!r}: expected one of auto, {', '.join(KINDS)} (KINDS in "
+                "tardiff/influence/guidance_losses.py)"
             )
 
     def to_plain(self) -> dict[str, Any]:

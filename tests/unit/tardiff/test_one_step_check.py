@@ -8,7 +8,7 @@ from torch import nn
 from classifier.losses import per_sample_loss
 from configs.runtime.errors import ConfigError
 from tardiff.influence.guidance_gradient import all_logits, guidance_gradient
-from tardiff.influence.guidance_losses import GuidanceLoss, residual
+from tardiff.influence.guidance_losses import KINDS, GuidanceLoss, residual
 from tardiff.influence.one_step_check import StepTest, one_step_test, rank_correlation
 from tardiff.influence.parameter_space import gradient_norms, inner, row_gradients
 from tests.support.oracles import Recurrent, random_direction
@@ -21,7 +21,7 @@ def make(rows=120, out=1):
     return model, x, torch.arange(rows) % max(2, out)
 
 
-@pytest.mark.parametrize("kind", ["rank", "balanced", "nll"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("out", [1, 3])
 def test_the_loss_has_the_gradient_that_guides(kind, out):
     torch.manual_seed(0)
