@@ -14,7 +14,6 @@ from configs.runtime.errors import DataError, MismatchError
 from data_preprocess.model_space.normaliser import Normaliser
 from data_preprocess.splits import Splits
 
-
 # No architecture of this project needs more; a file must not make one of terabytes.
 _LARGEST_NUMBER = 4096
 _LONGEST_LIST = 64
