@@ -193,6 +193,7 @@ def test_every_option_of_the_config_reaches_its_network():
         "unet": {"multipliers": [1, 3], "blocks_per_level": 2, "heads": 2, "patch": 3},
         "published_unet": {"multipliers": [1, 3], "blocks_per_level": 2, "attention_levels": [0]},
     }
+    assert changes.keys() == set(KINDS)
     for kind, options in changes.items():
         for name, value in (options | {"width": 24}).items():
             changed = dataclasses.replace(base, network=kind, **{name: value})
