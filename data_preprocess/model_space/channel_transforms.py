@@ -1,4 +1,4 @@
-"""Channel types: quantile, log and discrete transforms, and the interpolation they share."""
+"""The map of a channel to model space (quantiles, log, straight line), and its point masses."""
 
 import numpy as np
 import torch

@@ -1,4 +1,7 @@
-"""Is a set useful, faithful, private? One verdict per set and question, with its numbers."""
+"""Is a set useful, faithful, private? One verdict per set and question, with its numbers.
+
+The rules that decide are in useful.py and quality_answers.py.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -6,7 +6,7 @@ monotone map per value channel takes the quantiles of a pilot of unguided draws 
 training series, and a threshold per mask channel and grid point gives the training share of
 measurements there. Fitted once, after training, and part of the model: a series' values depend on
 that series alone, and guided series go through the map of the unguided ones, so what guidance moved
-stays moved.
+stays moved. (The map of clinical units to model space is data_preprocess/model_space/.)
 """
 
 import numpy as np

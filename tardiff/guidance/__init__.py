@@ -1,1 +1,1 @@
-"""How influence pushes the sampler: directions, the guided denoiser, calibration."""
+"""How influence chooses series from a pool, or pushes the sampler: guides, strengths, the shift."""

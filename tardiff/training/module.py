@@ -2,7 +2,8 @@
 
 Every random choice of a step (rows, levels, noise, label dropout) is drawn from a generator
 seeded by (run seed, step, rank). Training is therefore a function of the step number: a run
-resumed from a checkpoint continues exactly as if it had never stopped.
+resumed from a checkpoint continues exactly as if it had never stopped. On one GPU its passes replay
+CUDA graphs (`replayed`).
 """
 
 import copy
