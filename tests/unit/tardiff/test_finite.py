@@ -5,6 +5,7 @@ import torch
 
 from classifier.models.networks import RNNClassifier
 from data_preprocess.model_space.encoding import EncodedSeries
+from tardiff.influence import gradient_cache
 from tardiff.influence.gradient_cache import InfluenceSettings, guide_vector
 from tardiff.training.module import DiffusionModule, SeriesBatch
 from tests.support.small_objective import objective
@@ -21,13 +22,23 @@ def settings(preconditioner):
 
 
 @pytest.mark.parametrize("preconditioner", ["none", "ggn_cg"])
-def test_an_infinite_weight_gives_an_error_and_no_gradient(tmp_path, preconditioner):
+def test_what_is_not_finite_gives_an_error_and_no_gradient(tmp_path, preconditioner, monkeypatch):
+    """A weight of the classifier, or what the preconditioner makes of a gradient that is finite."""
     torch.manual_seed(0)
     model = RNNClassifier(in_channels=2, num_outputs=1, length=4, hidden=3, layers=1).eval()
     rows = EncodedSeries(torch.randn(12, 2, 4), torch.arange(12) % 2)
-    with torch.no_grad():
-        next(model.parameters())[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="guidance gradient is not finite at .*; check"):
+    if preconditioner == "none":
+        what = "guidance gradient"
+        with torch.no_grad():
+            next(model.parameters())[0] = float("nan")
+    else:
+        what = "preconditioned guidance gradient"
+        monkeypatch.setattr(
+            gradient_cache,
+            "precondition",
+            lambda model, vector, x, **_: ({k: v / 0 for k, v in vector.items()}, {}),
+        )
+    with pytest.raises(FloatingPointError, match=f"^the {what} is not finite at .*; check"):
         guide_vector(
             model, rows, rows, settings(preconditioner), num_classes=2, seed=0, cache=tmp_path
         )
