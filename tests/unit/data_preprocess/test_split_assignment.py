@@ -43,17 +43,20 @@ def types(split):
     return set(split.static[:, 1].tolist())
 
 
+@pytest.mark.parametrize("own_val", [True, False])
 @pytest.mark.parametrize("own_test", [True, False])
-def test_every_split_holds_its_own_population(own_test):
+def test_every_split_holds_its_own_population(own_test, own_val):
     pool = cohort()
     test = cohort(seed=1, first=1000) if own_test else None
+    val = cohort(seed=2, first=2000) if own_val else None
     data = replace(DataConfig(), val_guide=0.4, val_select=0.3, test=0.2, **RULES)
-    splits = made(SourceData(pool, test), data)
+    splits = made(SourceData(pool, test, val), data)
     assert types(splits.train) == {1, 2}
     for held_out in (splits.val_guide, splits.val_select, splits.test):
         assert types(held_out) == {3}
-    medical = int((pool.static[:, 1] == 3).sum())
-    assert abs(len(splits.val_guide) - 0.4 * medical) <= 4  # a share of those who may enter
+    medical, share = int(((pool if val is None else val).static[:, 1] == 3).sum()), 0.4
+    share = share if val is None else 0.4 / 0.7  # of a set of its own the two shares are all
+    assert abs(len(splits.val_guide) - share * medical) <= 4  # a share of those who may enter
     assert len(splits.train) == int((pool.static[:, 1] <= 2).sum())
     if test is not None:
         assert len(splits.test) == int((test.static[:, 1] == 3).sum())
