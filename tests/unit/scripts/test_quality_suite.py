@@ -55,6 +55,11 @@ def test_what_is_kept_is_not_computed_again(calls, tmp_path):
     assert len(calls) == 6
     score_sets(splits, sets, KINDS, seed=1, cache=tmp_path)
     assert len(calls) == 10
+    score_sets(splits, sets, KINDS, seed=0, cache=tmp_path, members=["train"])  # of privacy
+    assert len(calls) == 12
+    other = dataclasses.replace(splits, fingerprint="e" * 64)
+    score_sets(other, sets, KINDS, seed=0, cache=tmp_path)
+    assert len(calls) == 16
 
 
 def test_reports_of_two_processes_are_those_of_one(tmp_path):
@@ -91,13 +96,18 @@ def test_privacy_counts_guidance_rows_as_seen(calls, tmp_path):
     assert calls == [(60, 60, 50), (120, 60, 50)]
 
 
-def test_the_fingerprint_sees_every_array():
-    one = gaussian(30, 0)
+def test_the_fingerprint_sees_every_array_and_name():
+    static = {"static": np.zeros((30, 1), np.float32), "static_names": ("age[years]",)}
+    one, same = (gaussian(30, 0, **static) for _ in range(2))
     flipped = dataclasses.replace(one, labels=1 - one.labels)
     unmeasured = dataclasses.replace(one, observed=~one.observed)
     moved = dataclasses.replace(one, values=one.values + np.float32(1e-3))
-    prints = {fingerprint(d) for d in (one, flipped, unmeasured, moved)}
-    assert len(prints) == 4 and fingerprint(gaussian(30, 0)) == fingerprint(one)
+    older = dataclasses.replace(one, static=one.static + 1)
+    names = [f"{kind}_names" for kind in ("feature", "label", "static")]
+    renamed = [dataclasses.replace(one, **{k: getattr(one, k)[::-1]}) for k in names[:2]]
+    renamed.append(dataclasses.replace(one, static_names=("weight[kg]",)))
+    prints = {fingerprint(d) for d in (one, flipped, unmeasured, moved, older, *renamed)}
+    assert len(prints) == 8 and fingerprint(same) == fingerprint(one)
 
 
 def test_a_report_survives_the_disk(tmp_path, monkeypatch):
