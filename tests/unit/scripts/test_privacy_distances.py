@@ -47,12 +47,15 @@ def test_equals_brute_force():
     assert report.values["nndr_median_reference"] == pytest.approx(ratio, rel=1e-4)
 
 
-def test_copies_are_closer_to_train_whatever_the_sizes():
+def test_copies_are_closer_to_train_and_fresh_series_are_not_whatever_the_sizes():
     train, holdout = gaussian(80, 0), gaussian(40, 1)
     report = distances_report(comparison(train, holdout, dataset(train.values)), seed=0).values
     # Half of train is drawn to match the hold-out; its copies are at distance 0.
     assert report["closer_to_train_share"] > 0.7
     assert report["closer_to_train_share_low"] > 0.5
+    larger = comparison(gaussian(400, 3), holdout, gaussian(80, 2))
+    report = distances_report(larger, seed=0).values
+    assert report["closer_to_train_share_low"] < 0.5 < report["closer_to_train_share_high"]
 
 
 def steady(n, seed):
