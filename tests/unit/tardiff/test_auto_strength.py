@@ -61,6 +61,7 @@ def test_guidance_rows_that_know_nothing_ask_for_next_to_nothing():
         scores = guide.influence(guide.toward(guide.gradient(known, LOSS)))
         head = guide.refitted(tilted_weights(scores, pool.y, found.w))
         asked.append(found.w)
+        assert (found.w > 0) == (np.add(found.changes, found.errors).min() < 0)
         harm.append(
             LOSS.value(later.rows @ head, later.y) - LOSS.value(later.rows @ guide.theta, later.y)
         )
