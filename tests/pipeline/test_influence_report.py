@@ -85,11 +85,9 @@ def test_patients_are_drawn_only_on_request(reported):
     assert (folder / "series_mine.png").is_file() and not (folder / "series_train.png").exists()
     for name in ("distribution.png", "one_step.png", "guidance_size.png"):
         assert (folder / name).stat().st_size > 5000
-    page = (folder / "report.md").read_text()
-    subjects = {str(subject) for subject in reported[2].train.subject_ids.tolist()}
     with (folder / "influence_train.csv").open() as handle:
         assert "subject" not in handle.readline()
-    assert "| row |" in page and subjects
+    assert "| row |" in (folder / "report.md").read_text()
 
 
 def test_the_test_split_and_unclear_names_are_refused(reported, caplog):
