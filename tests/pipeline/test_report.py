@@ -29,6 +29,7 @@ from tests.support.evaluated import arguments, as_synthetic
 SETS = ("unguided", "export", "timegan")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 PHONE = 390  # CSS pixels
+PAPER = 718  # A4 without its margins
 
 
 def report_arguments(home):
@@ -243,18 +244,21 @@ def chromium():
     return found
 
 
-def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
+def laid_out(page, width, tmp_path):
+    """In a real browser, at `width` pixels: the width of the page, its pictures, those that are
+    broken, what it loaded, and the boxes that are cut off or scroll."""
     program = chromium()
     frame = tmp_path / "frame.html"
     frame.write_text(
-        f'<iframe id="f" style="width:{PHONE}px;height:800px;border:0" '
+        f'<iframe id="f" style="width:{width}px;height:800px;border:0" '
         f'srcdoc="{html.escape(page)}"></iframe><p id="out"></p><script>f.onload = () => {{'
         "const d = f.contentDocument, w = f.contentWindow;"
         "const broken = [...d.images].filter(i => !i.naturalWidth).length;"
         "const asked = w.performance.getEntriesByType('resource').map(r => r.name)"
         ".filter(n => !n.startsWith('data:')).length;"
+        "const cut = [...d.querySelectorAll('.scroll')].filter(b => b.scrollWidth > b.clientWidth);"
         "out.textContent = JSON.stringify([d.documentElement.scrollWidth, d.images.length,"
-        "broken, asked]);}</script>",
+        "broken, asked, cut.length]);}</script>",
         encoding="utf-8",
     )
     command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
@@ -262,9 +266,20 @@ def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
     done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, timeout=120)
     found = re.search(r'<p id="out">(\[.*?\])</p>', done.stdout)
     assert found, done.stderr[-500:]
-    width, pictures, broken, asked = json.loads(found[1])
+    return json.loads(found[1])
+
+
+def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
+    width, pictures, broken, asked, _ = laid_out(page, PHONE, tmp_path)
     assert width <= PHONE
     assert pictures >= 10 and (broken, asked) == (0, 0)
+
+
+def test_paper_shows_all_columns(page, tmp_path):
+    """What scrolls on a screen is cut off in print."""
+    printed = page.replace("@media print", "@media all")
+    width, *_, cut = laid_out(printed, PAPER, tmp_path)
+    assert width <= PAPER and cut == 0
 
 
 def test_a_curve_of_other_data_or_another_model_is_not_shown(tmp_path):
