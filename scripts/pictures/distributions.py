@@ -37,13 +37,14 @@ def distribution_picture(
     figure, panels = new_panels(7.2, 0.9 + 1.7 * lines, rows=lines, columns=2)
     for axes, channel in zip(panels.flat, shown, strict=False):
         edges = bin_edges(held_out[:, channel])
+        # Shares of all values: a set beyond the axis must not be scaled up to what lies within.
         real, *others = (
-            np.histogram(values[:, channel].ravel(), edges, density=True)[0]
+            np.histogram(values[:, channel], edges)[0] / values[:, channel].size
             for values in (held_out, *made)
         )
         axes.stairs(real, edges, fill=True, color="0.8", label="held-out real")
-        for name, density in zip(sets, others, strict=True):
-            axes.stairs(density, edges, label=name, linewidth=1.5, **styles.dashed(name))
+        for name, share in zip(sets, others, strict=True):
+            axes.stairs(share, edges, label=name, linewidth=1.5, **styles.dashed(name))
         axes.set_yticks([])
         axes.set_title(test.feature_names[channel], fontsize=9, loc="left")
     for axes in panels.flat[len(shown) :]:
@@ -61,8 +62,8 @@ def distribution_picture(
         figure,
         f"Histograms of {len(shown)} channels: held-out series and {', '.join(sets)}",
         f"{caption} The Kolmogorov-Smirnov distance (0 to 1) is the largest gap between the two "
-        f"distribution functions. The axes leave out {100 * TAIL:g} % of the held-out values at "
-        "either end.",
+        "distribution functions. Heights: share of all values of the set, imputed ones included. "
+        f"The axes leave out {100 * TAIL:g} % of the held-out values at either end.",
     )
 
 

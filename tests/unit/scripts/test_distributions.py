@@ -1,9 +1,11 @@
-"""Bins of the histograms in the report."""
+"""Histograms of the channels in the report."""
 
 import numpy as np
 import pytest
 
-from scripts.pictures.distributions import BINS, bin_edges
+from scripts.pictures.distributions import BINS, bin_edges, distribution_picture
+from scripts.pictures.styles import Styles
+from tests.support.metric_sets import dataset, gaussian
 
 
 def per_bin(values, step):
@@ -38,3 +40,16 @@ def test_other_values_have_bins_of_equal_width_without_the_tails():
     assert edges[[0, -1]] == pytest.approx(np.quantile(values, [0.005, 0.995]))
     assert bin_edges(np.full(9, 5.0)).tolist() == [4.5, 5.5]
     assert bin_edges(np.full(9, 5.003))[[0, -1]] == pytest.approx([5.003, 6.003])
+
+
+def test_heights_are_shares_of_all_values():
+    """A set that lies mostly beyond the axis is not drawn as high as one within."""
+    test = gaussian(200, 0)
+    sets = {"wide": dataset(10 * gaussian(200, 1).values), "off": dataset(test.values + 50)}
+    figure = distribution_picture(test, sets, Styles(list(sets)), seed=0).figure
+    for axes, channel in zip(figure.axes, range(test.num_channels), strict=True):
+        edges = bin_edges(test.values[:, channel])
+        for patch, made in zip(axes.patches, (test, *sets.values()), strict=True):
+            values = made.values[:, channel]
+            within = ((values >= edges[0]) & (values <= edges[-1])).mean()
+            assert patch.get_data().values.sum() == pytest.approx(within)
