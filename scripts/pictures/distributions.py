@@ -8,6 +8,7 @@ from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.channel_transforms import charted_step
 from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
+from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.fidelity.marginals import kolmogorov_smirnov
 
 MAX_SERIES = 2000
@@ -17,17 +18,31 @@ TAIL = 0.005  # share of held-out values beyond either end of the axis
 
 
 def distribution_picture(
-    test: EHRDataset, sets: Mapping[str, EHRDataset], styles: Styles, *, seed: int
+    test: EHRDataset,
+    sets: Mapping[str, EHRDataset],
+    styles: Styles,
+    *,
+    seed: int,
+    reports: Mapping[str, MetricReport],
 ) -> Picture:
     """Histograms per channel of at most MAX_SERIES series of each set: of MAX_CHANNELS channels at
-    most, those with the largest differences; the caption names the farthest off, per set."""
+    most, those with the largest differences; the caption names the farthest off, per set.
+
+    Args:
+        reports: fidelity of the sets, whose distances are named; empty: those of the series drawn.
+    """
     held_out, *made = (
         each.values[draw(len(each), MAX_SERIES, seed)] for each in (test, *sets.values())
     )
     gaps = np.array(
         [
-            [kolmogorov_smirnov(held_out[:, c].ravel(), v[:, c].ravel()) for v in made]
-            for c in range(test.num_channels)
+            [
+                reports[name].values[f"marginal_ks/{channel}"]
+                if name in reports
+                else kolmogorov_smirnov(held_out[:, c].ravel(), values[:, c].ravel())
+                for name, values in zip(sets, made, strict=True)
+            ]
+            for c, channel in enumerate(test.feature_names)
         ]
     )
     shown = np.arange(test.num_channels)

@@ -179,11 +179,11 @@ def _fidelity(results: Results, styles: Styles) -> Section:
     assert results.splits is not None and results.data is not None
     train, test, sets = results.splits.train, results.splits.test, results.synthetic
     settings = results.provenance["settings"]
-    seed = settings["seeds"][0]
+    seed, fidelity = settings["seeds"][0], results.quality.get(FIDELITY, {})
     chosen = {"seed": seed, "show_real_series": settings["show_real_series"]}
     chosen["hours_per_step"] = results.hours_per_step
     pictures = [
-        distribution_picture(test, sets, styles, seed=seed),
+        distribution_picture(test, sets, styles, seed=seed, reports=fidelity),
         *(example_picture(train, sets, k, styles, **chosen) for k in range(train.num_classes)),
         embedding_picture(results.data.test, results.data.synthetic, styles, seed=seed),
     ]

@@ -5,7 +5,8 @@ import pytest
 
 from scripts.pictures.distributions import BINS, bin_edges, distribution_picture
 from scripts.pictures.styles import Styles
-from tests.support.metric_sets import dataset, gaussian
+from scripts.quality.fidelity.marginals import marginals_report
+from tests.support.metric_sets import comparison, dataset, gaussian
 
 
 def per_bin(values, step):
@@ -46,10 +47,22 @@ def test_heights_are_shares_of_all_values():
     """A set that lies mostly beyond the axis is not drawn as high as one within."""
     test = gaussian(200, 0)
     sets = {"wide": dataset(10 * gaussian(200, 1).values), "off": dataset(test.values + 50)}
-    figure = distribution_picture(test, sets, Styles(list(sets)), seed=0).figure
+    figure = distribution_picture(test, sets, Styles(list(sets)), seed=0, reports={}).figure
     for axes, channel in zip(figure.axes, range(test.num_channels), strict=True):
         edges = bin_edges(test.values[:, channel])
         for patch, made in zip(axes.patches, (test, *sets.values()), strict=True):
             values = made.values[:, channel]
             within = ((values >= edges[0]) & (values <= edges[-1])).mean()
             assert patch.get_data().values.sum() == pytest.approx(within)
+
+
+def test_the_distances_named_are_those_of_the_tables():
+    """Metrics draw other series; of few, the farthest channel can be another one."""
+    train, test, made = gaussian(60, 0), gaussian(60, 1), gaussian(40, 2)
+    sets = {"made": made}
+    report = marginals_report(comparison(train, test, made), seed=0)
+    arguments = test, sets, Styles(list(sets))
+    caption = distribution_picture(*arguments, seed=0, reports={"made": report}).caption
+    assert f"{report.values['marginal_ks']:.3f} on average over 2 channels" in caption
+    own = distribution_picture(*arguments, seed=0, reports={}).caption
+    assert "on average" in own and own != caption
