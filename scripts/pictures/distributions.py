@@ -6,7 +6,7 @@ import numpy as np
 
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.model_space.channel_transforms import charted_step
-from scripts.pictures.styles import Picture, Styles, new_panels, shared_legend
+from scripts.pictures.styles import Picture, Styles, broken, new_panels, shared_legend
 from scripts.quality.common.comparison import draw
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.fidelity.marginals import kolmogorov_smirnov
@@ -14,6 +14,7 @@ from scripts.quality.fidelity.marginals import kolmogorov_smirnov
 MAX_SERIES = 2000
 MAX_CHANNELS = 16
 BINS = 40
+TITLE_WIDTH = 44  # characters of a line
 TAIL = 0.005  # share of held-out values beyond either end of the axis
 
 
@@ -61,7 +62,8 @@ def distribution_picture(
         for name, share in zip(sets, others, strict=True):
             axes.stairs(share, edges, label=name, linewidth=1.5, **styles.dashed(name))
         axes.set_yticks([])
-        axes.set_title(test.feature_names[channel], fontsize=9, loc="left")
+        title = broken(test.feature_names[channel], TITLE_WIDTH)
+        axes.set_title(title, fontsize=9, loc="left")
     for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
     shared_legend(figure, panels[0, 0])

@@ -22,7 +22,7 @@ from scripts.utility.summary import UNGUIDED
 
 MOST_SETS = 3
 MOST_CHANNELS = 16
-TITLE_WIDTH = 36  # characters of a line
+TITLE_WIDTH, CHANNEL_WIDTH = 36, 48  # characters of a line of a title, of a label
 CLEAR = 2.0  # standard errors from which on a change is marked
 LEAST_SCALE = 1e-3  # s.d.; smaller changes stay pale
 COLOURS = "RdBu_r"
@@ -143,7 +143,8 @@ def guidance_change_picture(found: GuidanceChange) -> Picture:
             drawn = _map(panels[row, column], change, top, found.hours_per_step, clear)
             title = broken(f"{name} minus unguided, {class_name}", TITLE_WIDTH)
             panels[row, column].set_title(title, fontsize=9)
-        panels[row, 0].set_yticks(range(len(shown)), [found.channels[c] for c in shown], fontsize=8)
+        labels = [broken(found.channels[c], CHANNEL_WIDTH) for c in shown]
+        panels[row, 0].set_yticks(range(len(shown)), labels, fontsize=8)
     figure.colorbar(drawn, ax=list(panels[:, : len(names)].ravel()), label="training s.d.")
     if found.influence is not None:
         top = max(LEAST_SCALE, float(np.abs(found.influence).max()))

@@ -15,6 +15,7 @@ from scripts.pictures.curves import (
     reliability_figure,
     training_sources,
 )
+from scripts.pictures.distributions import distribution_picture
 from scripts.pictures.examples import example_picture
 from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
 from scripts.pictures.scores import (
@@ -244,6 +245,23 @@ def test_long_names_stand_beside_each_other():
     change = guidance_change_picture(found).figure
     change.draw_without_rendering()
     assert not overlap([axes.title for axes in change.axes[:2]])
+
+
+def test_a_very_long_channel_name_leaves_room_for_the_picture():
+    name = "fraction_of_oxygen_in_the_air_that_a_ventilated_patient_breathes_in[mmol/L]"
+    train, made = (gaussian(60, k, feature_names=(name, f"mean_{name}")) for k in range(2))
+    sets = {"unguided": made}
+    channels = distribution_picture(train, sets, Styles(list(sets)), seed=0, reports={}).figure
+    channels.draw_without_rendering()
+    assert not overlap([axes._left_title for axes in channels.axes])
+    realised = {"guided": [0.0, 0.0]}
+    found = guidance_change(
+        train, made, {"guided": made}, "", realised=realised, hours_per_step=1.0
+    )
+    change = guidance_change_picture(found).figure
+    change.draw_without_rendering()
+    assert change.axes[0].get_window_extent().width > change.bbox.width / 3
+    assert not overlap(change.axes[0].get_yticklabels())
 
 
 def test_lines_are_broken_after_blanks_and_underscores():
