@@ -168,7 +168,7 @@ def _map(
     clear: np.ndarray | None = None,
 ) -> QuadMesh:
     """Colours from -`top` to `top`, and a dot where `clear`."""
-    times, _ = time_axis(values.shape[1] + 1, hours_per_step)
+    times, _ = time_axis(values.shape[1], hours_per_step, behind=1)
     edges = np.arange(len(values) + 1) - 0.5
     mesh = axes.pcolormesh(times, edges, values, cmap=COLOURS, vmin=-top, vmax=top)
     axes.set_ylim(len(values) - 0.5, -0.5)
@@ -214,7 +214,7 @@ def _reading(found: GuidanceChange, name: str) -> str:
             continue
         bare = bare_name(found.channels[channel])
         text += f", largest change {change[channel, step]:+.3f} s.d. ({bare}"
-        text += f", {times[step]:.3g} {unit})"
+        text += f", {times[step]:.4g} {unit})"
         if found.influence is not None and found.influence[row].std() > 0:
             agreement = np.corrcoef(change.ravel(), found.influence[row].ravel())[0, 1]
             text += f", map correlates {agreement:+.2f} with that of influence"

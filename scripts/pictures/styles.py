@@ -114,7 +114,8 @@ def broken(text: str, width: int) -> str:
     return textwrap.fill(text.replace("_", "_ "), width).replace("_ ", "_")
 
 
-def time_axis(length: int, hours_per_step: float) -> tuple[np.ndarray, str]:
-    """Times of the grid points in a unit that is readable for such a length, and its name."""
-    hours = np.arange(length) * hours_per_step
+def time_axis(length: int, hours_per_step: float, *, behind: int = 0) -> tuple[np.ndarray, str]:
+    """Times of the grid points, and of `behind` more, in a unit that is readable for such a length,
+    and its name."""
+    hours = np.arange(length + behind) * hours_per_step
     return (hours, "hours") if length * hours_per_step >= 1 else (hours * 3600.0, "seconds")

@@ -268,3 +268,15 @@ def test_lines_are_broken_after_blanks_and_underscores():
     assert broken("heart_rate", 18) == "heart_rate"
     assert broken("fraction_of_inspired_oxygen", 18) == "fraction_of_\ninspired_oxygen"
     assert broken("guided minus unguided, died", 22) == "guided minus unguided,\ndied"
+
+
+def test_a_map_of_under_an_hour_is_in_the_unit_of_its_axis():
+    """Eleven steps of five minutes are 55 minutes; their twelve edges span an hour."""
+    train, made = (gaussian(60, k, (2, 11)) for k in range(2))
+    options = {"realised": {"guided": [0.0, 0.0]}, "hours_per_step": 5 / 60}
+    found = guidance_change(train, made, {"guided": gaussian(60, 2, (2, 11))}, "", **options)
+    picture = guidance_change_picture(found)
+    for axes in picture.figure.axes[:2]:
+        assert axes.get_xlim() == pytest.approx((0.0, 3300.0))
+    assert picture.figure.axes[1].get_xlabel() == "seconds"
+    assert "e+" not in picture.caption
