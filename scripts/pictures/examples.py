@@ -36,7 +36,8 @@ def example_picture(
     channels, band, within = train.feature_names[:MAX_CHANNELS], None, {}
     if len(real) >= FEWEST_FOR_BAND:
         low, high = np.quantile(real, BAND, axis=0)
-        within = {k: float(((v >= low) & (v <= high)).mean()) for k, v in sources.items()}
+        compared = {REAL: real} | sources
+        within = {k: float(((v >= low) & (v <= high)).mean()) for k, v in compared.items()}
         band = np.stack([low, real.mean(axis=0), high])
     if show_real_series:
         sources = {REAL: real} | sources
@@ -87,10 +88,10 @@ def _caption(name: str, num_real: int, within: Mapping[str, float], *, patients:
     else:
         text = (
             f"Class {name}. Grey: mean and {low:g} to {high:g} % band of "
-            f"{num_real:,} real training series. Of real entries {high - low:g} % lie in "
-            "the band; "
+            f"{num_real:,} real training series. In the band lie "
         )
-        text += ", ".join(f"of {n} {100 * share:.0f} %" for n, share in within.items()) + "."
+        text += ", ".join(f"{100 * share:.0f} % of {n}" for n, share in within.items())
+        text += " entries."
     text += f" Lines: {len(LINES)} series per column, drawn at random, not picked."
     if patients:
         return text + " The column of real series shows patient records: do not pass this page on."

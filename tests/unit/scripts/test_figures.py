@@ -32,7 +32,7 @@ from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
 from scripts.utility.protocols import Fit
 from scripts.utility.summary import summarise
-from tests.support.metric_sets import gaussian
+from tests.support.metric_sets import dataset, gaussian
 from tests.unit.scripts.test_summary import make_results
 
 STYLES = Styles(["unguided", "influence"])
@@ -280,3 +280,15 @@ def test_a_map_of_under_an_hour_is_in_the_unit_of_its_axis():
         assert axes.get_xlim() == pytest.approx((0.0, 3300.0))
     assert picture.figure.axes[1].get_xlabel() == "seconds"
     assert "e+" not in picture.caption
+
+
+def test_the_band_is_compared_with_what_it_holds_of_real_entries():
+    """Of tied values, and so of a binary channel, more than 80 % lie between the quantiles."""
+    train, made = (dataset(np.random.default_rng(k).random((80, 1, 6)) < 0.05) for k in range(2))
+    options = {"seed": 0, "show_real_series": False, "hours_per_step": 1.0}
+    caption = example_picture(train, {"made": made}, 0, Styles(["made"]), **options).caption
+    real, other = train.values[train.labels == 0], made.values[made.labels == 0]
+    low, high = np.quantile(real, [0.1, 0.9], axis=0)
+    shares = [100 * ((v >= low) & (v <= high)).mean() for v in (real, other)]
+    assert "In the band lie {:.0f} % of real, {:.0f} % of made entries.".format(*shares) in caption
+    assert shares[0] > 90
