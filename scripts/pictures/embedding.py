@@ -32,7 +32,8 @@ def embedding_picture(
     components = {name: pca.transform(x) for name, x in rows.items()}
     maps = {"principal components": components, "t-SNE": _tsne(rows, seed)}
     width = 1.0 + 3.1 * max(len(sets), 2)
-    figure, panels = new_panels(width, 6.2, rows=len(maps), columns=len(sets))
+    shared = {"sharex": "row", "sharey": "row"}  # the same point at the same place for every set
+    figure, panels = new_panels(width, 6.2, rows=len(maps), columns=len(sets), **shared)
     for row, (title, points) in enumerate(maps.items()):
         for axes, name in zip(panels[row], sets, strict=True):
             axes.scatter(*points[REAL].T, s=7, color="0.6", label="held-out real")

@@ -16,6 +16,7 @@ from scripts.pictures.curves import (
     training_sources,
 )
 from scripts.pictures.distributions import distribution_picture
+from scripts.pictures.embedding import embedding_picture
 from scripts.pictures.examples import example_picture
 from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
 from scripts.pictures.scores import (
@@ -30,7 +31,7 @@ from scripts.pictures.scores import (
 from scripts.pictures.styles import Styles, broken, save, time_axis
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
-from scripts.utility.protocols import Fit
+from scripts.utility.protocols import EncodedArrays, Fit
 from scripts.utility.summary import summarise
 from tests.support.metric_sets import dataset, gaussian
 from tests.unit.scripts.test_summary import make_results
@@ -292,3 +293,12 @@ def test_the_band_is_compared_with_what_it_holds_of_real_entries():
     shares = [100 * ((v >= low) & (v <= high)).mean() for v in (real, other)]
     assert "In the band lie {:.0f} % of real, {:.0f} % of made entries.".format(*shares) in caption
     assert shares[0] > 90
+
+
+def test_maps_of_all_sets_have_the_same_axes():
+    series = [gaussian(40, k).values * (1 + 9 * k) for k in range(3)]
+    test, near, far = (EncodedArrays(x=x, y=np.zeros(40, np.int64)) for x in series)
+    sets = {"near": near, "far": far}
+    axes = embedding_picture(test, sets, Styles(list(sets)), seed=0).figure.axes
+    for first, second in (axes[:2], axes[2:]):
+        assert (first.get_xlim(), first.get_ylim()) == (second.get_xlim(), second.get_ylim())
