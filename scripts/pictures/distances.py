@@ -6,6 +6,7 @@ import numpy as np
 
 from scripts.pictures.styles import Picture, Styles, new_panels
 from scripts.quality.common.metric_report import MetricReport, with_interval
+from scripts.quality.common.registry import CHANCE, raised_flags
 
 BINS = 40
 TOP = 0.995  # quantile of all distances at which the axis ends
@@ -42,6 +43,8 @@ def _nearness(name: str, report: MetricReport) -> str:
     low, high = values[f"{metric}_low"], values[f"{metric}_high"]
     if low > 0.5:
         reading = "nearer to training series than chance"
+        if metric not in {flag.metric for flag in raised_flags(values)}:
+            reading += f", but not surely: the quality flag asks for p < {CHANCE:g}"
     elif high < 0.5:
         reading = "farther from training series than chance"
     else:
