@@ -20,6 +20,7 @@ from scripts.pictures.distributions import distribution_picture
 from scripts.pictures.embedding import embedding_picture
 from scripts.pictures.examples import example_picture
 from scripts.pictures.guidance_change import guidance_change, guidance_change_picture
+from scripts.pictures.influence import Influence, influence_picture
 from scripts.pictures.scores import (
     difference_figure,
     file_name,
@@ -321,3 +322,13 @@ def test_a_share_that_raises_no_flag_is_not_surely_nearer(interval, said):
     arrays = {f"dcr_{side}": np.linspace(0.5, 1, 20) for side in ("train", "holdout")}
     reports = {"made": MetricReport(values=values, arrays=arrays)}
     assert said in distance_picture(reports, Styles(["made"])).caption
+
+
+def test_heights_of_influence_are_shares_of_a_set():
+    """Of a small set most can lie beyond the axis, which holds 99 % of all series."""
+    values = {"unguided": np.linspace(-1, 1, 2000), "guided": np.array([0.0, 9.0, 9.0, 9.0])}
+    found = Influence("unguided", {"died": values}, {"died": np.arange(2000)}, {})
+    picture = influence_picture(found, Styles(list(values)))
+    _, guided = picture.figure.axes[0].patches
+    assert guided.get_data().values.sum() == pytest.approx(0.25)
+    assert "vertical lines: means" in picture.caption
