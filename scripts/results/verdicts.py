@@ -129,7 +129,8 @@ def _useful(results: Results, name: str) -> Verdict | None:
 def _less_calibrated(results: Results, row: Summary) -> list[str]:
     """A sentence where the probabilities of the row are surely less accurate than without the set,
     which no AUROC shows."""
-    errors = [s.vs_real for s in select(results.summaries, metric="brier") if _key(s) == _key(row)]
+    rows = [s for s in select(results.summaries, metric="brier") if s.num_seeds > 1]
+    errors = [s.vs_real for s in rows if _key(s) == _key(row)]
     return [
         f"Its probabilities are less accurate (Brier score {error}): recalibrate models."
         for error in errors

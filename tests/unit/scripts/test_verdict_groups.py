@@ -69,3 +69,10 @@ def test_usefulness_says_where_probabilities_are_less_accurate(low, p, said):
     assert found.outcome == YES
     sentence = f"Its probabilities are less accurate (Brier score {error}): recalibrate models."
     assert (sentence in found.numbers) == said
+
+
+def test_one_seed_does_not_show_that_probabilities_are_less_accurate():
+    results = compared("TSRTR", GAIN, {}, difference(0.001, 0.01, p_holm=0.01))
+    rows = [dataclasses.replace(summary, num_seeds=1) for summary in results.summaries]
+    found, _ = verdicts(dataclasses.replace(results, summaries=rows))
+    assert found.outcome == CANNOT_TELL and "less accurate" not in found.numbers
