@@ -15,7 +15,7 @@ from scripts.pictures.styles import Picture, Styles, time_axis
 from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
 from scripts.report.write import Page, Section
-from scripts.results.answers import CANNOT_TELL, NO
+from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
 from scripts.results.files import LEGEND, heading
 from scripts.results.quality_answers import not_attacked
 from scripts.results.quality_tables import flag_table, generator_table, quality_tables
@@ -117,8 +117,9 @@ def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
         )
     if outcomes & {("faithful", NO), ("faithful", CANNOT_TELL)}:
         steps.append(
-            "Not faithful, or not surely: raise diffusion.max_steps and run bash train.sh again; "
-            "it goes on from where it ended. The table of quality flags says what is off."
+            "Not faithful, or not surely: what the verdict asks for; else raise "
+            "diffusion.max_steps and run bash train.sh again; it goes on from where it ended. The "
+            "table of quality flags says what is off."
         )
     if ("private", NO) in outcomes:
         steps.append(
@@ -131,13 +132,15 @@ def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
     )
     tune = "Utility against the strength of guidance: bash scripts/tune.sh <config.yaml>."
     steps.append(tune if tested else test + tune)
-    if ("private", NO) not in outcomes:
+    if ("private", NO) not in outcomes and ("private", NO_LEAK_FOUND) in outcomes:
         steps.append(
-            "To hand a set on: python -m data_preprocess.export set.npz csv folder, with its card. "
-            "The diffusion model gives away more than a set."
+            "To hand a set on in which no leak was found: python -m data_preprocess.export set.npz "
+            "csv folder, with its card. The diffusion model gives away more than a set."
         )
     return steps
 
+    if ("private", CANNOT_TELL) in outcomes:
+        steps.append("Not surely private: hand no such set on before what the verdict asks for.")
 
 def _utility(results: Results, styles: Styles) -> list[Section]:
     """Pictures and tables of every downstream model; groups of patients where they are known."""

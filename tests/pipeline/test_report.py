@@ -20,7 +20,7 @@ from data_preprocess.build import ensure_built, load_splits
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
 from scripts.report import build
-from scripts.results.answers import NO, NO_LEAK_FOUND
+from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
 from scripts.results.verdicts import Verdict
 from scripts.utility.downstream import Downstream
 from tardiff.generation.artefacts import tuning_record
@@ -305,4 +305,6 @@ def test_a_set_that_leaks_is_not_handed_on():
 )
 def test_the_task_is_told_in_hours_or_seconds(length, hours, told):
     task = f"Task: survived or died, from {told} of 2 channels, {length} steps (see Data below)."
+    assert "hand no such set on" in steps(CANNOT_TELL)
+    assert "To hand a set on" not in steps(CANNOT_TELL) + " ".join(build.next_steps([], False))
     assert build.task(["survived", "died"], 2, length, hours) == task
