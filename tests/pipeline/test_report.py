@@ -135,6 +135,9 @@ def test_the_page_is_well_formed_and_loads_nothing(page):
 def test_every_figure_has_an_alternative_text_and_a_caption_with_numbers(page):
     pictures = Reader(page).of("img")
     assert len(pictures) >= 10
+    wide = [picture for picture in pictures if picture["class"] == "wide"]
+    least = [int(re.findall(r"\d+", picture["style"])[0]) for picture in wide]
+    assert wide and all(w > 0.6 * int(p["width"]) for w, p in zip(least, wide, strict=True))
     assert all(len(picture["alt"]) > 20 for picture in pictures)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.S)
     assert len(captions) == len(pictures)
