@@ -89,6 +89,8 @@ def curve_figure(
     ):
         axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     title = f"ROC and precision-recall on real test series, downstream model {model}"
+    if not first.is_binary:
+        title += "\n(each class against all others, mean over classes)"
     figure.suptitle(title, fontsize=12, fontweight="bold")
     shared_legend(figure, roc)
     return figure
@@ -112,6 +114,8 @@ def reliability_figure(
     limits = (0, min(1.0, 1.05 * top))
     axes.plot(limits, limits, color="0.6", linewidth=0.8, label="perfectly calibrated")
     axes.set(xlim=limits, ylim=limits, xlabel="mean predicted probability", ylabel="observed share")
+    if not next(iter(sources.values()))[0].is_binary:
+        axes.set(xlabel="mean probability of the answer", ylabel="share of right answers")
     axes.set_aspect("equal")
     title = f"Calibration on real test series,\ndownstream model {model}"
     figure.suptitle(title, fontweight="bold")

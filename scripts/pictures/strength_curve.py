@@ -58,7 +58,9 @@ def scale_figure(content: Mapping[str, Any]) -> Figure:
             panel.errorbar(line["w"], line[metric], line[f"{metric}_sd"], capsize=3, **style)
     ends = [points["w"].min(), points["w"].max()]
     axes[0].plot(ends, ends, color="0.6", linewidth=0.8)
-    axes[0].set_ylabel("realised shift of the mean influence,\nunguided s.d. (band: classes)")
+    axes[0].set_ylabel(
+        "realised shift of the mean influence,\nunguided s.d. (band: classes; grey: as requested)"
+    )
     for panel, metric in zip(axes[1:], RANKING, strict=True):
         panel.set_ylabel(f"{METRICS[metric]} on {content['selection']}")
     for panel, column in zip(axes, ("realised", *RANKING), strict=True):

@@ -39,8 +39,8 @@ MEASURED_AGAINST = {
 }
 ABOUT_GENERATOR = (
     "The white-box attack reads the diffusion model, not a set: it says what publishing the model "
-    "would give away to this attack; others may find more. Resampling reads the training stays "
-    "once more, and guidance reads the guidance stays, which this attack does not look at."
+    "would give away to this attack; others may find more. Resampling reads the training series "
+    "once more, and guidance reads the guidance series, which this attack does not look at."
 )
 ABOUT_PUBLISHED = (
     "The scores of TimeGAN stand here for comparison with other papers. The discriminator AUC and "
@@ -63,6 +63,8 @@ GLOSSARY = [
     "F1 threshold. They take no part in training, guidance or testing.",
     "Holm: a correction of p-values for the number of sets compared. It keeps the chance of any "
     "false claim about the sets of one block of a table below 5 %.",
+    "tested on set (TRTS): models trained on real series, scored on the set. Its difference is to "
+    "their score on the real test series; these are other series, so nothing is paired.",
     "quality flag: a fixed rule on one metric, with its threshold in the table of quality flags.",
 ]
 
@@ -81,7 +83,8 @@ def build_page(results: Results) -> Page:
     found = verdicts(results)
     sections.insert(0, Section("What next", next_steps(found, results.retraining is not None)))
     rules = dict.fromkeys(f"{v.question}: {v.decided_by}." for v in found)
-    sections.append(Section("How to read this", [*GLOSSARY, *LEGEND, *rules]))
+    guide = [scored_class(train.label_names), *GLOSSARY, *LEGEND, *rules]
+    sections.append(Section("How to read this", guide))
     sections += _provenance(results)
     return Page(
         title=f"{results.provenance['experiment']}: utility, fidelity and privacy",
@@ -99,6 +102,16 @@ def task(labels: Sequence[str], channels: int, length: int, hours_per_step: floa
     return (
         f"Task: {' or '.join(labels)}, from {total:g} {unit} of {channels} channels, {length} "
         "steps (see Data below)."
+    )
+
+
+def scored_class(labels: Sequence[str]) -> str:
+    """Which class the scores and curves are about."""
+    if len(labels) == 2:
+        return f"AUROC, AUPRC, their curves and calibration are about the class {labels[1]}."
+    return (
+        "AUROC, AUPRC and their curves: mean over the classes, each against all others. "
+        "Calibration: of the most probable class."
     )
 
 
@@ -126,6 +139,8 @@ def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
             "A leak: release nothing. Train on more series or for fewer steps, or with "
             "diffusion.private.epsilon (docs/reliability.md), and evaluate again."
         )
+    if ("private", CANNOT_TELL) in outcomes:
+        steps.append("Not surely private: hand no such set on before what the verdict asks for.")
     test = (
         "Does influence predict retraining on these data? bash scripts/influence.sh <config.yaml> "
         "lds=true tests it. "
@@ -139,8 +154,6 @@ def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
         )
     return steps
 
-    if ("private", CANNOT_TELL) in outcomes:
-        steps.append("Not surely private: hand no such set on before what the verdict asks for.")
 
 def _utility(results: Results, styles: Styles) -> list[Section]:
     """Pictures and tables of every downstream model; groups of patients where they are known."""

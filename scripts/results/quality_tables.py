@@ -18,15 +18,15 @@ SHOWN = {
     FIDELITY: {
         "discriminative_auc": "discriminator AUC",
         "frechet": "Frechet",
-        "marginal_sd_ratio_worst": "s.d. ratio",
-        "predictive_ratio": "forecast error",
+        "marginal_sd_ratio_worst": "worst s.d. ratio",
+        "predictive_ratio": "forecast error ratio",
         "quality_score": "quality score",
     },
     PRIVACY: {
         "membership_auc": "membership AUC",
         "membership_tpr": "TPR at 1 %",
-        "copy_share": "copies",
-        "near_copy_share": "near copies",
+        "copy_share": "copy share",
+        "near_copy_share": "near-copy share",
         "closer_to_train_share": "closer to train",
     },
     PUBLISHED: {

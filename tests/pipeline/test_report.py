@@ -204,6 +204,11 @@ def test_words_are_explained_and_thresholds_shown(page):
     text = html.unescape(re.sub(r"<pre.*?</pre>", "", page, flags=re.S))  # cards, settings
     assert "How to read this" in text
     assert all(f"{word}:" in text for word in ("seed", "val_select", "Holm", "quality flag"))
+    assert "calibration are about the class died." in text and "tested on set (TRTS):" in text
+    assert all(
+        f'<th scope="col">{name}</th>' in page for name in ("copy share", "worst s.d. ratio")
+    )
+    assert "mean over the classes" in build.scored_class(["a", "b", "c"])
     assert '<th scope="col">quality flag (*) if</th>' in page and "> 2 x real and > 0.05" in text
     assert "-0.000" not in text and not re.search(r"\b(stays?|alarm|told from)\b", text)
 
@@ -300,6 +305,8 @@ def test_a_set_that_leaks_is_not_handed_on():
 
     assert "release nothing" in steps(NO) and "To hand a set on" not in steps(NO)
     assert "To hand a set on" in steps(NO_LEAK_FOUND)
+    assert "hand no such set on" in steps(CANNOT_TELL)
+    assert "To hand a set on" not in steps(CANNOT_TELL) + " ".join(build.next_steps([], False))
 
 
 @pytest.mark.parametrize(
@@ -308,6 +315,4 @@ def test_a_set_that_leaks_is_not_handed_on():
 )
 def test_the_task_is_told_in_hours_or_seconds(length, hours, told):
     task = f"Task: survived or died, from {told} of 2 channels, {length} steps (see Data below)."
-    assert "hand no such set on" in steps(CANNOT_TELL)
-    assert "To hand a set on" not in steps(CANNOT_TELL) + " ".join(build.next_steps([], False))
     assert build.task(["survived", "died"], 2, length, hours) == task

@@ -332,3 +332,11 @@ def test_heights_of_influence_are_shares_of_a_set():
     _, guided = picture.figure.axes[0].patches
     assert guided.get_data().values.sum() == pytest.approx(0.25)
     assert "vertical lines: means" in picture.caption
+
+
+def test_axes_of_several_classes_say_what_is_averaged():
+    p = np.random.default_rng(0).dirichlet(np.ones(3), size=90)
+    three = Predictions(probabilities=p, labels=np.arange(90) % 3, minority=0, threshold=None)
+    axes = reliability_figure({"real": [three]}, "gbdt", STYLES).axes[0]
+    assert axes.get_ylabel() == "share of right answers"
+    assert "mean over classes" in curve_figure({"real": [three]}, "gbdt", STYLES).get_suptitle()
