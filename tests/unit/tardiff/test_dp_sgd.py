@@ -206,6 +206,7 @@ def test_model_record_set_and_card_tell_the_promise(private_run):
     model = load_model(folder / "diffusion" / "model.pt", "train")
     assert model.privacy is not None and model.privacy.steps == 8
     assert 7.9 < model.privacy.epsilon <= 8
+    assert model.privacy.delta < 1 / model.privacy.patients
     assert f'"noise_multiplier": {model.privacy.noise_multiplier}' in (
         (folder / "record.json").read_text()
     )
