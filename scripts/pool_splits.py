@@ -1,21 +1,24 @@
 """Several data splits as one result: mean scores and paired differences over experiments.
 
-    python -m scripts.pool_splits out=runs/study runs/study_s0 runs/study_s1 ...
+    python -m scripts.pool_splits out=runs/study runs/study_s0/evaluation runs/study_s1/evaluation
 
-Each folder is an experiment that scripts/matrix.sh ran with its own data.seed. One experiment is
-one observation: its scores are averaged over training seeds first, and intervals are Student's t
-over experiments. They cover the division into training, guidance and selection series, the
-generator and the downstream model. Patients are fixed as far as experiments share them: of a common
-test set wholly, of training series drawn from one pool the more, the larger the part that is drawn
-(of a plain mean over five draws of 3,000 from 3,930 the interval covers that of the population in
-45 % of simulated cases, over ten draws of 800 in 74 %). `chosen` is, in every experiment, the set
-that its own val_select chose.
+Each folder is what stage 4 or scripts/matrix.sh wrote (results.csv, summary.json) of an experiment
+with its own data.seed. One experiment is one observation: its scores are averaged over training
+seeds first, and intervals are Student's t over experiments. They cover the division into training,
+guidance and selection series, the generator and the downstream model. Patients are fixed as far as
+experiments share them: of a common test set wholly, of training series drawn from one pool the
+more, the larger the part that is drawn (of a plain mean over five draws of 3,000 from 3,930 the
+interval covers that of the population in 45 % of simulated cases, over ten draws of 800 in 74 %).
+`chosen` is, in every experiment, the set that its own val_select chose. A second table has the
+change of the guidance loss that stage 3 predicted beside the measured one, and how often the sign
+was right where a change was predicted.
 """
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +33,9 @@ from scripts.results.score_tables import TRAINED_ON
 from scripts.results.table import Table
 from scripts.utility.bootstrap import CONFIDENCE
 from scripts.utility.metrics import METRICS, RANKING
-from scripts.utility.protocols import REAL
+from scripts.utility.protocols import BASELINE, REAL
 from scripts.utility.summary import UNGUIDED
+from scripts.utility.training_rows import GUIDE_ROWS
 
 CHOSEN = "chosen"
 ROW = ["protocol", "generator", "ratio", "model", "metric"]
@@ -41,26 +45,26 @@ log = logging.getLogger("tardiff.pool_splits")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the table and writes <out>.md and <out>.csv."""
+    """Prints the tables and writes <out>.md and, of the scores, <out>.csv."""
     out, folders = _arguments(argv)
-    _require_distinct(folders)
     scores = pd.concat({str(folder): read_scores(folder) for folder in folders}, names=["run"])
+    summaries = [read_mapping(folder / "summary.json") for folder in folders]
+    _require_distinct(folders, summaries)
     table = across_table(scores.reset_index())
+    changes = [row for summary in summaries for row in summary["guidance_loss"]]
+    tables = [table, signs_table(changes)] if changes else [table]
     frame = pd.DataFrame(table.rows, columns=pd.Index(table.columns))
     page, numbers = (out.with_name(f"{out.name}{suffix}") for suffix in (".md", ".csv"))
-    write_text(page, table.as_markdown() + "\n")
+    write_text(page, "\n\n".join(one.as_markdown() for one in tables) + "\n")
     write_text(numbers, frame.to_csv(index=False))
-    log.info("%s\n\n%s, %s", table.as_text(), page, numbers)
+    log.info("%s\n\n%s, %s", "\n\n".join(one.as_text() for one in tables), page, numbers)
 
 
-def _require_distinct(folders: Sequence[Path]) -> None:
+def _require_distinct(folders: Sequence[Path], summaries: Sequence[Mapping[str, Any]]) -> None:
     """Raises MismatchError where two folders are of one data split: each is one observation."""
     seen: dict[str, Path] = {}
-    for folder in folders:
-        summary = folder / "matrix" / "summary.json"
-        known = read_mapping(summary).get("data_fingerprint") if summary.is_file() else None
-        split = known or folder.resolve()
-        if (other := seen.setdefault(str(split), folder)) is not folder:
+    for folder, summary in zip(folders, summaries, strict=True):
+        if (other := seen.setdefault(summary["data_fingerprint"], folder)) is not folder:
             raise MismatchError(
                 f"{other} and {folder} are of the same data split, which would count twice; "
                 "expected experiments of different data.seed"
@@ -72,16 +76,21 @@ def read_scores(folder: Path) -> pd.DataFrame:
     where the experiment was tuned.
 
     Raises:
-        MissingInputError: scripts/matrix.sh has not run.
+        MissingInputError: the folder holds no results.
     """
-    path = folder / "matrix" / "results.csv"
-    if not path.is_file():
-        raise MissingInputError(f"{path} does not exist; run bash scripts/matrix.sh for it first")
-    table = pd.read_csv(path, keep_default_na=False, na_values={"ratio": [""], "value": [""]})
+    for path in (folder / "results.csv", folder / "summary.json"):
+        if not path.is_file():
+            raise MissingInputError(
+                f"{path} does not exist; expected a folder that evaluate.sh or scripts/matrix.sh "
+                "wrote, such as runs/study_s0/evaluation"
+            )
+    table = pd.read_csv(
+        folder / "results.csv", keep_default_na=False, na_values={"ratio": [""], "value": [""]}
+    )
     table = table.fillna({"ratio": NO_RATIO})
     table = table[table["metric"].isin(RANKING)]
     means = table.groupby(ROW, sort=False)["value"].mean().reset_index()
-    tuned = folder / "tuning" / "scale.json"
+    tuned = folder.parent / "tuning" / "scale.json"
     if not tuned.is_file():
         return means
     chosen = read_mapping(tuned)["chosen"]["set"]
@@ -89,7 +98,8 @@ def read_scores(folder: Path) -> pd.DataFrame:
 
 
 def across_table(scores: pd.DataFrame) -> Table:
-    """One row per protocol, set and metric, with differences to unguided and to real-only.
+    """One row per protocol, set and metric, with differences to unguided, to real-only and, where
+    that baseline is there, to real + guidance rows.
 
     Raises:
         MismatchError: the experiments do not hold the same rows.
@@ -98,27 +108,54 @@ def across_table(scores: pd.DataFrame) -> Table:
     incomplete = wide[wide.isna().any(axis=1)]
     if len(incomplete):
         raise MismatchError(
-            f"not every experiment holds {incomplete.index[0]}; run scripts/matrix.sh with the "
-            "same settings for all of them"
+            f"not every experiment holds {incomplete.index[0]}; evaluate all of them with the same "
+            "settings"
         )
     values = dict(zip(wide.index, wide.to_numpy(), strict=True))
+    references = {UNGUIDED: UNGUIDED, REAL: "real only"}
+    if any(key[1] == GUIDE_ROWS for key in values):
+        references[GUIDE_ROWS] = GUIDE_ROWS
     places = list(TRAINED_ON)
     rows = []
     for key in sorted(values, key=lambda key: (*key[3:], places.index(key[0]), key[2])):
         protocol, generator, ratio, model, metric = key
         own, trained_on = values[key], TRAINED_ON[protocol].format(ratio=max(ratio, 0.0))
-        unguided = values.get((protocol, UNGUIDED, ratio, model, metric))
+        others = {
+            UNGUIDED: values.get((protocol, UNGUIDED, ratio, model, metric)),
+            REAL: values.get(("TRTR", REAL, 0.0, model, metric)),
+            GUIDE_ROWS: values.get((BASELINE, GUIDE_ROWS, NO_RATIO, model, metric)),
+        }
+        if protocol == "TRTS":  # its rows are the set's, not the test stays
+            others[GUIDE_ROWS] = None
         differences = [
-            "-" if other is None or generator == name else _text(own - other, "+")
-            for name, other in (
-                (UNGUIDED, unguided),
-                (REAL, values["TRTR", REAL, 0.0, model, metric]),
-            )
+            "-" if generator == name or (other := others[name]) is None else _text(own - other, "+")
+            for name in references
         ]
         rows.append([trained_on, generator, model, METRICS[metric], _text(own), *differences])
     columns = ["trained on", "set", "model", "metric", "mean"]
-    columns += [f"minus {UNGUIDED}", "minus real only"]
+    columns += [f"minus {title}" for title in references.values()]
     return Table(f"Over {wide.shape[1]} data splits, 95 % t intervals", columns, rows)
+
+
+def signs_table(changes: Sequence[Mapping[str, Any]]) -> Table:
+    """The change of the guidance loss, predicted and measured, per set and model.
+
+    Args:
+        changes: as `loss_change.changes` makes them, of all experiments. Those that predict no
+            change (a strength of 0) have no sign and are left out.
+    """
+    asked: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in changes:
+        if row["predicted"]:
+            pairs = asked.setdefault((row["set"], row["model"]), [])
+            pairs.append((row["predicted"], row["measured"]))
+    rows = []
+    for key, pairs in sorted(asked.items()):
+        predicted, measured = np.array(pairs).T
+        right = int((np.sign(predicted) == np.sign(measured)).sum())
+        rows.append([*key, _text(predicted, "+"), _text(measured, "+"), f"{right} of {len(pairs)}"])
+    columns = ["set", "model", "predicted change", "measured change", "sign right"]
+    return Table("Guidance loss of models trained on guided sets, minus unguided", columns, rows)
 
 
 def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
@@ -141,7 +178,7 @@ def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:
     folders = [Path(argument) for argument in argv if not argument.startswith("out=")]
     if len(outs) != 1 or not folders:
         raise ConfigError(
-            f"arguments {list(argv)}: expected out=<path without suffix> and the run folders of "
+            f"arguments {list(argv)}: expected out=<path without suffix> and the results folder of "
             "at least one experiment"
         )
     return Path(outs[0]), folders
