@@ -18,8 +18,7 @@ log = logging.getLogger(__name__)
 
 def own_source(path: str) -> str | None:
     """Hash of the package, or single module with what it imports from beside it, of a user's own
-    class, and of the modules of its bases elsewhere: the import path alone does not say what the
-    class does. None for the classes of this project."""
+    class, and of the modules of its bases elsewhere. None for the classes of this project."""
     cls = resolve(path)
     package = cls.__module__.split(".")[0]
     spec = find_spec(package)

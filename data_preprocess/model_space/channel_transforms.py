@@ -26,9 +26,9 @@ PointMasses = tuple[tuple[float, float, float], ...]  # (clinical value, from, t
 # every level a point mass.
 TYPES = ("continuous", "positive", "zero_inflated", "bounded", "integer", "binary")
 NUM_QUANTILES = 65
-# A channel whose values pile up (urine at 0, GCS at 15) has equal quantiles; knots closer than
-# this share of the spread are merged so that every slope stays finite and non-zero. The spread is
-# the range, but at most MOST_SPREAD times that of the middle 98 %: a typing error is no scale.
+# Where many measurements share a value, quantiles are equal; knots closer than this share of the
+# spread are merged so that every slope stays finite and non-zero. The spread is the range, but at
+# most MOST_SPREAD times that of the middle 98 %: a typing error is no scale.
 MIN_KNOT_GAP = 1e-3
 MOST_SPREAD = 20.0
 MAX_LEVELS = 64  # of an integer channel; beyond, rounding matters less than its spread
@@ -156,6 +156,7 @@ def _piled(measured: np.ndarray) -> tuple[Knots, PointMasses]:
     chosen = np.union1d(at_quantiles, piles)
     after = np.union1d(piles[piles > 0], (piles + 1)[piles + 1 < len(values)])
     half_way = (values[after - 1] + values[after]) / 2
+    # Both rise with the rank: sorted apart, they still belong together.
     clinical = np.sort(np.concatenate([values[chosen], half_way]))
     model = np.sort(np.concatenate([middles[chosen], ends[after]]))
     starts, stops = ends[piles].clip(-FAR, FAR), ends[piles + 1].clip(-FAR, FAR)
@@ -201,9 +202,9 @@ def _scores(count: int) -> np.ndarray:
     return np.linspace(norm.ppf(tail), norm.ppf(1 - tail), NUM_QUANTILES)
 
 
-def _spread(measured: np.ndarray, quantiles: np.ndarray) -> float:
+def _spread(measured: np.ndarray, ascending: np.ndarray) -> float:
     low, high = np.quantile(measured, [0.01, 0.99])
-    whole = float(quantiles[-1] - quantiles[0])
+    whole = float(ascending[-1] - ascending[0])
     return min(whole, MOST_SPREAD * float(high - low)) if high > low else whole
 
 
