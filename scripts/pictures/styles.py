@@ -1,7 +1,8 @@
 """What the figures share: how a set looks in each of them, axes, legends, PNG files.
 
-Colours are those of Okabe and Ito, told apart under every common colour blindness; a set also
-keeps its own marker and line style, so no figure relies on colour alone. Real data are black.
+Colours are those of Okabe and Ito, told apart under every common colour blindness, with a dark red
+in place of their yellow, which is hardly seen on white; a set also keeps its own marker and line
+style, so no figure relies on colour alone. Real data are black.
 """
 
 import textwrap
@@ -21,7 +22,7 @@ from scripts.utility.protocols import REAL
 # A dollar sign in the name of a channel or set is a dollar sign.
 matplotlib.rcParams["text.parse_math"] = False
 
-OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#661100")
 MARKERS = "osD^vPX*"  # one more than colours, so that 56 sets differ in the pair
 DASHES = ("-", "--", "-.", ":")
 DPI = 110

@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
 from scripts.pictures.curves import (
@@ -30,7 +31,7 @@ from scripts.pictures.scores import (
     score_pictures,
     tsrtr_figure,
 )
-from scripts.pictures.styles import Styles, broken, save, time_axis
+from scripts.pictures.styles import OKABE_ITO, Styles, broken, save, time_axis
 from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
@@ -54,6 +55,13 @@ def summaries(results):
 
 def legend_of(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("colour", OKABE_ITO)
+def test_every_colour_is_seen_on_white(colour):
+    """Contrast with white (WCAG 2): yellow has 1.3."""
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], light) + 0.05) > 2
 
 
 def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
