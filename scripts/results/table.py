@@ -18,6 +18,15 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
 
+    @property
+    def named_rows(self) -> list[list[str]]:
+        """The rows, each with the name of its block, which a terminal shows in the first row alone:
+        a screen reader and a copied row need it."""
+        rows: list[list[str]] = []
+        for row in filter(None, self.rows):
+            rows.append([row[0] or rows[-1][0], *row[1:]])
+        return rows
+
     def as_text(self) -> str:
         """Aligned columns, for a monospaced terminal; where they do not fit TEXT_WIDTH, a title
         wider than its cells is broken."""
@@ -41,5 +50,5 @@ class Table:
 
     def as_markdown(self) -> str:
         """A Markdown section with a pipe table."""
-        escaped = [[cell.replace("*", "\\*") for cell in row] for row in self.rows if row]
+        escaped = [[cell.replace("*", "\\*") for cell in row] for row in self.named_rows]
         return f"## {self.heading}\n\n{markdown_table(self.columns, escaped)}"

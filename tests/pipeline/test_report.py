@@ -209,6 +209,7 @@ def test_words_are_explained_and_thresholds_shown(page):
         f'<th scope="col">{name}</th>' in page for name in ("copy share", "worst s.d. ratio")
     )
     assert "mean over the classes" in build.scored_class(["a", "b", "c"])
+    assert '<th scope="row"></th>' not in page
     assert '<th scope="col">quality flag (*) if</th>' in page and "> 2 x real and > 0.05" in text
     assert "-0.000" not in text and not re.search(r"\b(stays?|alarm|told from)\b", text)
 

@@ -128,6 +128,14 @@ def test_testing_on_a_set_shows_its_gap_to_real_testing(rows):
     assert ["tested on set", "influence", "-", "+0.020 [+0.010, +0.030]"] in alone.rows
 
 
+def test_every_row_of_a_page_has_the_name_of_its_block():
+    sets = ("unguided", "influence")
+    (table,) = score_tables([s for name in sets for s in all_metrics(name, 0.7, "TSTR")])
+    assert table.as_text().count("synthetic (TSTR)") == 1
+    assert table.as_markdown().count("| synthetic (TSTR) |") == 2
+    assert [row[:2] for row in table.named_rows] == [["synthetic (TSTR)", name] for name in sets]
+
+
 def test_a_bar_in_a_name_ends_no_cell_of_a_page():
     page = Table("T", ["set", "AUROC"], [["a|b", "0.7*"]]).as_markdown()
     assert page.splitlines()[-1] == r"| a\|b | 0.7\* |"
