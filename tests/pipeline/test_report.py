@@ -255,7 +255,7 @@ def chromium():
 
 def laid_out(page, width, tmp_path):
     """In a real browser, at `width` pixels: the width of the page, its pictures, those that are
-    broken, what it loaded, and the boxes that are cut off or scroll."""
+    broken, what it loaded, the boxes that are cut off or scroll, and the long texts that show."""
     program = chromium()
     frame = tmp_path / "frame.html"
     frame.write_text(
@@ -266,8 +266,9 @@ def laid_out(page, width, tmp_path):
         "const asked = w.performance.getEntriesByType('resource').map(r => r.name)"
         ".filter(n => !n.startsWith('data:')).length;"
         "const cut = [...d.querySelectorAll('.scroll')].filter(b => b.scrollWidth > b.clientWidth);"
+        "const shown = [...d.querySelectorAll('pre')].filter(p => p.checkVisibility());"
         "out.textContent = JSON.stringify([d.documentElement.scrollWidth, d.images.length,"
-        "broken, asked, cut.length]);}</script>",
+        "broken, asked, cut.length, shown.length]);}</script>",
         encoding="utf-8",
     )
     command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
@@ -279,16 +280,16 @@ def laid_out(page, width, tmp_path):
 
 
 def test_a_phone_shows_it_without_sideways_scrolling(page, tmp_path):
-    width, pictures, broken, asked, _ = laid_out(page, PHONE, tmp_path)
+    width, pictures, broken, asked, *_ = laid_out(page, PHONE, tmp_path)
     assert width <= PHONE
     assert pictures >= 10 and (broken, asked) == (0, 0)
 
 
 def test_paper_shows_all_columns(page, tmp_path):
-    """What scrolls on a screen is cut off in print."""
+    """What scrolls on a screen is cut off in print, and nobody can unfold a card there."""
     printed = page.replace("@media print", "@media all")
-    width, *_, cut = laid_out(printed, PAPER, tmp_path)
-    assert width <= PAPER and cut == 0
+    width, *_, cut, shown = laid_out(printed, PAPER, tmp_path)
+    assert width <= PAPER and cut == 0 and shown == page.count("<pre") > 0
 
 
 def test_a_curve_of_other_data_or_another_model_is_not_shown(tmp_path):
