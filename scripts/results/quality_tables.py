@@ -7,6 +7,7 @@ from scripts.quality.common.registry import (
     FIDELITY,
     PRIVACY,
     PUBLISHED,
+    QualityFlag,
     quality_flags,
     raised,
     raised_flags,
@@ -57,12 +58,15 @@ def generator_table(report: MetricReport) -> Table:
 
 
 def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
-    """Every metric with a quality flag: value per set (* = raised), that of real series, rule."""
+    """Every metric with a quality flag: value per set (* = raised), with the p-value where the rule
+    reads one, that of real series, rule."""
     rows = []
     for flag in quality_flags(kind):
         metric = flag.metric
         values = [
-            with_interval(report, metric) + ("*" if flag in raised_flags(report.values) else "")
+            with_interval(report, metric)
+            + _p_text(flag, report)
+            + ("*" if flag in raised_flags(report.values) else "")
             for report in reports.values()
         ]
         if any(values):
@@ -70,6 +74,13 @@ def flag_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:
             rows.append([metric, *values, real, flag.threshold, flag.meaning])
     columns = ["metric", *reports, "real series", "quality flag (*) if", "it means"]
     return Table(f"{HEADINGS[kind]}: all quality flags", columns, rows)
+
+
+def _p_text(flag: QualityFlag, report: MetricReport) -> str:
+    if flag.p is None or flag.metric not in report.values:
+        return ""
+    p = flag.p(report.values)
+    return f" p={p:.4f}" if p >= 1e-4 else " p<0.0001"
 
 
 def _quality_table(kind: str, reports: Mapping[str, MetricReport]) -> Table:

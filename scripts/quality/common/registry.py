@@ -7,6 +7,7 @@ fresh real series raise none. No flag is no certificate: it says that this defec
 """
 
 import pkgutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -38,12 +39,14 @@ class QualityFlag:
         meaning: what the flag says, for a reader.
         threshold: when it is raised, for a reader; "real" is the value of real series.
         raised: the rule, on all values of a report.
+        p: the p-value that the rule reads; None where it reads none.
     """
 
     metric: str
     meaning: str
     threshold: str
     raised: Callable[[Values], bool]
+    p: Callable[[Values], float] | None = None
 
 
 _METRICS: dict[str, list[tuple[Compute, tuple[QualityFlag, ...]]]] = {
@@ -132,12 +135,13 @@ def surely_above(name: str, meaning: str) -> QualityFlag:
     chance does it in 0.3 % of pairs of equal size, in up to 2.5 % where one sample is much larger.
     """
 
-    def above_real(v: Values) -> bool:
+    def p(v: Values) -> float:
         real = v[f"{name}_reference"]
         own, of_real = v[name] - v[f"{name}_low"], v.get(f"{name}_reference_high", real) - real
-        return v[name] - real > WIDEN * (own**2 + of_real**2) ** 0.5
+        error = max((own**2 + of_real**2) ** 0.5, sys.float_info.min)
+        return float(norm.sf(Z95 * (v[name] - real) / error))
 
-    return QualityFlag(name, meaning, f"> real, p < {CHANCE:g}", above_real)
+    return QualityFlag(name, meaning, f"> real, p < {CHANCE:g}", lambda v: p(v) < CHANCE, p)
 
 
 def surely_below(name: str, margin: float, meaning: str) -> QualityFlag:

@@ -1,5 +1,7 @@
 """Frechet distance on fixed random-convolution features, overall and within each class."""
 
+from operator import itemgetter
+
 import numpy as np
 from jaxtyping import Float
 
@@ -44,6 +46,7 @@ def frechet_distance(
             v["frechet_within_class_p"] < 0.01
             and v["frechet_within_class"] > 1.3 * v["frechet_within_class_reference"]
         ),
+        itemgetter("frechet_within_class_p"),
     ),
 )
 def frechet_report(comparison: Comparison, *, seed: int) -> MetricReport:

@@ -1,5 +1,7 @@
 """Maximum mean discrepancy with a Gaussian kernel, with its permutation distribution."""
 
+from operator import itemgetter
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -59,6 +61,7 @@ def mmd_squared(
         "the two samples are not of one distribution",
         f"> 2 x real, > {SMALLEST_EFFECT} and p < 0.01",
         lambda v: v["mmd2"] > max(SMALLEST_EFFECT, 2 * v["mmd2_reference"]) and v["mmd_p"] < 0.01,
+        itemgetter("mmd_p"),
     ),
 )
 def mmd_report(comparison: Comparison, *, seed: int) -> MetricReport:

@@ -5,6 +5,8 @@ Reported as AUC and as the true-positive rate at 1 % false positives (Carlini et
 of an attack that calls everybody a member is 2/3, which has been published as privacy.
 """
 
+from operator import itemgetter
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -102,6 +104,7 @@ def chance_of_rate(
         "some training series can be named with certainty",
         f"p < {CHANCE:g}",
         lambda v: v["membership_tpr_p"] < CHANCE,
+        itemgetter("membership_tpr_p"),
     ),
 )
 def membership_report(comparison: Comparison, *, seed: int) -> MetricReport:

@@ -168,5 +168,6 @@ def test_tables_show_intervals_references_and_flags():
     assert rows["leaky"][1] == "0.700 [0.680, 0.720]" and rows["leaky"][-1] == "1 of 1"
     assert rows["kept"][-1] == "0 of 1" and rows["real series"][1] == "0.500"
     ((metric, leaky, kept, real, threshold, meaning),) = flag_table("privacy", reports).rows
-    assert metric == "membership_auc" and leaky.endswith("*") and not kept.endswith("*")
+    assert metric == "membership_auc" and leaky == "0.700 [0.680, 0.720] p<0.0001*"
+    assert kept == "0.510 [0.450, 0.720] p=0.3720"  # one-sided, of 0.01 / (0.06 / 1.96)
     assert (real, threshold) == ("0.500", "> real, p < 0.001") and "attacker" in meaning
