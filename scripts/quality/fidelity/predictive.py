@@ -70,7 +70,12 @@ def channel_errors(
     return (total / weights.sum((0, 2))).numpy()
 
 
-@metric(FIDELITY, outside("predictive_ratio", 1.1, "forecasters trained on it forecast worse"))
+@metric(
+    FIDELITY,
+    outside(
+        "predictive_ratio", 1.1, "forecasters trained on it are worse, or better, than on real"
+    ),
+)
 def predictive_report(comparison: Comparison, *, seed: int) -> MetricReport:
     """Next-step error on held-out real series, trained on synthetic and on training series.
 

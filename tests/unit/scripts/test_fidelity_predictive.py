@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.quality.common.registry import raised_flags
 from scripts.quality.fidelity.predictive import (
     NextStepForecaster,
     channel_errors,
@@ -56,6 +57,15 @@ def test_ratio_is_one_for_real_and_high_for_shuffled_time():
     shuffled = np.random.default_rng(0).permuted(fresh.values, axis=0)
     bad = predictive_report(comparison(train, holdout, dataset(shuffled)), seed=0).values
     assert bad["predictive_ratio"] > 1.5
+
+
+def test_the_flag_says_that_a_low_ratio_is_better():
+    """Training series in a random order of steps, a set in the right one."""
+    train, holdout, fresh = (autoregressive(600, seed) for seed in range(3))
+    train = np.random.default_rng(0).permuted(train, axis=0)
+    values = predictive_report(comparison(*map(dataset, (train, holdout, fresh))), seed=0).values
+    (flag,) = (f for f in raised_flags(values) if f.metric == "predictive_ratio")
+    assert values["predictive_ratio"] < 0.7 and "better" in flag.meaning
 
 
 def test_every_channel_counts():
