@@ -84,7 +84,7 @@ def markdown(
         f"# Data card: {source}, {len(known['feature_names'])} channels x {known['length']} steps",
         LICENCES.get(source, _UNKNOWN_LICENCE),
         "For research on synthetic data; not for clinical use.",
-        "## Stays kept and removed",
+        "## Series kept and removed",
     ]
     for name, flow in known["flow"].items():
         rows = [[s["rule"], f"{s['removed']:,}", f"{s['left']:,}"] for s in flow]
@@ -136,7 +136,7 @@ def _class_table(known: dict[str, Any]) -> str:
         total = sum(counts)
         shares = [f"{count:,} ({count / total:.1%})" for count in counts]
         rows.append([name, f"{total:,}", f"{known['patients'][name]:,}", *shares])
-    return markdown_table(["split", "stays", "patients", *known["label_names"]], rows)
+    return markdown_table(["split", "series", "patients", *known["label_names"]], rows)
 
 
 def _missing_table(known: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from scripts.pictures.scores import score_pictures
 from scripts.pictures.strength_curve import scale_figure, scale_points
 from scripts.pictures.styles import Picture, Styles, time_axis
 from scripts.quality.common.metric_report import MetricReport
-from scripts.quality.common.registry import FIDELITY, PRIVACY, PUBLISHED
+from scripts.quality.common.registry import FIDELITY, MEMBERS, PRIVACY, PUBLISHED
 from scripts.report.write import Page, Section
 from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
 from scripts.results.files import LEGEND, heading
@@ -236,7 +236,8 @@ def _quality_section(title: str, kind: str, results: Results, pictures: list[Pic
     tables: list[Table] = [*quality_tables({kind: reports}), flag_table(kind, reports)]
     how = [MEASURED_AGAINST[kind]]
     if kind == PRIVACY and (unknown := not_attacked(results.provenance["members"])):
-        how.append(f"Of {unknown} nothing is known: here, training series are the others alone.")
+        known = MEMBERS[results.provenance["members"][0]]
+        how.append(f"The {unknown} were not attacked: here, train stands for the {known} alone.")
     return Section(title, [*how, *texts], pictures, tables)
 
 

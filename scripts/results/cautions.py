@@ -10,8 +10,8 @@ SIMULATED = (
     "finding about patients."
 )
 OTHER_POPULATION = (
-    "What the sets give away about {} is not measured: the test stays are of another population "
-    "(data.test_where), so what is nearer to these than to test stays need not give them away."
+    "What the sets give away about {} is not measured: the test series are of another population "
+    "(data.test_where), so what is nearer to these than to test series need not give them away."
 )
 
 

@@ -128,7 +128,7 @@ def answer_privacy(report: MetricReport, members: Sequence[str] = tuple(MEMBERS)
     if unknown:
         known = MEMBERS[members[0]]
         reason = f"No attack found a leak of the {known}; the {unknown} were not attacked."
-        return Answer(CANNOT_TELL, reason, f"only test stays like the {unknown} tell of them")
+        return Answer(CANNOT_TELL, reason, f"only test series like the {unknown} tell of them")
     return Answer(NO_LEAK_FOUND, "No attack on the set found a leak; that is no guarantee.")
 
 

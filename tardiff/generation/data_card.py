@@ -132,7 +132,7 @@ def card(name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDatase
             _gap_rows(dataset, train),
         ),
         *_compared(
-            "## Static covariates (subgroups in stays; numbers as mean, s.d.)",
+            "## Static covariates (subgroups as number of series; numbers as mean, s.d.)",
             "covariate",
             _static_rows(dataset, train),
         ),
@@ -180,10 +180,10 @@ def _strength_lines(strength: dict[str, Any] | None) -> list[str]:
 
 def _copies_line(copies: dict[str, int] | None) -> str:
     if copies is None:
-        return "copies of training stays: **not looked for** (generation.allow_copies=true)"
+        return "copies of training series: **not looked for** (generation.allow_copies=true)"
     return (
-        f"copies of training stays: none left; {copies['near']} near copies ({copies['copies']} of "
-        "them copies) were replaced by new series"
+        f"copies of training series: none left; {copies['near']} near copies ({copies['copies']} "
+        "of them copies) were replaced by new series"
     )
 
 

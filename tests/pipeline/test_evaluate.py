@@ -115,7 +115,7 @@ def test_privacy_is_not_measured_against_another_population(tmp_path, monkeypatc
     out = tmp_path / "runs/tiny/evaluation"
     summary = json.loads((out / "summary.json").read_text())
     assert "privacy" not in summary
-    note = "What the sets give away about training stays and guidance stays is not measured"
+    note = "What the sets give away about training series and guidance series is not measured"
     assert any(found.startswith(note) for found in summary["notes"])
     assert "Not measured: the notes at the top say why." in (out / "report.md").read_text()
 
@@ -141,11 +141,11 @@ def test_guidance_stays_are_attacked_where_only_they_are_like_the_test_stays(
     summary = json.loads((out / "summary.json").read_text())
     (answer,) = [one for one in summary["verdicts"] if one["question"] == "private"]
     if leaks:
-        assert answer["outcome"] == "no" and "It leaks guidance stays" in answer["reason"]
+        assert answer["outcome"] == "no" and "It leaks guidance series" in answer["reason"]
     else:
         assert answer["outcome"] == "cannot tell"
     assert (summary["privacy"]["unguided"]["values"]["near_copy_share"] > 0.5) == leaks
-    assert "Of training stays nothing is known" in (out / "report.md").read_text()
+    assert "The training series were not attacked" in (out / "report.md").read_text()
 
 
 def test_a_set_that_holds_test_series_is_voided(tmp_path, caplog):

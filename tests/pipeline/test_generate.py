@@ -54,7 +54,7 @@ def test_guided_and_unguided_sets_are_written_in_clinical_units(trained, caplog)
     assert "guidance: mean influence moved by" in caplog.text
     card = (folder / "guided.card.md").read_text()
     assert "not for clinical use" in card
-    assert "copies of training stays: none left" in card and facts["copies"]["tries"] >= 0
+    assert "copies of training series: none left" in card and facts["copies"]["tries"] >= 0
     assert not (folder / ".parts").exists()  # batches are kept until the sets are written
     record = json.loads((trained[0] / "runs/tiny/record.json").read_text())
     assert {"diffusion", "generation/guided", "generation/unguided"} <= set(record)

@@ -18,7 +18,7 @@ from classifier.metrics import Z95
 from scripts.quality.common.metric_report import MetricReport
 
 # The splits whose series reach a generator, which learns from them or is guided by them.
-MEMBERS = {"train": "training stays", "val_guide": "guidance stays"}
+MEMBERS = {"train": "training series", "val_guide": "guidance series"}
 FIDELITY, PRIVACY = KINDS = ("fidelity", "privacy")  # what flags and answers are made of
 PUBLISHED = "published"  # as other papers print them: no flag, no answer
 

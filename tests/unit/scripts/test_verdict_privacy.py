@@ -76,6 +76,6 @@ def test_near_copies_leak_beside_test_series_of_another_population_too():
 def test_what_was_not_attacked_is_not_cleared():
     found = answer_privacy(privacy(), ["val_guide"])
     assert found.outcome == CANNOT_TELL
-    assert "leak of the guidance stays; the training stays were not attacked" in found.reason
+    assert "leak of the guidance series; the training series were not attacked" in found.reason
     leaks = answer_privacy(privacy(copy_share=0.001), ["val_guide"])
-    assert leaks.outcome == NO and leaks.reason.startswith("It leaks guidance stays: ")
+    assert leaks.outcome == NO and leaks.reason.startswith("It leaks guidance series: ")

@@ -160,8 +160,8 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
         (
             lambda: answer_privacy(privacy(), ["val_guide"]),
             CANNOT_TELL,
-            "No attack found a leak of the guidance stays; the training stays were not attacked.",
-            "only test stays like the training stays tell of them",
+            "No attack found a leak of the guidance series; the training series were not attacked.",
+            "only test series like the training series tell of them",
         ),
         (
             lambda: answer_addition(
