@@ -17,6 +17,7 @@ _CREDENTIALED = (
     "from it may not be shared outside it"
 )
 _DEMO = "the demo is under the Open Database License"
+# data.source -> what the data are, their licence, and what to cite.
 LICENCES = {
     "simulated": "Simulated (data_preprocess/sources/simulated); no patient is in it. MIT.",
     "physionet2012": (
@@ -40,6 +41,23 @@ LICENCES = {
         f"eICU Collaborative Research Database: {_CREDENTIALED}; {_DEMO}. Cite Pollard et al., "
         f"Scientific Data 2018;5:180178, and {_PHYSIONET}"
     ),
+    "ptb": (
+        "PTB Diagnostic ECG Database (PhysioNet, ptbdb); the licence that comes with your copy "
+        "applies. Cite Bousseljot et al., Biomedizinische Technik 1995;40(s1):317, and "
+        f"{_PHYSIONET}"
+    ),
+    "medformer": (
+        "A data set in Medformer's layout; the licence of that data set (APAVA, ADFTD, TDBRAIN, "
+        "PTB, ...) applies to everything made here. Cite its own paper."
+    ),
+    "yaib": (
+        "A cohort of YAIB, ricu or OpenICU; the licence and the data use agreement of the database "
+        "that it was drawn from (MIMIC, eICU, ...) apply to everything made here."
+    ),
+    "meds": (
+        "A MEDS data set; the licence and the data use agreement of the data that were converted "
+        "apply to everything made here."
+    ),
     "table": "Your own table; its licence and data use agreement apply to everything made here.",
     "files": "Your own files; their licence and data use agreement apply to everything made here.",
 }
@@ -48,7 +66,6 @@ _COHORTS = {
     "test": "Test set of the source",
     "val": "Validation set of the source",
 }
-_UNKNOWN_LICENCE = "See the source; its data use agreement applies to everything made from it."
 
 
 def summary(splits: Splits, source: SourceData) -> dict[str, Any]:
@@ -82,7 +99,7 @@ def markdown(
     source = settings["source"]
     parts = [
         f"# Data card: {source}, {len(known['feature_names'])} channels x {known['length']} steps",
-        LICENCES.get(source, _UNKNOWN_LICENCE),
+        LICENCES[source],
         "For research on synthetic data; not for clinical use.",
         "## Series kept and removed",
     ]

@@ -129,6 +129,7 @@ def _set_facts(loaded: Loaded, made: Sampled, outcome: GuidanceOutcome | None) -
     return {
         "generator": "tardiff",
         "experiment": loaded.config.experiment,
+        "source": loaded.config.data.source,
         "diffusion": loaded.model.facts,
         "guidance": dataclasses.asdict(outcome) if outcome else None,
         **decisive(loaded.config, loaded.splits.fingerprint),

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from configs.runtime.atomic_files import write_text
-from data_preprocess.card import markdown_table
+from data_preprocess.card import LICENCES, markdown_table
 from data_preprocess.dataset import EHRDataset
 from data_preprocess.export.croissant import hub_head, write_croissant
 from data_preprocess.model_space.encoding import decode
@@ -111,6 +111,7 @@ def card(name: str, dataset: EHRDataset, facts: dict[str, Any], train: EHRDatase
         f"- {len(dataset)} series, {dataset.num_channels} channels x {dataset.length} steps, in "
         "clinical units, within the range measured in the training split",
         f"- per class: {dataset.per_class}; training split: {train.per_class}",
+        f"- source data: {LICENCES[facts['source']]}",
         f"- diffusion model: held-out denoising loss "
         f"{facts['diffusion']['val_loss']:.4f} at step {facts['diffusion']['step']}",
         f"- sampler: {_pairs(config['sampler'])}",

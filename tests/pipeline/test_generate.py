@@ -13,6 +13,7 @@ from configs import load_config
 from configs.run_record import sha256_file
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.build import load_splits
+from data_preprocess.card import LICENCES
 from data_preprocess.storage.dataset_files import load_dataset, load_extra
 from tardiff.from_config import load
 from tardiff.generate import is_current
@@ -53,7 +54,7 @@ def test_guided_and_unguided_sets_are_written_in_clinical_units(trained, caplog)
     assert all(0.2 < shift < 0.9 for shift in realised)
     assert "guidance: mean influence moved by" in caplog.text
     card = (folder / "guided.card.md").read_text()
-    assert "not for clinical use" in card
+    assert "not for clinical use" in card and f"- source data: {LICENCES['simulated']}" in card
     assert "copies of training series: none left" in card and facts["copies"]["tries"] >= 0
     assert not (folder / ".parts").exists()  # batches are kept until the sets are written
     record = json.loads((trained[0] / "runs/tiny/record.json").read_text())

@@ -19,6 +19,7 @@ from configs.schema.data_sources import SOURCES, PhysioNet2012Config, SimulatedC
 from configs.schema.experiment import DataConfig
 from data_preprocess import build
 from data_preprocess.build import ensure_built, load_splits, main
+from data_preprocess.card import LICENCES
 from data_preprocess.sources.registry import READERS, Settings, read_source
 
 ROOT = Path(__file__).parents[3]
@@ -197,10 +198,10 @@ def test_a_source_without_reader_is_said_to_be_absent():
         read_source("nosuch", None, Settings())
 
 
-def test_every_source_of_the_schema_has_a_reader():
+def test_every_source_of_the_schema_has_a_reader_and_a_licence():
     with pytest.raises(UserError):
         read_source("", None, Settings())
-    assert set(READERS) == set(SOURCES)
+    assert set(READERS) == set(SOURCES) == set(LICENCES)
 
 
 def test_sizes_in_stays_win_over_shares(data):
