@@ -13,6 +13,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,6 +22,12 @@ from scripts.utility.protocols import REAL
 
 # A dollar sign in the name of a channel or set is a dollar sign.
 matplotlib.rcParams["text.parse_math"] = False
+# Names may be Chinese, Japanese or Korean: letters that the fonts of matplotlib lack come from one
+# of these, where it is installed (Linux, then macOS and Windows).
+_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Arial Unicode MS")
+_FONTS += ("Microsoft YaHei", "Yu Gothic", "Malgun Gothic")
+_INSTALLED = {font.name for font in font_manager.fontManager.ttflist}
+matplotlib.rcParams["font.family"] = ["sans-serif", *(f for f in _FONTS if f in _INSTALLED)]
 
 OKABE_ITO = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#661100")
 MARKERS = "osD^vPX*"  # one more than colours, so that 56 sets differ in the pair

@@ -1,13 +1,18 @@
 """What the figures show: every set, told apart, with its numbers."""
 
 import dataclasses
+import importlib
 import itertools
+import warnings
 
 import numpy as np
 import pytest
+from matplotlib import font_manager, get_data_path, rcParams
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
+from scripts.pictures import styles
 from scripts.pictures.curves import (
     GRID,
     average_curves,
@@ -62,6 +67,21 @@ def test_every_colour_is_seen_on_white(colour):
     """Contrast with white (WCAG 2): yellow has 1.3."""
     light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], light) + 0.05) > 2
+
+
+def test_letters_that_the_usual_font_lacks_come_from_another_one(monkeypatch):
+    """As Chinese ones do; here an s with a hook, of a font under the name of one that has them."""
+    path = f"{get_data_path()}/fonts/ttf/STIXGeneral.ttf"
+    font = font_manager.FontEntry(fname=path, name="Noto Sans CJK SC")
+    known = [*font_manager.fontManager.ttflist, font]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", known)
+    monkeypatch.setitem(rcParams, "font.family", ["sans-serif"])
+    importlib.reload(styles)
+    figure = Figure()
+    figure.suptitle("\u1d8a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw_without_rendering()
 
 
 def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
