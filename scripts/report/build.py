@@ -125,14 +125,15 @@ def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
     steps = []
     if outcomes & {("useful", NO), ("useful", CANNOT_TELL)}:
         steps.append(
-            "Not useful, or not surely: what the verdict asks for; else more synthetic series "
-            "(generation.ratio), then test series and evaluation.seeds, which narrow intervals."
+            "For a set that is not useful, or not surely: do what its verdict asks for. If that "
+            "does not help, make more synthetic series (generation.ratio); more test series and "
+            "evaluation.seeds narrow the intervals."
         )
     if outcomes & {("faithful", NO), ("faithful", CANNOT_TELL)}:
         steps.append(
-            "Not faithful, or not surely: what the verdict asks for; else raise "
-            "diffusion.max_steps and run bash train.sh again; it goes on from where it ended. The "
-            "table of quality flags says what is off."
+            "For a set that is not faithful, or not surely: do what its verdict asks for. If that "
+            "does not help, raise diffusion.max_steps and run the stages again; bash train.sh goes "
+            "on from where it ended. The table of quality flags says what is off."
         )
     if ("private", NO) in outcomes:
         steps.append(
@@ -140,17 +141,22 @@ def next_steps(found: Sequence[Verdict], tested: bool) -> list[str]:
             "diffusion.private.epsilon (docs/reliability.md), and evaluate again."
         )
     if ("private", CANNOT_TELL) in outcomes:
-        steps.append("Not surely private: hand no such set on before what the verdict asks for.")
+        steps.append(
+            "For a set that is not surely private: do what its verdict asks for, and hand no such "
+            "set on before."
+        )
     test = (
         "Does influence predict retraining on these data? bash scripts/influence.sh <config.yaml> "
         "lds=true tests it. "
     )
-    tune = "Utility against the strength of guidance: bash scripts/tune.sh <config.yaml>."
+    tune = "bash scripts/tune.sh <config.yaml> shows utility against the strength of guidance."
     steps.append(tune if tested else test + tune)
     if ("private", NO) not in outcomes and ("private", NO_LEAK_FOUND) in outcomes:
         steps.append(
-            "To hand a set on in which no leak was found: python -m data_preprocess.export set.npz "
-            "csv folder, with its card. The diffusion model gives away more than a set."
+            "To hand a set on in which no leak was found, if the licence of the source data (see "
+            "Data below) allows it: give its .npz and its card, or a table made by python -m "
+            "data_preprocess.export set.npz csv folder. The diffusion model gives away more than a "
+            "set."
         )
     return steps
 

@@ -307,8 +307,17 @@ def test_a_set_that_leaks_is_not_handed_on():
 
     assert "release nothing" in steps(NO) and "To hand a set on" not in steps(NO)
     assert "To hand a set on" in steps(NO_LEAK_FOUND)
+    assert "licence of the source data" in steps(NO_LEAK_FOUND)
     assert "hand no such set on" in steps(CANNOT_TELL)
     assert "To hand a set on" not in steps(CANNOT_TELL) + " ".join(build.next_steps([], False))
+
+
+@pytest.mark.parametrize("question", ["useful", "faithful", "private"])
+def test_what_to_do_about_a_doubt_is_a_sentence(question):
+    verdict = Verdict("guided", question, CANNOT_TELL, "", "", "", "")
+    step = build.next_steps([verdict], True)[0]
+    assert step.startswith("For a set that is not") and question in step
+    assert "do what its verdict asks for" in step
 
 
 @pytest.mark.parametrize(
