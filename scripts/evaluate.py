@@ -319,12 +319,11 @@ def _provenance(
     config: ExperimentConfig, splits: Splits, sets: Mapping[str, EHRDataset]
 ) -> dict[str, Any]:
     """What the numbers rest on, JSON-able."""
-    counted = {"train": splits.train, "val_select": splits.val_select, "test": splits.test}
     return {
         "experiment": config.experiment,
         "data_fingerprint": splits.fingerprint,
         "label_names": list(splits.train.label_names),
-        "real_series_per_class": {k: v.class_counts.tolist() for k, v in counted.items()},
+        "real_series_per_class": {k: v.class_counts.tolist() for k, v in splits.items()},
         "fewest_test_patients": fewest_patients(splits.test.subject_ids, splits.test.labels),
         "synthetic_series_per_class": {k: v.class_counts.tolist() for k, v in sets.items()},
         "settings": to_plain(config)["evaluation"],

@@ -203,8 +203,8 @@ def _how_many_clear(rows: Sequence[Summary]) -> str:
     clear = sum(d.excludes_zero for d in found)
     kept = sum(d.survives_correction for d in found)
     return (
-        f"{clear} of {len(found)} intervals exclude 0; {kept} differences remain below 0.05 after "
-        "Holm's correction."
+        f"Of {len(found)} intervals {clear} exclude 0; p is below 0.05 after Holm's correction in "
+        f"{kept}."
     )
 
 

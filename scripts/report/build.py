@@ -56,7 +56,10 @@ ABOUT_TESTING = (
 GLOSSARY = [
     "guided, unguided: two sets of the same generator. Series of the guided set are chosen (with "
     "guidance.by=push: sampled) for their influence: how much training on them is estimated to "
-    "lower the loss on the guidance set.",
+    "lower the loss on the guidance set (val_guide).",
+    "no generator (TRTR+): real series alone, for comparison. guide_rows: training and guidance "
+    "series; guide_only: guidance series; reweighted: training series drawn by their influence; "
+    "others: training series weighted, repeated or altered.",
     "seed: the random start of a downstream model. Several seeds show how much a score depends on "
     "it.",
     "val_select: the real series on which every downstream model chooses its best epoch and its "

@@ -23,9 +23,9 @@ from scripts.utility.metrics import point_scores
 from scripts.utility.summary import UNGUIDED
 
 LEGEND = (
-    "[low, high]: bootstrap interval; of a score over test series, of a difference over test "
-    "series and seeds.",
-    "*: best set of its block, and its paired difference excludes 0.",
+    "[low, high]: interval. Utility: bootstrap; of a score over test series, of a difference over "
+    "test series and seeds. Fidelity and privacy: docs/metrics.md.",
+    "*: best set of its block, and its paired difference excludes 0; of a quality flag: raised.",
     "F1: of the rarer class (macro average for more than two), threshold chosen on val_select. "
     "Brier: lower is better. ECE: expected calibration error, ten bins of equally many series.",
     "p: uncorrected; p=...+: below 0.05 also after Holm's correction for the sets of its block.",

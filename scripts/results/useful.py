@@ -22,7 +22,7 @@ def answer_addition(row: Summary, num_test: int) -> Answer:
     assert gain is not None
     if row.num_seeds == 1:
         return _one_seed()
-    missing = f"AUROC of the gain must rise by {SMALLEST_GAIN - gain.mean:.3f}"
+    missing = f"the gain of AUROC must rise by {SMALLEST_GAIN - gain.mean:.3f}"
     if gain.high < 0:
         return Answer(NO, "Adding it to the real data makes models worse.", missing)
     if (real := row.mean - gain.mean) > 1 - SMALLEST_GAIN:

@@ -204,6 +204,7 @@ def test_words_are_explained_and_thresholds_shown(page):
     text = html.unescape(re.sub(r"<pre.*?</pre>", "", page, flags=re.S))  # cards, settings
     assert "How to read this" in text
     assert all(f"{word}:" in text for word in ("seed", "val_select", "Holm", "quality flag"))
+    assert "no generator (TRTR+):" in text and '<th scope="row">val_guide</th>' in page
     assert "calibration are about the class died." in text and "tested on set (TRTS):" in text
     assert all(
         f'<th scope="col">{name}</th>' in page for name in ("copy share", "worst s.d. ratio")

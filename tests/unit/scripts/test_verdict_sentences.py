@@ -36,13 +36,13 @@ ENOUGH = "20 patients in train and in test are needed (now 5)"
             lambda: answer_addition(row(difference(-0.02, 0.009)), 400),
             NO,
             "Adding it to the real data gains less than 0.01 of AUROC.",
-            "AUROC of the gain must rise by 0.015",
+            "the gain of AUROC must rise by 0.015",
         ),
         (
             lambda: answer_addition(row(difference(-0.03, -0.01)), 400),
             NO,
             "Adding it to the real data makes models worse.",
-            "AUROC of the gain must rise by 0.030",
+            "the gain of AUROC must rise by 0.030",
         ),
         (
             lambda: answer_addition(row(difference(0.002, 0.03, p_holm=0.2)), 400),
