@@ -33,7 +33,7 @@ def distance_picture(reports: Mapping[str, MetricReport], styles: Styles) -> Pic
         "Histograms of the distance to the closest training series and to the closest held-out "
         f"series, for {', '.join(reports)}",
         " ".join(_nearness(name, report) for name, report in reports.items())
-        + " A set of memorised records has a peak at 0 for training series only.",
+        + " A set of memorised records has a peak at or near 0 for training series only.",
     )
 
 
@@ -51,5 +51,5 @@ def _nearness(name: str, report: MetricReport) -> str:
         reading = "no nearer to training series than chance can explain"
     return (
         f"{name}: share nearer to train {with_interval(report, metric)}, {reading}; "
-        f"{values['copies']:.0f} copies."
+        f"{values['copies']:.0f} copies, {100 * values['near_copy_share']:.1f} % near copies."
     )

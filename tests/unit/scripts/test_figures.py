@@ -345,11 +345,12 @@ def test_maps_of_all_sets_have_the_same_axes():
 )
 def test_a_share_that_raises_no_flag_is_not_surely_nearer(interval, said):
     """The answer on privacy is that of the flag, p < 0.001; 95 % intervals are narrower."""
-    values = {"copies": 0.0}
+    values = {"copies": 0.0} | bounded("near_copy_share", 0.741, (0.66, 0.81), 0.0)
     values |= bounded("closer_to_train_share", float(np.mean(interval)), interval, 0.5)
     arrays = {f"dcr_{side}": np.linspace(0.5, 1, 20) for side in ("train", "holdout")}
     reports = {"made": MetricReport(values=values, arrays=arrays)}
-    assert said in distance_picture(reports, Styles(["made"])).caption
+    caption = distance_picture(reports, Styles(["made"])).caption
+    assert said in caption and "74.1 % near copies" in caption
 
 
 def test_heights_of_influence_are_shares_of_a_set():
