@@ -70,6 +70,25 @@ def test_ddpm_on_the_papers_schedule():
     assert abs(float(sample.std()) - 0.4) < 0.02
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_a_step_of_ddim_spreads_by_its_eta(eta):
+    """Song et al. 2021, eqs. 12 and 16, in the symbols of DDPM."""
+    alpha_bar, alpha_bar_before, x_0, x = 0.3, 0.5, 1.5, torch.full((9, 1, 1), 0.7).double()
+    seen = []
+
+    def denoise(x_t, log_snr, y):
+        seen.append(x_t)
+        return torch.full_like(x_t, x_0)
+
+    levels = torch.logit(torch.tensor([alpha_bar, alpha_bar_before]).double())
+    sample_ddim(denoise, x, labels(9), levels, eta=eta, noise=draw(n=9))
+    beta = 1 - alpha_bar / alpha_bar_before
+    sd = eta * ((1 - alpha_bar_before) / (1 - alpha_bar) * beta) ** 0.5
+    eps = (x - alpha_bar**0.5 * x_0) / (1 - alpha_bar) ** 0.5
+    mean = alpha_bar_before**0.5 * x_0 + (1 - alpha_bar_before - sd**2) ** 0.5 * eps
+    torch.testing.assert_close(seen[1], mean + sd * draw(n=9)().double())
+
+
 def test_posterior_equals_bayes_rule():
     # One scalar step of DDPM, written with its own symbols.
     alpha_bar, alpha_bar_before = 0.3, 0.5
