@@ -1,13 +1,14 @@
-"""Scores of whole sets."""
+"""Scores of whole sets, and the line that says what guidance did to them."""
 
 import logging
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from configs.runtime import progress
 from tardiff.generation.session import GenerationSession
-from tardiff.guidance.diagnostics import score_all
+from tardiff.guidance.diagnostics import GuidanceOutcome, score_all
 
 
 class Sums:
@@ -35,3 +36,22 @@ def test_the_scores_of_many_series_tell_how_far_they_are(monkeypatch, caplog):
         torch.testing.assert_close(found, wanted)
     said = [record.message.split(", about")[0] for record in caplog.records]
     assert said == ["influence: 512 of 600 series", "influence: 600 of 600 series"]
+
+
+@pytest.mark.parametrize(
+    ("realised", "requested", "warned"),
+    [
+        ([0.004, -0.009], [0.3, 0.3], True),
+        ([0.004, -0.009], [None, None], True),  # a multiplier of Algorithm 1
+        ([0.0, 0.0], [0.0, 0.0], False),  # nothing was asked for
+        ([0.0, 0.0], [0.0, 0.3], True),
+        ([0.004, -0.2], [0.3, 0.3], False),
+    ],
+)
+def test_guidance_that_moved_nothing_is_told(realised, requested, warned):
+    none = dict.fromkeys(("mean_score", "mean_score_unguided", "multiplier", "scale"), [0.0, 0.0])
+    push = {"shift_rms": 0.0, "relative_to_step": 0.0, "clipped": 0.0, "facts": {}}
+    outcome = GuidanceOutcome(
+        score="influence", requested=requested, realised=realised, **none, **push
+    )
+    assert outcome.line(("survived", "died")).endswith("GUIDANCE HAD NO EFFECT") == warned
