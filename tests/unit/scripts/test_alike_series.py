@@ -75,6 +75,13 @@ def test_series_that_are_not_alike_are_kept():
     assert few == {} and len(after.train) == 60
 
 
+def test_chance_makes_no_series_alike():
+    """Of random series of four patients a nearest one is in a quarter of cases the same one's."""
+    for seed in range(10):
+        x = torch.randn(400, 24, generator=torch.Generator().manual_seed(seed))
+        assert not series_are_alike(x, np.arange(400) % 4)
+
+
 def test_many_patients_with_few_series_each_are_seen():
     """Of random series hardly two would be one patient's."""
     many = patients(0, 20_000, 3)
