@@ -118,6 +118,14 @@ def test_weights_are_updated_together():
     assert m.configure_optimizers()["optimizer"].defaults["fused"] is True
 
 
+def test_the_learning_rate_rises_and_falls_to_a_tenth():
+    m = module(warmup_steps=4)
+    m._trainer = SimpleNamespace(max_steps=24)
+    factor = m.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    rates = {0: 0.25, 1: 0.5, 3: 1.0, 4: 1.0, 9: 0.1 + 0.45 * (1 + 0.5**0.5), 14: 0.55, 24: 0.1}
+    assert {step: factor(step) for step in rates} == pytest.approx(rates)
+
+
 def test_averaging_follows_its_formula():
     m = module()
     before = [p.clone() for p in m.ema.parameters()]
