@@ -70,6 +70,24 @@ def test_length_of_stay_task_removes_and_counts_the_unknown(folder):
     assert pool.subject_ids.tolist() == [1, 2] and pool.labels.tolist() == [1, 0]
     assert pool.label_names == ("stay<=3d", "stay>3d")
     assert (pool.flow[-1].rule, pool.flow[-1].removed) == ("length of stay unknown", 1)
+    (folder / "Outcomes-a.txt").write_text(OUTCOMES.replace("1,6,1,5", "1,6,1,3"))
+    assert read(folder, task="icustay")[0].labels.tolist() == [0, 0]
+
+
+def test_slips_of_unit_are_put_right_and_counted(folder):
+    acid = "00:10,pH,735\n01:10,pH,73.5\n02:10,pH,7.35\n"
+    with_records(folder, RECORDS | {1: f"{acid}00:10,SaO2,0.97\n01:10,SaO2,97\n02:10,SaO2,97\n"})
+    pool, _ = read(folder, channels=["pH", "SaO2"])
+    np.testing.assert_allclose(pool.values[0, :, :3], [[7.35] * 3, [97] * 3], rtol=1e-6)
+    slips = [note for note in pool.notes if note.endswith("1 of 3 values")]
+    assert [note.split(":")[0] for note in slips] == ["pH", "pH", "SaO2"]
+
+
+def test_descriptors_are_codes_and_measures_of_the_admission(folder):
+    later = "00:00,Gender,0.5\n05:00,Weight,80\n"
+    with_records(folder, RECORDS | {1: RECORDS[1] + later})
+    pool, _ = read(folder)
+    np.testing.assert_array_equal(pool.static[0], [70, np.nan, np.nan, np.nan, 3])
 
 
 def with_records(folder, records):
