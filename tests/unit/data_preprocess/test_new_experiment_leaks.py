@@ -2,9 +2,12 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 from data_preprocess.build import ensure_built
+from data_preprocess.cohort import Cohort
+from data_preprocess.doubts import leaks
 from tests.support.user_tables import changed, long_rows, propose, told, write
 
 LEAKS = {
@@ -58,3 +61,17 @@ def test_what_gives_the_label_away_is_told(tmp_path, caplog, leak):
 def test_the_length_of_a_stay_may_give_the_label_away(tmp_path, caplog):
     told(tmp_path, caplog, long_rows(lambda i: 8 if i % 4 else 12))
     assert "label of the training stays: the length of a stay (AUROC 1.000 for True)" in caplog.text
+
+
+def test_any_of_several_classes_may_be_given_away():
+    labels = np.arange(60) % 3
+    cohort = Cohort(
+        values=np.random.default_rng(0).normal(size=(60, 1, 4)),
+        labels=labels,
+        subject_ids=np.arange(60),
+        feature_names=("heart_rate[bpm]",),
+        label_names=("home", "ward", "died"),
+        static=(labels == 0)[:, None] + 0.0,
+        static_names=("followed_up",),
+    )
+    assert "`followed_up` (AUROC 1.000 for home)" in leaks(cohort)[0]
