@@ -16,11 +16,24 @@ from data_preprocess.build import ensure_built
 from data_preprocess.sources.physionet.challenge2019 import HEADER, read_physionet2019
 from data_preprocess.sources.registry import Settings, read_source
 from tests.support.physionet2012_stand_ins import member, write_tar
+from tests.support.physionet2012_stand_ins import read as read_2012
 
 CHANNELS = ["heart_rate", "Temp", "mean_pressure", "Calcium", "lactate"]
 # An independent statement of the rules: column and plausible range.
 RULES = [("HR", 10, 300), ("Temp", 25, 45), ("MAP", 15, 250), ("Calcium", 4, 20)]
 RULES += [("Lactate", 0.1, 35)]
+# Measured in 2012 too, and of like patients, which AST and troponin are not.
+OTHERS = ["systolic_pressure", "diastolic_pressure", "respiratory_rate", "alkaline_phosphatase"]
+OTHERS += [
+    "arterial_saturation",
+    "bicarbonate",
+    "bilirubin",
+    "bun",
+    "creatinine",
+    "fio2",
+    "glucose",
+]
+OTHERS += ["haematocrit", "magnesium", "paco2", "ph", "platelets", "potassium", "white_cells"]
 
 
 def read(folder, **changes):
@@ -40,7 +53,7 @@ def real(open_data):
             handle = archive.extractfile(info)
             if handle is not None:
                 texts[int(info.name[-10:-4])] = handle.read().decode()
-    return read(folder)[0], texts
+    return read(folder, channels=[*CHANNELS, *OTHERS])[0], texts
 
 
 def rows_of(text):
@@ -57,13 +70,24 @@ def test_every_value_and_label_equals_the_plain_loops(real):
                 value = float(rows[hour][column])
                 if low <= value <= high:
                     expected[channel, hour] = value
-        np.testing.assert_allclose(cohort.values[row], expected, rtol=1e-6)
+        np.testing.assert_allclose(cohort.values[row, : len(RULES)], expected, rtol=1e-6)
         assert cohort.labels[row] == any(r["SepsisLabel"] == "1" for r in rows)
         assert not any(r["SepsisLabel"] == "1" for r in rows[:12])
         facts = [float(rows[0][name]) for name in ("Age", "Gender", "Unit2")]
         unit = math.nan if math.isnan(facts[2]) else 1 + facts[2]
         before = -float(rows[0]["HospAdmTime"])
         np.testing.assert_allclose(cohort.static[row], [*facts[:2], unit, before], rtol=1e-6)
+
+
+def test_what_both_challenges_measure_has_one_name_and_one_unit(real, open_data):
+    """Their patients are alike; another unit or another quantity is a factor of two or more."""
+    others = read_2012(open_data / "physionet2012", channels=OTHERS)[0]
+    of_2019, of_2012 = (
+        np.nanmedian(values, axis=(0, 2))
+        for values in (real[0].values[:, len(CHANNELS) :], others.values)
+    )
+    ratio = dict(zip(OTHERS, of_2012 / of_2019, strict=True))
+    assert {name: at for name, at in ratio.items() if not 0.75 < at < 1.33} == {}
 
 
 def test_nobody_is_lost_without_a_row_in_the_flow(real):
@@ -127,6 +151,15 @@ def test_cohort_rules_on_hand_made_records(tmp_path):
     assert [(step.removed, step.left) for step in pool.flow] == [(0, 6), (1, 5), (1, 4), (1, 3)]
     assert (pool.values[:, 0] == 80).all() and np.isnan(pool.values[:, 1:]).all()
     np.testing.assert_array_equal(pool.static, [[60, 1, np.nan, 5.5]] * 3)
+
+
+def test_facts_that_cannot_be_are_unknown(tmp_path):
+    usual = "60|1|NaN|NaN|-5.5"
+    given = ("60|1|1|0|-5.5", "14|0|0|1|0", "130|2|NaN|NaN|3")
+    write(tmp_path, {number: text(12).replace(usual, each) for number, each in enumerate(given)})
+    nan = np.nan
+    expected = [[60, 1, 1, 5.5], [14, 0, 2, 0], [nan, nan, nan, nan]]
+    np.testing.assert_array_equal(read(tmp_path)[0].static, expected)
 
 
 def test_a_folder_reads_as_the_archive_does_and_the_other_hospital_tests(tmp_path):
