@@ -176,3 +176,17 @@ def test_stays_that_stand_twice_under_other_ids_are_refused(many, name):
     parts[other] = replace(parts[other], values=rng.normal(80, 9, (80, 2, 4)).astype(np.float32))
     with pytest.raises(MismatchError, match=f"series of {name} are also in train"):
         splits_of(parts)
+
+
+def test_a_few_guidance_rows_in_a_split_that_evaluates_are_a_leak(many):
+    """Few of the split, and all that guide."""
+    rng = np.random.default_rng(0)
+    parts = {
+        name: replace(part, values=rng.normal(80, 9, part.values.shape).astype(np.float32))
+        for name, part in many.items()
+    }
+    parts["val_guide"] = parts["val_guide"].take(np.arange(7))
+    splits_of(parts)
+    parts["test"].values[:7] = parts["val_guide"].values
+    with pytest.raises(MismatchError, match="7 of 80 series of test are also in val_guide"):
+        splits_of(parts)
