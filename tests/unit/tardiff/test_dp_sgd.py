@@ -190,6 +190,12 @@ def test_epsilon_is_that_of_an_independent_accountant(epsilon, batch, patients, 
         assert abs(after(plan, done).epsilon / other.get_epsilon(1e-5) - 1) < 0.02
 
 
+def test_a_training_that_stops_early_has_spent_less():
+    m = module(noise=1.0, rate=0.5)
+    m.trainer.global_step = 3
+    assert m.spent() == after(m.plan, 3) and m.spent().steps == 3 < m.plan.steps
+
+
 @pytest.fixture(scope="module")
 def private_run(tmp_path_factory):
     root = tmp_path_factory.mktemp("private")
