@@ -114,7 +114,7 @@ def _propose_arrays(files: Sequence[Path]) -> Proposal:
     found = read_arrays(path, key="your file")
     n, channels, length = found.values.shape
     proposal = Proposal({"source": "files", "files": {"train": str(path.absolute())}})
-    proposal.data |= shares(n) | {"window_hours": float(length), "step_minutes": 60.0}
+    proposal.data |= shares(n) | {"step_minutes": 60.0}
     proposal.understood["series"] = f"{n:,} of {channels} channels x {length} points"
     proposal.understood["channels"] = ", ".join(found.feature_names or ()) or "without names"
     if found.feature_names is None:
@@ -154,9 +154,10 @@ def _read(
     tell_ranges(proposal, source.pool)
     config = _merged(whole_config(name, proposal, source.pool), overrides)
     loaded = _loaded(config).data
-    asked = {key: proposal.data.get(key) for key in ("window_hours", "step_minutes")}
-    if asked != {key: getattr(loaded, key) for key in asked}:
-        window = f"{loaded.window_hours:g} h in steps of {loaded.step_minutes:g} min, as asked for"
+    asked = proposal.data.keys() & {"window_hours", "step_minutes"}
+    if any(proposal.data[key] != getattr(loaded, key) for key in asked):
+        hours = source.pool.values.shape[2] * loaded.step_minutes / 60
+        window = f"{hours:g} h in steps of {loaded.step_minutes:g} min, as asked for"
         proposal.understood["window"] = window
     cohorts = assign(source, loaded)
     require_enough(cohorts)

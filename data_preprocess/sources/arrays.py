@@ -9,7 +9,7 @@ import numpy as np
 
 from configs.runtime.errors import ConfigError, DataError
 from data_preprocess.cohort import Cohort, FlowStep, is_measured, require_float32
-from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_window
 from data_preprocess.storage.array_files import (
     LAYOUT,
     SUBJECTS,
@@ -32,7 +32,7 @@ def read_files(section: Any, settings: Settings) -> SourceData:
     Without patient ids in a file every series counts as a patient of its own.
 
     Raises:
-        ConfigError: no train file is named.
+        ConfigError: no train file is named; or as `require_window`.
         MissingInputError: a file does not exist.
         DataError: a file is damaged, has another layout, or the files do not fit together.
     """
@@ -42,6 +42,8 @@ def read_files(section: Any, settings: Settings) -> SourceData:
     paths = {name: Path(path) for name, path in named.items() if path is not None}
     arrays = {name: read_arrays(path, key=f"data.files.{name}") for name, path in paths.items()}
     feature_names = _feature_names(arrays, section.channels)
+    steps = arrays["train"].values.shape[2]
+    require_window(steps, settings, f"{steps} points of data.files.train")
     label_names = _label_names(arrays)
     subjects = numbered_patients(arrays)
     cohorts = {

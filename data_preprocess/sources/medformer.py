@@ -16,7 +16,13 @@ import numpy as np
 
 from configs.runtime.errors import UNREADABLE, DataError, MissingInputError, few
 from data_preprocess.cohort import Cohort, FlowStep, is_measured
-from data_preprocess.sources.registry import Settings, SourceData, reader, require_folder
+from data_preprocess.sources.registry import (
+    Settings,
+    SourceData,
+    reader,
+    require_folder,
+    require_window,
+)
 from data_preprocess.storage.array_files import MAX_CLASSES
 
 log = logging.getLogger("tardiff.data")
@@ -29,11 +35,14 @@ def read_medformer(section: Any, settings: Settings) -> SourceData:
     Raises:
         MissingInputError: a folder or file is not there.
         DataError: files do not fit together, or names do not fit the arrays.
+        ConfigError: as `require_window`.
     """
     root = require_folder(section.folder, "medformer")
     rows = _read_labels(root / "Label" / "label.npy")
     arrays = _open_features(root / "Feature", rows[:, 1])
-    names = _names(section.channels, arrays[0].shape[2], "channel")
+    _, steps, channels = arrays[0].shape
+    require_window(steps, settings, f"{steps} points of {root}")
+    names = _names(section.channels, channels, "channel")
     label_names = _names(section.classes, int(rows[:, 0].max()) + 1, "class")
     test: set[int] = set(section.test_subjects or ())
     val: set[int] = set(section.val_subjects or ())

@@ -9,6 +9,7 @@ and what all sources share as `Settings`.
 """
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,3 +121,20 @@ def require_folder(folder: str | None, source: str) -> Path:
             f"data.{source}.folder=/path/to/the/release"
         )
     return Path(folder)
+
+
+def require_window(steps: int, settings: Settings, of_steps: str) -> None:
+    """For series that come with their length, of which nothing is cut.
+
+    Args:
+        steps: grid points of a series; of_steps: what they are, for the message.
+
+    Raises:
+        ConfigError: a window was asked for (is not the default), and theirs is another.
+    """
+    hours, asked = steps * settings.step_minutes / 60, settings.window_hours
+    if asked != Settings.window_hours and not math.isclose(asked, hours, rel_tol=1e-6):
+        raise ConfigError(
+            f"data.window_hours={asked:g}: the series last {of_steps} x data.step_minutes = "
+            f"{hours:g} h, and nothing is cut; leave data.window_hours out, or correct the others"
+        )

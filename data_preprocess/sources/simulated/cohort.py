@@ -19,7 +19,12 @@ from scipy.special import expit
 
 from configs.runtime.errors import ConfigError
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.sources.registry import Settings, SourceData, reader
+from data_preprocess.sources.registry import (
+    Settings,
+    SourceData,
+    reader,
+    require_window,
+)
 from data_preprocess.sources.simulated.channels import channel_table, finish
 from data_preprocess.sources.simulated.mortality import (
     PHENOTYPES,
@@ -41,19 +46,14 @@ def read_simulated(section: Any, settings: Settings) -> SourceData:
         section: arguments of `simulate` by name.
 
     Raises:
-        ConfigError: a task other than mortality, the only outcome that is simulated; or a window
-            that was asked for (is not the default) and is not as long as the series.
+        ConfigError: a task other than mortality, the only outcome that is simulated; or as
+            `require_window`.
     """
     if settings.task != "mortality":
         raise ConfigError(
             f"data.task={settings.task}: the simulated cohort has no length of stay, only mortality"
         )
-    hours = section.num_steps * settings.step_minutes / 60
-    if settings.window_hours not in (Settings.window_hours, hours):
-        raise ConfigError(
-            f"data.window_hours={settings.window_hours:g}: simulated series last "
-            f"data.simulated.num_steps x data.step_minutes = {hours:g} h; set num_steps instead"
-        )
+    require_window(section.num_steps, settings, "data.simulated.num_steps")
     cohort, _ = simulate(**vars(section), seed=settings.seed, step_minutes=settings.step_minutes)
     return SourceData(cohort)
 

@@ -258,3 +258,10 @@ def test_missing_files_are_named(tmp_path):
         read(train=str(tmp_path / "x.npy"))
     with pytest.raises(DataError, match="unknown kind of file"):
         read(train=str(tmp_path / "x.csv"))
+
+
+def test_a_window_that_the_arrays_do_not_have_is_refused(tmp_path):
+    path = write_npy(tmp_path / "mine.npy", *series(steps=5))
+    assert read(train=path, window_hours=5.0)[0].values.shape[2] == 5
+    with pytest.raises(ConfigError, match=r"5 points of data\.files\.train x .* = 5 h"):
+        read(train=path, window_hours=3.0)

@@ -134,3 +134,10 @@ def test_damaged_folders_are_named(folder):
     first.unlink()
     with pytest.raises(DataError, match="3 feature files for 4 rows"):
         read(folder)
+
+
+def test_a_window_that_the_recordings_do_not_have_is_refused(folder):
+    beats = {"window_hours": 16 / 250 / 3600, "step_minutes": 1 / (250 * 60)}
+    assert read(folder, **beats)[0].values.shape[2] == 16
+    with pytest.raises(ConfigError, match=r"16 points of .* and nothing is cut"):
+        read(folder, **beats | {"step_minutes": 1 / (256 * 60)})
