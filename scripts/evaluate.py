@@ -97,8 +97,9 @@ def main(config: ExperimentConfig) -> None:
     out = folder / chosen.dir
     if (out / "report.html").is_file():
         logger.info("\nreplacing the report in %s; evaluation.dir=NAME would keep it", out)
-    for derived in ("guidance_change.csv", "report.html", "report.md"):  # of the results before
-        (out / derived).unlink(missing_ok=True)
+    derived = [out / name for name in ("guidance_change.csv", "report.html", "report.md")]
+    for path in (*derived, *out.glob("*.png")):  # of the results before
+        path.unlink(missing_ok=True)
     write_results(out / "results.csv", results)
     write_summary(out / "summary.json", results)
     if results.guidance_change is not None:

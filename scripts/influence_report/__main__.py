@@ -86,6 +86,9 @@ def main(config: ExperimentConfig) -> None:
     direction, facts = loaded.direction, loaded.facts
     assert isinstance(direction, Direction)  # of a network
     sets = [_ranked(inputs, direction, name, *pair) for name, pair in named.items()]
+    # Of the report before, which may have been of other sets, or have shown patients.
+    for path in (*folder.glob("influence_*.csv"), *folder.glob("*.png")):
+        path.unlink()
     for ranked in sets:
         text = ranked.table.to_csv(index=False, float_format="%.6g")
         write_text(folder / f"influence_{ranked.name}.csv", text)

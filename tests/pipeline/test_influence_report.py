@@ -32,8 +32,12 @@ def reported(tmp_path_factory):
     splits = load_splits(config.data)
     save_dataset(root / "mine.npz", splits.val_select)  # stands for a synthetic set
     config = load_config([*arguments, f"influence_report.sets=[train,{root}/mine.npz]"])
+    folder = root / "runs" / "tiny" / "influence_report"
+    folder.mkdir(parents=True)
+    for name in ("series_train.png", "influence_val_guide.csv"):  # of a report before
+        (folder / name).touch()
     report(config)
-    return config, arguments, splits, root / "runs" / "tiny" / "influence_report"
+    return config, arguments, splits, folder
 
 
 def test_every_series_is_ranked_by_its_own_influence(reported):
@@ -83,6 +87,7 @@ def test_tables_hold_every_class_of_every_set(reported):
 def test_patients_are_drawn_only_on_request(reported):
     folder = reported[3]
     assert (folder / "series_mine.png").is_file() and not (folder / "series_train.png").exists()
+    assert {path.stem for path in folder.glob("*.csv")} == {"influence_train", "influence_mine"}
     for name in ("distribution.png", "one_step.png", "guidance_size.png"):
         assert (folder / name).stat().st_size > 5000
     with (folder / "influence_train.csv").open() as handle:
