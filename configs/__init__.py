@@ -217,7 +217,14 @@ def _merge(base: DictConfig, extra: DictConfig, origin: str) -> DictConfig:
         where = f"{origin}: {key}: " if key else f"{origin}: "
         if "is not a ListConfig" in (reason := _first_line(error)):
             reason = f"expected a list, as {key}=[a,b] (a list of one: [a])"
+            if str(key).isdigit():  # the place of an item, without the key of its list
+                where, reason = f"{origin}: ", "expected a list of lists, as [[a,b]]"
         raise ConfigError(where + reason) from error
+    except TypeError as error:
+        raise ConfigError(
+            f"{origin}: a list where a mapping belongs, or the other way round; a list is [a,b], a "
+            "mapping '{a: 1}'"
+        ) from error
     assert isinstance(merged, DictConfig)
     return merged
 

@@ -57,7 +57,8 @@ def is_override(argument: str) -> bool:
 
 
 def require_closed(override: str) -> None:
-    """Refuses key=value whose list or mapping the shell has cut at a space."""
+    """Refuses key=value whose list or mapping the shell has cut at a space, and a mapping that was
+    written without spaces."""
     key, _, value = override.partition("=")
     for opening, closing, example in (("[", "]", "[a, b]"), ("{", "}", "{a: [0, 1]}")):
         if value.startswith(opening) and not value.endswith(closing):
@@ -65,6 +66,11 @@ def require_closed(override: str) -> None:
                 f"argument {override!r} does not end in {closing}: a value with spaces needs "
                 f"quotes, for example '{key}={example}'"
             )
+    if value.startswith("{") and ":" in value and not re.search("[\"']:|: ", value):
+        raise ConfigError(
+            f"argument {override!r}: a colon of a mapping needs a space behind it, and the whole "
+            f"quotes, for example '{key}={{a: [0, 1]}}'"
+        )
 
 
 def known_configs(*folders: Path) -> list[Path]:

@@ -8,6 +8,10 @@ from configs.schema.fields import check_fields
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+# In runs/<experiment>/, or entries of its record.json; stage 4 writes under evaluation.dir in both.
+_OF_OTHERS = ("diffusion", "classifier", "synthetic", "influence", "influence_report", "tuning")
+_OF_OTHERS += ("config.yaml", "record.json")
+
 
 def check(config: ExperimentConfig) -> ExperimentConfig:
     """Returns `config` unchanged if every value keeps its declared bounds.
@@ -20,6 +24,11 @@ def check(config: ExperimentConfig) -> ExperimentConfig:
     if config.generation.name is not None:
         _check_name("generation.name", config.generation.name)
     _check_name("evaluation.dir", config.evaluation.dir)
+    if config.evaluation.dir in _OF_OTHERS:
+        raise ConfigError(
+            f"evaluation.dir={config.evaluation.dir}: a folder, file or record of this name "
+            "belongs to another command; choose another"
+        )
     _check_data(config)
     _check_sampling(config)
     _check_lists(config)

@@ -42,7 +42,7 @@ class InfluenceReportConfig:
     lds_estimators: list[str] = many(*ESTIMATORS, among=ESTIMATORS, filled=True)
     lds_model: str | None = None  # that is retrained; None: the first of evaluation.models
     lds_subsets: int = number(36, low=8)
-    lds_seeds: list[int] = many(0, 1, filled=True, distinct=True)  # of each retraining
+    lds_seeds: list[int] = many(0, 1, least=0, filled=True, distinct=True)  # of each retraining
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EvaluationConfig:
     models: list[str] = many("classifier", filled=True, distinct=True)
     # Real-only training made better without a generator, protocol TRTR+ (utility/training_rows.py).
     baselines: list[str] = many("guide_rows", among=BASELINES)
-    seeds: list[int] = many(0, 1, 2, 3, 4, filled=True, distinct=True)
+    seeds: list[int] = many(0, 1, 2, 3, 4, least=0, filled=True, distinct=True)
     fidelity: bool = True  # measure how close each set is to real series that no model saw
     privacy: bool = True  # measure what each set gives away about the training series
     # TimeGAN's discriminative and predictive score too, to stand beside other papers' tables
@@ -82,7 +82,7 @@ class TuningConfig:
     # TSRTR: as many synthetic rows as real ones.
     protocols: list[str] = many("TSTR", "TSRTR", among=("TSTR", "TSRTR"), filled=True)
     model: str = "classifier"
-    seeds: list[int] = many(0, 1, 2, filled=True, distinct=True)
+    seeds: list[int] = many(0, 1, 2, least=0, filled=True, distinct=True)
 
 
 @dataclass(frozen=True)

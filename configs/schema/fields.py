@@ -1,6 +1,7 @@
 """How a schema declares a field, its default together with its choices or bounds, and the check."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import field
 from typing import Any
@@ -43,6 +44,7 @@ def many(
     *default: Any,
     among: tuple[str, ...] = (),
     positive: bool = False,
+    least: int | None = None,
     filled: bool = False,
     distinct: bool = False,
     paths: bool = False,
@@ -51,11 +53,12 @@ def many(
 
     Args:
         among: what an item may be; empty: anything of its type.
-        positive: items are above 0; filled: there is at least one; distinct: none is there twice;
-            paths: as of `path`.
+        positive: items are finite and above 0; least: none is smaller; filled: there is at least
+            one; distinct: none is there twice; paths: as of `path`.
     """
-    bounds = {"among": among, "positive": positive, "filled": filled, "distinct": distinct}
-    return field(default_factory=lambda: list(default), metadata=bounds | {"is_path": paths})
+    bounds = {"among": among, "positive": positive, "least": least}
+    bounds |= {"filled": filled, "distinct": distinct, "is_path": paths}
+    return field(default_factory=lambda: list(default), metadata=bounds)
 
 
 def check_fields(config: Any) -> None:
@@ -113,5 +116,7 @@ def _check_items(key: str, value: Any, spec: Any) -> None:
     if among and (unknown := [item for item in value if item not in among]):
         names = f"{', '.join(among[:-1])} and {among[-1]}"
         raise ConfigError(f"{key}: unknown {unknown}; expected some of {names}")
-    if positive and min(value, default=1) <= 0:
+    if (least := spec.metadata["least"]) is not None and any(item < least for item in value):
+        raise ConfigError(f"{key}={value}: expected {spec.name} of at least {least}")
+    if positive and not all(0 < item < math.inf for item in value):
         raise ConfigError(f"{key}={value}: expected positive {spec.name}")
