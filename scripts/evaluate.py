@@ -31,6 +31,7 @@ from scripts.from_config import (
     guided_as,
     influence,
     influence_weights,
+    other_influence,
 )
 from scripts.pictures.guidance_change import guidance_change
 from scripts.quality.common.registry import KINDS, MEMBERS, PRIVACY, PUBLISHED
@@ -217,7 +218,7 @@ def _load(config: ExperimentConfig, splits: Splits, files: Mapping[str, Path]) -
         for name, found_in in copies.items()
     ]
     evaluated = TASK_CLASSIFIER in map(bare_name, chosen.models)
-    warnings += other_settings(config, of_classifier=evaluated)
+    warnings += other_settings(config, of_classifier=evaluated) + other_influence(config, made)
     _warn(warnings)
     facts = {"members": members, "same_as_unguided": same, "held_out_copies": copies}
     return _Given(

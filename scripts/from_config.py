@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 
 from classifier.training import FitRecipe
-from configs import from_sections, to_yaml
-from configs.run_record import run_dir, sha256_file
+from configs import from_sections, to_plain, to_yaml
+from configs.run_record import describe_differences, run_dir, sha256_file
 from configs.runtime.device import pick_device
 from configs.runtime.errors import ConfigError, UserError
 from configs.runtime.processes import Processes
@@ -186,6 +186,28 @@ def guided_as(config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]]) -
     if config.influence.estimator != "auto" or len(used) != 1:
         return config
     return changed(config, influence={"estimator": used.pop()})
+
+
+def other_influence(config: ExperimentConfig, made: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences about sets of this experiment that another influence guided than the one that
+    stage 4 shows, which is that of `config`. Arguments as in `guided_as`."""
+    told = []
+    for name, facts in made.items():
+        then = facts.get("config", {})
+        same = facts.get("experiment") == config.experiment and then.get("compat") == config.compat
+        guided = facts.get("guidance") and "influence" in then and same
+        if not guided or then["guidance"]["kind"] != config.guidance.kind:
+            continue
+        shown = to_plain(config)["influence"]
+        if config.influence.estimator == "auto":
+            shown.pop("estimator")
+        changes = describe_differences({"influence": then["influence"]}, {"influence": shown})
+        if changes:
+            told.append(
+                f"{name}: guided with other settings than the config has now ({changes}), by which "
+                "its influence is shown: give the same keys to every stage."
+            )
+    return told
 
 
 def influence(

@@ -29,8 +29,14 @@ def find_sets(paths: Sequence[str] | None, folder: Path) -> dict[str, Path]:
 
     Raises:
         MissingInputError: a path, or every set, is missing.
-        ConfigError: two files give the same name, or a name is reserved.
+        ConfigError: two files give the same name, a name is reserved, or `paths` is empty.
     """
+    if paths is not None and not paths:
+        raise ConfigError(
+            "evaluation.synthetic=[]: names no set. Left out, it means all sets of the experiment; "
+            "for none give evaluation.protocols=[TRTR] evaluation.fidelity=false "
+            "evaluation.privacy=false"
+        )
     files = [_file(item, folder) for item in paths] if paths else sorted(folder.glob("*.npz"))
     if not files:
         raise MissingInputError(

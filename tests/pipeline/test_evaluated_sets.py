@@ -10,13 +10,13 @@ import pytest
 
 from classifier import train
 from classifier.checkpoint import save_classifier
-from configs import load_config
+from configs import load_config, to_plain
 from configs.run_record import sha256_file
 from configs.runtime.atomic_files import write_text
 from configs.runtime.errors import ConfigError, DataError, MismatchError, MissingInputError
 from data_preprocess.storage.dataset_files import save_dataset
 from scripts import evaluate
-from scripts.from_config import documents
+from scripts.from_config import documents, other_influence
 from scripts.synthetic_sets import find_sets, load_set, origin_notes
 from scripts.utility.downstream import Downstream
 from tardiff.records_from_config import diffusion_settings, model_path, other_settings
@@ -67,6 +67,8 @@ def test_sets_that_do_not_fit_are_refused(experiment):
     refused(one_class, DataError, "no stay of class")
     with pytest.raises(MissingInputError, match="absent.npz does not exist"):
         find_sets([str(folder / "absent.npz")], own)
+    with pytest.raises(ConfigError, match="names no set"):
+        find_sets([], own)
 
 
 def test_names_must_tell_sets_apart(experiment):
@@ -94,6 +96,20 @@ def made(seed=0, model="m", guided=True):
         "resampled": None,
         "guidance": {"realised": [0.1, 0.1], "facts": {}} if guided else None,
     }
+
+
+def test_a_set_that_another_influence_guided_is_told():
+    tiny = load_config(["configs/base/tiny.yaml"])
+    facts = made()
+    facts["config"] |= {name: to_plain(tiny)[name] for name in ("guidance", "influence")}
+    sets = {"guided": facts, "unguided": made(guided=False)}
+    assert not other_influence(tiny, sets)
+    more = ("influence.estimator=convex", "influence.damping=0.1")
+    (told,) = other_influence(load_config(["configs/base/tiny.yaml", *more]), sets)
+    assert told.startswith("guided: ") and "influence.estimator: classifier -> convex" in told
+    assert "influence.damping: 0.015 -> 0.1" in told
+    auto = load_config(["configs/base/tiny.yaml", "influence.estimator=auto"])
+    assert not other_influence(auto, sets)  # which then is the one that guided it
 
 
 def test_sets_of_other_noise_are_not_compared_as_guidance(experiment):
