@@ -1,9 +1,10 @@
 """The typed description of one experiment: every knob of the four stages, its unit, its default.
 
-One YAML holds one experiment and states only what differs from the defaults below, so two stages
-can never disagree. Standard library only; `configs.load_config` turns a YAML and overrides into
-an `ExperimentConfig`, and `check` in `configs/schema/checks.py` enforces the choices and bounds
-declared here. Classes elsewhere take plain keyword arguments: no library code imports this file.
+One YAML holds one experiment and states its task and what differs from the defaults below, so two
+stages can never disagree. Standard library only; `configs.load_config` turns a YAML and overrides
+into an `ExperimentConfig`, and `check` in `configs/schema/checks.py` enforces the choices and
+bounds declared here. Classes elsewhere take plain keyword arguments: no library code imports this
+file.
 """
 
 from dataclasses import dataclass, field

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from classifier.losses import num_outputs
 from classifier.models.registry import build_model
+from configs import KNOWN, load_config, split_arguments, to_plain, to_yaml
 from configs import __main__ as entry
-from configs import load_config, split_arguments, to_plain, to_yaml
 from configs.arguments import is_override
 from configs.cli import run_stage
 from configs.run_record import describe_differences
@@ -43,6 +44,15 @@ def test_every_yaml_builds_its_models(path):
         length=16,
         num_outputs=num_outputs(2),
     )
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
+def test_a_yaml_states_its_task_and_what_differs_from_the_defaults(path):
+    stated = OmegaConf.load(path)
+    found = {key: OmegaConf.select(stated, key, default="not stated") for key in KNOWN}
+    defaults = {key for key, value in found.items() if value == KNOWN[key]}
+    task = {"source", "task", "los_days", "window_hours", "step_minutes"}
+    assert defaults <= {f"data.{key}" for key in task}
 
 
 def test_defaults_are_frozen_and_overrides_apply():
