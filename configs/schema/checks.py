@@ -12,6 +12,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OF_OTHERS = ("diffusion", "classifier", "synthetic", "influence", "influence_report", "tuning")
 _OF_OTHERS += ("config.yaml", "record.json")
 
+_WITH_STAYS = ("physionet2012", "mimic3", "mimic4", "eicu")  # of which data.task makes the label
+
 
 def check(config: ExperimentConfig) -> ExperimentConfig:
     """Returns `config` unchanged if every value keeps its declared bounds.
@@ -51,6 +53,11 @@ def _check_data(config: ExperimentConfig) -> None:
         raise ConfigError(
             f"data.source={data.source} with data.task={data.task}: physionet2019 has the task "
             "sepsis and no other, and no other source has it"
+        )
+    if data.task == "icustay" and data.source not in _WITH_STAYS:
+        raise ConfigError(
+            f"data.source={data.source} with data.task=icustay: what it brings has no length of "
+            f"stay to make it of (those that have: {', '.join(_WITH_STAYS)}); leave data.task out"
         )
     held_out = data.val_guide + data.val_select + data.test
     if held_out >= 1.0:

@@ -1,4 +1,4 @@
-"""Configuration: errors that name the key, and every shipped YAML builds its components."""
+"""Configuration: what is read from YAML and command line, and errors that name the key."""
 
 import dataclasses
 import json
@@ -11,17 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
-from classifier.losses import num_outputs
-from classifier.models.registry import build_model
-from configs import KNOWN, load_config, split_arguments, to_plain, to_yaml
 from configs import __main__ as entry
+from configs import load_config, split_arguments, to_plain, to_yaml
 from configs.arguments import is_override
 from configs.cli import run_stage
 from configs.run_record import describe_differences
 from configs.runtime.errors import ConfigError
-from tardiff.networks.registry import build_network, network_arguments
 
 ROOT = Path(__file__).parents[3]
 YAMLS = sorted((ROOT / "configs" / "base").glob("*.yaml"))
@@ -30,29 +26,6 @@ DEMO = str(ROOT / "configs" / "base" / "demo.yaml")
 
 def load(*overrides):
     return load_config([DEMO, *overrides])
-
-
-@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
-def test_every_yaml_builds_its_models(path):
-    config = load_config([str(path)])
-    assert config.experiment == path.stem
-    build_network(network_arguments(config.diffusion, in_channels=3, num_classes=2))
-    build_model(
-        config.classifier.model,
-        config.classifier.model_args,
-        in_channels=3,
-        length=16,
-        num_outputs=num_outputs(2),
-    )
-
-
-@pytest.mark.parametrize("path", YAMLS, ids=lambda p: p.stem)
-def test_a_yaml_states_its_task_and_what_differs_from_the_defaults(path):
-    stated = OmegaConf.load(path)
-    found = {key: OmegaConf.select(stated, key, default="not stated") for key in KNOWN}
-    defaults = {key for key, value in found.items() if value == KNOWN[key]}
-    task = {"source", "task", "los_days", "window_hours", "step_minutes"}
-    assert defaults <= {f"data.{key}" for key in task}
 
 
 def test_defaults_are_frozen_and_overrides_apply():
@@ -92,6 +65,7 @@ def test_round_trip_through_yaml(tmp_path):
         ("diffusion.attention_levels=[7]", "indices into"),
         ("guidance.interval=[0.8,0.2]", "0 <= from < to <= 1"),
         ("data.test=0.9", "must be below 1"),
+        ("data.task=icustay", "no length of stay to make it of"),
         ("experiment=../up", "it names folders"),
         ("evaluation.protocols=[TSTS]", "unknown"),
         ("evaluation.seeds=[]", "at least one seed"),

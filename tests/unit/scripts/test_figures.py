@@ -1,18 +1,12 @@
 """What the figures show: every set, told apart, with its numbers."""
 
 import dataclasses
-import importlib
 import itertools
-import warnings
 
 import numpy as np
 import pytest
-from matplotlib import font_manager, get_data_path, rcParams
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
 
-from scripts.pictures import styles
 from scripts.pictures.curves import (
     GRID,
     average_curves,
@@ -36,7 +30,7 @@ from scripts.pictures.scores import (
     score_pictures,
     tsrtr_figure,
 )
-from scripts.pictures.styles import OKABE_ITO, Styles, broken, save, time_axis
+from scripts.pictures.styles import Styles, save
 from scripts.quality.common.metric_report import MetricReport, bounded
 from scripts.utility.bootstrap import Difference
 from scripts.utility.metrics import Predictions
@@ -60,28 +54,6 @@ def summaries(results):
 
 def legend_of(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-@pytest.mark.parametrize("colour", OKABE_ITO)
-def test_every_colour_is_seen_on_white(colour):
-    """Contrast with white (WCAG 2): yellow has 1.3."""
-    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
-    assert 1.05 / (np.dot([0.2126, 0.7152, 0.0722], light) + 0.05) > 2
-
-
-def test_letters_that_the_usual_font_lacks_come_from_another_one(monkeypatch):
-    """As Chinese ones do; here an s with a hook, of a font under the name of one that has them."""
-    path = f"{get_data_path()}/fonts/ttf/STIXGeneral.ttf"
-    font = font_manager.FontEntry(fname=path, name="Noto Sans CJK SC")
-    known = [*font_manager.fontManager.ttflist, font]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", known)
-    monkeypatch.setitem(rcParams, "font.family", ["sans-serif"])
-    importlib.reload(styles)
-    figure = Figure()
-    figure.suptitle("\u1d8a")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure.draw_without_rendering()
 
 
 def test_tsrtr_curve_starts_at_the_real_baseline(summaries):
@@ -206,13 +178,6 @@ def test_seeds_with_other_ties_have_other_bins():
     assert predicted[1] == pytest.approx(spread[6:12].mean())  # of the one seed that has the bin
 
 
-def test_times_are_hours_or_for_short_series_seconds():
-    times, unit = time_axis(24, 0.5)
-    assert unit == "hours" and times[[0, -1]].tolist() == [0.0, 11.5]
-    times, unit = time_axis(300, 1 / 250 / 3600)  # one heart beat at 250 Hz
-    assert unit == "seconds" and times[250] == pytest.approx(1.0)
-
-
 def test_file_names_are_safe():
     assert file_name("my.package:Net v2") == "my.package_Net_v2"
 
@@ -294,12 +259,6 @@ def test_a_very_long_channel_name_leaves_room_for_the_picture():
     change.draw_without_rendering()
     assert change.axes[0].get_window_extent().width > change.bbox.width / 3
     assert not overlap(change.axes[0].get_yticklabels())
-
-
-def test_lines_are_broken_after_blanks_and_underscores():
-    assert broken("heart_rate", 18) == "heart_rate"
-    assert broken("fraction_of_inspired_oxygen", 18) == "fraction_of_\ninspired_oxygen"
-    assert broken("guided minus unguided, died", 22) == "guided minus unguided,\ndied"
 
 
 def test_a_map_of_under_an_hour_is_in_the_unit_of_its_axis():
