@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     """Prints the tables and writes <out>.md and, of the scores, <out>.csv."""
     out, folders = _arguments(argv)
     scores = pd.concat({str(folder): read_scores(folder) for folder in folders}, names=["run"])
-    summaries = [read_mapping(folder / "summary.json") for folder in folders]
+    summaries = [_summary(folder / "summary.json") for folder in folders]
     _require_distinct(folders, summaries)
     table = across_table(scores.reset_index())
     changes = [row for summary in summaries for row in summary["guidance_loss"]]
@@ -58,6 +58,13 @@ def main(argv: Sequence[str]) -> None:
     write_text(page, "\n\n".join(one.as_markdown() for one in tables) + "\n")
     write_text(numbers, frame.to_csv(index=False))
     log.info("%s\n\n%s, %s", "\n\n".join(one.as_text() for one in tables), page, numbers)
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    summary = read_mapping(path, "run the evaluation again")
+    if not {"data_fingerprint", "guidance_loss"} <= summary.keys():
+        raise MismatchError(f"{path}: of an earlier version; run the evaluation again")
+    return summary
 
 
 def _require_distinct(folders: Sequence[Path], summaries: Sequence[Mapping[str, Any]]) -> None:

@@ -203,7 +203,7 @@ def _how_many_clear(rows: Sequence[Summary]) -> str:
     clear = sum(d.excludes_zero for d in found)
     kept = sum(d.survives_correction for d in found)
     return (
-        f"Of {len(found)} intervals {clear} exclude 0; p is below 0.05 after Holm's correction in "
+        f"Intervals that exclude 0: {clear} of {len(found)}; p below 0.05 after Holm's correction: "
         f"{kept}."
     )
 

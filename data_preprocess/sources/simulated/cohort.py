@@ -19,12 +19,7 @@ from scipy.special import expit
 
 from configs.runtime.errors import ConfigError
 from data_preprocess.cohort import Cohort, FlowStep
-from data_preprocess.sources.registry import (
-    Settings,
-    SourceData,
-    reader,
-    require_window,
-)
+from data_preprocess.sources.registry import Settings, SourceData, reader, require_window
 from data_preprocess.sources.simulated.channels import channel_table, finish
 from data_preprocess.sources.simulated.mortality import (
     PHENOTYPES,

@@ -108,6 +108,9 @@ def test_one_data_split_counts_once(tmp_path):
     assert "Over 2 data splits" in (tmp_path / "study.v1.md").read_text()
     with pytest.raises(MismatchError, match="same data split"):
         main([f"out={tmp_path}/study", str(folders[0]), str(folders[0])])
+    (folders[1] / "summary.json").write_text('{"experiment": "tiny"}')
+    with pytest.raises(MismatchError, match=r"summary.json: of an earlier version"):
+        main([f"out={tmp_path}/study", *map(str, folders)])
     for folder in folders:
         summarise(folder, "d")
     with pytest.raises(MismatchError, match="same data split"):
