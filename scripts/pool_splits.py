@@ -141,7 +141,9 @@ def across_table(scores: pd.DataFrame) -> Table:
         rows.append([trained_on, generator, model, METRICS[metric], _text(own), *differences])
     columns = ["trained on", "set", "model", "metric", "mean"]
     columns += [f"minus {title}" for title in references.values()]
-    return Table(f"Over {wide.shape[1]} data splits, 95 % t intervals", columns, rows)
+    return Table(
+        f"Over {wide.shape[1]} data splits, 95 % t intervals (*: leaves out 0)", columns, rows
+    )
 
 
 def signs_table(changes: Sequence[Mapping[str, Any]]) -> Table:
@@ -175,9 +177,13 @@ def t_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, floa
 
 
 def _text(values: np.ndarray, sign: str = "") -> str:
-    """Such as 0.771 [0.760, 0.782]; without interval for one experiment."""
+    """Such as 0.771 [0.760, 0.782], of differences with a star where the interval leaves out 0,
+    which rounding can hide; without interval for one experiment."""
     mean, low, high = t_interval(values)
-    return interval_text(mean, low, high, sign) if len(values) > 1 else number(mean, sign)
+    if len(values) == 1:
+        return number(mean, sign)
+    clear = sign and not low <= 0 <= high
+    return interval_text(mean, low, high, sign) + ("*" if clear else "")
 
 
 def _arguments(argv: Sequence[str]) -> tuple[Path, list[Path]]:

@@ -96,13 +96,10 @@ def _check_range(key: str, value: Any, spec: Any) -> None:
     low, high, open_low, open_high = (spec.metadata[name] for name in names)
     too_low = low is not None and (value <= low if open_low else value < low)
     too_high = high is not None and (value >= high if open_high else value > high)
-    if value != value or too_low or too_high:
-        lower = "-inf" if low is None else f"{low:g}"
-        upper = "inf" if high is None else f"{high:g}"
-        raise ConfigError(
-            f"{key}={value}: expected a number in {'(' if open_low else '['}{lower}, {upper}"
-            f"{')' if open_high else ']'}"
-        )
+    if not math.isfinite(value) or too_low or too_high:
+        lower = "(-inf" if low is None else f"{'(' if open_low else '['}{low:g}"
+        upper = "inf)" if high is None else f"{high:g}{')' if open_high else ']'}"
+        raise ConfigError(f"{key}={value}: expected a number in {lower}, {upper}")
 
 
 def _check_items(key: str, value: Any, spec: Any) -> None:

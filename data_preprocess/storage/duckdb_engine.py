@@ -98,7 +98,7 @@ def open_engine(*, memory_limit: str, threads: int, source: Path | None = None) 
             connection = duckdb.connect(str(Path(scratch) / "scratch.duckdb"), config=settings)
         except (duckdb.Error, ValueError) as error:
             raise _no_scratch(error) or ConfigError(
-                f"memory_limit={memory_limit!r}: {first_line(error)}; expected e.g. 1GB"
+                f"data.memory_limit={memory_limit!r}: {first_line(error)}; expected e.g. 1GB"
             ) from error
         with connection, _explained(source):
             # The order of rows carries no meaning here, and keeping it costs memory.

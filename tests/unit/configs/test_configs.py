@@ -55,9 +55,10 @@ def test_round_trip_through_yaml(tmp_path):
         # No cohort of MIMIC-IV was published, so nothing would read it.
         ("data.mimic4.allow_other_counts=true", "unknown key 'data.mimic4.allow_other_counts'"),
         ("guidance.w=abc", "guidance.w"),
-        ("sampler.num_steps=1", r"expected a number in \[2, inf\]"),
-        ("guidance.trust=0", r"expected a number in \(0, inf\]"),
+        ("sampler.num_steps=1", r"expected a number in \[2, inf\)"),
+        ("guidance.trust=0", r"expected a number in \(0, inf\)"),
         ("guidance.w=nan", "guidance.w"),
+        ("data.clip=inf", r"data.clip=inf: expected a number in \[1, inf\)"),
         ("diffusion.beta_end=1.0", r"expected a number in \(0, 1\)"),  # a level of -inf
         ("diffusion.prediction=w", "expected one of v, eps, x0"),
         ("guidance=magic", "expected one of influence, classifier, none"),

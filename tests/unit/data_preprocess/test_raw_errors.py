@@ -262,7 +262,7 @@ def test_a_full_scratch_folder_is_no_fault_of_the_table(tmp_path, monkeypatch, s
 
 
 def test_an_impossible_memory_limit_is_named():
-    with pytest.raises(UserError, match="memory_limit='plenty'"):
+    with pytest.raises(UserError, match="data.memory_limit='plenty'"):
         with open_engine(memory_limit="plenty", threads=1):
             pass
 

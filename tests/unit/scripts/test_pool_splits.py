@@ -55,7 +55,7 @@ def test_differences_are_paired_within_experiments(tmp_path):
     rows = {tuple(row[:4]): row for row in across_table(frame).rows}
     row = rows["synthetic (TSTR)", "guided_w1", "lstm", "AUROC"]
     # Scores differ by 0.1 between experiments, the paired difference does not vary at all.
-    assert row[4].startswith("0.725 [0.4") and row[5] == "+0.020 [+0.020, +0.020]"
+    assert row[4].startswith("0.725 [0.4") and row[5] == "+0.020 [+0.020, +0.020]*"
     assert rows["synthetic (TSTR)", CHOSEN, "lstm", "AUROC"][4:] == row[4:]
     assert rows["synthetic (TSTR)", "unguided", "lstm", "AUPRC"][5] == "-"
     assert not any(row[3] == "Brier" for row in rows.values())
@@ -68,7 +68,7 @@ def test_real_and_guidance_rows_are_a_third_reference(tmp_path):
     table = across_table(frame)
     assert table.columns[-1] == "minus guide_rows"
     last = {(row[0], row[1]): row[-1] for row in table.rows if row[3] == "AUROC"}
-    assert last["synthetic (TSTR)", "guided_w1"] == "+0.020 [+0.020, +0.020]"
+    assert last["synthetic (TSTR)", "guided_w1"] == "+0.020 [+0.020, +0.020]*"
     assert last["real (TRTR)", "real"] == "+0.000 [+0.000, +0.000]"
     assert last["no generator (TRTR+)", "guide_rows"] == "-"
     assert last["tested on set (TRTS)", "guided_w1"] == "-"  # other rows are scored
