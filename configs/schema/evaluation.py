@@ -55,6 +55,8 @@ class EvaluationConfig:
     protocols: list[str] = many("TRTR", "TSTR", "TRTS", "TSRTR", among=PROTOCOLS)
     # TSRTR, synthetic : real; the real-only baseline (ratio 0) is always included.
     ratios: list[float] = many(0.2, 0.4, 0.6, 0.8, 1.0, positive=True)
+    # classifier: that section's; gbdt, rocket, lstm, gru, conv, timesnet; each of these with +mask
+    # too; or package.module:Class (utility/downstream.py). The first decides on usefulness.
     models: list[str] = many("classifier", filled=True, distinct=True)
     # Real-only training made better without a generator, protocol TRTR+ (utility/training_rows.py).
     baselines: list[str] = many("guide_rows", among=BASELINES)
@@ -81,7 +83,7 @@ class TuningConfig:
     cfg_scale: list[float] = many(1.0)
     # TSRTR: as many synthetic rows as real ones.
     protocols: list[str] = many("TSTR", "TSRTR", among=("TSTR", "TSRTR"), filled=True)
-    model: str = "classifier"
+    model: str = "classifier"  # as one of evaluation.models
     seeds: list[int] = many(0, 1, 2, least=0, filled=True, distinct=True)
 
 

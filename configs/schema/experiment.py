@@ -110,7 +110,8 @@ class DiffusionConfig:
 class ClassifierConfig:
     """Stage 2, the task classifier, and the recipe of every downstream model (classifier/)."""
 
-    model: str = "classifier.models.networks:RNNClassifier"  # package.module:Class
+    # package.module:Class, or in short rnn, conv or timesnet.
+    model: str = "classifier.models.networks:RNNClassifier"
     model_args: dict[str, Any] = field(default_factory=dict)
     # Which parts of a series it sees: values, mask, time (since the last measurement), static.
     inputs: list[str] = many("values")
@@ -143,7 +144,7 @@ class InfluenceConfig:
     # The rest is of the classifier alone.
     preconditioner: str = choice("ggn_cg", "none")
     damping: float = number(0.015, low=0.0, open_low=True)  # times the largest GGN eigenvalue
-    cg_iterations: int = number(20, low=1)
+    cg_iterations: int = number(20, low=1)  # of conjugate gradients, at most
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ class ExportConfig:
 class GuidanceConfig:
     """What is preferred, how strongly, and by which means."""
 
+    # classifier: log p(label) of the classifier of stage 2, in place of influence.
     kind: str = choice("influence", "classifier", "none")
     # choose: series from the pool of unguided series (tardiff/guidance/pool_selection.py).
     # push: the estimate of every sampling step is moved (tardiff/guidance/guided_denoiser.py).
