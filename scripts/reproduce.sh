@@ -19,8 +19,8 @@ heed_caller
 
 # What a user gives comes last, and wins over what an item sets.
 trained() { bash train.sh "$@" && bash classifier/train.sh "$@"; }
-# As many synthetic series as real ones, as in the paper.
-generated() { bash generation.sh generation.ratio=1 "$@"; }
+# As many synthetic series as real ones, as in the paper, and no item evaluates more.
+generated() { bash generation.sh generation.ratio=1 "evaluation.ratios=[1.0]" "$@"; }
 evaluated() { # evaluated PROTOCOLS ARG...
     local protocols=$1
     shift

@@ -43,7 +43,8 @@ def main(config: ExperimentConfig) -> None:
 
 def _warn_of_few(config: ExperimentConfig) -> None:
     """Says where stage 4 will ask for more series than are about to be made."""
-    made, asked = config.generation.ratio, max(config.evaluation.ratios, default=0.0)
+    ratios = config.evaluation.ratios if "TSRTR" in config.evaluation.protocols else []
+    made, asked = config.generation.ratio, max(ratios, default=0.0)
     if config.generation.counts is None and made < asked:
         log.warning(
             "generation.ratio=%g makes fewer series than evaluation.ratios asks for (%g): stage 4 "

@@ -61,9 +61,13 @@ def test_guided_and_unguided_sets_are_written_in_clinical_units(trained, caplog)
     assert {"diffusion", "generation/guided", "generation/unguided"} <= set(record)
 
 
-@pytest.mark.parametrize(("ratios", "told"), [("[1.0]", False), ("[1.0,4.0]", True)])
-def test_too_few_series_for_stage_4_are_told(trained, caplog, ratios, told):
-    run(trained, f"evaluation.ratios={ratios}", "generation.name=few")
+@pytest.mark.parametrize(
+    ("ratios", "protocols", "told"),
+    [("[1.0]", "[TSRTR]", False), ("[1.0,4.0]", "[TSRTR]", True), ("[4.0]", "[TSTR]", False)],
+)
+def test_too_few_series_for_stage_4_are_told(trained, caplog, ratios, protocols, told):
+    asked = (f"evaluation.ratios={ratios}", f"evaluation.protocols={protocols}")
+    run(trained, *asked, "generation.name=few")
     assert ("evaluation.ratios asks for (4)" in caplog.text) == told
 
 

@@ -1,11 +1,15 @@
 """The shell scripts: syntax, --help, calls without arguments, and calls from another folder."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from configs import load_config
+from tardiff.generate import _warn_of_few
 
 ROOT = Path(__file__).parents[2]
 ALL = sorted(
@@ -120,6 +124,15 @@ def test_so_are_those_that_another_script_calls(stub, tmp_path):
     stages = ("tardiff.train", "classifier.train", "scripts.influence_report.__main__")
     assert lines == [f"<{tmp_path}><-m><configs><{stage}><./mine.yaml>" for stage in stages]
     assert said.count("started in") == 1
+
+
+def test_an_item_of_the_paper_makes_as_many_series_as_it_evaluates(stub, tmp_path, caplog):
+    """Also of a config that evaluates four per real one."""
+    config = ROOT / "configs/base/demo.yaml"
+    lines, _ = called(stub, tmp_path, "scripts/reproduce.sh", "table2", config)
+    (line,) = (line for line in lines if "tardiff.generate" in line)
+    _warn_of_few(load_config(re.findall("<(.*?)>", line)[4:]))
+    assert not caplog.text
 
 
 def test_in_the_repository_nothing_is_said(stub):
