@@ -22,8 +22,8 @@ def build_model(
     """A fresh classifier, checked to keep the contract of classifier/models/contract.py.
 
     Args:
-        path: "rnn", "conv" or "package.module:Class"; the module is imported from Python's path,
-            which holds the folder the program was started in.
+        path: one of SHORT_NAMES or "package.module:Class"; the module is imported from Python's
+            path, which holds the folder the program was started in.
         model_args: keyword arguments of the class beyond the three of every classifier.
 
     Raises:
