@@ -90,8 +90,8 @@ def test_balanced_batches_draw_every_class_equally_often():
     assert m.train_data.y[rows].float().mean() == 0.5
     assert len(rows.unique()) > 30
     m = module(batch_size=400, class_balanced=False)
-    share = m.train_data.y[m._draw_rows(torch.Generator().manual_seed(0))].float().mean()
-    assert 0.05 < share < 0.16
+    rows = m._draw_rows(torch.Generator().manual_seed(0))
+    assert 0.05 < m.train_data.y[rows].float().mean() < 0.16 and len(rows.unique()) > 45
 
 
 def test_rows_are_those_of_a_loop_over_the_batch():
@@ -126,14 +126,35 @@ def test_the_learning_rate_rises_and_falls_to_a_tenth():
     assert {step: factor(step) for step in rates} == pytest.approx(rates)
 
 
-def test_averaging_follows_its_formula():
+def test_every_step_rank_and_seed_draws_on_its_own():
+    m, drawn = module(), set()
+    for m.seed, step, rank in [(3, 1, 0), (3, 2, 0), (3, -1, 0), (3, 1, 1), (4, 1, 0)]:
+        drawn.add(float(torch.rand(1, generator=m._generator(step, rank))))
+    assert len(drawn) == 5
+
+
+def test_the_held_out_loss_is_that_of_the_averaged_weights():
+    m, found = module(), []
+    m._trainer = SimpleNamespace(
+        world_size=1, global_rank=0, strategy=SimpleNamespace(reduce=lambda own, reduce_op: own)
+    )
+    m.log = lambda name, value, **_: found.append(float(value))
+    for network in (m.network, m.network, m.ema):
+        m.validation_step(None, 0)
+        for parameter in network.parameters():
+            parameter.data.add_(0.1)
+    m.validation_step(None, 0)
+    assert found[0] == found[1] == found[2] != found[3]
+
+
+@pytest.mark.parametrize(("step", "decay"), [(4, 5 / 14), (400, 0.9)])
+def test_averaging_follows_its_formula(step, decay):
     m = module()
     before = [p.clone() for p in m.ema.parameters()]
     with torch.no_grad():
         for p in m.network.parameters():
             p.add_(1.0)
-    m.on_train_batch_end.__func__(_Proxy(m, 4), None, None, 0)
-    decay = min(0.9, 5 / 14)
+    m.on_train_batch_end.__func__(_Proxy(m, step), None, None, 0)
     for old, new in zip(before, m.ema.parameters(), strict=True):
         torch.testing.assert_close(new, old + (1 - decay))
 
