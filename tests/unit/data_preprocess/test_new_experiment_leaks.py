@@ -15,6 +15,10 @@ LEAKS = {
         {"age": lambda r: 50 + 9 * r["died"] + r["stay_id"] % 9},
         "`age` (AUROC 1.000 for died)",
     ),
+    "falling": (
+        {"age": lambda r: 90 - 45 * r["died"] + r["stay_id"] % 40},
+        "`age` (AUROC 1.000 for died)",
+    ),
     "category": (
         {"sex": lambda r: "ACE"[r["stay_id"] % 3] if r["died"] else "BD"[r["stay_id"] % 2]},
         "(AUROC 1.000 for died)",
