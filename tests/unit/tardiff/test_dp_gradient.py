@@ -68,6 +68,8 @@ def test_replacing_a_series_moves_the_sum_by_at_most_the_sensitivity(kind):
     assert moved <= base.sensitivity * (1 + 1e-12)
     assert moved > 0.9 * base.sensitivity  # and the bound is a tight one
     assert base.share_clipped > 0  # the clip bites
+    within = weights * (gradient_norms(known, theta) <= 0.2)  # others do not count
+    assert clipped_sum(known, theta, weights=within, clip=0.2).share_clipped == 0
 
 
 def test_a_series_that_is_not_finite_does_not_betray_itself():
