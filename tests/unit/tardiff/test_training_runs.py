@@ -4,8 +4,10 @@ import csv
 import dataclasses
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from classifier.train import require_buildable
@@ -16,6 +18,7 @@ from configs.runtime.torch_files import load_plain
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.records_from_config import diffusion_settings
 from tardiff.train import build_module, evaluated_every, main, train
+from tardiff.training.callbacks import COLUMNS, CSVLog
 from tardiff.training.checkpoint import load_model
 from tardiff.training.module import DiffusionModule
 from tardiff.training.more_steps import Patience
@@ -111,6 +114,16 @@ def test_going_on_evaluates_the_last_step(tmp_path):
         main(load_config(tiny_arguments(tmp_path, *few, f"diffusion.max_steps={steps}")))
     with (tmp_path / "runs/tiny/diffusion/log.csv").open(newline="") as handle:
         assert [float(row["step"]) for row in csv.DictReader(handle)] == [12, 30, 41]
+
+
+def test_the_log_of_a_resumed_run_has_no_rows_behind_its_step(tmp_path, monkeypatch):
+    """As where the process was killed between the row and its checkpoint."""
+    path = tmp_path / "log.csv"
+    path.write_text(f"{','.join(COLUMNS)}\n20,1,1,1,30\n40,1,1,1,70\n")
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    log = CSVLog(path)
+    log.on_train_start(Mock(pl.Trainer, global_step=20), Mock(pl.LightningModule))
+    assert [row["step"] for row in log.rows] == [20] and log.started == 970
 
 
 def test_going_on_gives_patience_afresh():
