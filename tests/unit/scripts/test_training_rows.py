@@ -128,11 +128,12 @@ def test_guide_rows_are_seen_by_their_baseline_alone(tmp_path):
     assert np.array_equal(x, data.train.x) and np.array_equal(y, data.train.y)
 
 
-def test_smote_without_enough_neighbours_is_refused():
+@pytest.mark.parametrize("rows", [4, rows_of.NEIGHBOURS])
+def test_smote_without_enough_neighbours_is_refused(rows):
     y = np.zeros(60, np.int64)
-    y[:4] = 1
+    y[:rows] = 1
     few = dataclasses.replace(DATA, train=EncodedArrays(x=TRAIN.x, y=y))
-    with pytest.raises(DataError, match="smote: a class has 4 training rows"):
+    with pytest.raises(DataError, match=f"smote: a class has {rows} training rows"):
         baseline_rows("smote", few, seed=0)
 
 
