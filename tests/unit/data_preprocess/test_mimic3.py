@@ -142,6 +142,9 @@ def test_the_clinical_preset_equals_plain_pandas_value_for_value(demo, tables):
     np.testing.assert_allclose(cohort.values, expected[measured], rtol=1e-6)
     assert np.array_equal(cohort.labels, kept.hospital_expire_flag[measured])
     assert np.array_equal(cohort.subject_ids, kept.subject_id[measured])
+    assert (kept.years > 200).any()  # as the release hides ages above 89
+    years = np.minimum(kept.years[measured], 89.5)
+    np.testing.assert_allclose(cohort.static[:, 0], years + 0.5, atol=0.51)
     assert np.array_equal(cohort.static[:, 1], (kept.gender[measured] == "M").astype(float))
     longer = extracted(demo, task="icustay")
     assert np.array_equal(longer.labels, (kept.hours[measured] > 72).astype(int))
