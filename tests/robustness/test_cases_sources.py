@@ -210,6 +210,18 @@ def test_dead_in_the_unit_is_not_discharged_alive(tmp_path):
     assert ("dead, but noted as discharged alive", 1) in [(s.rule, s.removed) for s in cohort.flow]
 
 
+def test_the_papers_stays_are_monitored_from_the_first_hour_to_the_end_of_the_day(tmp_path):
+    """And those of one patient stay together."""
+    folder = eicu(tmp_path, uniquepid=["a", "a", "c", "d"])
+    hours = {1: range(1, 25), 2: range(25), 3: range(2, 25), 4: range(24)}
+    rows = [(stay, 60 * hour, 80.0) for stay, charted in hours.items() for hour in charted]
+    columns = ["patientunitstayid", "observationoffset", "heartrate"]
+    write_gzip(folder / "vitalPeriodic.csv.gz", pd.DataFrame(rows, columns=columns))
+    asked = {"folder": str(folder), "channels": ["heart_rate"], "preset": "paper"}
+    cohort = sections.read(read_eicu, "eicu", **asked).pool
+    assert cohort.subject_ids.tolist() == [1, 1]
+
+
 def test_unknown_patients_are_patients_of_their_own(tmp_path):
     cohort = read_small_eicu(eicu(tmp_path, uniquepid=["", "", "c", "NA"]))
     assert len(cohort) == 4 and len(set(cohort.subject_ids)) == 4
