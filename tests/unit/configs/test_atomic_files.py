@@ -171,6 +171,13 @@ def test_what_another_users_process_may_still_write_stays(tmp_path, monkeypatch)
     assert atomic.stale_siblings(tmp_path / "a.txt") == []
 
 
+def test_what_a_process_of_another_host_may_still_write_stays(tmp_path):
+    for host, stale in ((atomic._HOST, True), ("0" * 8, False)):
+        left = tmp_path / f".a.{host}-4194305-ab.partial.txt"  # no process here has this number
+        left.touch()
+        assert (left in stale_siblings(tmp_path / "a.txt")) == stale
+
+
 def test_a_folder_is_flushed_too(tmp_path, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_ino))
