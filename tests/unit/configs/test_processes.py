@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -78,6 +79,12 @@ def test_what_a_piece_raises_ends_the_work(tmp_path, workers):
     with pytest.raises(ValueError, match="no 3"):
         list(Processes(workers).run(partial(_fail, tmp_path), pieces))
     assert 4 <= len(list(tmp_path.iterdir())) < len(pieces)
+
+
+def test_another_thread_may_run_them_which_cannot_set_signals():
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(lambda: list(Processes(1).run(abs, [-2]))).result()
+    assert found == [(-2, 2)]
 
 
 def _lives(process: int) -> bool:
