@@ -53,6 +53,11 @@ def test_real_stays_come_back_as_they_were(stays):
     np.testing.assert_array_equal(observed, stays.observed)
     np.testing.assert_allclose(values, stays.values, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(static, stays.static, rtol=1e-3)
+    unknown = np.isnan(stays.static[:, 0])
+    assert unknown.any() and (x[unknown, 6] == 0).all()  # the median
+    swinging = x.clone()
+    swinging[:, 6:] += torch.tensor([9.0, -9.0]).repeat(4)  # a fact is of the whole series
+    np.testing.assert_allclose(decode(normaliser, swinging)[2], stays.static, rtol=1e-3)
 
 
 def test_what_was_not_measured_is_carried_forward_whatever_was_drawn_there(stays):
