@@ -1,5 +1,6 @@
 """Kind C: a source that changed under its name is noticed, and later stages need none."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from configs.runtime.errors import MismatchError
 from configs.schema.data_sources import FilesConfig, MedformerConfig, TableConfig
 from configs.schema.experiment import DataConfig
 from data_preprocess.build import ensure_built, load_splits
+from data_preprocess.storage import source_files
 from data_preprocess.storage.source_files import changed_files, describe_files
 from tests.support.medformer_folder import medformer
 from tests.support.small_tables import labels, long, store
@@ -93,6 +95,16 @@ def test_a_source_that_moved_is_the_same_until_it_changes(tmp_path, kind, which)
     file.write_bytes(bytes(raw))
     with pytest.raises(MismatchError, match=r"data\.rebuild=true"):
         ensure_built(data)
+
+
+def test_a_large_file_is_read_again_where_its_time_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_files, "MAX_READ_BYTES", 0)
+    path = tmp_path / "x"
+    path.write_bytes(b"ab")
+    known = describe_files([path])
+    path.write_bytes(b"cd")
+    os.utime(path, (0, 0))
+    assert changed_files(known) == [f"{path} has another SHA-256"]
 
 
 @few
