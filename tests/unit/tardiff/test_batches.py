@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ import torch
 from configs.runtime.errors import UserError
 from configs.runtime.processes import Processes
 from data_preprocess.storage.content_cache import ContentCache
+from tardiff.diffusion.quantile_mapping import MarginalMap
 from tardiff.generation.batches import Job, sample_batches
 from tardiff.generation.reverse_process import ReverseProcess
+from tardiff.generation.session import GenerationSession
 from tardiff.guidance.guided_denoiser import Guidance, GuidanceStats, Tilt
 
 SHAPE = (2, 4)
@@ -147,6 +150,37 @@ def test_batches_are_halved_until_they_fit(clean, tmp_path, caplog):
         sample(tmp_path / "q", Shrink(largest=0))
     with pytest.raises(RuntimeError, match="other"):
         sample(tmp_path / "r", Shrink(1, RuntimeError("other")))
+
+
+def model(weight=0.0, **changes):
+    network = torch.nn.Linear(2, 2, bias=False)
+    torch.nn.init.constant_(network.weight, weight)
+    fields = {"network": network, "network_args": {}, "prediction": "v"}
+    return SimpleNamespace(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": model(1.0)},
+        {"model": model(network_args={"width": 8})},
+        {"model": model(prediction="x0")},
+        {"cfg_scale": 2.0},
+        {"process": process(sampler="ddim")},
+        {"process": process(eta=0.5)},
+        {"process": process(levels=torch.linspace(-6, 6, 6, dtype=torch.float64))},
+        {"process": process(seed=4)},
+        {"process": process(batch_size=5)},
+        {"process": process(finish=MarginalMap(1, 4, masks=True))},
+    ],
+)
+def test_batches_of_an_interrupted_run_are_not_those_of_other_settings(change):
+    common = {"model": model(), "process": process(), "cfg_scale": 1.0}
+    keys = [
+        GenerationSession._key.func(SimpleNamespace(**(common | changed)))
+        for changed in ({}, {"model": model()}, change)
+    ]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_stats_of_nothing_are_zero():
