@@ -167,6 +167,9 @@ def test_tables_show_intervals_references_and_flags():
     rows = {row[0]: row for row in table.rows}
     assert rows["leaky"][1] == "0.700 [0.680, 0.720]" and rows["leaky"][-1] == "1 of 1"
     assert rows["kept"][-1] == "0 of 1" and rows["real series"][1] == "0.500"
+    reports["kept"].values["membership_auc_reference"] = 0.52  # sets of another size
+    assert quality_tables({"privacy": reports})[0].rows[-1][1] == "0.500 to 0.520"
+    reports["kept"].values["membership_auc_reference"] = 0.5
     ((metric, leaky, kept, real, threshold, meaning),) = flag_table("privacy", reports).rows
     assert metric == "membership_auc" and leaky == "0.700 [0.680, 0.720] p<0.0001*"
     assert kept == "0.510 [0.450, 0.720] p=0.3720"  # one-sided, of 0.01 / (0.06 / 1.96)

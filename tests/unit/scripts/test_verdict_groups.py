@@ -55,6 +55,14 @@ def test_a_gain_over_all_patients_hides_no_sure_loss_of_a_group(protocol, groups
     assert (f"women ({worse})" in found.change) == (outcome == NO)
 
 
+def test_of_several_mixtures_the_largest_decides():
+    results = compared("TSRTR", GAIN, {})
+    (row_,) = results.summaries
+    more = dataclasses.replace(row_, ratio=4.0, vs_real=difference(-0.03, -0.01))
+    found, _ = verdicts(dataclasses.replace(results, summaries=[row_, more]))
+    assert found.outcome == NO and "plus 4 synthetic" in found.numbers
+
+
 def test_what_was_no_gain_stays_the_answer_beside_a_group_that_loses():
     open_, _ = verdicts(compared("TSRTR", difference(-0.02, 0.02, p=0.9), {"women": LOST}))
     assert (open_.outcome, "women" in open_.reason) == (CANNOT_TELL, False)
