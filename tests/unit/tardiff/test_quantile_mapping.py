@@ -8,7 +8,7 @@ from configs import load_config
 from configs.schema.experiment import SamplerConfig
 from data_preprocess.build import ensure_built, load_splits
 from tardiff.diffusion.quantile_mapping import KNOTS, MarginalMap
-from tardiff.generation.fit_quantile_mapping import GRID, SAMPLER, fit_marginals
+from tardiff.generation.fit_quantile_mapping import GRID, SAMPLER, _labels, fit_marginals
 from tardiff.networks.registry import build_network
 from tardiff.train import build_module
 from tardiff.training.checkpoint import DiffusionModel, load_model, save_model
@@ -25,6 +25,7 @@ def biased():
     rate = torch.tensor([0.2, 0.7])[:, None].expand(C, T)
     measured = torch.rand(N, C, T, generator=rng) < rate
     train[:, C:] = measured.float() * 2 - 1
+    train[:, :C] += 3.0 * ~measured  # what is filled in there is no measurement
     drawn = torch.randn(N, 2 * C, T, generator=rng)
     drawn[:, :C] = 0.8 * drawn[:, :C] + 0.3
     return drawn, train, measured
@@ -165,6 +166,8 @@ def test_a_model_is_matched_to_dithered_values(tmp_path, monkeypatch):
     target = given[0][1]
     assert not np.allclose(target, splits.normaliser.to_model(train.values))
     np.testing.assert_allclose(splits.normaliser.to_clinical(target), train.values, atol=1e-3)
+    shares = np.bincount(_labels(train, 1000)) / 1000
+    np.testing.assert_allclose(shares, train.class_counts / len(train), atol=1e-3)
 
 
 @pytest.mark.parametrize("knots", [31, KNOTS])
