@@ -131,6 +131,19 @@ def test_a_private_file_tells_no_strength(sites):
     assert facts["facts"]["privacy"]["epsilon"] == 8 and facts["requested"] == [0.3, 0.3]
 
 
+def test_the_bound_of_a_private_file_is_not_of_its_rows(sites, tmp_path):
+    """And of some classes a label decides whether a row counts: another one is no neighbour."""
+    pytest.importorskip("dp_accounting")
+    guide = sites[2].val_guide
+    save_dataset(tmp_path / "rows.npz", guide.take(np.arange(0, len(guide), 2)))
+    told = ("influence.guidance_loss=nll", "export.epsilon=1")
+    every = custodian(sites, *told).privacy
+    half = custodian(sites, *told, f"export.rows={tmp_path}/rows.npz").privacy
+    assert half["clip"] == every["clip"] and "same label" not in every["neighbours"]
+    some = custodian(sites, *told, "influence.classes=[1]").privacy
+    assert "same label" in some["neighbours"]
+
+
 def test_a_patient_enters_a_private_file_once(sites, tmp_path):
     pytest.importorskip("dp_accounting")
     guide = sites[2].val_guide
