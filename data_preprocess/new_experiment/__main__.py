@@ -144,6 +144,11 @@ def _read(
     """The series as stage 1 will read them, and the config; the splits are checked."""
     draft = {"experiment": DRAFT, "data": proposal.data}
     data = _loaded(_merged(draft, overrides)).data
+    if proposal.cut and data.window_hours == proposal.data["window_hours"]:
+        proposal.decide += proposal.cut
+        # It was chosen to leave out the end of long series, which may hold most of the values.
+        proposal.data["table"].setdefault("drop_outside", True)
+        data = _loaded(_merged(draft, overrides)).data
     section = getattr(data, data.source)
     unclear = [text for text in proposal.decide if "drop_unreadable" in text]
     if unclear and data.source == "table":

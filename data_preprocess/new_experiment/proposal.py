@@ -25,12 +25,14 @@ class Proposal:
     Attributes:
         understood: what -> how, in the order of printing.
         decide: what only the user can know, each a sentence that names its key.
+        cut: the same, of a window that leaves out the end of long series; only where it is taken.
         data: the section `data`, as in a YAML.
     """
 
     data: dict[str, Any]
     understood: dict[str, str] = field(default_factory=dict)
     decide: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
 
 
 def shares(num_series: int) -> dict[str, float]:

@@ -80,7 +80,7 @@ def find_timing(
     points = max(2, int(end / step + 1e-6) + 1)
     if points > MOST_POINTS:
         points = MOST_POINTS
-        proposal.decide.append(
+        proposal.cut.append(
             f"series go on after the first {MOST_POINTS} steps, which were taken; "
             "data.window_hours and data.step_minutes choose others"
         )
@@ -96,7 +96,7 @@ def find_timing(
         ),
     }
     if vary:
-        proposal.decide.append(
+        proposal.cut.append(
             f"half of the series are {early / 60:.3g} to {late / 60:.3g} h long; the first "
             f"{hours:g} h were taken. Empty steps at the end tell how long a series is: from which "
             "hours is the label to be predicted (data.window_hours)?"

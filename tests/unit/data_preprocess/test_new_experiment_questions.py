@@ -31,6 +31,21 @@ def test_stays_of_different_lengths_are_not_told_apart_by_their_end(tmp_path, ca
     assert "from which hours is the label to be predicted (data.window_hours)?" in caplog.text
 
 
+def test_a_proposed_window_may_leave_out_most_values(tmp_path, caplog):
+    """A third of the stays last 8 hours, the others 30; the tool refused its own window as a slip
+    in the unit."""
+    config = told(tmp_path, caplog, long_rows(lambda i: 30 if i % 3 else 9))
+    assert config.data.window_hours == 9 and config.data.table.drop_outside
+    assert "the first 9 h were taken" in caplog.text and "values outside the window" in caplog.text
+
+
+def test_of_a_window_that_was_asked_for_no_other_is_said_to_be_taken(tmp_path, caplog):
+    asked = "data.window_hours=30"
+    config = told(tmp_path, caplog, long_rows(lambda i: 30 if i % 3 else 9), asked)
+    assert "were taken" not in caplog.text and not config.data.table.drop_outside
+    assert "30 h in steps of 60 min, as asked for" in caplog.text
+
+
 def test_series_of_one_measurement_choose_no_window(tmp_path, caplog):
     config = told(tmp_path, caplog, long_rows(lambda i: 12 if i % 3 else 1))
     assert config.data.window_hours == 12
