@@ -6,9 +6,10 @@ from typing import Any
 
 from configs.runtime.errors import DataError, few
 from data_preprocess.new_experiment.columns import (
+    Variable,
     constant_within,
-    numbers_of,
     plain,
+    variables_of,
 )
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.new_experiment.roles import Tables
@@ -29,11 +30,8 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
     taken |= {given.get(name) for name in ("start", "end")}
     if section["layout"] == "long":
         taken |= {section["variable"], section["value"]}
-        values = series.columns[section["value"]]
-        numeric = [values] if values.is_numeric else []
-        counts = {}
-        if numeric:
-            counts = numbers_of(tables.engine, series.table, section["variable"], section["value"])
+        numeric = []
+        found = variables_of(tables.engine, series.table, section["variable"], section["value"])
     else:
         every = {
             name: column
@@ -44,10 +42,13 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
             tables.engine, series.table, section["id"], every, only_repeated=True
         )
         numeric = [column for name, column in every.items() if not same[name]]
-        counts = {column.name: column.different for column in numeric}
+        found = {
+            c.name: Variable(c.different, c.filled - max(c.numbers, c.comma_numbers), c.odd)
+            for c in numeric
+        }
         if len(numeric) == 1 and given.get("layout") != "wide":
             _require_no_variable(tables, section["id"], numeric[0].name, taken)
-    channels = given.get("channels") or _varying(counts, proposal)
+    channels = given.get("channels") or _varying(found, proposal)
     if not channels:
         raise DataError(
             f"{series.table.path}: no column of numbers that change within a series "
@@ -64,22 +65,33 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
     with_unit = any(name.rstrip().endswith(("]", ")")) for name in channels)
     unnamed = "" if with_unit else "; no units named"
     proposal.understood["channels"] = f"{len(channels)}: {few(channels)}{unnamed}"
-    for column in numeric:
-        bad = column.filled - max(column.numbers, column.comma_numbers)
-        if bad and not given.get("drop_unreadable"):
-            proposal.decide.append(
-                f"{bad:,} cells of `{column.name}` are no numbers, first {column.odd!r}: "
-                "stage 1 refuses them unless data.table.drop_unreadable=true"
-            )
+    if not given.get("drop_unreadable"):
+        proposal.decide += [
+            f"{found[name].bad:,} cells of `{name}` are no numbers, first {found[name].odd!r}: "
+            "stage 1 refuses them unless data.table.drop_unreadable=true"
+            for name in channels
+            if name in found and found[name].bad
+        ]
     used = taken | set(channels) | set(section.get("static", []))
     left = [name for seen in (series, labels) for name in seen.columns if name not in used]
-    if left:
+    same = constant_within(
+        tables.engine, series.table, section["id"], [n for n in left if n in series.columns]
+    )
+    change = {name: series.columns[name] for name, one in same.items() if not one}
+    texts = {name: column.odd for name, column in change.items() if not column.is_numeric}
+    if section["layout"] == "wide" and not given.get("channels"):
+        _tell_texts(texts, proposal)
+        change = {name: column for name, column in change.items() if name not in texts}
+    not_used = [f"{few(change)} (changes within a series)"] if change else []
+    if fixed := [name for name in left if same.get(name, True)]:
         how = "data.table.static=[...]"
-        if not any(name in labels.columns for name in left):
+        if not any(name in labels.columns for name in fixed):
             how = f"copied into {labels.table.path.name} and named in {how}"
-        proposal.understood["not used"] = few(dict.fromkeys(left)) + (
-            f"; as static covariates, if known at time zero: {how}"
+        not_used.append(
+            f"{few(dict.fromkeys(fixed))}; as static covariates, if known at time zero: {how}"
         )
+    if not_used:
+        proposal.understood["not used"] = "; ".join(not_used)
     return list(channels)
 
 
@@ -98,12 +110,22 @@ def _require_no_variable(tables: Tables, key: str, value: str, taken: Set[Any]) 
         )
 
 
-def _varying(counts: Mapping[str, int], proposal: Proposal) -> list[str]:
+def _varying(found: Mapping[str, Variable], proposal: Proposal) -> list[str]:
     """The channels with two different numbers or more; the others are told."""
-    same = [name for name, count in counts.items() if count < 2]
-    if same:
+    left = {name: one for name, one in found.items() if one.different < 2}
+    if same := [name for name, one in left.items() if not one.bad]:
         proposal.understood["left out"] = f"{few(same)}: never changes, so it is no channel"
-    return [name for name in counts if name not in same]
+    _tell_texts({name: one.odd for name, one in left.items() if one.bad}, proposal)
+    return [name for name in found if name not in left]
+
+
+def _tell_texts(first: Mapping[str, str], proposal: Proposal) -> None:
+    """Tells what changes and is no channel, as its cells are texts; `first` is one of each."""
+    if first:
+        proposal.understood["texts"] = (
+            f"{few(f'{name} (such as {cell!r})' for name, cell in first.items())}: most cells are "
+            "no numbers, so no channel; write numbers (1 and 0 for yes and no) if it was measured"
+        )
 
 
 def find_static(tables: Tables, fixed: Sequence[str], proposal: Proposal) -> list[str]:

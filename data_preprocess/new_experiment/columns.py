@@ -123,16 +123,29 @@ def constant_within(
     }
 
 
-def numbers_of(engine: Engine, table: TableFile, variable: str, value: str) -> dict[str, int]:
-    """How many different numbers each variable of a long table has, by name in order."""
+@dataclass(frozen=True)
+class Variable:
+    """The cells of one variable of a long table: numbers that differ, cells that are filled and no
+    numbers, and the first of these."""
+
+    different: int
+    bad: int
+    odd: str
+
+
+def variables_of(
+    engine: Engine, table: TableFile, variable: str, value: str
+) -> dict[str, Variable]:
+    """The variables of a long table, by name in order."""
     name, cell = name_sql(identifier(variable)), identifier(value)
     point, comma = (truth_or_number_sql(cell, decimal=sign) for sign in (".", ","))
-    number = f"NOT isnan({point}) OR NOT isnan({comma})"
+    text, number = text_sql(cell), f"NOT isnan({point}) OR NOT isnan({comma})"
     rows = engine.rows(
-        f"SELECT {name}, count(DISTINCT {text_sql(cell)}) FILTER ({number}) "
+        f"SELECT {name}, count(DISTINCT {text}) FILTER ({number}), count({text}) FILTER "
+        f"(NOT ({number})), coalesce(first({text}) FILTER (NOT ({number})), '') "
         f"FROM {table.scan} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1"
     )
-    return {str(row[0]): row[1] for row in rows}
+    return {str(row[0]): Variable(*row[1:]) for row in rows}
 
 
 def plain(name: str) -> str:

@@ -46,6 +46,35 @@ def test_of_a_window_that_was_asked_for_no_other_is_said_to_be_taken(tmp_path, c
     assert "30 h in steps of 60 min, as asked for" in caplog.text
 
 
+def test_what_is_text_and_changes_is_no_channel_and_no_covariate(tmp_path, caplog):
+    """A heart rate with its unit was to be a static covariate, or said never to change."""
+    header, rows = wide()
+    cells = r"rate \(such as '8\d /min'\)", r"on \(such as '(ja|nein)'\)"
+    said = "{}, {}: most cells are no numbers, so no channel"
+    texts = [[*row, f"{80 + row[2]} /min", "nein" if row[2] else "ja"] for row in rows]
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, write(tmp_path / "x.csv", [*header, "rate", "on"], texts))
+    assert re.search(said.format(*cells), caplog.text)
+    assert re.search(r"not used +ward; as static", caplog.text)
+    long = [
+        [i, 60 * t, name, cell, i % 4 == 0]
+        for i in range(N)
+        for t in range(6)
+        for name, cell in (
+            ("hr", i + t),
+            ("rate", f"{80 + t} /min"),
+            ("on", "nein" if t else "ja"),
+            ("bed", 3),
+        )
+    ]
+    (tmp_path / "mine.yaml").unlink()
+    caplog.clear()
+    config = told(tmp_path, caplog, long)
+    assert config.data.table.channels == ["hr"]
+    assert re.search(said.format(*cells[::-1]), caplog.text)  # by name
+    assert "bed: never changes" in caplog.text and "drop_unreadable" not in caplog.text
+
+
 def test_series_of_one_measurement_choose_no_window(tmp_path, caplog):
     config = told(tmp_path, caplog, long_rows(lambda i: 12 if i % 3 else 1))
     assert config.data.window_hours == 12
