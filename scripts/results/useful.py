@@ -9,6 +9,7 @@ from tardiff.influence.retraining_score import RetrainingScore
 
 SMALLEST_GAIN = 0.01  # of AUROC: an addition whose gain is surely smaller is not useful
 FEWEST_PATIENTS = 10  # of each class: from 8 in all, 13 % of level models differ "significantly"
+EQUAL = 1e-9  # of AUROC: rounding
 COLLAPSED = 0.25  # spread of the worst channel : the real one, below which a set is of no use
 
 
@@ -90,6 +91,11 @@ def answer_useful(
     if few < FEWEST_PATIENTS:
         reason = f"The test series of a class are of {few} patients, too few to speak for others."
         return Answer(CANNOT_TELL, reason, f"{FEWEST_PATIENTS} of each class are needed")
+    # Exactly 0.5 is of equal predictions: boosted trees need 40 series for their first split.
+    if row.vs_real is not None and abs(row.mean - row.vs_real.mean - 0.5) < EQUAL:
+        reason = "Models trained on real data alone predict the same for every test series."
+        needed = "more real training series, or another of evaluation.models, such as rocket,"
+        return Answer(CANNOT_TELL, reason, f"{needed} must learn something")
     answer = (answer_substitute if addition is None else answer_addition)(row, num_test)
     if answer.outcome == YES:
         return answer

@@ -131,6 +131,19 @@ def test_few_test_patients_decide_nothing():
     assert few.outcome == CANNOT_TELL and "of 9 patients" in few.reason
 
 
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_models_that_learn_nothing_from_real_data_decide_nothing(seeds):
+    """Boosted trees of fewer than 40 series are constant: any set added made them better, and a
+    set as small was as good."""
+    gained = dataclasses.replace(row(difference(0.4, 0.6), seeds=seeds), mean=1.0)
+    lost = dataclasses.replace(row(difference(0.0, 0.0), seeds=seeds), mean=0.5)
+    for addition, alone in ((gained, lost), (None, lost)):
+        answer = answer_useful(addition, alone, 1.0, NUM_TEST, 50)
+        assert answer.outcome == CANNOT_TELL and "predict the same for every" in answer.reason
+    found = dataclasses.replace(gained, mean=0.9)
+    assert seeds == 1 or answer_useful(found, lost, 1.0, NUM_TEST, 50).outcome == YES
+
+
 def test_series_of_a_patient_that_are_alike_ask_for_patients():
     alike = privacy(membership_auc=0.7, membership_auc_low=0.66, few_patients=5.0)
     assert answer_privacy(alike).outcome == CANNOT_TELL
