@@ -196,9 +196,9 @@ def find_label(
     counts = {max(s, key=lambda one: s[one]): sum(s.values()) for s in spellings.values()}
     if len(counts) < 2:
         raise DataError(
-            f"{where}: `{label}` has one class ({few(counts) or 'nothing'}); two or more are "
-            "needed. If it is the wrong column, name another with data.table.label=COLUMN"
-            + missing_words(engine, table, label)
+            f"{where}: `{label}` has {f'one class ({few(counts)})' if counts else 'no class'}; two "
+            "or more are needed. If it is the wrong column, name another with "
+            "data.table.label=COLUMN" + missing_words(engine, table, label)
         )
     if len(counts) > MOST_CLASSES:
         raise DataError(

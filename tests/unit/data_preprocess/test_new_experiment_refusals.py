@@ -37,6 +37,10 @@ def test_two_files_without_a_common_name(tmp_path):
 HOSTILE = {
     "no_numbers": (dict.fromkeys(CHANNELS), "no column of numbers that change within a series"),
     "one_class": ({"outcome": lambda r: "died"}, r"one class \(died\); two or more are needed"),
+    "no_label_of_any": (
+        {"outcome": lambda r: ""},
+        "`outcome` has no class; two or more are needed",
+    ),
     "ids_as_labels": ({"outcome": lambda r: r["stay_id"]}, "looks like ids or measurements"),
     "label_changes": (
         {"outcome": lambda r: "died" if r["hour"] > 3 else "survived"},
