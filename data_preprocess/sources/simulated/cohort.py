@@ -17,6 +17,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import expit
 
+from configs.runtime.errors import ConfigError
 from data_preprocess.cohort import Cohort, FlowStep
 from data_preprocess.sources.registry import Settings, SourceData, reader, require_window
 from data_preprocess.sources.simulated.channels import channel_table, finish
@@ -40,8 +41,13 @@ def read_simulated(section: Any, settings: Settings) -> SourceData:
         section: arguments of `simulate` by name.
 
     Raises:
-        ConfigError: as `require_window`.
+        ConfigError: a task other than mortality, the only outcome that is simulated; or as
+            `require_window`.
     """
+    if settings.task != "mortality":
+        raise ConfigError(
+            f"data.task={settings.task}: the simulated cohort has no length of stay, only mortality"
+        )
     require_window(section.num_steps, settings, "data.simulated.num_steps")
     cohort, _ = simulate(**vars(section), seed=settings.seed, step_minutes=settings.step_minutes)
     return SourceData(cohort)
