@@ -25,7 +25,7 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
     Raises:
         DataError: there is none, or a wide table looks like a long one.
     """
-    series, labels, given = tables.series, tables.labels, tables.given
+    series, given = tables.series, tables.given
     taken = {section.get(name) for name in ("id", "time", "label", "subject")}
     taken |= {given.get(name) for name in ("start", "end")}
     if section["layout"] == "long":
@@ -73,13 +73,22 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
             if name in found and found[name].bad
         ]
     used = taken | set(channels) | set(section.get("static", []))
+    _tell_not_used(tables, proposal, section, used)
+    return list(channels)
+
+
+def _tell_not_used(
+    tables: Tables, proposal: Proposal, section: Mapping[str, Any], used: Set[Any]
+) -> None:
+    """Tells the columns that are not used, and which of them may be static covariates."""
+    series, labels = tables.series, tables.labels
     left = [name for seen in (series, labels) for name in seen.columns if name not in used]
     same = constant_within(
         tables.engine, series.table, section["id"], [n for n in left if n in series.columns]
     )
     change = {name: series.columns[name] for name, one in same.items() if not one}
     texts = {name: column.odd for name, column in change.items() if not column.is_numeric}
-    if section["layout"] == "wide" and not given.get("channels"):
+    if section["layout"] == "wide" and not tables.given.get("channels"):
         _tell_texts(texts, proposal)
         change = {name: column for name, column in change.items() if name not in texts}
     not_used = [f"{few(change)} (changes within a series)"] if change else []
@@ -92,7 +101,6 @@ def find_channels(tables: Tables, proposal: Proposal, section: Mapping[str, Any]
         )
     if not_used:
         proposal.understood["not used"] = "; ".join(not_used)
-    return list(channels)
 
 
 def _require_no_variable(tables: Tables, key: str, value: str, taken: Set[Any]) -> None:

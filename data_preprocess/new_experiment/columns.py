@@ -125,8 +125,8 @@ def constant_within(
 
 @dataclass(frozen=True)
 class Variable:
-    """The cells of one variable of a long table: numbers that differ, cells that are filled and no
-    numbers, and the first of these."""
+    """The cells of one variable: numbers that differ, cells that are filled and no numbers, and the
+    first of these."""
 
     different: int
     bad: int
