@@ -93,8 +93,10 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     None on every rank of a distributed run but the first.
 
     Raises:
+        ConfigError: a GPU is asked for and none is there.
         FloatingPointError: the loss became non-finite.
     """
+    device = pick_device(config.accelerator)
     module, network_args = build_module(config, splits)
     best = best_checkpoint(folder)
     diffusion = config.diffusion
@@ -102,7 +104,13 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     clip = 0.0 if diffusion.private.epsilon is not None else diffusion.gradient_clip
     with quiet():
         trainer = from_sections(
-            build_trainer, config, diffusion, folder=folder, best=best, gradient_clip=clip
+            build_trainer,
+            config,
+            diffusion,
+            folder=folder,
+            best=best,
+            accelerator=device.type,
+            gradient_clip=clip,
         )
     last = folder / "last.ckpt"
     resume = str(last) if last.is_file() else None
@@ -124,7 +132,6 @@ def train(config: ExperimentConfig, splits: Splits, folder: Path) -> DiffusionMo
     if diffusion.marginal_rows == 0:
         return model
     log.info("drawing %d series to match the training marginals", diffusion.marginal_rows)
-    device = pick_device(config.accelerator)
     model.network.to(device)
     fitted = fit_marginals(splits, model, device, rows=diffusion.marginal_rows, seed=config.seed)
     return dataclasses.replace(model, marginals=fitted)

@@ -1,37 +1,47 @@
-"""pick_device: the one device of the stages that run in a single process (2 and 3); one_thread."""
+"""The device of every stage, its memory, its threads."""
 
-import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from configs.runtime.errors import ConfigError
 
-log = logging.getLogger("tardiff.device")
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 def pick_device(accelerator: str) -> torch.device:
-    """The first CUDA GPU if there is one and `accelerator` allows it, else the CPU.
+    """The first CUDA GPU where there is one and `accelerator` is not "cpu", else the CPU.
+
+    Never the GPU of a Mac (mps): it has no double precision, which every stage sums in.
 
     Raises:
-        ConfigError: a GPU is asked for by name and none is there, or the name is not known.
+        ConfigError: a GPU is asked for ("gpu" or "cuda") and none is there.
     """
-    if accelerator in ("cuda", "gpu"):
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                f"accelerator={accelerator}: no CUDA GPU is available to this process; use "
-                "accelerator=auto or accelerator=cpu"
-            )
-        return torch.device("cuda", 0)
-    if accelerator not in ("auto", "cpu", "mps"):
+    available = torch.cuda.is_available()
+    if accelerator in ("cuda", "gpu") and not available:
         raise ConfigError(
-            f"accelerator={accelerator!r}: stages 2 and 3 know auto, cpu, cuda, gpu and mps"
+            f"accelerator={accelerator}: no CUDA GPU is available to this process; use "
+            "accelerator=auto or accelerator=cpu"
         )
-    if accelerator == "mps":
-        log.info("classifier and generation run on the CPU, not on mps")
-    use_gpu = accelerator == "auto" and torch.cuda.is_available()
-    return torch.device("cuda", 0) if use_gpu else torch.device("cpu")
+    return torch.device("cuda", 0) if available and accelerator != "cpu" else torch.device("cpu")
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes of the GPU, or of the machine as far as its control group lets a process have them."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in CGROUP_LIMITS:
+        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
 
 
 @contextmanager

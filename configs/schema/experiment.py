@@ -238,7 +238,8 @@ class ExperimentConfig:
     runs_dir: str = path("runs")
     seed: int = number(0, low=0)  # of training
     compat: str = choice("none", "paper")  # paper: Algorithm 1 as printed
-    accelerator: str = "auto"  # as Lightning's Trainer takes it: auto, cpu, gpu, mps
+    # auto: a CUDA GPU where there is one, else the CPU, also on a Mac (configs/runtime/device.py).
+    accelerator: str = choice("auto", "cpu", "gpu", "cuda")
     devices: str = "auto"
     num_nodes: int = number(1, low=1)
     strategy: str = "auto"

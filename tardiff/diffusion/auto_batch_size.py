@@ -5,33 +5,17 @@ The whole memory of the device is the measure, not what happens to be free: the 
 same at every start on one machine, and so are the roundings that it decides.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from configs.runtime.device import total_memory
 
 # Of the memory, for the batch; the rest is for gradients on their way, weights, series and others.
 SHARE = 0.25
 # Sampled at a time; 512 gain a CPU little (benchmarks/results.md), and a crash costs a batch.
 CPU_ROWS, GPU_ROWS = 256, 4096
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-
-
-def total_memory(device: torch.device) -> int:
-    """Bytes of the GPU, or of the machine as far as its control group lets a process have them."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in CGROUP_LIMITS:
-        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)
 
 
 def saved_bytes(forward: Callable[[], object]) -> int:

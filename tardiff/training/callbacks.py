@@ -34,6 +34,8 @@ IRRELEVANT_WARNINGS = (
     # CUDA graphs record gradients on a stream of their own, by the first thread to call cuBLAS.
     ".*AccumulateGrad node's stream.*",
     ".*no current CUDA context.*",
+    # A Mac's, or that of a machine where accelerator=cpu is asked for.
+    ".*GPU available but not used.*",
 )
 
 PATHS_OF_BEST = ("best_model_path", "kth_best_model_path", "last_model_path")

@@ -63,8 +63,8 @@ def build_trainer(
     """The trainer, which logs to `folder`.
 
     Args:
-        accelerator, devices, num_nodes, strategy, precision: as Lightning's Trainer takes them;
-            devices as text.
+        accelerator: "cpu" or "cuda".
+        devices, num_nodes, strategy, precision: as Lightning's Trainer takes them; devices as text.
         patience: held-out evaluations without improvement before stopping; 0: never.
         gradient_clip: bound of the gradient's norm; 0: none.
 

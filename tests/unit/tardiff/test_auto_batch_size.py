@@ -59,17 +59,6 @@ def test_rows_that_fit(monkeypatch):
     assert rows_that_fit(10**9, CPU, largest=64) == 1
 
 
-def test_total_memory_obeys_the_control_group(monkeypatch, tmp_path):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "CGROUP_LIMITS", (limit,))
-    machine = memory.total_memory(CPU)
-    assert machine > 2**28
-    limit.write_text("max\n")
-    assert memory.total_memory(CPU) == machine
-    limit.write_text("12345678\n")
-    assert memory.total_memory(CPU) == 12345678
-
-
 def test_sampling_rows_are_256_on_a_cpu_unless_memory_is_short(monkeypatch):
     network = UNet1D(2, 2, width=8)
     assert sampling_rows(network, 2, 8) == 256

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.accelerators import MPSAccelerator
 
 from classifier.train import require_buildable
 from configs import load_config
@@ -50,6 +51,14 @@ def interrupt_at(step):
         return original(self, batch, batch_idx)
 
     return original, failing
+
+
+def test_a_macs_gpu_is_left_alone(tiny, monkeypatch):
+    """Lightning's auto takes it, and the held-out loss is summed in double precision."""
+    config, splits, root = tiny
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    config = dataclasses.replace(config, accelerator="auto")
+    assert train(config, splits, root / "mac") is not None
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(tiny, monkeypatch):
