@@ -225,6 +225,12 @@ def tell_classes(
                 f"`{label}` {high} is the class to be predicted; if it should be "
                 f"the other one, data.table.classes=[{high},{low}]"
             )
+        elif (low, high) == ("0", "1"):
+            proposal.decide.append(
+                "reports and exports call the classes 0 and 1; data.table.classes="
+                f"[{'not_' + label if label.isidentifier() else 'no'},"
+                f"{label if label.isidentifier() else 'yes'}] names them"
+            )
     elif two:
         classes, why = class_order(counts)
         text += f"; positive is {classes[-1]}, {why}"

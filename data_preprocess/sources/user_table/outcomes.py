@@ -238,12 +238,12 @@ def _classes(
             f"{where}: the labels are {few(sorted(names.values()))}; expected classes, as whole "
             "numbers or as words, not both"
         )
-    if form.classes is None:
-        order = sorted(names, key=int) if numbers else sorted(names)
-    else:
-        order = [name.strip().casefold() for name in form.classes]
-        strange = sorted(set(names) - set(order))
-        if strange or len(set(order)) < len(order):
+    order = sorted(names, key=int) if numbers else sorted(names)
+    if form.classes is not None:
+        given = [name.strip().casefold() for name in form.classes]
+        if not numbers or set(given) & set(names):
+            order = given  # the labels themselves; else names of numbers, in their order
+        if set(names) - set(order) or len(set(given)) < len(given) or len(given) != len(order):
             raise DataError(
                 f"{where}: the labels are {few(sorted(names.values()))}, but "
                 f"data.table.classes={list(form.classes)}; name every class once"

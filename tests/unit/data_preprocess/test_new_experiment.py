@@ -247,6 +247,20 @@ def test_survival_as_a_number_is_asked_about(tmp_path, caplog):
     assert "data.table.classes=[1,0]" in caplog.text
 
 
+@pytest.mark.parametrize(("label", "names"), [("died", "not_died,died"), ("in 28 d", "no,yes")])
+def test_names_of_the_numbers_0_and_1_are_suggested(tmp_path, caplog, label, names):
+    path = write(tmp_path / "x.csv", *wide(label=label, words=("0", "1")))
+    with caplog.at_level(logging.INFO):
+        propose(tmp_path, path, f"data.table.label={label}")
+        assert f"data.table.classes=[{names}] names them" in caplog.text
+        caplog.clear()
+        (again := tmp_path / "again").mkdir()
+        given = f"data.table.label={label}", f"data.table.classes=[{names}]"
+        config = propose(again, path, *given)
+    assert config.data.table.classes == names.split(",")
+    assert "data.table.classes=" not in caplog.text
+
+
 def test_classes_on_the_command_line_are_words(tmp_path):
     """YAML would read yes and no as true and false."""
     path = write(tmp_path / "x.csv", *wide(words=("no", "yes")))

@@ -262,3 +262,23 @@ def test_a_number_with_an_open_end_is_a_number(tmp_path):
     labels = LABELS.assign(age=["> 89", "45"])
     cohort = read(series=series, labels=stored(tmp_path, labels, "y.csv"), static=["age"])
     assert cohort.static_names == ("age",) and cohort.static[:, 0].tolist() == [89, 45]
+
+
+def test_classes_of_numbers_are_an_order_or_names(tmp_path):
+    """Names go to the numbers from the lowest on, whatever was read first."""
+    numbers = LABELS.assign(label=[int(word == LABELS.label.max()) for word in LABELS.label])
+    paths = {
+        "series": stored(tmp_path, LONG, "x.csv"),
+        "labels": stored(tmp_path, numbers, "y.csv"),
+    }
+    plain = read(**paths)
+    assert plain.label_names == ("0", "1")
+    named = read(**paths, classes=["alive", "dead"])
+    assert named.label_names == ("alive", "dead")
+    np.testing.assert_array_equal(named.labels, plain.labels)
+    turned = read(**paths, classes=["1", "0"])
+    assert turned.label_names == ("1", "0")
+    np.testing.assert_array_equal(turned.labels, 1 - plain.labels)
+    for wrong in (["alive"], ["a", "b", "c"], ["1", "dead"], ["dead", "Dead"]):
+        with pytest.raises(DataError, match="the labels are 0, 1.*name every class once"):
+            read(**paths, classes=wrong)
