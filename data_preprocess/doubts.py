@@ -57,6 +57,7 @@ def too_few(cohorts: Mapping[str, Cohort]) -> str:
                 f"{split} would have {len(cohort)} ({cohort.per_class}); needed are "
                 f"{FEWEST_TRAINED} in train and in test, and {FEWEST_PER_CLASS} of every class in "
                 "each split"
+                + ("" if split == "train" else f"; data.{split} is the share of {split}")
             )
     return ""
 

@@ -130,6 +130,11 @@ def test_repeated_headers_and_too_few_series(tmp_path):
     few = [row for row in rows if row[0] < 5020]
     with pytest.raises(DataError, match="too few series for four splits: 20 in all, train would"):
         propose(tmp_path, write(tmp_path / "y.csv", header, few))
+    rare = [[*row[:-1], "died" if row[0] < 5012 else "survived"] for row in rows]
+    path = write(tmp_path / "z.csv", header, rare)
+    with pytest.raises(DataError, match="test would have 18 .* data.test is the share of test"):
+        propose(tmp_path, path)
+    assert propose(tmp_path, path, "data.test=0.3")
 
 
 def test_meds_events_are_not_read_as_a_table(tmp_path):
