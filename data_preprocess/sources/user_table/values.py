@@ -67,12 +67,14 @@ def arrange(
         ],
     )
     warn_of_units(engine, table, form, channels)
-    cells, pairs = _pairs(form, channels)
+    both, pairs = _pairs(form, channels)
+    number = truth_or_number_sql("cell", decimal=form.decimal)
     engine.run(  # what stands beside unnest() in one SELECT is computed for every cell of a row
-        f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text, v, text
+        f"""CREATE TABLE arranged AS SELECT id, row, channel, low, high, moment, time_text,
+            {number} AS v, {text_sql("cell")} AS text
         FROM (SELECT id, moment, time_text, {pairs} FROM (
             SELECT {id_sql(identifier(form.id))} AS id, {times.sql} AS moment,
-                   {text_sql(identifier(form.time))} AS time_text, {cells} FROM {table.scan}))
+                   {text_sql(identifier(form.time))} AS time_text, {both} FROM {table.scan}))
         LEFT JOIN ids USING (id) LEFT JOIN channels USING (variable)""",
         source=table.path,
     )
@@ -159,21 +161,25 @@ def warn_of_units(
 
 
 def _pairs(form: TableForm, channels: Sequence[str]) -> tuple[str, str]:
-    """SQL for the cells of a row, and over these for the variable, v and text of each."""
+    """SQL for the variables and cells of a row, and over these for each variable and its cell."""
     if form.layout != "wide":
-        value = identifier(form.value)
-        return (
-            f"{name_sql(identifier(form.variable))} AS variable, "
-            f"{truth_or_number_sql(value, decimal=form.decimal)} AS v, {text_sql(value)} AS text"
-        ), "variable, v, text"
-    columns = [identifier(name) for name in channels]
-    lists = {
-        "variable": map(quoted, channels),
-        "v": (truth_or_number_sql(column, decimal=form.decimal) for column in columns),
-        "text": map(text_sql, columns),
-    }
-    cells = (f"[{', '.join(items)}] AS {name}" for name, items in lists.items())
-    return ", ".join(cells), ", ".join(f"unnest({name}) AS {name}" for name in lists)
+        named, value = name_sql(identifier(form.variable)), identifier(form.value)
+        return f"{named} AS variable, {value} AS cell", "variable, cell"
+    variables = ", ".join(map(quoted, channels))
+    cells = ", ".join(_text_of_cell(identifier(name), form.decimal) for name in channels)
+    return (
+        f"[{variables}] AS variable, [{cells}] AS cell",
+        "unnest(variable) AS variable, unnest(cell) AS cell",
+    )
+
+
+def _text_of_cell(column: str, decimal: str) -> str:
+    """A cell as text, for a list has one type; what is no text gets the decimal sign of text."""
+    text = f"{column}::VARCHAR"
+    if decimal == ".":
+        return text
+    other = f"replace({text}, '.', {quoted(decimal)})"
+    return f"CASE WHEN typeof({column}) = 'VARCHAR' THEN {text} ELSE {other} END"
 
 
 def _unmatched(engine: Engine, table: TableFile, form: TableForm) -> list[str]:

@@ -68,6 +68,13 @@ def test_cells_have_one_decimal_sign(tmp_path):
         read(series=stored(tmp_path, commas, "z.csv"), labels=labels, decimal=",")
     typed = read(series=stored(tmp_path, LONG, "x.parquet"), labels=labels, decimal=",")
     np.testing.assert_array_equal(typed.values, EXPECTED.astype(np.float32))
+    wide = LONG.pivot(index=["id", "time"], columns="variable", values="value").reset_index()
+    wide["rr"] = wide.rr.map(lambda v: str(v).replace(".", ","))  # a column of texts beside numbers
+    wide["hr"] += 0.5
+    path = stored(tmp_path, wide, "w.parquet")
+    columns = read(series=path, labels=labels, decimal=",", layout="wide", channels=["hr", "rr"])
+    moved = EXPECTED + [[[0.5], [0.0]]]
+    np.testing.assert_array_equal(columns.values, moved.astype(np.float32))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
