@@ -74,7 +74,7 @@ class LabelledSeries:
     def per_class(self) -> str:
         """Such as "1,204 survived, 96 died"."""
         counts = zip(self.class_counts, self.label_names, strict=True)
-        return ", ".join(f"{count:,} {name}" for count, name in counts)
+        return ", ".join(of_class(f"{count:,}", name) for count, name in counts)
 
     def take(self: Kind, rows: Int[np.ndarray, " m"]) -> Kind:
         """The given stays, in the given order."""
@@ -187,6 +187,11 @@ def patient_strata(
     rarest = np.zeros(member.max(initial=-1) + 1, np.int64)
     np.maximum.at(rarest, member, np.argsort(by_count)[labels])
     return member, by_count[rarest]
+
+
+def of_class(amount: str, name: str) -> str:
+    """Such as "96 died"; "96 labelled 1" where the class is called by a number."""
+    return f"{amount} labelled {name}" if name.lstrip("-").isdecimal() else f"{amount} {name}"
 
 
 def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:

@@ -102,9 +102,10 @@ def task(labels: Sequence[str], channels: int, length: int, hours_per_step: floa
     """What is predicted, and from what."""
     unit = time_axis(length, hours_per_step)[1]
     total = length * hours_per_step * (3600.0 if unit == "seconds" else 1.0)
+    what = "label " if labels[0].lstrip("-").isdecimal() else ""
     return (
-        f"Task: {' or '.join(labels)}, from {total:g} {unit} of {channels} channels, {length} "
-        "steps (see Data below)."
+        f"Task: {what}{' or '.join(labels)}, from {total:g} {unit} of {channels} channels, "
+        f"{length} steps (see Data below)."
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from configs.runtime.atomic_files import write_text
+from data_preprocess.dataset import of_class
 from scripts.pictures.guidance_change import GuidanceChange
 from scripts.pictures.influence import Influence
 from scripts.quality.common.registry import raised_flags
@@ -141,7 +142,7 @@ def heading(provenance: Mapping[str, Any]) -> str:
     made = provenance["synthetic_series_per_class"].items()
     sets = ", ".join(f"{name} ({sum(counts):,})" for name, counts in made) or "none"
     shares = ", ".join(
-        f"{100 * n / sum(test):.1f} % {k}" for n, k in zip(test, labels, strict=True)
+        of_class(f"{100 * n / sum(test):.1f} %", name) for n, name in zip(test, labels, strict=True)
     )
     return (
         f"{sum(real['train']):,} real training series, {sum(test):,} test series ({shares}); "

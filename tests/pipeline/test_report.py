@@ -328,3 +328,6 @@ def test_what_to_do_about_a_doubt_is_a_sentence(question):
 def test_the_task_is_told_in_hours_or_seconds(length, hours, told):
     task = f"Task: survived or died, from {told} of 2 channels, {length} steps (see Data below)."
     assert build.task(["survived", "died"], 2, length, hours) == task
+    assert build.task(["0", "1"], 2, length, hours) == task.replace(
+        "survived or died", "label 0 or 1"
+    )

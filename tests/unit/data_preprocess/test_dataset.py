@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import config
 
 from configs.runtime.errors import ConfigError, DataError
-from data_preprocess.dataset import bare_name, concatenate, index_of, require_same_task
+from data_preprocess.dataset import bare_name, concatenate, index_of, of_class, require_same_task
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +94,9 @@ def test_a_name_that_two_units_share_needs_its_unit():
     assert index_of("bp", ("bp[kPa]", "bp"), "here") == 1
     with pytest.raises(ConfigError, match=r"here: 'bp' may be bp\[mmHg\] and bp\[kPa\]; give"):
         index_of("bp", known, "here")
+
+
+def test_a_class_that_is_a_number_is_said_to_be_one():
+    assert of_class("1,204", "survived") == "1,204 survived"
+    assert of_class("67.5 %", "0") == "67.5 % labelled 0"
+    assert of_class("3", "-1") == "3 labelled -1"
