@@ -92,7 +92,7 @@ def test_a_parquet_duration_has_its_own_unit(tmp_path, unit, per_minute):
 
 def test_files_of_a_folder_have_times_of_one_kind(tmp_path):
     """The unit of the first was taken for that of all, and a stamp without a zone for UTC."""
-    zone = "TIMESTAMPTZ '2021-03-14 02:00Z' AS time"
+    zone = "TIMESTAMPTZ '2021-03-14 02:00:00Z' AS time"
     of_unit = {unit: arrow_schema(unit).decode() for unit in ("ms", "ns")}
     kinds = {
         "zones": {zone: "", "TIMESTAMP '2021-03-14 02:00' AS \"Time\"": ""},

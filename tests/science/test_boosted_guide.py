@@ -76,13 +76,13 @@ def test_two_trees_by_hand():
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_leaves_and_values_are_those_of_the_boosting_that_was_fitted(classes):
-    x, y = rows(900, 3, classes=classes)
+    x, y = rows(900, 4, classes=classes)  # no two leaves of a tree have one value
     model = HistGradientBoostingClassifier(random_state=0, **BOOSTING).fit(features(x), y.numpy())
     forest = Forest(model, features(x))
     shares = torch.bincount(y).double() / len(y)
     start = shares.log() if classes > 2 else shares[1:].logit()
     guide = BoostedGuide(features, (forest,), forest(features(x))[:, None], y, start)
-    other, _ = rows(400, 4, classes=classes)
+    other, _ = rows(400, 5, classes=classes)
     logits = guide._logits(guide.head[0], guide.design(other)[:, 0])
     expected = model.decision_function(features(other)).reshape(logits.shape)
     shift = expected.mean(1, keepdims=True) if classes > 2 else 0.0  # softmax does not see it
