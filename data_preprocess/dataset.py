@@ -189,9 +189,14 @@ def patient_strata(
     return member, by_count[rarest]
 
 
-def of_class(amount: str, name: str) -> str:
+def is_number(label: str) -> bool:
+    """Whether a class is called by a whole number."""
+    return label.removeprefix("-").isdecimal()
+
+
+def of_class(amount: str, label: str) -> str:
     """Such as "96 died"; "96 labelled 1" where the class is called by a number."""
-    return f"{amount} labelled {name}" if name.lstrip("-").isdecimal() else f"{amount} {name}"
+    return f"{amount} labelled {label}" if is_number(label) else f"{amount} {label}"
 
 
 def concatenate(first: EHRDataset, second: EHRDataset) -> EHRDataset:

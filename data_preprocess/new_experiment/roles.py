@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.runtime.errors import DataError, few
+from data_preprocess.dataset import is_number
 from data_preprocess.new_experiment.columns import Column, named, plain
 from data_preprocess.new_experiment.proposal import Proposal
 from data_preprocess.sources.user_table.outcomes import missing_words
@@ -215,7 +216,7 @@ def tell_classes(
     """Tells the classes of a label; the order of two words, where the user gave none."""
     shown = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
     text = f"`{label}`: {shown}"
-    numbers = all(name.lstrip("-").isdecimal() for name in counts)
+    numbers = all(map(is_number, counts))
     classes, two = None, len(counts) == 2 and not given
     if two and numbers:
         low, high = sorted(counts, key=int)
@@ -226,10 +227,10 @@ def tell_classes(
                 f"the other one, data.table.classes=[{high},{low}]"
             )
         elif (low, high) == ("0", "1"):
+            names = f"not_{label},{label}" if label.isidentifier() else "no,yes"
             proposal.decide.append(
-                "reports and exports call the classes 0 and 1; data.table.classes="
-                f"[{'not_' + label if label.isidentifier() else 'no'},"
-                f"{label if label.isidentifier() else 'yes'}] names them"
+                f"reports and exports call the classes 0 and 1; data.table.classes=[{names}] names "
+                "them"
             )
     elif two:
         classes, why = class_order(counts)

@@ -16,7 +16,7 @@ from scripts.quality.common.metric_report import MetricReport
 from scripts.quality.common.registry import FIDELITY, MEMBERS, PRIVACY, PUBLISHED
 from scripts.report.write import Page, Section
 from scripts.results.answers import CANNOT_TELL, NO, NO_LEAK_FOUND
-from scripts.results.files import LEGEND, heading
+from scripts.results.files import LEGEND, any_of, heading
 from scripts.results.quality_answers import not_attacked
 from scripts.results.quality_tables import flag_table, generator_table, quality_tables
 from scripts.results.results import SETTINGS, Results
@@ -102,10 +102,9 @@ def task(labels: Sequence[str], channels: int, length: int, hours_per_step: floa
     """What is predicted, and from what."""
     unit = time_axis(length, hours_per_step)[1]
     total = length * hours_per_step * (3600.0 if unit == "seconds" else 1.0)
-    what = "label " if labels[0].lstrip("-").isdecimal() else ""
     return (
-        f"Task: {what}{' or '.join(labels)}, from {total:g} {unit} of {channels} channels, "
-        f"{length} steps (see Data below)."
+        f"Task: {any_of(labels)}, from {total:g} {unit} of {channels} channels, {length} steps "
+        "(see Data below)."
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from configs.runtime.atomic_files import write_text
-from data_preprocess.dataset import of_class
+from data_preprocess.dataset import is_number, of_class
 from scripts.pictures.guidance_change import GuidanceChange
 from scripts.pictures.influence import Influence
 from scripts.quality.common.registry import raised_flags
@@ -150,6 +150,11 @@ def heading(provenance: Mapping[str, Any]) -> str:
         f"{provenance['resamples']:,} bootstrap resamples, "
         f"{100 * CONFIDENCE:g} % intervals"
     )
+
+
+def any_of(labels: Sequence[str]) -> str:
+    """Such as "survived or died"; "label 0 or 1" where classes are called by numbers."""
+    return f"{'label ' if is_number(labels[0]) else ''}{' or '.join(labels)}"
 
 
 def _finite(node: Any) -> Any:
